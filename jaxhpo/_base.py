@@ -1,0 +1,133 @@
+"""The protocol that every sampler keeps, and the records that travel through it.
+
+Glossary of shapes, used everywhere in this package:
+
+| letter | meaning |
+|---|---|
+| `n` | capacity: rows of a buffer |
+| `m` | objectives |
+| `q` | points asked at once |
+| `d` | unit dimensions of the space |
+| `p` | population: trials that run side by side |
+| `t` | inner training steps |
+
+Leading axes are batch axes and `d` is last. **A row of NaN in `unit` means "no proposal"**: nothing
+is evaluated for it, its status is `Status.EMPTY`, and `tell` ignores it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+Array = jax.Array
+PyTree = Any
+
+
+class Sampler(NamedTuple):
+    """Three pure functions: the whole of a search algorithm.
+
+    The functions are `jax.tree_util.Partial` objects over one settings record, so a sampler is
+    itself a pytree: an argument of `jit` and `vmap`. Two samplers of equal structure share compiled
+    code, and numeric settings may be traced.
+
+    Attributes:
+        init: `init(key) -> state`.
+        ask: `ask(key, state) -> (state, unit [q, d])`; the proposals become pending.
+        tell: `tell(key, state, unit [q, d], outcome) -> (state, info)`; resolves pending rows that
+            equal the told points, in any order, and appends points that nobody asked for.
+    """
+
+    init: Callable[..., Any]
+    ask: Callable[..., Any]
+    tell: Callable[..., Any]
+
+
+class Outcome(NamedTuple):
+    """What became of `q` evaluated points; everything is minimised.
+
+    Attributes:
+        value: `[q]`, or `[q, m]` for `m` objectives. NaN or infinite: the trial failed.
+        se: `[q]` known standard error of `value`, or None.
+        violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None.
+        gradient: `[q, d]` gradient of `value` with respect to the unit cube, or None.
+    """
+
+    value: Array
+    se: Array | None = None
+    violation: Array | None = None
+    gradient: Array | None = None
+
+
+class Trials(NamedTuple):
+    """The record of a study, one row a trial.
+
+    Attributes:
+        params: the space's values pytree, leading axis `num_trials`.
+        unit: `[num_trials, d]` the same points in the unit cube; NaN rows where nothing was asked.
+        value: `[num_trials]` objective values as they came.
+        status: `[num_trials]` int32 `Status` codes.
+    """
+
+    params: PyTree
+    unit: Array
+    value: Array
+    status: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What `minimize` returns; every field is an array or a pytree of arrays.
+
+    Attributes:
+        best_params: values pytree of the best trial, without a batch axis.
+        best_value: `[]` its value; infinite if no trial completed.
+        best_so_far: `[num_trials]` smallest value up to and including each trial.
+        trials: all trials, in order.
+        info: what the sampler's `tell` reported, leading axis the number of tells.
+    """
+
+    best_params: PyTree
+    best_value: Array
+    best_so_far: Array
+    trials: Trials
+    info: PyTree
+
+
+def make_sampler(
+    settings: PyTree,
+    init: Callable[..., Any],
+    ask: Callable[..., Any],
+    tell: Callable[..., Any],
+) -> Sampler:
+    """Binds three module-level functions to one settings pytree.
+
+    Args:
+        settings: a registered dataclass; its leaves are traced, its static fields structural. It
+            becomes the first argument of each function.
+        init: `init(settings, key) -> state`.
+        ask: `ask(settings, key, state) -> (state, unit)`.
+        tell: `tell(settings, key, state, unit, outcome) -> (state, info)`.
+
+    Returns:
+        The sampler.
+    """
+    return Sampler(Partial(init, settings), Partial(ask, settings), Partial(tell, settings))
+
+
+def has_proposal(unit: Array) -> Array:
+    """Tells which rows of `unit` `[..., d]` hold a point.
+
+    Args:
+        unit: `[..., d]` points in the unit cube, NaN rows meaning "no proposal".
+
+    Returns:
+        `[...]` bool.
+    """
+    return ~jnp.any(jnp.isnan(unit), axis=-1)

@@ -1,0 +1,1 @@
+"""Search algorithms: one file each, all three pure functions of the `Sampler` protocol."""

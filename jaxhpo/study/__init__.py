@@ -1,0 +1,1 @@
+"""Durable studies of any Python objective."""

@@ -1,0 +1,1 @@
+"""Conformance checks that anybody can run on a sampler of their own."""
