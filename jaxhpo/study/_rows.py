@@ -1,0 +1,128 @@
+"""One trial on its way into storage, and how its state is called there."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._status import Status
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial, TrialState
+
+# Where Optuna looks for constraint values: its best trial has none above zero.
+CONSTRAINTS_ATTR = "constraints"
+# Where jaxhpo keeps what only it needs: the unit row, the status and the owner of a running trial.
+SYSTEM_ATTR = "jaxhpo"
+# A curve is stored at no more than this many steps; a million rows help nobody.
+MAX_CURVE_POINTS = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One trial in stored form.
+
+    Attributes:
+        status: what became of the trial, or `Status.RUNNING`.
+        value: the value in the user's own sign, or None unless the trial has one.
+        params: leaf name to stored value, active leaves only.
+        distributions: leaf name to Optuna distribution, for at least the names in `params`.
+        user_attrs: JSON-able facts for people.
+        system_attrs: JSON-able facts for programs.
+        curve: step to intermediate value.
+        start: when the trial started.
+        end: when it ended, or None while it runs.
+    """
+
+    status: Status
+    value: float | None
+    params: dict[str, Any]
+    distributions: dict[str, BaseDistribution]
+    user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    curve: dict[int, float] = dataclasses.field(default_factory=dict)
+    start: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+    end: datetime.datetime | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Ending:
+    """How a running trial ended: what `finish` adds to its row.
+
+    Attributes:
+        trial_id: the row's identifier in the storage.
+        status: any finished `Status`.
+        value: the value in the user's own sign, or None unless the trial has one.
+        user_attrs: JSON-able facts for people, names that the row does not have yet.
+        system_attrs: JSON-able facts for programs, names that the row does not have yet.
+        end: when the trial ended.
+    """
+
+    trial_id: int
+    status: Status
+    value: float | None
+    user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+
+
+def to_state(status: Status) -> TrialState:
+    """Gives Optuna's name for a status; an infeasible trial is complete with a violation."""
+    from optuna.trial import TrialState
+
+    return {
+        Status.COMPLETE: TrialState.COMPLETE,
+        Status.INFEASIBLE: TrialState.COMPLETE,
+        Status.FAILED: TrialState.FAIL,
+        Status.PRUNED: TrialState.PRUNED,
+        Status.RUNNING: TrialState.RUNNING,
+    }[status]
+
+
+def to_frozen_trial(row: Row) -> FrozenTrial:
+    """Builds the trial that Optuna's public API takes."""
+    import optuna
+
+    trial = optuna.trial.create_trial(
+        state=optuna.trial.TrialState.FAIL,
+        params=row.params,
+        distributions={name: row.distributions[name] for name in row.params},
+        user_attrs=row.user_attrs,
+        system_attrs=row.system_attrs,
+        intermediate_values=row.curve,
+    )
+    trial.state = to_state(row.status)
+    trial.values = None if row.value is None else [row.value]
+    trial.datetime_start = row.start
+    trial.datetime_complete = row.end
+    return trial
+
+
+def thin_curve(curve: dict[int, float]) -> dict[int, float]:
+    """Keeps at most `MAX_CURVE_POINTS` steps of a curve, log-spaced, first and last included.
+
+    Args:
+        curve: step to value, in rising order of steps.
+
+    Returns:
+        The curve, or the part of it that is worth a row each.
+
+    Example:
+        >>> len(thin_curve({step: 0.0 for step in range(1000)}))
+        50
+    """
+    if len(curve) <= MAX_CURVE_POINTS:
+        return curve
+    steps = list(curve)
+    last = len(steps) - 1
+    kept: set[int] = set()
+    # A log-spaced index lies in a run of small ones at first, so the unused budget goes to the end.
+    for k in range(MAX_CURVE_POINTS):
+        index = round(math.expm1(math.log1p(last) * k / (MAX_CURVE_POINTS - 1)))
+        while index in kept:
+            index += 1
+        kept.add(index)
+    return {steps[index]: curve[steps[index]] for index in sorted(kept)}

@@ -1,0 +1,183 @@
+"""One study in one storage: what the driver reads and writes, whichever way is fastest there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._checks import describe
+from jaxhpo.study import _bulk
+from jaxhpo.study._errors import StudyMismatchError, readable_errors
+from jaxhpo.study._rows import Ending, Row, to_frozen_trial, to_state
+from jaxhpo.study._storage import open_storage, quiet_optuna
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.trial import FrozenTrial
+
+
+class Store:
+    """A study's rows. Every method is one sentence of an error away from the database.
+
+    Attributes:
+        shown: the storage's name for messages, passwords hidden.
+        name: the study's name.
+        study_id: Optuna's identifier of the study.
+        storage: the Optuna storage.
+        is_new: whether opening it created the study.
+    """
+
+    def __init__(self, storage: Any, name: str, direction: str) -> None:
+        """Opens a storage, and in it the study of this name, made if there is none.
+
+        Args:
+            storage: None, a URL, a path or an Optuna storage.
+            name: the study's name.
+            direction: "minimize" or "maximize".
+
+        Raises:
+            StorageError: the storage cannot be opened.
+            StudyMismatchError: the study exists with another direction.
+        """
+        self.name = name
+        self.storage: BaseStorage
+        self.storage, self.shown = open_storage(storage)
+        with quiet_optuna(), readable_errors(self.shown):
+            self.study_id, self.is_new = _get_or_create(self.storage, name, direction)
+            self._check_direction(direction)
+            self._database = self._writable_database()
+
+    def _check_direction(self, direction: str) -> None:
+        stored = [d.name.lower() for d in self.storage.get_study_directions(self.study_id)]
+        if stored != [direction]:
+            got = stored[0] if len(stored) == 1 else f"{len(stored)} objectives"
+            raise StudyMismatchError(
+                f"Study: `direction` must be that of the stored study {self.name!r}, "
+                f"{got}, got {direction!r}. Choose another `name` for a new study."
+            )
+
+    def _writable_database(self) -> RDBStorage | None:
+        """The database under the storage if its tables may be written directly."""
+        from optuna.storages import RDBStorage
+
+        backend = getattr(self.storage, "_backend", None)
+        if not isinstance(backend, RDBStorage):
+            return None
+        reason = _bulk.unsupported_reason(backend)
+        if reason is None:
+            return backend
+        warnings.warn(
+            f"Study: trials are written one by one, ten to a hundred times slower, because {reason}.",
+            stacklevel=2,
+        )
+        return None
+
+    def append(self, rows: Sequence[Row], expected: int | None = None) -> list[tuple[int, int]]:
+        """Writes new trials; in a database, all of them or none.
+
+        Args:
+            rows: the trials, in order.
+            expected: the number that the first one must get, or None for any. Only a database
+                that is written directly can refuse.
+
+        Returns:
+            `(number, trial_id)` of each row.
+
+        Raises:
+            NumberTaken: the first free number is another one; nothing was written.
+        """
+        if not rows:
+            return []
+        with readable_errors(self.shown):
+            if self._database is not None:
+                return _bulk.append(self._database, self.study_id, rows, expected)
+            ids = [
+                self.storage.create_new_trial(self.study_id, template_trial=to_frozen_trial(row))
+                for row in rows
+            ]
+            return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
+
+    def finish(self, endings: Sequence[Ending]) -> list[int]:
+        """Ends running trials; in a database, all of them or none.
+
+        Args:
+            endings: how each trial ended.
+
+        Returns:
+            Identifiers of trials that were no longer running and were left as they are.
+        """
+        if not endings:
+            return []
+        with readable_errors(self.shown):
+            if self._database is not None:
+                return _bulk.finish(self._database, self.study_id, endings)
+            return [ending.trial_id for ending in endings if not self._finish_slowly(ending)]
+
+    def _finish_slowly(self, ending: Ending) -> bool:
+        from optuna.exceptions import UpdateFinishedTrialError
+
+        values = None if ending.value is None else [ending.value]
+        try:
+            for key, value in ending.user_attrs.items():
+                self.storage.set_trial_user_attr(ending.trial_id, key, value)
+            for key, value in ending.system_attrs.items():
+                self.storage.set_trial_system_attr(ending.trial_id, key, value)
+            state = to_state(ending.status)
+            return self.storage.set_trial_state_values(ending.trial_id, state, values)
+        except UpdateFinishedTrialError:
+            return False
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials in order of their numbers; only new and running ones are fetched again."""
+        with readable_errors(self.shown):
+            return self.storage.get_all_trials(self.study_id, deepcopy=False)
+
+    def trial(self, number: int) -> FrozenTrial:
+        """One trial by number.
+
+        Args:
+            number: the trial's number.
+
+        Returns:
+            Optuna's record of it.
+
+        Raises:
+            ValueError: there is no such trial.
+        """
+        with readable_errors(self.shown):
+            try:
+                trial_id = self.storage.get_trial_id_from_study_id_trial_number(
+                    self.study_id, number
+                )
+            except KeyError:
+                raise ValueError(
+                    f"Study: `trials` must be numbers of trials that were asked, got "
+                    f"{describe(number)}."
+                ) from None
+            return self.storage.get_trial(trial_id)
+
+    def attrs(self) -> dict[str, Any]:
+        """The study's user attributes."""
+        with readable_errors(self.shown):
+            return self.storage.get_study_user_attrs(self.study_id)
+
+    def set_attr(self, key: str, value: Any) -> None:
+        """Writes one user attribute of the study (anything JSON can hold)."""
+        with readable_errors(self.shown):
+            self.storage.set_study_user_attr(self.study_id, key, value)
+
+
+def _get_or_create(storage: BaseStorage, name: str, direction: str) -> tuple[int, bool]:
+    """Finds the study of this name or creates it; two that try at once get the same one."""
+    from optuna.exceptions import DuplicatedStudyError
+    from optuna.study import StudyDirection
+
+    try:
+        return storage.get_study_id_from_name(name), False
+    except KeyError:
+        pass
+    try:
+        return storage.create_new_study([StudyDirection[direction.upper()]], name), True
+    except DuplicatedStudyError:
+        return storage.get_study_id_from_name(name), False
