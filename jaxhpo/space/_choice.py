@@ -1,0 +1,250 @@
+"""Dimensions over a list of options: choice, ordinal and static."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo.space._dimension import Array, Discrete, check_shape
+from jaxhpo.space._options import Options, make_options
+from jaxhpo.space._values import StaticValue
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listed(Discrete):
+    """Shared by everything that picks from `options`; subclasses say how likely each is."""
+
+    options: Options = dataclasses.field(metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
+
+    @property
+    def num_levels(self) -> int:
+        """Number of options."""
+        return len(self.options)
+
+    def level(self, unit: Array) -> Array:
+        """Index of the option; equal shares of the unit interval."""
+        position = jnp.floor(unit * jnp.asarray(self.num_levels, unit.dtype))
+        position = jnp.where(jnp.isnan(position), 0, position)
+        return jnp.clip(position, 0, self.num_levels - 1).astype(jnp.int32)
+
+    def unit_of_level(self, level: Array, dtype: Any) -> Array:
+        """Middle of the option's share."""
+        return (level.astype(dtype) + 0.5) / self.num_levels
+
+    def value_of_level(self, level: Array, dtype: Any) -> Any:
+        """The number if all options are numbers, the bool if all are bools, else the index."""
+        kind = self.options.kind()
+        if kind == "index":
+            return level
+        table = {"bool": bool, "int": jnp.int32, "float": dtype}[kind]
+        return jnp.asarray(np.asarray(self.options.items), table)[level]
+
+    def level_of_value(self, value: Any) -> Array:
+        """Index of the option with this array form (numbers: the nearest)."""
+        value = jnp.asarray(value)
+        kind = self.options.kind()
+        if kind == "index":
+            return jnp.clip(value.astype(jnp.int32), 0, self.num_levels - 1)
+        table = self.value_of_level(jnp.arange(self.num_levels), value.dtype)
+        if kind == "bool":
+            return jnp.argmax(value[..., None] == _along(table, value), axis=-1).astype(jnp.int32)
+        distance = jnp.abs(value[..., None].astype(table.dtype) - _along(table, value))
+        return jnp.argmin(distance, axis=-1).astype(jnp.int32)
+
+    def to_python(self, values: np.ndarray) -> list[Any]:
+        """The options themselves."""
+        levels = values
+        kind = self.options.kind()
+        if kind != "index":
+            table = np.asarray(self.options.items, dtype=values.dtype)
+            levels = np.argmax(values[:, None] == table[None, :], axis=1)
+        return [self.options.items[int(level)] for level in levels]
+
+    def from_python(self, name: str, item: Any) -> Any:
+        """Requires one of the options."""
+        level = self.options.find(item)
+        if level is None:
+            raise _checks.fail("Space.encode", name, f"one of {self.options!r}", item)
+        return level if self.options.kind() == "index" else self.options.items[level]
+
+    def label(self, item: Any) -> Any:
+        """The option as something a database can store."""
+        level = self.options.find(item)
+        return item if level is None else self.options.labels()[level]
+
+    def from_label(self, label: Any) -> Any:
+        """The option of a stored label."""
+        level = Options(self.options.labels()).find(label)
+        return label if level is None else self.options.items[level]
+
+
+def _along(table: Array, value: Array) -> Array:
+    """The table with as many leading axes as `value` has, as strict rank promotion asks."""
+    return table.reshape((1,) * value.ndim + table.shape)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Choice(_Listed):
+    """A categorical. Made by `choice`, or by a plain list in a space."""
+
+    is_categorical: ClassVar[bool] = True
+    weights: Any = None  # [K] probabilities, or None for equal ones
+
+    def level(self, unit: Array) -> Array:
+        """Index of the option; shares of the unit interval follow the weights."""
+        if self.weights is None:
+            return super().level(unit)
+        ends = jnp.cumsum(jnp.asarray(self.weights, unit.dtype))[:-1]
+        return jnp.sum(unit[..., None] >= _along(ends, unit), axis=-1, dtype=jnp.int32)
+
+    def unit_of_level(self, level: Array, dtype: Any) -> Array:
+        """Middle of the option's share."""
+        if self.weights is None:
+            return super().unit_of_level(level, dtype)
+        ends = jnp.cumsum(jnp.asarray(self.weights, dtype))
+        # The last end is 1 by definition; the sum may miss it by a rounding error.
+        ends = ends.at[-1].set(1)
+        starts = jnp.concatenate([jnp.zeros(1, dtype), ends[:-1]])
+        return ((starts + ends) / 2)[level]
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as JSON."""
+        weights = None if self.weights is None else [float(w) for w in np.asarray(self.weights)]
+        return {
+            "kind": "choice",
+            "options": list(self.options.labels()),
+            "weights": weights,
+            "shape": list(self.shape),
+        }
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Ordinal(_Listed):
+    """Ordered options at uneven distances. Made by `ordinal`."""
+
+    def feature(self, unit: Array) -> Array:
+        """Numbers: their place between the first and the last; other objects: their rank."""
+        level = self.level(unit)
+        if self.num_levels == 1:
+            return jnp.full(unit.shape, 0.5, unit.dtype)
+        if self.options.kind() in ("int", "float"):
+            table = np.asarray(self.options.items, np.float64)
+            table = (table - table[0]) / (table[-1] - table[0])
+            return jnp.asarray(table, unit.dtype)[level]
+        return level.astype(unit.dtype) / (self.num_levels - 1)
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as JSON."""
+        return {
+            "kind": "ordinal",
+            "options": list(self.options.labels()),
+            "shape": list(self.shape),
+        }
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Static(_Listed):
+    """A categorical that changes the shapes of a program. Made by `static`."""
+
+    is_categorical: ClassVar[bool] = True
+
+    def value_of_level(self, level: Array, dtype: Any) -> StaticValue:
+        """The index with its options beside it."""
+        return StaticValue(level, self.options)
+
+    def level_of_value(self, value: Any) -> Array:
+        """The index."""
+        index = jnp.asarray(value.index if isinstance(value, StaticValue) else value)
+        return jnp.clip(index.astype(jnp.int32), 0, self.num_levels - 1)
+
+    def to_unit(self, value: Any) -> Array:
+        """Maps an index to the middle of its share."""
+        return self.unit_of_level(self.level_of_value(value), jnp.result_type(float))
+
+    def to_python(self, values: np.ndarray) -> list[Any]:
+        """The options themselves."""
+        return [self.options.items[int(level)] for level in values]
+
+    def from_python(self, name: str, item: Any) -> Any:
+        """Requires one of the options; the array form is its index."""
+        level = self.options.find(item)
+        if level is None:
+            raise _checks.fail("Space.encode", name, f"one of {self.options!r}", item)
+        return level
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as JSON."""
+        return {"kind": "static", "options": list(self.options.labels()), "shape": []}
+
+
+def check_weights(where: str, weights: Any, count: int) -> Any:
+    """Requires `count` positive finite numbers and scales them to sum to 1 (None passes)."""
+    if weights is None or _checks.is_traced(weights):
+        return weights
+    array = np.asarray(weights, dtype=np.float64)
+    if array.shape != (count,):
+        raise _checks.fail(where, "weights", f"one number an option ({count})", weights)
+    if not np.all(np.isfinite(array)) or np.any(array <= 0):
+        raise _checks.fail(where, "weights", "finite and greater than 0", weights)
+    return array / array.sum()
+
+
+def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
+    """Ordered options, at any distance from each other: batch sizes, tree depths, grades.
+
+    Args:
+        values: sequence of distinct options in order; numbers must rise or fall throughout.
+        shape: static shape of the value.
+
+    Returns:
+        The dimension. Each option is equally likely; models see a number's own place between the
+        first and the last.
+
+    Raises:
+        ValueError: no value, a duplicate, or numbers out of order.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> space = hpo.Space({"batch": hpo.ordinal([8, 32, 128])})
+        >>> space.decode(space.from_unit(jnp.asarray([0.5])))
+        {'batch': 32}
+    """
+    options = make_options("ordinal", "values", values)
+    if options.kind() in ("int", "float"):
+        steps = np.diff(np.asarray(options.items, np.float64))
+        if not (np.all(steps > 0) or np.all(steps < 0)):
+            raise _checks.fail("ordinal", "values", "in order", list(options.items))
+    return Ordinal(options, shape=check_shape("ordinal", shape))
+
+
+def static(options: Any) -> Static:
+    """Options that change the shapes of a program: a width, a depth, a batch size.
+
+    Trials are grouped by the value and one program is compiled for each; the training receives the
+    Python value itself.
+
+    Args:
+        options: sequence of distinct objects.
+
+    Returns:
+        The dimension.
+
+    Raises:
+        ValueError: no option or a duplicate.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> space = hpo.Space({"width": hpo.static([32, 64])})
+        >>> space.from_unit(jnp.asarray([0.9]))["width"].options
+        [32, 64]
+    """
+    return Static(make_options("static", "options", options))

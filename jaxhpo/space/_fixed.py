@@ -1,0 +1,84 @@
+"""A constant that travels with the parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo.space._dimension import Array, Dimension
+from jaxhpo.space._options import Options
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fixed(Dimension):
+    """A constant without unit coordinates. Made by `fixed`."""
+
+    options: Options = dataclasses.field(metadata={"static": True})
+
+    @property
+    def size(self) -> int:
+        """Number of unit coordinates: none."""
+        return 0
+
+    @property
+    def value(self) -> Any:
+        """The constant itself."""
+        return self.options.items[0]
+
+    def constant(self, dtype: Any) -> np.ndarray:
+        """Array form: the number or bool itself, 0 (an index) for any other object."""
+        kind = self.options.kind()
+        if kind == "index":
+            return np.zeros((), np.int32)
+        return np.asarray(self.value, {"bool": bool, "int": np.int32, "float": dtype}[kind])
+
+    def from_unit(self, unit: Array) -> Array:
+        """The constant, with the batch shape of `unit` `[..., 0]`."""
+        constant = self.constant(unit.dtype)
+        return jnp.full(unit.shape[:-1], constant, constant.dtype)
+
+    def to_python(self, values: np.ndarray) -> list[Any]:
+        """The constant, once a row."""
+        return [self.value] * len(values)
+
+    def from_python(self, name: str, item: Any) -> Any:
+        """Requires the constant."""
+        if self.options.find(item) is None:
+            raise _checks.fail("Space.encode", name, f"the fixed value {self.value!r}", item)
+        return self.constant(np.dtype(jnp.result_type(float)))[()]
+
+    def label(self, item: Any) -> Any:
+        """The constant as something a database can store."""
+        return self.options.labels()[0]
+
+    def from_label(self, label: Any) -> Any:
+        """The constant."""
+        return self.value
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as JSON."""
+        return {"kind": "fixed", "value": self.options.labels()[0], "shape": []}
+
+
+def fixed(value: Any) -> Fixed:
+    """A constant that is handed to the objective with the searched parameters.
+
+    Args:
+        value: any object. In traced code a number or bool arrives as itself, any other as 0.
+
+    Returns:
+        The dimension; it has no unit coordinate.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "data": hpo.fixed("digits")})
+        >>> space.num_dims, space.decode(space.from_unit(jnp.asarray([1.0])))
+        (1, {'x': 1.0, 'data': 'digits'})
+    """
+    return Fixed(Options((value,)))

@@ -1,0 +1,125 @@
+"""A tuple of arbitrary Python objects that can be part of a program's structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from jaxhpo import _checks
+
+_INT32 = np.iinfo(np.int32)
+_STORABLE = (bool, int, float, str, type(None))
+
+
+class Options:
+    """The options of a categorical: hashable whatever they are, told apart by type and value.
+
+    JAX compares static data by `==` and `hash`. Here 1, 1.0 and True differ, and an object that
+    cannot be hashed is compared by identity.
+    """
+
+    def __init__(self, items: tuple[Any, ...]) -> None:
+        self.items = items
+        self._key = tuple(_identity(item) for item in items)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Options) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.items)
+
+    def __repr__(self) -> str:
+        return repr(list(self.items))
+
+    def find(self, item: Any) -> int | None:
+        """Index of an object, or None. 1 finds 1.0 where nothing matches exactly."""
+        identity = _identity(item)
+        if identity in self._key:
+            return self._key.index(identity)
+        for index, option in enumerate(self.items):
+            if isinstance(option, bool) == isinstance(item, bool) and _equal(option, item):
+                return index
+        return None
+
+    def kind(self) -> str:
+        """How the options look in array form: "bool", "int", "float" or "index"."""
+        if all(isinstance(item, bool | np.bool_) for item in self.items):
+            return "bool"
+        numbers = [item for item in self.items if _is_number(item)]
+        if len(numbers) < len(self.items):
+            return "index"
+        if all(isinstance(item, int | np.integer) for item in numbers):
+            in_range = all(_INT32.min <= item <= _INT32.max for item in numbers)
+            return "int" if in_range else "index"
+        # Two options that float32 cannot tell apart must stay apart: their index does.
+        rounded = {float(np.float32(item)) for item in numbers}
+        return "float" if len(rounded) == len(numbers) else "index"
+
+    def labels(self) -> tuple[Any, ...]:
+        """Unique names that a database can store: the objects themselves, or their repr."""
+        labels: list[Any] = []
+        seen: set[tuple[str, Any]] = set()
+        for index, item in enumerate(self.items):
+            plain = item.item() if isinstance(item, np.generic) else item
+            label = plain if isinstance(plain, _STORABLE) else describe_object(plain)
+            if (type(label).__name__, label) in seen:
+                label = f"{label} #{index}"
+            seen.add((type(label).__name__, label))
+            labels.append(label)
+        return tuple(labels)
+
+
+def describe_object(item: Any) -> str:
+    """A stable name for an object: its own name if it has one, else its repr without addresses."""
+    name = getattr(item, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    text = repr(item)
+    return type(item).__qualname__ if " at 0x" in text else text
+
+
+def make_options(where: str, argument: str, items: Any) -> Options:
+    """Requires a non-empty sequence of distinct objects."""
+    if isinstance(items, str) or not hasattr(items, "__iter__"):
+        raise TypeError(
+            f"{where}: `{argument}` must be a sequence of options, got {_checks.describe(items)}."
+        )
+    options = Options(tuple(items.tolist() if isinstance(items, np.ndarray) else items))
+    if len(options) == 0:
+        raise _checks.fail(where, argument, "a sequence of at least one option", list(items))
+    for index, item in enumerate(options.items):
+        if isinstance(item, float) and not np.isfinite(item):
+            raise _checks.fail(where, argument, "free of NaN and infinity", list(options.items))
+        if _identity(item) in options._key[:index]:
+            raise _checks.fail(where, argument, f"free of duplicates ({item!r} repeats)", items)
+    return options
+
+
+def _identity(item: Any) -> tuple[str, Any]:
+    try:
+        hash(item)
+    except TypeError:
+        return ("id", id(item))
+    return (type(item).__qualname__, item)
+
+
+def _is_number(item: Any) -> bool:
+    return isinstance(item, int | float | np.integer | np.floating) and not isinstance(item, bool)
+
+
+def _equal(left: Any, right: Any) -> bool:
+    try:
+        return bool(left == right)
+    except (TypeError, ValueError):
+        return False

@@ -1,0 +1,137 @@
+"""Continuous dimensions with bounds: uniform and log-uniform."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo.space._dimension import (
+    Array,
+    Dimension,
+    as_float,
+    check_bounds,
+    check_shape,
+    float_dtype,
+    shortest_floats,
+)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Real(Dimension):
+    """An interval [low, high], linear or logarithmic. Made by `uniform` and `log_uniform`."""
+
+    low: Any
+    high: Any
+    log: bool = dataclasses.field(default=False, metadata={"static": True})
+    shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
+
+    def from_unit(self, unit: Array) -> Array:
+        """Maps [0, 1] to [low, high]; both ends are exact."""
+        low, high = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.high, unit.dtype)
+        start, stop = (jnp.log(low), jnp.log(high)) if self.log else (low, high)
+        # The convex form cannot overflow where high - low does.
+        inner = start * (1 - unit) + stop * unit
+        value = jnp.clip(jnp.exp(inner) if self.log else inner, low, high)
+        return jnp.where(unit <= 0, low, jnp.where(unit >= 1, high, value))
+
+    def to_unit(self, value: Any) -> Array:
+        """Maps [low, high] to [0, 1]; a single-valued interval maps to the middle."""
+        dtype = float_dtype(value)
+        low, high = jnp.asarray(self.low, dtype), jnp.asarray(self.high, dtype)
+        value = jnp.clip(jnp.asarray(value, dtype), low, high)
+        if self.log:
+            # log1p of the relative distance keeps precision beside either bound.
+            span, part = jnp.log(high / low), jnp.log(value / low)
+        else:
+            # Halves, so that the widest float interval does not overflow.
+            span, part = high / 2 - low / 2, value / 2 - low / 2
+        return jnp.where(span > 0, jnp.clip(part / jnp.where(span > 0, span, 1), 0, 1), 0.5)
+
+    def to_python(self, values: np.ndarray) -> list[Any]:
+        """Python floats, clipped to the exact bounds."""
+        low, high = float(self.low), float(self.high)
+        dtype = values.dtype.type
+        ends = {dtype(low): low, dtype(high): high}
+        floats = shortest_floats(values)
+        return [
+            ends.get(value, min(max(number, low), high))
+            for value, number in zip(values, floats, strict=True)
+        ]
+
+    def from_python(self, name: str, item: Any) -> Any:
+        """Requires a number within the bounds (to float precision)."""
+        item = _checks.check_number("Space.encode", name, item)
+        low, high = float(self.low), float(self.high)
+        slack = 1e-6 * (max(abs(low), abs(high)) if not self.log else item)
+        if not low - slack <= item <= high + slack:
+            raise _checks.fail("Space.encode", name, f"in [{low}, {high}]", item)
+        return min(max(float(item), low), high)
+
+    def describe(self) -> dict[str, Any]:
+        """The dimension as JSON."""
+        kind = "log_uniform" if self.log else "uniform"
+        return {
+            "kind": kind,
+            "low": float(self.low),
+            "high": float(self.high),
+            "shape": list(self.shape),
+        }
+
+
+def uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
+    """A real number, uniform on [low, high].
+
+    Args:
+        low: lower bound, included; finite. May be traced.
+        high: upper bound, included; at least `low`. May be traced.
+        shape: static shape of the value; each element is its own coordinate.
+
+    Returns:
+        The dimension.
+
+    Raises:
+        ValueError: a bound is NaN or infinite, or the bounds are reversed.
+        TypeError: a bound is not a number.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> float(hpo.uniform(-1.0, 3.0).from_unit(jnp.asarray(0.5)))
+        1.0
+    """
+    low, high = check_bounds("uniform", low, high, log=False)
+    return Real(as_float(low), as_float(high), log=False, shape=check_shape("uniform", shape))
+
+
+def log_uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
+    """A positive real number whose logarithm is uniform on [log low, log high].
+
+    Use it where only the order of magnitude is known: learning rates, regularisation.
+
+    Args:
+        low: lower bound, included; above 0. May be traced.
+        high: upper bound, included. May be traced.
+        shape: static shape of the value.
+
+    Returns:
+        The dimension.
+
+    Raises:
+        ValueError: a bound is not finite, `low` is not above 0, or the bounds are reversed.
+        TypeError: a bound is not a number.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> round(float(hpo.log_uniform(1e-4, 1.0).from_unit(jnp.asarray(0.5))), 6)
+        0.01
+    """
+    low, high = check_bounds("log_uniform", low, high, log=True)
+    if not (_checks.is_traced(low) or _checks.is_traced(high)) and math.isinf(high / low):
+        raise _checks.fail("log_uniform", "high", "a finite multiple of `low`", high)
+    return Real(as_float(low), as_float(high), log=True, shape=check_shape("log_uniform", shape))

@@ -1,0 +1,37 @@
+"""Draws from a space's own distribution, constraints met by rejection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo.space._dimension import Array
+
+if TYPE_CHECKING:
+    from jaxhpo.space._space import Space
+
+_ROUNDS = 1000
+
+
+def sample_unit(space: Space, key: Array, n: int) -> Array:
+    """Draws unit points `[n, d]`; a row stays NaN if no allowed point was found in 1,000 draws."""
+    dtype = jnp.result_type(float)
+    shape = (n, space.num_dims)
+    if not space.has_constraints:
+        return jax.random.uniform(key, shape, dtype)
+
+    def is_open(carry: tuple[Array, Array]) -> Array:
+        unit, step = carry
+        return jnp.isnan(unit).any() & (step < _ROUNDS)
+
+    def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        unit, step = carry
+        fresh = jax.random.uniform(jax.random.fold_in(key, step), shape, dtype)
+        take = jnp.isnan(unit).any(axis=-1) & space.feasible(space.from_unit(fresh))
+        return jnp.where(take[:, None], fresh, unit), step + 1
+
+    start = (jnp.full(shape, jnp.nan, dtype), jnp.zeros((), jnp.int32))
+    unit, _ = jax.lax.while_loop(is_open, draw, start)
+    return unit

@@ -1,0 +1,380 @@
+"""The search space: a pytree of dimensions, seen as values, as a unit cube and as features."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _base, _checks
+from jaxhpo.space import _codec, _flat, _layout
+from jaxhpo.space._constraints import Forbid, check_constraints, holds, matches
+from jaxhpo.space._dimension import Array, Discrete
+from jaxhpo.space._enumerate import count_feasible
+from jaxhpo.space._features import feature_columns
+from jaxhpo.space._layout import Leaf
+from jaxhpo.space._sample import sample_unit
+from jaxhpo.space._values import StaticValue
+
+# Constrained spaces up to this size are counted exactly, configuration by configuration.
+_COUNTABLE = 2**18
+
+
+@jax.tree_util.register_pytree_node_class
+class Space:
+    """A search space over any pytree of dimensions.
+
+    Values have three forms. *Params*: the Python objects that an objective receives, only the
+    active branch of a nested choice. *Values*: the same tree with an array a leaf, all branches
+    kept; a numeric choice is its number and any other choice its index. *Unit*: points `[..., d]`
+    of the unit cube, where samplers live. A space is itself a pytree whose leaves are the bounds,
+    so it may be an argument of `jit`, and spaces of equal structure share compiled code.
+
+    Args:
+        tree: pytree (dicts, tuples, dataclasses) whose leaves are dimensions, or plain lists, which
+            mean `choice(list)`.
+        constraints: predicates `values -> bool` on one configuration's values (True: allowed), or
+            `forbid({...})`. Every sampler respects them.
+
+    Raises:
+        TypeError: a leaf of the tree is neither a dimension nor a list.
+        ValueError: an empty tree, duplicate names, a forbidden combination that names no parameter,
+            or constraints that leave nothing.
+
+    Example:
+        >>> import jax, jaxhpo as hpo
+        >>> space = hpo.Space({"lr": hpo.log_uniform(1e-4, 1.0), "opt": ["adam", "sgd"]})
+        >>> values = space.sample(jax.random.key(0), 4)
+        >>> values["lr"].shape, space.num_dims
+        ((4,), 2)
+        >>> space.encode({"lr": 0.1, "opt": "sgd"})["opt"]
+        array(1, dtype=int32)
+    """
+
+    def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
+        self._root, self._leaves = _layout.build_layout(tree)
+        self._constraints = check_constraints(constraints, self._leaves)
+        if self._constraints:
+            self._check_feasible()
+
+    # -- pytree ------------------------------------------------------------------------------
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], Any]:
+        """Bounds are leaves; everything else is structure."""
+        table = tuple((leaf.name, leaf.start, leaf.stop, leaf.conditions) for leaf in self._leaves)
+        dimensions = tuple(leaf.dimension for leaf in self._leaves)
+        return dimensions, (self._root, table, self._constraints)
+
+    @classmethod
+    def tree_unflatten(cls, structure: Any, dimensions: Any) -> Space:
+        """Puts a space together without validation."""
+        space = object.__new__(cls)
+        space._root, table, space._constraints = structure
+        space._leaves = tuple(
+            Leaf(name, dimension, start, stop, conditions)
+            for dimension, (name, start, stop, conditions) in zip(dimensions, table, strict=True)
+        )
+        return space
+
+    # -- what it is --------------------------------------------------------------------------
+
+    @property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """The table of leaves: name, dimension, unit columns, conditions."""
+        return self._leaves
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Dotted path of each leaf."""
+        return tuple(leaf.name for leaf in self._leaves)
+
+    @property
+    def num_dims(self) -> int:
+        """`d`, the number of unit coordinates."""
+        return self._leaves[-1].stop
+
+    @property
+    def has_static(self) -> bool:
+        """Whether a leaf changes the shapes of the program."""
+        return _layout.has_static(self._leaves)
+
+    @property
+    def has_constraints(self) -> bool:
+        """Whether some configurations are not allowed."""
+        return bool(self._constraints)
+
+    @property
+    def num_levels(self) -> np.ndarray:
+        """Levels of each unit coordinate, int64 `[d]`; 0 where continuous. Host side."""
+        return _flat.level_counts(self._leaves)
+
+    @property
+    def is_categorical(self) -> np.ndarray:
+        """Whether each unit coordinate is unordered, bool `[d]`."""
+        kinds = [[leaf.dimension.is_categorical] * (leaf.stop - leaf.start) for leaf in self.leaves]
+        return np.asarray([kind for row in kinds for kind in row], dtype=bool)
+
+    @property
+    def cardinality(self) -> int | None:
+        """Number of distinct allowed configurations; None if continuous. Host side.
+
+        Parameters of inactive branches are not counted. With constraints the count is exact up to
+        2¹⁸ combinations and ignores the constraints beyond.
+        """
+        count = _layout.count_configurations(self._root, self._leaves)
+        product = int(np.prod(self.num_levels.astype(object)))
+        if count is None or not self._constraints or product > _COUNTABLE:
+            return count
+        return count_feasible(self)
+
+    # -- between the forms -------------------------------------------------------------------
+
+    def from_unit(self, unit: Array) -> Any:
+        """Maps unit points `[..., d]` to the values pytree, leading axes kept."""
+        unit = jnp.asarray(unit)
+        if unit.shape[-1:] != (self.num_dims,):
+            expected = f"of shape [..., {self.num_dims}]"
+            raise _checks.fail("Space.from_unit", "unit", expected, unit.shape)
+        return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
+
+    def to_unit(self, values: Any) -> Array:
+        """Maps the values pytree to unit points `[..., d]`; discrete ones to their cell's centre."""
+        leaf_values = self._unpack(values)
+        batch = self._batch_shape(leaf_values)
+        columns = [
+            leaf.dimension.to_unit(value).reshape(*batch, leaf.stop - leaf.start)
+            for leaf, value in zip(self._leaves, leaf_values, strict=True)
+            if leaf.stop > leaf.start
+        ]
+        dtype = jnp.result_type(float)
+        if not columns:
+            return jnp.zeros((*batch, 0), dtype)
+        dtype = jnp.result_type(*columns)
+        return jnp.concatenate([column.astype(dtype) for column in columns], axis=-1)
+
+    def snap(self, unit: Array) -> Array:
+        """Moves unit points `[..., d]` to their canonical place.
+
+        Discrete coordinates go to the centre of their cell and inactive ones to 0.5 (discrete: the
+        first cell's centre), so that two points decode to the same params just if they snap to the
+        same place. NaN rows stay NaN.
+        """
+        columns = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
+        first = jnp.zeros_like(unit)
+        neutral = jnp.where(
+            self._discrete_columns(),
+            self._per_leaf(first, lambda leaf, part: leaf.dimension.snap(part)),
+            0.5,
+        )
+        snapped = jnp.where(self.active_columns(unit), columns, neutral)
+        return jnp.where(_base.has_proposal(unit)[..., None], snapped, jnp.nan)
+
+    def levels(self, unit: Array) -> Array:
+        """Level of each coordinate of unit points, int32 `[..., d]`; 0 where continuous."""
+        return self._per_leaf(unit, lambda leaf, part: leaf.dimension.level(part), jnp.int32)
+
+    def from_levels(self, levels: Array, dtype: Any = None) -> Array:
+        """Unit points `[..., d]` at the centres of discrete levels; 0.5 where continuous."""
+        dtype = dtype or jnp.result_type(float)
+
+        def centre(leaf: Leaf, part: Array) -> Array:
+            if isinstance(leaf.dimension, Discrete):
+                return leaf.dimension.unit_of_level(part, dtype)
+            return jnp.full(part.shape, 0.5, dtype)
+
+        return self._per_leaf(levels, centre, dtype)
+
+    def decode(self, values: Any) -> Any:
+        """Turns values into Python params: exact numbers, objects, the active branch only.
+
+        Args:
+            values: the values pytree, with one leading axis or none.
+
+        Returns:
+            A list of params, or one params where `values` has no batch axis. Host side.
+        """
+        leaf_values = [_to_numpy(value) for value in self._unpack(values)]
+        batch = self._batch_shape(leaf_values)
+        if len(batch) > 1:
+            raise _checks.fail("Space.decode", "values", "one batch axis at most", batch)
+        n = batch[0] if batch else 1
+        rows = _codec.decode_rows(self._root, self._leaves, leaf_values, n)
+        return rows if batch else rows[0]
+
+    def encode(self, params: Any) -> Any:
+        """Turns params, or a list of them, into values (NumPy arrays); the inverse of `decode`.
+
+        Raises:
+            ValueError: a parameter is missing, unknown or out of range; the message names it.
+        """
+        many = isinstance(params, list)
+        rows = [
+            _codec.encode_row(self._root, self._leaves, item)
+            for item in (params if many else [params])
+        ]
+        values = _codec.stack_rows(
+            self._root, self._leaves, rows, _codec.default_values(self._leaves)
+        )
+        return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
+
+    def flatten_params(self, params: Any) -> dict[str, Any]:
+        """Params as `{name: None | bool | int | float | str}`, active parameters only."""
+        return _flat.flatten(self._root, self._leaves, params)
+
+    def unflatten_params(self, flat: dict[str, Any]) -> Any:
+        """Params from a flat dict; the inverse of `flatten_params`."""
+        return _flat.unflatten(self._root, self._leaves, flat)
+
+    # -- samples, masks, features ------------------------------------------------------------
+
+    def sample(self, key: Array, n: int) -> Any:
+        """Draws `n` configurations from the space's own distribution.
+
+        Args:
+            key: a key; consumed.
+            n: static number of draws.
+
+        Returns:
+            The values pytree with leading axis `n`. Constraints are met by rejection.
+
+        Raises:
+            ValueError: no allowed point was found for some row (outside `jit`; inside, real values
+                of such a row are NaN).
+        """
+        key = _checks.check_key("Space.sample", key)
+        n = _checks.check_int("Space.sample", "n", n, 1)
+        unit = sample_unit(self, key, n)
+        if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
+            raise ValueError(
+                "Space.sample: `constraints` left no allowed point to be found in 1,000 draws a "
+                "row; loosen them, or narrow the dimensions to the allowed region."
+            )
+        return self.from_unit(unit)
+
+    def active(self, values: Any) -> Any:
+        """Which leaves count, as a pytree of bools `[...]` of the values' structure."""
+        leaf_values = self._unpack(values)
+        masks = self._active_leaves(leaf_values, self._batch_shape(leaf_values))
+        return _codec.pack(self._root, masks)
+
+    def active_columns(self, unit: Array) -> Array:
+        """Which unit coordinates count, bool `[..., d]`."""
+        leaf_values = [self._leaf_from_unit(leaf, unit) for leaf in self._leaves]
+        masks = self._active_leaves(leaf_values, unit.shape[:-1])
+        columns = [
+            jnp.repeat(mask[..., None], leaf.stop - leaf.start, axis=-1)
+            for leaf, mask in zip(self._leaves, masks, strict=True)
+        ]
+        return jnp.concatenate(columns, axis=-1)
+
+    def feasible(self, values: Any) -> Array:
+        """Whether each configuration meets all constraints, bool `[...]`."""
+        leaf_values = self._unpack(values)
+        batch = self._batch_shape(leaf_values)
+        allowed = jnp.ones(batch, bool)
+        active = self._active_leaves(leaf_values, batch)
+        for item in self._constraints:
+            if isinstance(item, Forbid):
+                allowed &= ~matches(item, self._leaves, leaf_values, active)
+            else:
+                allowed &= holds(item, values, len(batch))
+        return allowed
+
+    def features(self, unit: Array, categories: str = "onehot") -> Array:
+        """What a model should see of unit points.
+
+        Args:
+            unit: `[..., d]`.
+            categories: static; "onehot" gives an unordered coordinate one column an option, "index"
+                gives it one column with the option's number (for Hamming distances).
+
+        Returns:
+            `[..., f]`, in [0, 1] but for indices. Discrete numbers lie at their cell's centre (half
+            a step inside either end), numeric ordinals at their own place, and inactive
+            coordinates at 0.5 (one-hot and index: 0).
+        """
+        if categories not in ("onehot", "index"):
+            raise _checks.fail("Space.features", "categories", '"onehot" or "index"', categories)
+        return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """The space as JSON-ready records, one a leaf; equal for equal spaces."""
+        records = []
+        for leaf in self._leaves:
+            conditions = [
+                [self._leaves[at].name, self._leaves[at].dimension.options[option]]  # type: ignore[attr-defined]
+                for at, option in leaf.conditions
+            ]
+            record = {"name": leaf.name, **leaf.dimension.describe()}
+            records.append(json.loads(json.dumps({**record, "conditions": conditions})))
+        return records
+
+    def __repr__(self) -> str:
+        lines = []
+        for record in self.describe():
+            name, kind = record.pop("name"), record.pop("kind")
+            conditions = record.pop("conditions")
+            settings = ", ".join(
+                f"{key}={value}" for key, value in record.items() if value not in (None, [])
+            )
+            suffix = "".join(f" if {parent} is {option}" for parent, option in conditions)
+            lines.append(f"  {name}: {kind}({settings}){suffix}")
+        lines += [f"  constraint: {item}" for item in self._constraints]
+        return "Space(\n" + "\n".join(lines) + "\n)"
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _leaf_from_unit(self, leaf: Leaf, unit: Array) -> Any:
+        shape = leaf.dimension.shape if leaf.stop > leaf.start else (0,)
+        part = unit[..., leaf.start : leaf.stop].reshape(*unit.shape[:-1], *shape)
+        return leaf.dimension.from_unit(part)
+
+    def _per_leaf(self, array: Array, function: Any, dtype: Any = None) -> Array:
+        parts = [
+            function(leaf, array[..., leaf.start : leaf.stop]).astype(dtype or array.dtype)
+            for leaf in self._leaves
+            if leaf.stop > leaf.start
+        ]
+        return jnp.concatenate(parts, axis=-1) if parts else array.astype(dtype or array.dtype)
+
+    def _discrete_columns(self) -> Array:
+        kinds = [
+            [isinstance(leaf.dimension, Discrete)] * (leaf.stop - leaf.start)
+            for leaf in self._leaves
+        ]
+        return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
+
+    def _unpack(self, values: Any) -> list[Any]:
+        try:
+            return _codec.unpack(self._root, values, [None] * len(self._leaves))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(
+                f"Space: `values` must have the space's structure with the leaves {self.names}, "
+                f"got {jax.tree.structure(values)}."
+            ) from error
+
+    def _batch_shape(self, leaf_values: list[Any]) -> tuple[int, ...]:
+        value, dimension = leaf_values[0], self._leaves[0].dimension
+        shape = np.shape(value.index if isinstance(value, StaticValue) else value)
+        return shape[: len(shape) - len(dimension.shape)]
+
+    def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
+        masks = []
+        for leaf in self._leaves:
+            mask = jnp.ones(batch, bool)
+            for selector, option in leaf.conditions:
+                mask &= jnp.asarray(leaf_values[selector]) == option
+            masks.append(mask)
+        return masks
+
+    def _check_feasible(self) -> None:
+        if any(_checks.is_traced(bound) for bound in jax.tree.leaves(self)):
+            return
+        self.sample(jax.random.key(0), 1)
+
+
+def _to_numpy(value: Any) -> Any:
+    return jax.tree.map(np.asarray, value)

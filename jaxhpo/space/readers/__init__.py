@@ -1,0 +1,8 @@
+"""Readers of foreign search spaces: one file a system; the foreign library is never imported."""
+
+from jaxhpo.space.readers.gpyopt import from_gpyopt as from_gpyopt
+from jaxhpo.space.readers.hyperopt import from_hyperopt as from_hyperopt
+from jaxhpo.space.readers.optuna import from_optuna as from_optuna
+from jaxhpo.space.readers.ray import from_ray as from_ray
+from jaxhpo.space.readers.scipy import from_scipy as from_scipy
+from jaxhpo.space.readers.sklearn import from_sklearn as from_sklearn
