@@ -55,7 +55,7 @@ def decode_rows(root: Any, leaves: tuple[Leaf, ...], leaf_values: list[Any], n: 
         _leaf_to_python(leaf, value, n) for leaf, value in zip(leaves, leaf_values, strict=True)
     ]
     selectors = {
-        index: np.asarray(leaf_values[index])
+        index: np.asarray(leaf_values[index]).reshape(-1)
         for node in _branches(root)
         for index in [node.selector]
     }
@@ -118,9 +118,9 @@ def _encode(node: Any, leaves: tuple[Leaf, ...], params: Any, found: dict[int, A
 def _encode_tree(
     node: TreeNode, leaves: tuple[Leaf, ...], params: Any, found: dict[int, Any]
 ) -> None:
-    if node.keys is not None:
-        if not isinstance(params, dict) or set(params) != set(node.keys):
-            raise _checks.fail(_WHERE, "params", f"a dict with the keys {list(node.keys)}", params)
+    keys = node.keys
+    if keys is not None and (not isinstance(params, dict) or set(params) != set(keys)):
+        raise _checks.fail(_WHERE, "params", f"a dict with the keys {list(keys)}", params)
     try:
         children = children_of(node, params)
     except (ValueError, TypeError):

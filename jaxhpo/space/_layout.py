@@ -207,7 +207,7 @@ class _Builder:
     ) -> BranchNode:
         labels = tree.labels()
         selector = self.add_leaf(name, Choice(Options(labels), (), tree.weights), conditions)
-        options = []
+        options: list[Any] = []
         for option, subtree in enumerate(tree.trees):
             if not holds_dimension(subtree) and not (tree.keys and isinstance(subtree, dict)):
                 options.append(ConstantNode(Options((subtree,))))
@@ -248,7 +248,8 @@ def _unique_names(leaves: list[Leaf]) -> list[Leaf]:
             raise ValueError(
                 f"Space: names must be unique, got two dimensions named `{leaf.name}`."
             )
-        name = f"{leaf.name} ({leaf.conditions[-1][1]})" if twins else leaf.name
+        options = ".".join(str(option) for _, option in leaf.conditions)
+        name = f"{leaf.name} ({options})" if twins else leaf.name
         twins.append(leaf)
         unique.append(dataclasses.replace(leaf, name=name))
     if len({leaf.name for leaf in unique}) < len(unique):
