@@ -1,0 +1,62 @@
+"""Samplers by name, for the command line and for studies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxhpo import _checks
+from jaxhpo._base import Sampler
+from jaxhpo.samplers._grid import grid
+from jaxhpo.samplers._qmc import qmc
+from jaxhpo.samplers._random import random
+from jaxhpo.space import Space
+
+_FACTORIES: dict[str, Callable[..., Sampler]] = {"grid": grid, "qmc": qmc, "random": random}
+
+
+def names() -> tuple[str, ...]:
+    """Lists the names that `get` knows, in alphabetical order.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> hpo.samplers.names()
+        ('grid', 'qmc', 'random')
+    """
+    return tuple(sorted(_FACTORIES))
+
+
+def get(name: str | Sampler, space: Space, **settings: Any) -> Sampler:
+    """Makes a sampler from its name.
+
+    Args:
+        name: one of `names()`; a ready `Sampler` is returned as it is.
+        space: the search space.
+        **settings: settings of the factory of that name.
+
+    Returns:
+        The sampler.
+
+    Raises:
+        TypeError: `name` is neither a name nor a sampler, or settings come with a ready sampler.
+        ValueError: no sampler has this name; the message lists those that exist.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> space = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
+        >>> sampler = hpo.samplers.get("qmc", space, sequence="halton")
+    """
+    if isinstance(name, Sampler):
+        if settings:
+            expected = "a name where settings are given"
+            raise TypeError(f"samplers.get: `name` must be {expected}, got a ready sampler.")
+        return name
+    if not isinstance(name, str):
+        got = _checks.describe(name)
+        raise TypeError(f"samplers.get: `name` must be a name or a Sampler, got {got}.")
+    if name not in _FACTORIES:
+        raise _checks.fail("samplers.get", "name", f"one of {', '.join(names())}", name)
+    return _FACTORIES[name](space, **settings)

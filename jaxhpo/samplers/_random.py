@@ -1,0 +1,185 @@
+"""Independent draws from the space's own distribution; without replacement where it is finite."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo.samplers._lattice import Lattice, finite_lattice
+from jaxhpo.samplers._stream import (
+    MAX_INFEASIBLE,
+    StreamInfo,
+    Tally,
+    check_space,
+    new_tally,
+    told_points,
+)
+from jaxhpo.samplers._visited import Visited
+from jaxhpo.space import Space
+
+_CANDIDATES = 16
+_EXACT_ROUNDS = 64
+"""On an enumerated space the draw from what is left takes over after 1,024 rejected candidates."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RandomSettings:
+    """Settings of `random`: the space is traced, the rest is static."""
+
+    space: Space
+    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
+    batch_size: int = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RandomState:
+    """State of `random`.
+
+    Attributes:
+        tally: what has been told.
+        visited: configurations not to propose (again); None where the space is not finite.
+    """
+
+    tally: Tally
+    visited: Visited | None
+
+
+def random(space: Space, *, batch_size: int = 1) -> Sampler:
+    """Random search: each proposal is a draw from the space's own distribution.
+
+    On a finite space nothing is proposed twice, in the order of successive draws without
+    replacement (weights respected), and NaN rows follow when all is used up. Up to 2^20
+    combinations are tracked one by one; beyond, a hashed set of 2^22 bits takes care, which may
+    pass over a fresh configuration but never repeats one.
+
+    When to use it: as the baseline, with thousands of cheap trials, or in many dimensions. With
+    few trials `qmc` covers the space more evenly.
+
+    Args:
+        space: the search space; its bounds may be traced.
+        batch_size: static; rows of one `ask`. Row `r` uses `fold_in(key, r)`.
+
+    Returns:
+        The sampler. A row for which 65,536 draws in a row broke the constraints is NaN.
+
+    Raises:
+        TypeError: `space` is not a `Space` or `batch_size` not an integer.
+        ValueError: `batch_size` below 1, or a space with nothing to search.
+
+    Example:
+        >>> import jax, jaxhpo as hpo
+        >>> sampler = hpo.samplers.random(hpo.Space({"x": [1, 2, 3]}), batch_size=4)
+        >>> key_init, key_ask = jax.random.split(jax.random.key(0))
+        >>> state, unit = sampler.ask(key_ask, sampler.init(key_init))
+        >>> bool(jax.numpy.isnan(unit[:3]).any()), bool(jax.numpy.isnan(unit[3]).all())
+        (False, True)
+
+    References:
+        Bergstra and Bengio, "Random search for hyper-parameter optimization", 2012,
+        https://jmlr.org/papers/v13/bergstra12a.html.
+    """
+    space = check_space("random", space)
+    batch_size = _checks.check_int("random", "batch_size", batch_size, 1)
+    settings = RandomSettings(space, finite_lattice(space), batch_size)
+    return make_sampler(settings, _init, _ask, _tell)
+
+
+def _init(settings: RandomSettings, key: Array) -> RandomState:
+    del key  # nothing random is fixed for the whole study
+    lattice = settings.lattice
+    visited = None if lattice is None else lattice.open_set(settings.space)
+    return RandomState(new_tally(), visited)
+
+
+def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
+    rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
+    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    if settings.lattice is None:
+        return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
+
+    def one(visited: Visited, key_row: Array) -> tuple[Visited, Array]:
+        return _draw_unvisited(settings, key_row, visited)
+
+    visited, unit = jax.lax.scan(one, state.visited, keys)
+    return dataclasses.replace(state, visited=visited), unit
+
+
+def _tell(
+    settings: RandomSettings, key: Array, state: RandomState, unit: Array, outcome: Outcome
+) -> tuple[RandomState, StreamInfo]:
+    del key  # nothing is learnt
+    unit = told_points("random.tell", settings.space, unit, outcome)
+    told = ~jnp.isnan(unit).any(axis=1)
+    tally, visited = state.tally.add(told, outcome), state.visited
+    if settings.lattice is None or visited is None:
+        return RandomState(tally, visited), tally.info(jnp.zeros((), bool))
+    visited = visited.add(*settings.lattice.number(settings.space, unit))
+    return RandomState(tally, visited), tally.info(visited.num_open() == 0)
+
+
+def _draw_free(space: Space, key: Array) -> Array:
+    """Draws one feasible point `[d]` of a space that is not finite."""
+    dtype = jnp.result_type(float)
+    if not space.has_constraints:
+        return space.snap(jax.random.uniform(key, (1, space.num_dims), dtype))[0]
+
+    def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        count, _, _ = carry
+        unit = _candidates(space, jax.random.fold_in(key, count))
+        allowed = space.feasible(space.from_unit(unit))
+        first = jnp.argmax(allowed)
+        return count + 1, jnp.where(allowed[first], unit[first], jnp.nan), allowed[first]
+
+    start = (jnp.zeros((), jnp.int32), _no_point(space), jnp.zeros((), bool))
+    _, unit, _ = jax.lax.while_loop(
+        lambda carry: ~carry[2] & (carry[0] < MAX_INFEASIBLE // _CANDIDATES), attempt, start
+    )
+    return unit
+
+
+def _draw_unvisited(
+    settings: RandomSettings, key: Array, visited: Visited
+) -> tuple[Visited, Array]:
+    """Draws one open configuration `[d]` of a finite space and closes it."""
+    space, lattice = settings.space, settings.lattice
+    assert lattice is not None
+    num_open = visited.num_open()
+    rounds = _EXACT_ROUNDS if lattice.is_exact else MAX_INFEASIBLE // _CANDIDATES
+    key_draws, key_rest = jax.random.split(key)
+
+    def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        count, _, _ = carry
+        unit = _candidates(space, jax.random.fold_in(key_draws, count))
+        number, _ = lattice.number(space, unit)
+        allowed = ~visited.contains(number)
+        if not lattice.is_exact:
+            allowed &= space.feasible(space.from_unit(unit))
+        first = jnp.argmax(allowed)
+        return count + 1, unit[first], allowed[first]
+
+    start = (jnp.zeros((), jnp.int32), _no_point(space), jnp.zeros((), bool))
+    _, unit, found = jax.lax.while_loop(
+        lambda carry: ~carry[2] & (carry[0] < rounds) & (num_open > 0), attempt, start
+    )
+    if lattice.is_exact:
+        rank = jax.random.randint(key_rest, (1,), 0, jnp.maximum(num_open, 1), jnp.int32)
+        rest = lattice.points(space, visited.nth_open(rank))[0]
+        unit = jnp.where(found, unit, rest)
+        found = num_open > 0
+    unit = jnp.where(found, unit, jnp.nan)
+    return visited.add(*lattice.number(space, unit[None, :])), unit
+
+
+def _candidates(space: Space, key: Array) -> Array:
+    dtype = jnp.result_type(float)
+    return space.snap(jax.random.uniform(key, (_CANDIDATES, space.num_dims), dtype))
+
+
+def _no_point(space: Space) -> Array:
+    return jnp.full(space.num_dims, jnp.nan, jnp.result_type(float))

@@ -1,0 +1,158 @@
+"""What the samplers that do not learn from values have in common: counting and pending points."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._status import Status
+from jaxhpo.samplers._lattice import mix_hash
+from jaxhpo.space import Space
+
+MIN_PENDING = 64
+
+MAX_INFEASIBLE = 2**16
+"""Infeasible candidates in a row after which a constrained search for a point gives up."""
+
+
+class StreamInfo(NamedTuple):
+    """What a stream sampler reports of a tell.
+
+    Attributes:
+        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
+        num_told: `[]` int32, points told so far.
+        num_failed: `[]` int32, those whose value was NaN or infinite.
+    """
+
+    status: Array
+    num_told: Array
+    num_failed: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How many points have been told, and how many of them failed; int32 scalars."""
+
+    num_told: Array
+    num_failed: Array
+
+    def add(self, told: Array, outcome: Outcome) -> Tally:
+        """Counts the rows `told` `[q]`."""
+        finite = jnp.isfinite(outcome.value).reshape(told.shape[0], -1).all(axis=1)
+        return Tally(
+            self.num_told + jnp.sum(told, dtype=jnp.int32),
+            self.num_failed + jnp.sum(told & ~finite, dtype=jnp.int32),
+        )
+
+    def info(self, is_exhausted: Array) -> StreamInfo:
+        """Builds the report."""
+        status = jnp.where(is_exhausted, int(Status.EMPTY), int(Status.COMPLETE))
+        return StreamInfo(status.astype(jnp.int32), self.num_told, self.num_failed)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """Points asked and not yet told: a ring of 64-bit fingerprints.
+
+    More points than fit may be pending. The oldest then lose their fingerprint and are only
+    counted, and that many unknown points are taken for them as they are told: every point is still
+    counted once.
+
+    Attributes:
+        marks: `[n, 2]` uint32 fingerprints.
+        is_set: `[n]` bool, which slots are taken.
+        head: `[]` int32, next slot to write.
+        num_unmarked: `[]` int32, pending points without a fingerprint.
+    """
+
+    marks: Array
+    is_set: Array
+    head: Array
+    num_unmarked: Array
+
+    def add(self, unit: Array) -> Pending:
+        """Records the proposals `[q, d]`; NaN rows are none, and `q` is at most `n`."""
+        is_point = has_proposal(unit)
+        n = self.is_set.shape[0]
+        place = jnp.cumsum(is_point.astype(jnp.int32), dtype=jnp.int32) - 1
+        slot = jnp.where(is_point, (self.head + place) % n, n)
+        lost = jnp.sum(self.is_set.at[slot].get(mode="fill", fill_value=False), dtype=jnp.int32)
+        return Pending(
+            self.marks.at[slot].set(fingerprint(unit), mode="drop"),
+            self.is_set.at[slot].set(True, mode="drop"),
+            (self.head + jnp.sum(is_point, dtype=jnp.int32)) % n,
+            self.num_unmarked + lost,
+        )
+
+    def resolve(self, unit: Array) -> tuple[Pending, Array]:
+        """Removes the told points `[q, d]`, each once, in whatever order they come.
+
+        Returns:
+            The points still pending, and the number of told ones that nobody had asked for.
+        """
+
+        def one(is_set: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+            mark, is_point = row
+            match = is_set & jnp.all(self.marks == mark[None, :], axis=1) & is_point
+            first = jnp.argmax(match)
+            is_set = is_set.at[first].set(is_set[first] & ~match[first])
+            return is_set, is_point & ~match[first]
+
+        is_set, is_unknown = jax.lax.scan(
+            one, self.is_set, (fingerprint(unit), has_proposal(unit))
+        )
+        num_unknown = jnp.sum(is_unknown, dtype=jnp.int32)
+        taken = jnp.minimum(num_unknown, self.num_unmarked)
+        pending = Pending(self.marks, is_set, self.head, self.num_unmarked - taken)
+        return pending, num_unknown - taken
+
+
+def empty_pending(batch_size: int) -> Pending:
+    """Makes room for at least `MIN_PENDING` pending points and one batch."""
+    n = max(MIN_PENDING, batch_size)
+    zero = jnp.zeros((), jnp.int32)
+    return Pending(jnp.zeros((n, 2), jnp.uint32), jnp.zeros(n, bool), zero, zero)
+
+
+def fingerprint(unit: Array) -> Array:
+    """Hashes points `[c, d]` to `[c, 2]` uint32; equal points have equal fingerprints."""
+    words = jax.lax.bitcast_convert_type(unit + jnp.zeros((), unit.dtype), jnp.uint32)
+    words = words.reshape(unit.shape[0], -1)  # float64 gives two words a coordinate
+    seeds = jnp.asarray([0x9E3779B9, 0x7F4A7C15], jnp.uint32)
+    state = jnp.broadcast_to(seeds[None, :], (unit.shape[0], 2))
+    for column in range(words.shape[1]):
+        state = mix_hash(state, words[:, column, None])
+    return state
+
+
+def new_tally() -> Tally:
+    """Starts at zero."""
+    zero = jnp.zeros((), jnp.int32)
+    return Tally(zero, zero)
+
+
+def told_points(where: str, space: Space, unit: Any, outcome: Outcome) -> Array:
+    """Checks the shapes of what is told and returns the snapped points in default float dtype."""
+    unit = jnp.asarray(unit)
+    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
+        raise _checks.fail(where, "unit", f"of shape [q, {space.num_dims}]", unit.shape)
+    if jnp.shape(outcome.value)[:1] != unit.shape[:1]:
+        expected = f"of shape [{unit.shape[0]}] like the rows of `unit`"
+        raise _checks.fail(where, "outcome.value", expected, jnp.shape(outcome.value))
+    return space.snap(unit.astype(jnp.result_type(float)))
+
+
+def check_space(where: str, space: Any) -> Space:
+    """Requires a space with at least one coordinate to search."""
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
+    if space.num_dims == 0:
+        raise _checks.fail(where, "space", "one with a dimension that is not fixed", space.names)
+    return space
