@@ -1,3 +1,10 @@
 """Training runs as pure functions, and adapters from optax and flax."""
 
+from jaxhpo.training._adapter import TrainState as TrainState
+from jaxhpo.training._linen import from_linen as from_linen
+from jaxhpo.training._nnx import from_nnx as from_nnx
+from jaxhpo.training._objective import objective as objective
+from jaxhpo.training._objective import train as train
+from jaxhpo.training._objective import trial_keys as trial_keys
+from jaxhpo.training._optax import from_optax as from_optax
 from jaxhpo.training._training import Training as Training
