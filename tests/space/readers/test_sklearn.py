@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.model_selection import ParameterSampler
+from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVC
+
+from jaxhpo.space import from_sklearn
+
+DISTRIBUTIONS = {
+    "uniform": stats.uniform(-2, 5),
+    "loguniform": stats.loguniform(1e-4, 1e2),
+    "reciprocal": stats.reciprocal(1, 10, scale=2),
+    "norm": stats.norm(loc=1, scale=3),
+    "lognorm": stats.lognorm(s=0.5, scale=np.exp(2.0)),
+    "randint": stats.randint(3, 9),
+    "shifted": stats.randint(0, 4, loc=10),
+    "mixed": [None, True, False, "auto", 3, 0.5],
+    "numbers": [10, 100, 1000],
+    "array": np.logspace(-2, 2, 5),
+    "tuples": [(50,), (100, 50)],
+    "dicts": [None, {0: 1, 1: 10}],
+}
+CONTINUOUS = ("uniform", "loguniform", "reciprocal", "norm", "lognorm")
+
+
+def test_draws_follow_parameter_sampler(draw, same_law, same_frequencies):
+    ours = draw(from_sklearn(DISTRIBUTIONS))
+    theirs = list(ParameterSampler(DISTRIBUTIONS, 4000, random_state=5))
+    for name in CONTINUOUS:
+        same_law([p[name] for p in ours], [p[name] for p in theirs])
+    for name in set(DISTRIBUTIONS) - set(CONTINUOUS):
+        same_frequencies(
+            [p[name] for p in ours],
+            [p[name].item() if isinstance(p[name], np.generic) else p[name] for p in theirs],
+        )
+
+
+def test_support_and_scale_are_exact():
+    space = from_sklearn({name: DISTRIBUTIONS[name] for name in CONTINUOUS[:3]})
+    for unit, expected in ((0.0, (-2.0, 1e-4, 2.0)), (1.0, (3.0, 1e2, 20.0))):
+        params = space.decode(space.from_unit(np.full(3, unit)))
+        assert tuple(params.values()) == expected
+    middle = space.from_unit(np.full(3, 0.5))
+    assert float(middle["loguniform"]) == pytest.approx(0.1, rel=1e-5)
+    assert float(middle["reciprocal"]) == pytest.approx(40**0.5, rel=1e-5)
+
+
+def test_numeric_lists_are_categoricals_and_distributions_are_not():
+    space = from_sklearn(DISTRIBUTIONS)
+    kinds = {leaf.name: leaf.dimension.is_categorical for leaf in space.leaves}
+    assert {name for name in kinds if kinds[name]} == {
+        "mixed", "numbers", "array", "tuples", "dicts",
+    }  # fmt: skip
+
+
+def test_a_list_of_dicts_draws_a_dict_first(draw, same_frequencies):
+    grid = [
+        {"kernel": ["linear"], "C": [1, 10, 100]},
+        {"kernel": ["rbf"], "C": [0.5], "gamma": stats.loguniform(1e-3, 1.0)},
+    ]
+    space = from_sklearn(grid)
+    ours = draw(space)
+    theirs = list(ParameterSampler(grid, 4000, random_state=2))
+    same_frequencies(*[[tuple(sorted(p)) for p in side] for side in (ours, theirs)])
+    same_frequencies(*[[p["C"] for p in side] for side in (ours, theirs)])
+    for params in ours[:50]:
+        assert SVC().set_params(**params).get_params()["kernel"] == params["kernel"]
+        assert space.decode(space.encode(params)) == pytest.approx(params)
+
+
+def test_estimators_take_the_parameters_and_encode_takes_sklearns(draw):
+    space = from_sklearn(
+        {
+            "net__hidden_layer_sizes": DISTRIBUTIONS["tuples"],
+            "net__alpha": stats.loguniform(1e-5, 1e-1),
+            "net__early_stopping": [True, False],
+        }
+    )
+    for params in draw(space, 20):
+        pipeline = Pipeline([("net", MLPClassifier())]).set_params(**params)
+        found = {name: pipeline.get_params()[name] for name in params}
+        assert found == params
+        assert space.decode(space.encode(found)) == params
+
+
+def test_other_distributions_need_quantiles(draw, same_law, same_frequencies):
+    given = {"C": stats.expon(scale=100), "k": stats.binom(4, 0.3), "x": stats.lognorm(1, loc=2)}
+    for name in given:
+        with pytest.raises(
+            ValueError,
+            match=rf"from_sklearn: `param_distributions\['{name}'\]` must be one of uniform, logun"
+            rf".*num_quantiles.*got .{given[name].dist.name}",
+        ):
+            from_sklearn({name: given[name]})
+    space = from_sklearn(given, num_quantiles=2000)
+    ours = draw(space)
+    theirs = list(ParameterSampler(given, 4000, random_state=1))
+    for name in ("C", "x"):
+        same_law([p[name] for p in ours], [p[name] for p in theirs])
+    same_frequencies([p["k"] for p in ours], [int(p["k"]) for p in theirs])
+    assert isinstance(draw(space, 1)[0]["k"], int)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        (3, TypeError, "`param_distributions` must be a dict or a list of dicts, got 3"),
+        ("C", TypeError, "`param_distributions` must be a dict or a list of dicts, got 'C'"),
+        ([], ValueError, "`param_distributions` must be at least one dict"),
+        ({}, ValueError, "`param_distributions` must be a dict with at least one entry"),
+        ([{"C": [1]}, 3], TypeError, r"`param_distributions\[1\]` must be a dict from names"),
+        ({"C": 3}, TypeError, r"`param_distributions\['C'\]` must be a list, .*got 3"),
+        ({"C": "abc"}, TypeError, r"`param_distributions\['C'\]` must be a list, .*got 'abc'"),
+        ({"C": np.ones((2, 2))}, TypeError, r"`param_distributions\['C'\]` must be a list, "),
+        ({"C": []}, ValueError, r"`param_distributions\['C'\]` cannot be read: choice: `options`"),
+        ({"C": [1, 1]}, ValueError, "free of duplicates"),
+        ({"C": [1.0, float("nan")]}, ValueError, "free of NaN"),
+        ({"C": stats.randint(1.5, 4)}, TypeError, r"integer: `low` must be an integer"),
+        ({3: [1, 2]}, TypeError, "must have strings as keys, got 3"),
+    ],
+)
+def test_bad_input_is_named(given, kind, message):
+    with pytest.raises(kind, match=r"from_sklearn: .*" + message.lstrip("`")):
+        from_sklearn(given)
+
+
+def test_a_bad_number_of_quantiles_is_named():
+    with pytest.raises(
+        ValueError, match=r"from_sklearn: `num_quantiles` must be at least 2, got 1"
+    ):
+        from_sklearn({"C": [1, 2]}, num_quantiles=1)
