@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def is_traced(value: Any) -> bool:
@@ -56,7 +57,8 @@ def check_int(where: str, argument: str, value: Any, minimum: int) -> int:
         value = value.item() if value.shape == () else value
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(
-            f"{where}: `{argument}` must be an integer of at least {minimum}, got {describe(value)}."
+            f"{where}: `{argument}` must be an integer of at least {minimum}, "
+            f"got {describe(value)}."
         )
     if value < minimum:
         raise fail(where, argument, f"at least {minimum}", value)
@@ -72,7 +74,7 @@ def check_callable(where: str, argument: str, value: Any) -> Callable[..., Any]:
 
 def check_key(where: str, key: Any) -> jax.Array:
     """Accepts a typed key, an integer seed or an old-style raw key, and returns a typed key."""
-    if isinstance(key, numbers.Integral) and not isinstance(key, bool):
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
     if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
         return key

@@ -1,4 +1,4 @@
-"""What can become of a trial, as a number that compiled code can carry and a sentence that a person can read."""
+"""What can become of a trial: a number for compiled code, a sentence for a person."""
 
 from __future__ import annotations
 

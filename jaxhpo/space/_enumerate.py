@@ -25,8 +25,8 @@ def cell_unit(space: Space, cell: Array) -> Array:
         `[..., d]` cell centres, inactive columns included.
     """
     radices = np.asarray(space.num_levels, dtype=np.int64)
-    strides = np.append(np.cumprod(radices[::-1])[::-1][1:], 1)
-    strides = jnp.asarray(strides, jnp.int32).reshape((1,) * cell.ndim + (-1,))
+    products = np.append(np.cumprod(radices[::-1])[::-1], 1)[1:]
+    strides = jnp.asarray(products, jnp.int32).reshape((1,) * cell.ndim + (-1,))
     counts = jnp.asarray(radices, jnp.int32).reshape((1,) * cell.ndim + (-1,))
     return space.from_levels(cell[..., None] // strides % counts)
 

@@ -1,4 +1,4 @@
-"""Parameters as a flat dict of storable values: what a database, a table or a command line holds."""
+"""Parameters as a flat dict of storable values, as databases and tables hold them."""
 
 from __future__ import annotations
 

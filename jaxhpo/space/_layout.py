@@ -184,10 +184,8 @@ class _Builder:
         if isinstance(tree, Dimension):
             return LeafNode(self.add_leaf(name, tree, conditions))
         if isinstance(tree, dict):
-            children = tuple(
-                self.node(tree[key], _join(name, key), conditions, nested) for key in tree
-            )
-            return TreeNode(children, keys=tuple(tree))
+            items = (self.node(tree[key], _join(name, key), conditions, nested) for key in tree)
+            return TreeNode(tuple(items), keys=tuple(tree))
         children, treedef = jax.tree_util.tree_flatten(tree, is_leaf=lambda node: node is not tree)
         if jax.tree_util.treedef_is_leaf(treedef) or tree is None:
             if nested and isinstance(tree, _TAGS):

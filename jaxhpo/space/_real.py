@@ -36,8 +36,9 @@ class Real(Dimension):
         """Maps [0, 1] to [low, high]; both ends are exact."""
         low, high = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.high, unit.dtype)
         start, stop = (jnp.log(low), jnp.log(high)) if self.log else (low, high)
-        # The convex form cannot overflow where high - low does.
-        inner = start * (1 - unit) + stop * unit
+        # In halves, which cannot overflow where stop - start does, and rising in every rounding.
+        half = (stop / 2 - start / 2) * unit
+        inner = (start + half) + half
         value = jnp.clip(jnp.exp(inner) if self.log else inner, low, high)
         return jnp.where(unit <= 0, low, jnp.where(unit >= 1, high, value))
 

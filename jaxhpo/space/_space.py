@@ -141,7 +141,7 @@ class Space:
         return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
 
     def to_unit(self, values: Any) -> Array:
-        """Maps the values pytree to unit points `[..., d]`; discrete ones to their cell's centre."""
+        """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres."""
         leaf_values = self._unpack(values)
         batch = self._batch_shape(leaf_values)
         columns = [

@@ -46,7 +46,7 @@ class Stepped(Discrete):
         if self.log:
             low, step = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.step, unit.dtype)
             start, stop = self._log_edges(unit.dtype)
-            position = (jnp.exp(start * (1 - unit) + stop * unit) - low) / step
+            position = (jnp.exp(start + (stop - start) * unit) - low) / step
             position = jnp.round(position)
         else:
             position = jnp.floor(unit * count)
@@ -65,7 +65,7 @@ class Stepped(Discrete):
         return jnp.clip((jnp.log(value) - start) / (stop - start), 0, 1)
 
     def value_of_level(self, level: Array, dtype: Any) -> Array:
-        """low + level · step, int32 for integers."""
+        """The grid point low + level · step, int32 for integers."""
         kind = jnp.int32 if self.is_integer else dtype
         value = jnp.asarray(self.low, kind) + level.astype(kind) * jnp.asarray(self.step, kind)
         # The sum may round to just above the last grid point.

@@ -58,7 +58,7 @@ def from_sklearn(
         num_quantiles = check_int(_WHERE, "num_quantiles", num_quantiles, 2)
     if isinstance(param_distributions, Mapping):
         return Space(_tree("param_distributions", param_distributions, num_quantiles))
-    if isinstance(param_distributions, str) or not isinstance(param_distributions, Sequence):
+    if not isinstance(param_distributions, list | tuple):
         raise TypeError(
             f"{_WHERE}: `param_distributions` must be a dict or a list of dicts, "
             f"got {describe(param_distributions)}."
@@ -131,8 +131,9 @@ def _log_uniform(given: Mapping[str, float]) -> Any:
 
 
 def _randint(given: Mapping[str, float]) -> Any:
-    low, high = given["low"] + given["loc"], given["high"] + given["loc"] - 1
-    return integer(*(int(end) if end == int(end) else end for end in (low, high)))
+    ends: list[Any] = [given["low"] + given["loc"], given["high"] + given["loc"] - 1]
+    low, high = (int(end) if end == int(end) else end for end in ends)
+    return integer(low, high)
 
 
 def _normal(given: Mapping[str, float]) -> Any:

@@ -1,0 +1,86 @@
+"""The house stays as drawn: imports go downwards, and `import jaxhpo` stays light."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import jaxhpo
+
+ROOT = pathlib.Path(jaxhpo.__file__).parent
+
+# Each room may import itself and the rooms that stand in its row, nothing else.
+BASE = {"_status", "_checks", "_base"}
+ALLOWED = {
+    "_status": set(),
+    "_checks": set(),
+    "_base": {"_status", "_checks"},
+    "space": BASE,
+    "samplers": BASE | {"space"},
+    "_minimize": BASE | {"space", "samplers"},
+    "training": BASE | {"space"},
+    "population": BASE | {"space", "training"},
+    "testing": BASE | {"space", "samplers", "_minimize"},
+    "study": BASE | {"space", "samplers", "_minimize", "training", "population"},
+}
+FREE = {"cli", "integrations", "__init__", "__main__"}  # they know everything, nobody knows them
+
+HEAVY = [
+    "flax", "optuna", "sqlalchemy", "alembic", "plotly", "sklearn", "ray", "pandas",
+    "matplotlib", "rich", "typer", "scipy.stats", "hyperopt", "torch",
+]  # fmt: skip
+
+
+def room(path):
+    """The first part of a module's path inside the package."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    """Rooms of this package that a file imports, at any depth."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            pytest.fail(f"{path.relative_to(ROOT)} imports relatively; write the full name")
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "jaxhpo" and len(parts) > 1:
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_downwards(path):
+    here = room(path)
+    if here in FREE:
+        return
+    assert here in ALLOWED, f"{here} is a new room: give it a row in ALLOWED"
+    rooms = {name for name in ALLOWED.keys() | FREE}
+    wrong = {name for name in imported_rooms(path) if name in rooms} - ALLOWED[here] - {here}
+    assert not wrong, f"{path.relative_to(ROOT)} must not import {sorted(wrong)}"
+
+
+def test_importing_jaxhpo_stays_light():
+    code = f"import jaxhpo, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_command_line_answers_without_jax():
+    code = "import jaxhpo.cli, sys; print('flax' in sys.modules, 'sqlalchemy' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False False"
+
+
+def test_no_file_has_outgrown_its_room():
+    long = {
+        str(path.relative_to(ROOT)): lines
+        for path in ROOT.rglob("*.py")
+        if (lines := len(path.read_text().splitlines())) > 450
+    }
+    assert not long
