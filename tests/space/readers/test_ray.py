@@ -200,8 +200,8 @@ def test_draws_follow_ray(draw, same_law, same_frequencies):
     same_frequencies(*[[v for v in side if abs(v) <= 2] for side in quantized])
     same_frequencies([p["h"] for p in ours], theirs["h"], ignoring=(0.0, 2.0))
     assert {int(v) for v in theirs["i"]} <= set(range(1, 1000))
-    above = [np.mean(np.asarray(v, float) > 30) for v in ([p["i"] for p in ours], theirs["i"])]
-    assert above[0] == pytest.approx(above[1], abs=0.03)
+    # Small integers weigh more with us (see the docstring); far from 1 the laws agree.
+    same_law(*[[v for v in side if v >= 20] for side in ([p["i"] for p in ours], theirs["i"])])
 
 
 def test_ray_finds_our_configurations_valid(draw):
