@@ -25,6 +25,10 @@ NESTED = {
 }
 
 
+# Hyperopt 0.3.0's own `categorical` on NumPy 2.5.
+pytestmark = pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
+
+
 def hyperopt_draws(space, num_draws, seed=0):
     graph, rng = hyperopt.pyll.as_apply(space), np.random.default_rng(seed)
     return [sample(graph, rng) for _ in range(num_draws)]
