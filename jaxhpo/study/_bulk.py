@@ -15,6 +15,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from jaxhpo.study._distributions import internal_value
 from jaxhpo.study._rows import Ending, Row, to_state
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _prepare(row: Row) -> dict[str, Any]:
     records: list[Record] = []
     for name, value in row.params.items():
         distribution = row.distributions[name]
-        record = {"param_name": name, "param_value": distribution.to_internal_repr(value)}
+        record = {"param_name": name, "param_value": internal_value(distribution, value)}
         records.append(("params", {**record, "distribution_json": _to_json(distribution)}))
     for step, value in row.curve.items():
         stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(float(value))

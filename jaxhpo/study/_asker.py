@@ -1,0 +1,280 @@
+"""Between sampler and storage: trials asked and written, trials told and ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxhpo._base import Sampler
+from jaxhpo._status import Status
+from jaxhpo.study._bulk import NumberTaken
+from jaxhpo.study._distributions import distributions_of
+from jaxhpo.study._evaluate import Report
+from jaxhpo.study._proposer import Proposer, Told
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, SYSTEM_ATTR, Ending, Row
+from jaxhpo.study._trial import Trial, status_of, to_minimized, unit_of
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from jaxhpo.space import Space
+    from jaxhpo.study._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+# Writers that keep taking each other's number get any number after this many attempts.
+_MAX_ATTEMPTS = 50
+
+
+class Asker:
+    """Keeps a sampler's state in step with a study's rows, other writers included.
+
+    A trial's number is fixed when its row is written. If another process took the number that the
+    proposal was made for, the history is read again and the proposal made anew, so that several
+    processes on one study propose what one alone would have proposed.
+    """
+
+    def __init__(
+        self, store: Store, space: Space, sampler: Sampler, seed: int, direction: str
+    ) -> None:
+        """Takes up a study; its history is read at the first ask.
+
+        Args:
+            store: the study's rows.
+            space: its space.
+            sampler: any sampler over it.
+            seed: its seed.
+            direction: "minimize" or "maximize".
+        """
+        self._store = store
+        self._space = space
+        self._direction = direction
+        self._proposer = Proposer(space, sampler, seed)
+        self._distributions = distributions_of(space)
+        self._known = 0
+        self._is_stale = not store.is_new
+        self._is_constrained = False
+        # Trials of other processes that the sampler takes for failed until they end.
+        self._guessed: set[int] = set()
+        # number -> trial id of the trials that this object has handed out.
+        self._running: dict[int, int] = {}
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial should get."""
+        if self._is_stale:
+            self.refresh()
+        return self._known
+
+    def refresh(self) -> None:
+        """Reads the history and puts the sampler where it belongs."""
+        trials = self._store.trials()
+        self._proposer.reset(self._told_of(trials))
+        self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
+        self._known = trials[-1].number + 1 if trials else 0
+        self._is_stale = False
+
+    def ask(self, count: int, owner: list[str | int] | None = None) -> list[Trial]:
+        """Proposes trials and writes them as running.
+
+        Args:
+            count: how many.
+            owner: the process that will run them, or None if nobody knows.
+
+        Returns:
+            The trials; fewer than `count` only if the sampler has no further point.
+        """
+        for attempt in range(_MAX_ATTEMPTS):
+            first = self.next_number
+            unit = self._proposer.propose(first, count)
+            if len(unit) == 0:
+                return []
+            params = self._space.decode(self._proposer.values_of(unit))
+            rows = [
+                self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
+                for i in range(len(unit))
+            ]
+            # A proposal that is dropped is still pending in the sampler's state.
+            self._is_stale = True
+            try:
+                is_last = attempt == _MAX_ATTEMPTS - 1
+                written = self._store.append(rows, None if is_last else first)
+            except NumberTaken:
+                continue
+            self._running.update(written)
+            self._is_stale = written[0][0] != first
+            self._known = written[-1][0] + 1
+            return [
+                Trial(number, params[i], unit=unit[i]) for i, (number, _) in enumerate(written)
+            ]
+        raise AssertionError("unreachable: the last attempt takes any number")
+
+    def propose(self, count: int, block: int) -> tuple[int, np.ndarray, Any]:
+        """Proposes points for trials that will be written when they have ended.
+
+        Args:
+            count: how many.
+            block: how many the compiled program proposes at once.
+
+        Returns:
+            Number of the first, points `[m, d]`, and their values pytree.
+        """
+        first = self.next_number
+        unit = self._proposer.propose(first, count, block)
+        # Whatever happens before they are recorded, the next ask starts from the history.
+        self._is_stale = True
+        return first, unit, self._proposer.values_of(unit) if len(unit) else None
+
+    def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:
+        """Ends running trials and tells the sampler.
+
+        Args:
+            trials: trials that are running.
+            reports: what became of each.
+
+        Returns:
+            The trials that ended now; one that another process had ended already is left out.
+        """
+        endings = [self._ending(*pair) for pair in zip(trials, reports, strict=True)]
+        was_stale, self._is_stale = self._is_stale, True
+        lost = set(self._store.finish(endings))
+        ended = [
+            self._ended(trial, report)
+            for trial, report, ending in zip(trials, reports, endings, strict=True)
+            if ending.trial_id not in lost
+        ]
+        for trial in trials:
+            self._running.pop(trial.number, None)
+        if lost or was_stale or any(trial.number in self._guessed for trial in trials):
+            return ended
+        unit = np.asarray([trial.unit for trial in ended])
+        told = self._assemble(unit, [trial.value for trial in ended], ended)
+        self._proposer.tell(told, self._known)
+        self._is_stale = False
+        return ended
+
+    def record(
+        self, rows: Sequence[Row], unit: np.ndarray, first: int | None, size: int
+    ) -> list[int]:
+        """Writes ended trials in one transaction and tells the sampler.
+
+        Args:
+            rows: the trials.
+            unit: `[m, d]` their points.
+            first: number that they were proposed for, or None for points of the user's own.
+            size: rows to pad the tell to.
+
+        Returns:
+            The trials' numbers.
+        """
+        expected = self.next_number if first is None else first
+        self._is_stale = True
+        try:
+            numbers = [number for number, _ in self._store.append(rows, expected)]
+        except NumberTaken:
+            logger.info("another process writes to study %r as well", self._store.name)
+            return [number for number, _ in self._store.append(rows)]
+        if numbers[0] == expected:
+            self._known = numbers[-1] + 1
+            told = self._assemble(unit, [row.value for row in rows], ())
+            self._proposer.tell(told, self._known, size)
+            self._is_stale = False
+        return numbers
+
+    def abandon(self, reason: str) -> list[int]:
+        """Marks as failed all trials that this object has handed out and not ended.
+
+        Args:
+            reason: why, in words.
+
+        Returns:
+            Their numbers.
+        """
+        endings = [
+            Ending(trial_id, Status.FAILED, None, {"reason": reason})
+            for trial_id in self._running.values()
+        ]
+        numbers = list(self._running)
+        self._is_stale = True
+        self._store.finish(endings)
+        self._running.clear()
+        return numbers
+
+    def attach(self, number: int, trial_id: int) -> None:
+        """Takes over a running trial that another object asked."""
+        self._running.setdefault(number, trial_id)
+
+    def make_row(self, status: Status, value: float | None, unit: Any, params: Any) -> Row:
+        """One ended trial in stored form, before curves and times are filled in."""
+        return self._row(status, value, unit, params, {})
+
+    def _row(
+        self, status: Status, value: float | None, unit: Any, params: Any, system: dict[str, Any]
+    ) -> Row:
+        own = {"unit": [float(u) for u in unit], **{k: v for k, v in system.items() if v}}
+        return Row(
+            status,
+            value,
+            self._space.flatten_params(params),
+            self._distributions,
+            system_attrs={SYSTEM_ATTR: own},
+        )
+
+    def _ending(self, trial: Trial, report: Report) -> Ending:
+        user = {"reason": report.reason, "error": report.error}
+        system = {CONSTRAINTS_ATTR: list(report.violation)} if report.violation else {}
+        return Ending(
+            self._running[trial.number],
+            report.status,
+            report.value,
+            {key: value for key, value in user.items() if value is not None},
+            system,
+            report.end,
+        )
+
+    def _ended(self, trial: Trial, report: Report) -> Trial:
+        return dataclasses.replace(
+            trial,
+            status=report.status,
+            value=report.value,
+            violation=report.violation,
+            seconds=report.seconds,
+            reason=report.reason,
+            error=report.error,
+        )
+
+    def _told_of(self, trials: Sequence[FrozenTrial]) -> Told:
+        """The whole history as the sampler should see it; foreign trials are encoded."""
+        unit = np.full((len(trials), self._space.num_dims), np.nan)
+        values: list[float | None] = []
+        for row, trial in enumerate(trials):
+            point = unit_of(trial)
+            if point is None and trial.params:
+                params = self._space.unflatten_params(trial.params)
+                point = self._proposer.unit_of([params])[0]
+            if point is not None:
+                unit[row] = point
+            has_value = trial.state.name in ("COMPLETE", "PRUNED")
+            values.append(trial.value if has_value else None)
+        return self._assemble(unit, values, trials)
+
+    def _assemble(
+        self, unit: np.ndarray, values: Sequence[float | None], trials: Sequence[Any]
+    ) -> Told:
+        value = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+        value = to_minimized(np.where(np.isfinite(value), value, np.nan), self._direction)
+        worst = np.zeros(len(value))
+        for row, trial in enumerate(trials):
+            if found := _violations(trial):
+                worst[row], self._is_constrained = max(found), True
+        return Told(unit, value, worst if self._is_constrained else None)
+
+
+def _violations(trial: Any) -> tuple[float, ...]:
+    """The constraint values of our own trial or of Optuna's record."""
+    found = trial.violation if isinstance(trial, Trial) else trial.constraints.values()
+    return tuple(found)

@@ -1,0 +1,82 @@
+"""A space in Optuna's words, so that its plots and its dashboard read our studies as they are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo.space import Space
+from jaxhpo.space._choice import Choice, Ordinal, Static
+from jaxhpo.space._dimension import Dimension
+from jaxhpo.space._fixed import Fixed
+from jaxhpo.space._flat import flat_names
+from jaxhpo.space._normal import Normal, SteppedNormal
+from jaxhpo.space._real import Real
+from jaxhpo.space._stepped import Stepped
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+
+def distributions_of(space: Space) -> dict[str, BaseDistribution]:
+    """Gives each flat parameter name of a space its Optuna distribution.
+
+    Args:
+        space: the space; names are those of `space.flatten_params`.
+
+    Returns:
+        One distribution a name. Every value that the space can decode lies in it.
+    """
+    found = {}
+    for leaf in space.leaves:
+        distribution = _distribution(leaf.dimension)
+        found.update(dict.fromkeys(flat_names(leaf), distribution))
+    return found
+
+
+def internal_value(distribution: BaseDistribution, value: Any) -> float:
+    """The number that Optuna stores for a value.
+
+    Args:
+        distribution: the parameter's distribution.
+        value: a storable value, as `space.flatten_params` gives it.
+
+    Returns:
+        The value itself, or the index of a categorical. Optuna's own lookup takes 1 for True;
+        this one tells them apart.
+    """
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        for index, choice in enumerate(choices):
+            if type(choice) is type(value) and choice == value:
+                return float(index)
+    return float(distribution.to_internal_repr(value))
+
+
+def _distribution(dimension: Dimension) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    if isinstance(dimension, Real):
+        return FloatDistribution(float(dimension.low), float(dimension.high), log=dimension.log)
+    if isinstance(dimension, Normal):
+        return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+    if isinstance(dimension, SteppedNormal):
+        return FloatDistribution(dimension.low, dimension.high, step=float(dimension.step))
+    if isinstance(dimension, Stepped):
+        return _stepped(dimension)
+    if isinstance(dimension, Choice | Ordinal | Static | Fixed):
+        return CategoricalDistribution(dimension.options.labels())
+    raise TypeError(f"Study: `space` holds a dimension that cannot be stored: {dimension!r}.")
+
+
+def _stepped(dimension: Stepped) -> BaseDistribution:
+    """Optuna has no log scale with steps: the scale is kept, for plots, and the grid is ours."""
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    low, high, step = dimension.low, dimension.high, dimension.step
+    if dimension.is_integer:
+        if dimension.log:
+            return IntDistribution(int(low), int(high), log=True)
+        return IntDistribution(int(low), int(high), step=int(step))
+    if dimension.log:
+        return FloatDistribution(float(low), high, log=True)
+    return FloatDistribution(float(low), high, step=float(step))

@@ -1,0 +1,116 @@
+"""Calls the user's objective and says what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import numbers
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxhpo._base import Outcome
+from jaxhpo._checks import describe
+from jaxhpo._status import Status, explain
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one call of the objective gave; it travels between processes.
+
+    Attributes:
+        status: COMPLETE, FAILED or INFEASIBLE.
+        value: the value in the user's own sign, or None.
+        violation: constraint violations.
+        seconds: how long the call took.
+        reason: why it failed, in words.
+        error: the traceback of what was raised.
+        exception: what was raised, for a caller that wants it raised again.
+        is_misuse: whether the objective returned something that is no value at all.
+    """
+
+    status: Status
+    value: float | None = None
+    violation: tuple[float, ...] = ()
+    seconds: float = 0.0
+    reason: str | None = None
+    error: str | None = None
+    exception: BaseException | None = None
+    is_misuse: bool = False
+    end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+
+
+def evaluate(objective: Callable[[Any], Any], params: Any) -> Report:
+    """Calls the objective once. What it raises is reported; only an interrupt passes through.
+
+    Args:
+        objective: the user's function of params.
+        params: Python objects, active branch only.
+
+    Returns:
+        What came of it.
+    """
+    start = time.perf_counter()
+    try:
+        returned = objective(params)
+        report = to_report(returned)
+    except Exception as exception:
+        report = Report(
+            Status.FAILED,
+            reason=f"{type(exception).__name__}: {exception}",
+            error=traceback.format_exc(),
+            exception=exception,
+        )
+    return dataclasses.replace(report, seconds=time.perf_counter() - start)
+
+
+def to_report(returned: Any) -> Report:
+    """Judges what an objective returned.
+
+    Args:
+        returned: a real number, a scalar array or an `Outcome` of scalars.
+
+    Returns:
+        COMPLETE or INFEASIBLE with a finite value, else FAILED with the reason.
+    """
+    outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
+    value = _scalar(outcome.value)
+    if value is None:
+        message = (
+            "`objective` must return a real number or an Outcome with one value, got "
+            f"{describe(outcome.value)}{_hint(outcome.value)}."
+        )
+        return Report(Status.FAILED, reason=message, is_misuse=True)
+    if not math.isfinite(value):
+        return Report(Status.FAILED, reason=f"the value was {value}: {explain(Status.FAILED)}")
+    if outcome.violation is None:
+        return Report(Status.COMPLETE, value)
+    violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
+    if any(math.isnan(v) for v in violation):
+        return Report(Status.FAILED, reason=f"the violation was {list(violation)}")
+    status = Status.INFEASIBLE if any(v > 0 for v in violation) else Status.COMPLETE
+    return Report(status, value, violation)
+
+
+def _scalar(value: Any) -> float | None:
+    """A real number or an array without axes as a float; None for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, numbers.Real):
+        return float(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        item = value.item()
+        is_real = isinstance(item, numbers.Real) and not isinstance(item, bool)
+        return float(item) if is_real else None
+    return None
+
+
+def _hint(value: Any) -> str:
+    if value is None:
+        return " (is a `return` missing?)"
+    shape = getattr(value, "shape", None)
+    return f" of shape {tuple(shape)}" if shape else f" ({type(value).__name__})"

@@ -1,0 +1,202 @@
+"""What a study remembers of itself, and whether the one that is opened is the one described."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from jaxhpo._base import Sampler
+from jaxhpo._checks import describe, fail
+from jaxhpo.study._errors import StudyMismatchError
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
+    from jaxhpo.study._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+# The study attribute that holds all of it, as JSON.
+META_ATTR = "jaxhpo"
+_FORMAT = 1
+
+
+def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dict[str, Any]:
+    """Writes what describes a new study, or checks it against what a stored one says.
+
+    Args:
+        store: the open study.
+        space: the space that was passed.
+        sampler: the sampler's name or description.
+        seed: the seed that was passed; None takes the stored one, 0 in a new study.
+
+    Returns:
+        The study's description: space, space_hash, sampler, seed, versions.
+
+    Raises:
+        StudyMismatchError: the stored study has another space or seed; the message shows the
+            difference. Nothing was written.
+    """
+    records = space.describe()
+    meta = {
+        "format": _FORMAT,
+        "space": records,
+        "space_hash": _hash(records),
+        "sampler": sampler,
+        "seed": 0 if seed is None else seed,
+        "key_impl": str(jax.random.key_impl(jax.random.key(0))),
+        "x64": bool(jax.config.jax_enable_x64),
+        "versions": {"jaxhpo": _own_version(), "jax": jax.__version__},
+    }
+    stored = store.attrs().get(META_ATTR)
+    if stored is None:
+        if not store.is_new:
+            _check_foreign(store, space)
+        store.set_attr(META_ATTR, meta)
+        return meta
+    if stored["space_hash"] != meta["space_hash"]:
+        raise StudyMismatchError(
+            f"Study: `space` must be that of the stored study {store.name!r} in {store.shown}. "
+            f"{space_difference(stored['space'], records)} "
+            "Choose another `name` for a study of the new space."
+        )
+    if seed is not None and seed != stored["seed"]:
+        raise StudyMismatchError(
+            f"Study: `seed` must be that of the stored study {store.name!r}, {stored['seed']}, got "
+            f"{seed}. Leave it out to go on, or choose another `name`."
+        )
+    return _continue(store, stored, meta)
+
+
+def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Takes note of what may change between runs: sampler, versions, precision."""
+    merged = {**stored, "sampler": meta["sampler"], "x64": meta["x64"]}
+    merged["versions"] = meta["versions"]
+    if stored["sampler"] != meta["sampler"]:
+        logger.warning(
+            "study %r goes on with sampler %s; it was %s before",
+            store.name,
+            meta["sampler"],
+            stored["sampler"],
+        )
+    if stored["x64"] != meta["x64"] or stored["key_impl"] != meta["key_impl"]:
+        logger.warning(
+            "study %r goes on with another float precision or key type: proposals will not be "
+            "those that the uninterrupted study would have made",
+            store.name,
+        )
+    if merged != stored:
+        store.set_attr(META_ATTR, merged)
+    return merged
+
+
+def space_difference(stored: list[dict[str, Any]], given: list[dict[str, Any]]) -> str:
+    """Says in one line how two described spaces differ.
+
+    Args:
+        stored: records of `Space.describe`, from the study.
+        given: records of the space that was passed.
+
+    Returns:
+        What was added, removed and changed, by name.
+
+    Example:
+        >>> space_difference([{"name": "x", "high": 1}], [{"name": "x", "high": 2}])
+        'changed: x (high: 1 stored, 2 given).'
+    """
+    old = {record["name"]: record for record in stored}
+    new = {record["name"]: record for record in given}
+    parts = []
+    if added := [name for name in new if name not in old]:
+        parts.append(f"added: {', '.join(added)}")
+    if removed := [name for name in old if name not in new]:
+        parts.append(f"removed: {', '.join(removed)}")
+    changed = []
+    for name in old:
+        if name in new and old[name] != new[name]:
+            keys = [k for k in {**old[name], **new[name]} if old[name].get(k) != new[name].get(k)]
+            details = [f"{k}: {old[name].get(k)} stored, {new[name].get(k)} given" for k in keys]
+            changed.append(f"{name} ({'; '.join(details)})")
+    if changed:
+        parts.append(f"changed: {', '.join(changed)}")
+    return f"{'; '.join(parts) or 'the order of names differs'}."
+
+
+def _check_foreign(store: Store, space: Space) -> None:
+    """Accepts a study made by another program if all of its trials lie in the space."""
+    for trial in store.trials():
+        if not trial.state.is_finished():
+            continue
+        try:
+            space.encode([space.unflatten_params(trial.params)])
+        except (ValueError, TypeError) as error:
+            raise StudyMismatchError(
+                f"Study: `name` {store.name!r} is a study that another program made, and its "
+                f"trial {trial.number} {describe(trial.params)} does not lie in `space`: {error}"
+            ) from error
+
+
+def _hash(records: list[dict[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _own_version() -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version("jaxhpo")
+    except metadata.PackageNotFoundError:
+        return "source"
+
+
+def make_sampler(sampler: Any, space: Space) -> Sampler:
+    """Makes a sampler from its name, or takes a ready one that fits the space.
+
+    Raises:
+        TypeError: neither a name nor a sampler.
+        ValueError: an unknown name, or a sampler over a space of another size.
+    """
+    from jaxhpo import samplers
+
+    if not isinstance(sampler, str | Sampler):
+        expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
+        raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
+    made = samplers.get(sampler, space)
+    key = jax.random.key(0)
+    unit = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], made)
+    if unit.shape[1] != space.num_dims:
+        raise fail(
+            "Study",
+            "sampler",
+            f"over a space of {space.num_dims} unit dimensions, as `space` has",
+            f"one of {unit.shape[1]}",
+        )
+    return made
+
+
+def describe_sampler(sampler: Any, made: Sampler) -> str:
+    """Names a sampler and its settings, the space left out.
+
+    Args:
+        sampler: what the user passed.
+        made: the sampler itself.
+
+    Returns:
+        Such as "qmc(sequence=sobol, batch_size=1)".
+    """
+    function = getattr(made.ask, "func", made.ask)
+    module = getattr(function, "__module__", "custom").rsplit(".", 1)[-1].lstrip("_")
+    name = sampler if isinstance(sampler, str) else module
+    settings = getattr(made.ask, "args", (None,))[0]
+    if not dataclasses.is_dataclass(settings):
+        return name
+    parts = []
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if isinstance(value, bool | int | float | str) or value is None:
+            parts.append(f"{field.name}={value}")
+    return f"{name}({', '.join(parts)})"

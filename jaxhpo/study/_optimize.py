@@ -1,0 +1,151 @@
+"""The loop of `Study.optimize`: ask, evaluate, tell, until there is a reason to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo import _checks
+from jaxhpo._status import Status, explain
+from jaxhpo.study._evaluate import Report, evaluate
+from jaxhpo.study._interrupts import Interrupts
+from jaxhpo.study._owner import this_process
+from jaxhpo.study._progress import Progress, make_reporter
+from jaxhpo.study._trial import Trial
+from jaxhpo.study._workers import WorkerPool
+
+if TYPE_CHECKING:
+    from jaxhpo.study._study import Study
+
+logger = logging.getLogger("jaxhpo")
+
+_WHERE = "Study.optimize"
+
+
+class Loop:
+    """One call of `Study.optimize`: its settings, its counters and its reason to stop."""
+
+    def __init__(
+        self,
+        study: Study,
+        objective: Callable[[Any], Any],
+        *,
+        num_trials: int,
+        timeout: float | None,
+        num_workers: int,
+        callbacks: Sequence[Callable[..., Any]],
+        catch: tuple[type[BaseException], ...],
+        progress: Any,
+    ) -> None:
+        """Checks the arguments of `Study.optimize`, which documents them."""
+        self._study = study
+        self._objective = _checks.check_callable(_WHERE, "objective", objective)
+        self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
+        self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
+        if timeout is not None:
+            timeout = _checks.check_number(_WHERE, "timeout", timeout)
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._callbacks = [_checks.check_callable(_WHERE, "callbacks", c) for c in callbacks]
+        self._catch = _check_catch(catch)
+        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials)
+        self._done = self._failed = 0
+
+    def run(self) -> str:
+        """Runs to the end and returns the reason for it."""
+        study = self._study
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._reporter.close)
+            pool = None
+            if self._num_workers > 1:
+                pool = WorkerPool(self._objective, self._num_workers)
+                stack.callback(pool.close)
+            interrupts = stack.enter_context(Interrupts())
+            self._report(study._best_value_or_none())
+            try:
+                while (reason := self._reason_to_stop()) is None:
+                    interrupts.check()
+                    self._round(pool, interrupts)
+                return reason
+            except KeyboardInterrupt:
+                study._asker.abandon("interrupted")
+                logger.warning(
+                    "interrupted after %d trials of this call, all of them recorded. %s",
+                    self._done,
+                    study.resume_hint(),
+                )
+                study.stop_reason = "interrupted"
+                raise
+            except BaseException as error:
+                study._asker.abandon(f"the study stopped: {type(error).__name__}")
+                study.stop_reason = f"stopped by {type(error).__name__}"
+                raise
+
+    def _reason_to_stop(self) -> str | None:
+        if self._study.stop_reason:
+            return self._study.stop_reason
+        if self._done >= self._num_trials:
+            return f"all {self._num_trials} trials were run"
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return "the timeout was reached"
+        return None
+
+    def _round(self, pool: WorkerPool | None, interrupts: Interrupts) -> None:
+        """Asks, evaluates and tells one trial a worker."""
+        study = self._study
+        count = min(len(pool) if pool else 1, self._num_trials - self._done)
+        trials = study._asker.ask(count, owner=this_process())
+        if not trials:
+            study.stop_reason = explain(Status.EMPTY)
+            logger.info("study %r ends: %s", study.name, study.stop_reason)
+            return
+        with interrupts.open():
+            if pool is None:
+                reports = [evaluate(self._objective, trials[0].params)]
+            else:
+                reports = pool.evaluate([trial.params for trial in trials])
+        ended = study._asker.tell(trials, reports)
+        if len(ended) < len(trials):
+            logger.warning(
+                "study %r: another process had ended some of the trials %s; their values are lost",
+                study.name,
+                [trial.number for trial in trials],
+            )
+        self._done += len(trials)
+        self._failed += sum(trial.status is Status.FAILED for trial in ended)
+        for trial in ended:
+            study._note(trial)
+        self._report(study._best_value_or_none())
+        self._raise_if_asked(reports)
+        with interrupts.open():
+            for trial in ended:
+                self._call_back(trial)
+
+    def _report(self, best: float | None) -> None:
+        self._reporter.update(Progress(self._done, self._num_trials, best, self._failed))
+
+    def _call_back(self, trial: Trial) -> None:
+        for callback in self._callbacks:
+            callback(self._study, trial)
+
+    def _raise_if_asked(self, reports: Sequence[Report]) -> None:
+        """Raises what may not pass silently; the trials are recorded already."""
+        for report in reports:
+            if report.is_misuse:
+                raise TypeError(f"{_WHERE}: {report.reason}")
+            if report.exception is not None and not isinstance(report.exception, self._catch):
+                raise report.exception
+            if report.exception is not None:
+                logger.info("a trial failed: %s", report.reason)
+
+
+def _check_catch(catch: Any) -> tuple[type[BaseException], ...]:
+    classes = catch if isinstance(catch, tuple | list) else (catch,)
+    if not all(isinstance(item, type) and issubclass(item, Exception) for item in classes):
+        raise TypeError(
+            f"{_WHERE}: `catch` must be a tuple of exception classes, got "
+            f"{_checks.describe(catch)}."
+        )
+    return tuple(classes)

@@ -1,0 +1,197 @@
+"""The sampler on the host: its state, its keys, and one compiled program to ask and one to tell.
+
+Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed depends on the seed, on
+`i` and on what has been told, and on nothing else: not on how often a study was interrupted.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Outcome, Sampler
+from jaxhpo.space import Space
+
+# Streams of the seed's key beside those of the trials, which count up from 0.
+_INIT_STREAM = 2**32 - 1
+_TELL_STREAM = 2**32 - 2
+_SMALLEST_PAD = 16
+
+
+class Told(NamedTuple):
+    """What is known of trials, in order of their numbers.
+
+    Attributes:
+        unit: `[n, d]` points of the unit cube.
+        value: `[n]` values to minimise; NaN for a trial that failed or still runs elsewhere.
+        violation: `[n]` largest violation, or None in a study without constraints.
+    """
+
+    unit: np.ndarray
+    value: np.ndarray
+    violation: np.ndarray | None = None
+
+    def __getitem__(self, rows: Any) -> Told:  # type: ignore[override]
+        violation = None if self.violation is None else self.violation[rows]
+        return Told(self.unit[rows], self.value[rows], violation)
+
+
+class Proposer:
+    """A sampler with its state. Nothing here is stored: seed and history give it back."""
+
+    def __init__(self, space: Space, sampler: Sampler, seed: int) -> None:
+        """Takes up a sampler.
+
+        Args:
+            space: the study's space.
+            sampler: any sampler over it, of any batch size.
+            seed: the study's seed.
+        """
+        self._space = space
+        self._sampler = sampler
+        self._key = jax.random.key(seed)
+        self._init_key = jax.random.fold_in(self._key, _INIT_STREAM)
+        self._tell_key = jax.random.fold_in(self._key, _TELL_STREAM)
+        asked = jax.eval_shape(_ask_once, sampler, self._key, sampler.init(self._init_key))[1]
+        self._rows_an_ask: int = asked.shape[0]
+        self._dtype = np.dtype(asked.dtype)
+        self.reset()
+
+    def reset(self, told: Told | None = None) -> None:
+        """Puts the state where a study with this history has it.
+
+        Args:
+            told: the whole history, or None for a new study.
+        """
+        self._state = self._sampler.init(self._init_key)
+        self._queue: deque[np.ndarray] = deque()
+        if told is None or len(told.value) == 0:
+            return
+        # A sampler that proposes in batches may have been stopped inside one: the rest of that
+        # batch is proposed again, from what was known before it.
+        n = len(told.value)
+        whole = n - n % self._rows_an_ask
+        if whole:
+            self._tell(told[:whole], whole)
+        if whole < n:
+            self._ask(whole, 1)
+            for _ in range(min(n - whole, len(self._queue))):
+                self._queue.popleft()
+            self._tell(told[whole:], n)
+
+    def propose(self, first: int, count: int, block: int = 1) -> np.ndarray:
+        """Proposes points for the trials `first`, `first + 1`, ….
+
+        Args:
+            first: number of the first trial.
+            count: how many points.
+            block: how many asks one compiled program makes at most; one program is compiled for
+                each value of it.
+
+        Returns:
+            `[m, d]`, m ≤ count; fewer than `count` only if the sampler has no further point.
+        """
+        while len(self._queue) < count:
+            missing = count - len(self._queue)
+            asks = min(block, -(-missing // self._rows_an_ask))
+            before = len(self._queue)
+            self._ask(first + before, asks, block)
+            if len(self._queue) < before + asks * self._rows_an_ask:
+                break
+        rows = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+        return np.asarray(rows, self._dtype).reshape(len(rows), self._space.num_dims)
+
+    def tell(self, told: Told, known: int, size: int | None = None) -> None:
+        """Tells the sampler what became of trials.
+
+        Args:
+            told: the trials.
+            known: how many trials the study has now, these included.
+            size: pad to this many rows; a power of two by default.
+        """
+        self._tell(told, known, size)
+
+    def values_of(self, unit: np.ndarray) -> Any:
+        """The values pytree of unit points `[m, d]`, as NumPy arrays."""
+        size = len(unit) if len(unit) == 1 else _padded_size(len(unit))
+        values = _from_unit(self._space, _pad(unit, size))
+        return jax.tree.map(lambda array: np.asarray(array)[: len(unit)], values)
+
+    def unit_of(self, params: Sequence[Any]) -> np.ndarray:
+        """Unit points `[m, d]` of Python params."""
+        values = self._space.encode(list(params))
+        return np.asarray(self._space.to_unit(values), self._dtype)
+
+    def _ask(self, number: int, asks: int, block: int = 1) -> None:
+        state, unit = _ask_block(
+            self._sampler, self._key, self._state, np.uint32(number), np.int32(asks), block
+        )
+        self._state = state
+        rows = np.asarray(unit)[: asks * self._rows_an_ask]
+        self._queue.extend(row for row in rows if not np.isnan(row).any())
+
+    def _tell(self, told: Told, known: int, size: int | None = None) -> None:
+        n = len(told.value)
+        size = size or (1 if n == 1 else _padded_size(n))
+        violation = None if told.violation is None else _pad(told.violation, size, self._dtype)
+        outcome = Outcome(_pad(told.value, size, self._dtype), violation=violation)
+        unit = _pad(told.unit, size, self._dtype)
+        self._state = _tell_rows(
+            self._sampler, self._tell_key, self._state, np.uint32(known), unit, outcome
+        )
+
+
+def _padded_size(n: int) -> int:
+    """The next power of two, so that few programs are compiled."""
+    return max(_SMALLEST_PAD, 1 << (n - 1).bit_length())
+
+
+def _pad(array: np.ndarray, size: int, dtype: Any = None) -> np.ndarray:
+    """Fills up with rows of NaN, which `tell` ignores."""
+    array = np.asarray(array, dtype)
+    padded = np.full((size, *array.shape[1:]), np.nan, array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _ask_once(sampler: Sampler, key: jax.Array, state: Any) -> tuple[Any, jax.Array]:
+    asked: tuple[Any, jax.Array] = sampler.ask(key, state)
+    return asked
+
+
+@functools.partial(jax.jit, static_argnames="block")
+def _ask_block(
+    sampler: Sampler, key: jax.Array, state: Any, first: jax.Array, asks: jax.Array, block: int
+) -> tuple[Any, jax.Array]:
+    """Asks `asks` times, at most `block`: one program for any number of proposals."""
+    shape = jax.eval_shape(_ask_once, sampler, key, state)[1]
+    rows = shape.shape[0]
+
+    def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        state, unit = carry
+        number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
+        state, proposed = sampler.ask(jax.random.fold_in(key, number), state)
+        return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
+
+    start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
+    result: tuple[Any, jax.Array] = jax.lax.fori_loop(0, asks, body, start)
+    return result
+
+
+@jax.jit
+def _tell_rows(
+    sampler: Sampler, key: jax.Array, state: Any, known: jax.Array, unit: jax.Array, outcome: Outcome
+) -> Any:
+    state, _ = sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)
+    return state
+
+
+@jax.jit
+def _from_unit(space: Space, unit: jax.Array) -> Any:
+    return space.from_unit(unit)

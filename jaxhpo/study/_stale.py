@@ -1,0 +1,47 @@
+"""Running trials whose process is gone."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from jaxhpo._status import Status
+from jaxhpo.study._owner import is_dead
+from jaxhpo.study._rows import SYSTEM_ATTR, Ending
+from jaxhpo.study._trial import status_of
+
+if TYPE_CHECKING:
+    from jaxhpo.study._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+ENDED_REASON = "the process that ran it ended before it was told"
+
+
+def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
+    """Marks running trials as failed: those of dead processes, or all of them.
+
+    Args:
+        store: the study's rows.
+        everywhere: all of them, whoever runs them.
+
+    Returns:
+        Their numbers.
+    """
+    if store.is_new:
+        return []
+    running = [trial for trial in store.trials() if status_of(trial) is Status.RUNNING]
+    stale = []
+    for trial in running:
+        own = trial.system_attrs.get(SYSTEM_ATTR)
+        owner = own.get("owner") if isinstance(own, dict) else None
+        if everywhere or is_dead(owner):
+            stale.append(trial)
+    reason = {"reason": ENDED_REASON}
+    lost = set(store.finish([Ending(t._trial_id, Status.FAILED, None, reason) for t in stale]))
+    numbers = [trial.number for trial in stale if trial._trial_id not in lost]
+    if numbers:
+        logger.warning(
+            "study %r: trials %s are marked as failed: %s", store.name, numbers, ENDED_REASON
+        )
+    return numbers

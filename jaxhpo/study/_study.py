@@ -1,0 +1,349 @@
+"""The durable study: any Python objective, any sampler, killed and resumed at any time."""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._base import Sampler
+from jaxhpo._status import Status
+from jaxhpo.space import Space
+from jaxhpo.study._cache import enable_compilation_cache
+from jaxhpo.study._trial import DIRECTIONS, Trial, from_frozen, is_better, status_of
+
+if TYPE_CHECKING:
+    import optuna
+    import pandas
+
+    from jaxhpo.study._sweep import SweepSummary
+    from jaxhpo.training import Training
+
+
+class Study:
+    """A search that is written down as it goes.
+
+    Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
+    dashboard, its plots and its command line work on the file as it is. The proposal for trial `i`
+    depends on the seed, on `i` and on what has been told, so a study that was stopped and opened
+    again by its name goes on as if it had never stopped.
+
+    When to use it: for objectives that are any Python program, for results that must outlive the
+    process, and for several processes on one search. For a traceable objective that runs in
+    seconds, `minimize` needs no file.
+
+    Args:
+        space: what is searched; a `Space`, or the tree of one.
+        sampler: a name from `jaxhpo.samplers.names()`, or a ready `Sampler` over this space.
+        storage: None keeps the study in memory; a URL (`sqlite:///file.db`, `postgresql://…`), a
+            path ending in .db, .sqlite or .sqlite3 (SQLite) or in .log, .journal or .jsonl (an
+            Optuna journal), or an Optuna storage. Files are created where there is none.
+        name: the study's name in the storage. A study of this name is continued; None makes a new
+            one with a name of its own.
+        seed: fixes all proposals. None takes that of the stored study, 0 in a new one.
+        direction: "minimize" or "maximize".
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: an unknown sampler or direction, or a storage that is no URL and no known path.
+        StorageError: the storage is locked, damaged, unreachable or of another kind.
+        StudyMismatchError: a study of this name exists with another space, seed or direction; the
+            message shows the difference.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> study = hpo.Study({"x": hpo.uniform(-1.0, 3.0)}, storage=None)
+        >>> study.optimize(lambda params: (params["x"] - 1.0) ** 2, num_trials=32)
+        >>> study.best_value < 0.01, len(study.trials)
+        (True, 32)
+    """
+
+    def __init__(
+        self,
+        space: Space | Mapping[str, Any],
+        sampler: str | Sampler = "qmc",
+        *,
+        storage: Any = "sqlite:///jaxhpo.db",
+        name: str | None = None,
+        seed: int | None = None,
+        direction: str = "minimize",
+    ) -> None:
+        # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
+        from jaxhpo.study._asker import Asker
+        from jaxhpo.study._meta import describe_sampler, make_sampler, open_meta
+        from jaxhpo.study._store import Store
+
+        enable_compilation_cache()
+        self._space = space if isinstance(space, Space) else Space(space)
+        if direction not in DIRECTIONS:
+            raise _checks.fail("Study", "direction", "'minimize' or 'maximize'", direction)
+        if name is not None and (not isinstance(name, str) or not name):
+            raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
+        if seed is not None:
+            seed = _checks.check_int("Study", "seed", seed, 0)
+        chosen = make_sampler(sampler, self._space)
+        self._direction = direction
+        self._store = Store(storage, name or _fresh_name(), direction)
+        meta = open_meta(self._store, self._space, describe_sampler(sampler, chosen), seed)
+        self._seed = int(meta["seed"])
+        self.fail_stale()
+        self._asker = Asker(self._store, self._space, chosen, self._seed, direction)
+        self._cache: dict[int, Trial] = {}
+        self._best: Trial | None = None
+        self._best_is_known = self._store.is_new
+        self.stop_reason: str | None = None
+
+    # -- what it is --------------------------------------------------------------------------
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self._space
+
+    @property
+    def name(self) -> str:
+        """The study's name in its storage."""
+        return self._store.name
+
+    @property
+    def storage(self) -> str:
+        """The storage's URL or path, passwords hidden."""
+        return self._store.shown
+
+    @property
+    def direction(self) -> str:
+        """"minimize" or "maximize"."""
+        return self._direction
+
+    @property
+    def seed(self) -> int:
+        """The seed of all proposals."""
+        return self._seed
+
+    def resume_hint(self) -> str:
+        """One line that says how to go on with this study later."""
+        if self._store.shown == "memory":
+            return "The study lives in memory and ends with this process."
+        return f"Study(space, storage={self._store.shown!r}, name={self.name!r}) goes on from there."
+
+    def __repr__(self) -> str:
+        return f"Study(name={self.name!r}, storage={self.storage!r}, trials={len(self.trials)})"
+
+    # -- running it --------------------------------------------------------------------------
+
+    def optimize(
+        self,
+        objective: Callable[[Any], Any],
+        *,
+        num_trials: int,
+        timeout: float | None = None,
+        num_workers: int = 1,
+        callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
+        catch: tuple[type[Exception], ...] = (Exception,),
+        progress: Any = True,
+    ) -> None:
+        """Runs trials of a Python objective; each is recorded before the next one starts.
+
+        An objective that raises, or returns NaN or an infinite value, has failed: its trial is kept
+        with the reason and the traceback, never becomes best, and the study goes on. On Ctrl-C the
+        trial that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes
+        on. Afterwards `stop_reason` says in words why the run ended.
+
+        Args:
+            objective: `objective(params) -> float | Outcome`; params are Python objects, active
+                branch only.
+            num_trials: how many more trials to run.
+            timeout: seconds after which no further trial starts.
+            num_workers: more than 1 evaluates in that many spawned processes, as many trials at a
+                time; the objective must be picklable. The result is the same in every run.
+            callbacks: each is called as `callback(study, trial)` after a trial is recorded.
+                `study.stop()` ends the run; an exception passes on, and the trial is kept.
+            catch: exceptions of the objective that count as failed trials. Others are recorded as
+                well, and then raised: `catch=()` raises all.
+            progress: True draws a bar where standard error is a terminal, False is silent, a
+                callable takes a `Progress` record after every round.
+
+        Raises:
+            TypeError: an argument of a wrong type, or an objective that returns no number; the
+                trial is kept as failed.
+            ValueError: a number out of range.
+        """
+        from jaxhpo.study._optimize import Loop
+
+        self.stop_reason = None
+        self.stop_reason = Loop(
+            self,
+            objective,
+            num_trials=num_trials,
+            timeout=timeout,
+            num_workers=num_workers,
+            callbacks=callbacks,
+            catch=catch,
+            progress=progress,
+        ).run()
+
+    def stop(self) -> None:
+        """Ends the running `optimize` or `sweep` after the current trial or batch."""
+        self.stop_reason = "stop() was called"
+
+    def sweep(self, training: Training, *, num_trials: int, **settings: Any) -> SweepSummary:
+        """Trains many trials at once and records them batch by batch; see `study._sweep.sweep`."""
+        from jaxhpo.study._sweep import sweep
+
+        return sweep(self, training, num_trials=num_trials, **settings)
+
+    def ask(self, n: int = 1) -> list[Trial]:
+        """Proposes trials, to be evaluated anywhere and told later, in any order.
+
+        They are in the storage as running, and stay so until they are told by whichever process.
+
+        Args:
+            n: how many.
+
+        Returns:
+            The trials; fewer than `n` only where the space has no further point.
+        """
+        return self._asker.ask(_checks.check_int("Study.ask", "n", n, 1))
+
+    def tell(self, trials: Any, values: Any) -> list[Trial]:
+        """Says what became of asked trials.
+
+        Args:
+            trials: a trial or its number, or a sequence of them.
+            values: a number or an `Outcome`, or a sequence of as many. NaN or an infinite value
+                records a failed trial.
+
+        Returns:
+            The ended trials.
+
+        Raises:
+            TypeError: a value that is no number.
+            ValueError: a trial that was never asked or has ended, or another number of values.
+        """
+        from jaxhpo.study._telling import tell
+
+        ended = tell(self, trials, values)
+        for trial in ended:
+            self._note(trial)
+        return ended
+
+    def record(self, params: Any, values: Any, **details: Any) -> list[int]:
+        """Writes ended trials of the user's own in one transaction; see `study._record.record`."""
+        from jaxhpo.study._record import record
+
+        return record(self, params, values, **details)
+
+    def fail_stale(self, *, everywhere: bool = False) -> list[int]:
+        """Marks trials as failed whose process has ended without telling.
+
+        Opening a study does this for processes of this machine that are certainly gone.
+
+        Args:
+            everywhere: every running trial, also those of other machines and those that `ask` gave
+                out. Use it when you know that nobody works on the study.
+
+        Returns:
+            Numbers of the trials.
+        """
+        from jaxhpo.study._stale import fail_stale
+
+        numbers = fail_stale(self._store, everywhere=everywhere)
+        if numbers and hasattr(self, "_asker"):
+            self._asker.refresh()
+        return numbers
+
+    # -- what came of it ---------------------------------------------------------------------
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials in order of their numbers, those of other processes included."""
+        found = []
+        for frozen in self._store.trials():
+            trial = self._cache.get(frozen.number)
+            if trial is None:
+                trial = from_frozen(self._space, frozen)
+                if status_of(frozen) is not Status.RUNNING:
+                    self._cache[frozen.number] = trial
+            found.append(trial)
+        return found
+
+    @property
+    def values(self) -> np.ndarray:
+        """`[num_trials]` values in order of numbers; NaN where a trial has none."""
+        return np.asarray([np.nan if t.value is None else t.value for t in self.trials], np.float64)
+
+    @property
+    def best(self) -> Trial:
+        """The complete trial with the best value; infeasible and failed ones do not count.
+
+        Raises:
+            ValueError: no trial is complete yet.
+        """
+        best: Trial | None = None
+        trials = self.trials
+        for trial in trials:
+            best = self._better(best, trial)
+        if best is None:
+            counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
+            got = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+            raise ValueError(
+                f"Study.best: study {self.name!r} has no complete trial yet, got {got or 'no trial'}."
+            )
+        return best
+
+    @property
+    def best_params(self) -> Any:
+        """Params of the best trial, as the objective received them."""
+        return self.best.params
+
+    @property
+    def best_value(self) -> float:
+        """Value of the best trial."""
+        value = self.best.value
+        assert value is not None  # a complete trial has one
+        return value
+
+    def to_dataframe(self) -> pandas.DataFrame:
+        """The trials as a pandas data frame: number, state, value, params_…, seconds, reason.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        from jaxhpo.study._tables import to_dataframe
+
+        return to_dataframe(self._space, self.trials)
+
+    def to_optuna(self) -> optuna.Study:
+        """The same study for Optuna's plots, importances and samplers; nothing is copied."""
+        import optuna
+
+        return optuna.load_study(study_name=self.name, storage=self._store.storage)
+
+    # -- parts -------------------------------------------------------------------------------
+
+    def _note(self, trial: Trial) -> None:
+        """Takes note of an ended trial for the progress display."""
+        if self._best_is_known:
+            self._best = self._better(self._best, trial)
+
+    def _best_value_or_none(self) -> float | None:
+        if not self._best_is_known:
+            for trial in self.trials:
+                self._best = self._better(self._best, trial)
+            self._best_is_known = True
+        return self._best.value if self._best else None
+
+    def _better(self, best: Trial | None, trial: Trial) -> Trial | None:
+        if trial.status is not Status.COMPLETE:
+            return best
+        is_new = is_better(trial.value, best.value if best else None, self._direction)
+        return trial if is_new else best
+
+
+def _fresh_name() -> str:
+    """A name that no other study has, and that sorts by time."""
+    return f"study-{datetime.datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"

@@ -1,0 +1,72 @@
+"""`Study.tell`: values for trials that were asked, here or in another process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._base import Outcome
+from jaxhpo._status import Status
+from jaxhpo.study._evaluate import to_report
+from jaxhpo.study._trial import Trial, from_frozen
+
+if TYPE_CHECKING:
+    from jaxhpo.study._study import Study
+
+_WHERE = "Study.tell"
+
+
+def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
+    """See `Study.tell`."""
+    is_one = isinstance(trials, Trial | int | np.integer)
+    listed = [trials] if is_one else list(trials)
+    outcomes = [values] if is_one else _listed(values)
+    if len(listed) != len(outcomes):
+        raise _checks.fail(_WHERE, "values", f"one for each of {len(listed)} trials", values)
+    numbers = [t.number if isinstance(t, Trial) else t for t in listed]
+    if len(set(numbers)) < len(numbers):
+        raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
+    running = [_running_trial(study, number) for number in numbers]
+    reports = [to_report(outcome) for outcome in outcomes]
+    for report in reports:
+        if report.is_misuse:
+            reason = (report.reason or "").replace("`objective` must return", "`values` must be")
+            raise TypeError(f"{_WHERE}: {reason}")
+    ended = study._asker.tell(running, reports)
+    if len(ended) < len(running):
+        lost = sorted(set(numbers) - {trial.number for trial in ended})
+        raise ValueError(
+            f"{_WHERE}: `trials` must be running, but {lost} have ended already; what was recorded "
+            "then stands."
+        )
+    return ended
+
+
+def _listed(values: Any) -> list[Any]:
+    """One value or outcome a trial; an outcome of arrays is taken apart."""
+    if isinstance(values, Outcome):
+        value = np.atleast_1d(np.asarray(values.value))
+        if values.violation is None:
+            return list(value)
+        violation = np.asarray(values.violation).reshape(len(value), -1)
+        return [Outcome(v, violation=w) for v, w in zip(value, violation, strict=True)]
+    try:
+        return list(values)
+    except TypeError:
+        return [values]
+
+
+def _running_trial(study: Study, number: Any) -> Trial:
+    """Finds an asked trial, whoever asked it."""
+    number = _checks.check_int(_WHERE, "trials", number, 0)
+    frozen = study._store.trial(number)
+    trial = from_frozen(study.space, frozen)
+    if trial.status is not Status.RUNNING:
+        raise ValueError(
+            f"{_WHERE}: `trials` must be running, but {number} has ended already "
+            f"({trial.status.name}); what was recorded then stands."
+        )
+    study._asker.attach(number, frozen._trial_id)
+    return trial

@@ -1,0 +1,120 @@
+"""One trial as the user sees it, and the one place where signs flip."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxhpo._status import Status
+from jaxhpo.study._rows import SYSTEM_ATTR
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from jaxhpo.space import Space
+
+DIRECTIONS = ("minimize", "maximize")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One trial of a study.
+
+    Attributes:
+        number: its place in the study, from 0.
+        params: Python objects as the objective receives them, active branch only.
+        value: what the objective returned, in the user's own sign; None unless there is one.
+        status: what became of it.
+        violation: constraint violations, infeasible where above 0.
+        seconds: how long it took, or None while it runs.
+        curve: step to intermediate value.
+        reason: why it failed, in words, or None.
+        error: the traceback of what the objective raised, or None.
+        unit: `[d]` its point in the unit cube, or None if another program made the trial.
+    """
+
+    number: int
+    params: Any
+    value: float | None = None
+    status: Status = Status.RUNNING
+    violation: tuple[float, ...] = ()
+    seconds: float | None = None
+    curve: dict[int, float] = dataclasses.field(default_factory=dict)
+    reason: str | None = None
+    error: str | None = None
+    unit: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
+
+
+def to_minimized(value: Any, direction: str) -> Any:
+    """The one place where a sign flips: samplers minimise, users may maximise.
+
+    The function is its own inverse.
+
+    Args:
+        value: a number or an array of numbers.
+        direction: "minimize" or "maximize".
+
+    Returns:
+        The value to minimise (or, from that, the user's value).
+    """
+    return -value if direction == "maximize" else value
+
+
+def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
+    """Reads Optuna's record of a trial.
+
+    Args:
+        space: the study's space, which knows the objects behind stored labels.
+        frozen: the record.
+
+    Returns:
+        The trial.
+    """
+    status = status_of(frozen)
+    attrs = frozen.user_attrs
+    seconds = attrs.get("seconds")
+    if seconds is None and frozen.duration is not None:
+        seconds = frozen.duration.total_seconds()
+    value = frozen.value if status is not Status.FAILED else None
+    return Trial(
+        number=frozen.number,
+        params=space.unflatten_params(frozen.params),
+        value=None if value is None or not math.isfinite(value) else float(value),
+        status=status,
+        violation=tuple(frozen.constraints.values()),
+        seconds=seconds,
+        curve=dict(sorted(frozen.intermediate_values.items())),
+        reason=attrs.get("reason"),
+        error=attrs.get("error"),
+        unit=unit_of(frozen),
+    )
+
+
+def status_of(frozen: FrozenTrial) -> Status:
+    """The status of a stored trial; a waiting one counts as running."""
+    name = frozen.state.name
+    if name == "COMPLETE":
+        value = frozen.value
+        if value is None or not math.isfinite(value):
+            return Status.FAILED
+        is_feasible = all(violation <= 0 for violation in frozen.constraints.values())
+        return Status.COMPLETE if is_feasible else Status.INFEASIBLE
+    return {"FAIL": Status.FAILED, "PRUNED": Status.PRUNED}.get(name, Status.RUNNING)
+
+
+def unit_of(frozen: FrozenTrial) -> np.ndarray | None:
+    """The exact unit point `[d]` that the sampler proposed, or None for a foreign trial."""
+    own = frozen.system_attrs.get(SYSTEM_ATTR)
+    if not isinstance(own, dict) or "unit" not in own:
+        return None
+    return np.asarray(own["unit"], dtype=np.float64)
+
+
+def is_better(value: float | None, best: float | None, direction: str) -> bool:
+    """Tells whether `value` beats `best`; None never does, and anything beats None."""
+    if value is None:
+        return False
+    return best is None or to_minimized(value, direction) < to_minimized(best, direction)
