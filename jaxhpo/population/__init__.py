@@ -1,1 +1,7 @@
-"""Many trials of one training run at once."""
+"""Populations of trials that train side by side: sweeps over thousands of hyperparameters."""
+
+from jaxhpo.population._layout import Plan as Plan
+from jaxhpo.population._sweep import Progress as Progress
+from jaxhpo.population._sweep import Sweep as Sweep
+from jaxhpo.population._sweep import SweepInterrupted as SweepInterrupted
+from jaxhpo.population._sweep import sweep as sweep

@@ -128,4 +128,8 @@ def check_loss(where: str, loss: Any) -> jax.Array:
 def _strong(leaf: Any) -> jax.Array:
     """Drops a weak type, which would change under the loop and cost a second trace."""
     leaf = jnp.asarray(leaf)
-    return jax.lax.convert_element_type(leaf, leaf.dtype) if leaf.weak_type else leaf
+    return (
+        jax.lax.convert_element_type(leaf, leaf.dtype)
+        if getattr(leaf, "weak_type", False)
+        else leaf
+    )

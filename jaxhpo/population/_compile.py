@@ -1,0 +1,163 @@
+"""From a traced training to a compiled program that fits the memory budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo.population._groups import Group
+from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, measured, smaller
+from jaxhpo.population._program import AXIS, Best, Carry, Lanes, build_program, sharded
+from jaxhpo.population._trace import TracedTraining, trace_training
+from jaxhpo.training._training import Training
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all programs of a sweep have in common.
+
+    Attributes:
+        training: the user's functions.
+        key: `[]` the sweep's key.
+        steps: the steps at which losses are reported, ascending; the last one ends a trial.
+        devices: devices that share the work.
+        memory_budget: bytes.
+        share_data_order: whether all trials step with one key.
+        width: trials side by side, or None to choose.
+        chunk: trials a call, or None to choose.
+    """
+
+    training: Training
+    key: jax.Array
+    steps: tuple[int, ...]
+    devices: tuple[Any, ...]
+    memory_budget: int
+    share_data_order: bool
+    width: int | None
+    chunk: int | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled program with all that a worker needs to call it.
+
+    Attributes:
+        call: `call(consts, key, lanes, carry, start, stop) -> (loss, carry)`, compiled.
+        traced: the training.
+        plan: the layout, its bytes measured.
+        whole: sharding of what every device holds.
+        split: sharding of what is split over the devices.
+        seconds: time that tracing and compiling took.
+        num_compilations: 1, or more if the estimate of the memory was too low.
+    """
+
+    call: Any
+    traced: TracedTraining
+    plan: Plan
+    whole: Any
+    split: Any
+    seconds: float
+    num_compilations: int
+
+
+def trace_group(where: str, settings: Settings, group: Group) -> TracedTraining:
+    """Traces the training on one abstract trial of a group."""
+    leaves = tuple(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in group.leaves)
+    return trace_training(where, settings.training, group.rebuild, leaves, settings.key)
+
+
+def compile_group(where: str, settings: Settings, group: Group, traced: TracedTraining) -> Program:
+    """Compiles a group's program, again with fewer trials while its analysis exceeds the budget.
+
+    Raises:
+        ValueError: one trial at a time exceeds the memory budget.
+    """
+    started = time.perf_counter()
+    devices = list(settings.devices)
+    plan: Plan | None = first_plan(
+        traced,
+        leaf_bytes(group.leaves),
+        devices,
+        len(group.trials),
+        settings.memory_budget,
+        settings.width,
+        settings.chunk,
+    )
+    mesh = jax.make_mesh(
+        (len(devices),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
+    )
+    compiled: dict[tuple[int, int], Any] = {}
+    last: Plan | None = None
+    while plan is not None:
+        shape = (plan.width, plan.groups)
+        if shape not in compiled:
+            program = build_program(
+                traced, settings.steps[-1], plan.width, settings.share_data_order
+            )
+            program, whole, split = sharded(program, mesh)
+            arguments = _arguments(settings, group, traced, plan, whole, split)
+            compiled[shape] = jax.jit(program, donate_argnums=3).lower(*arguments).compile()
+        call = compiled[shape]
+        last = measured(
+            plan, call.memory_analysis(), traced.const_bytes, devices[0].platform == "cpu"
+        )
+        if last.program_bytes <= settings.memory_budget:
+            seconds = time.perf_counter() - started
+            return Program(call, traced, last, whole, split, seconds, len(compiled))
+        plan = smaller(last)
+    assert last is not None
+    raise ValueError(
+        f"{where}: `memory_budget` must be at least {last.program_bytes} bytes, which one trial at "
+        f"a time takes by the compiled program's own analysis, got {settings.memory_budget}."
+    )
+
+
+def fresh_carry(program: Program) -> Carry:
+    """Makes the buffers that a worker reuses from call to call."""
+    plan, traced = program.plan, program.traced
+    carry: Carry = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _carry(traced, plan))
+    nothing = carry.best._replace(loss=carry.best.loss + np.inf, trial=carry.best.trial - 1)
+    return jax.device_put(carry._replace(best=nothing), program.split)
+
+
+def _carry(traced: TracedTraining, plan: Plan) -> Carry:
+    """Describes the carry of a plan."""
+    rows = (plan.groups * plan.num_devices, plan.width)
+
+    def like(leading: tuple[int, ...]) -> list[jax.ShapeDtypeStruct]:
+        return [jax.ShapeDtypeStruct(leading + a.shape, a.dtype) for a in traced.state]
+
+    def vector(dtype: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((plan.num_devices,), dtype)
+
+    best = Best(vector(traced.loss_dtype), vector(jnp.int32), like((plan.num_devices,)))
+    return Carry(like(rows), jax.ShapeDtypeStruct(rows, jnp.bool_), best)
+
+
+def _arguments(
+    settings: Settings, group: Group, traced: TracedTraining, plan: Plan, whole: Any, split: Any
+) -> tuple[Any, ...]:
+    """Describes the program's arguments, with their shardings."""
+    rows = (plan.groups * plan.num_devices, plan.width)
+
+    def place(tree: Any, sharding: Any) -> Any:
+        return jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
+        )
+
+    leaves = tuple(jax.ShapeDtypeStruct(rows + a.shape[1:], a.dtype) for a in group.leaves)
+    lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), leaves)
+    step = jax.ShapeDtypeStruct((), jnp.int32)
+    return (
+        place(traced.consts, whole),
+        place(settings.key, whole),
+        place(lanes, split),
+        place(_carry(traced, plan), split),
+        place(step, whole),
+        place(step, whole),
+    )

@@ -1,0 +1,202 @@
+"""A training traced once: checked, its arrays pulled out, and its memory estimated.
+
+Each of the user's functions is called exactly once a program, on one abstract trial. The rest of
+the sweep works on the recorded jaxprs. Arrays that the functions close over (the data) become
+arguments of the program, so that they are stored once and not compiled into it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo.training._objective import check_loss
+from jaxhpo.training._training import Training
+
+
+@dataclasses.dataclass(frozen=True)
+class TracedTraining:
+    """Unbatched functions of flat leaves, and what is known of them before compiling.
+
+    Attributes:
+        init: `init(consts, key, leaves) -> state leaves`.
+        step: `step(consts, key, leaves, state leaves, t) -> state leaves`.
+        loss: `loss(consts, leaves, state leaves) -> []`.
+        consts: the arrays that the functions close over.
+        state: shape and dtype of each state leaf, unbatched; keys as their data.
+        like: the state as the user has it, of shapes and dtypes.
+        loss_dtype: dtype of the loss.
+        work_bytes: an upper bound for what one trial's init, step or loss holds at once.
+    """
+
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    loss: Callable[..., Any]
+    consts: tuple[Any, ...]
+    state: tuple[jax.ShapeDtypeStruct, ...]
+    like: Any
+    loss_dtype: Any
+    work_bytes: int
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of one trial's state."""
+        return sum(num_bytes(leaf) for leaf in self.state)
+
+    @property
+    def const_bytes(self) -> int:
+        """Bytes of the arrays that all trials share."""
+        return sum(num_bytes(leaf) for leaf in self.consts)
+
+
+def trace_training(
+    where: str, training: Training, rebuild: Callable[[Any], Any], leaves: Any, key: jax.Array
+) -> TracedTraining:
+    """Traces `init`, `step` and `loss` on one abstract trial and checks what they return.
+
+    Args:
+        where: the function to name in errors.
+        training: the user's functions.
+        rebuild: flat traced leaves -> the user's hyperparameters.
+        leaves: abstract unbatched hyperparameter leaves.
+        key: any key of the implementation in use.
+
+    Returns:
+        The traced training.
+
+    Raises:
+        TypeError: `step` returns another structure, shape or dtype than `init`.
+        ValueError: `loss` is not a real scalar.
+    """
+    key_like = jax.ShapeDtypeStruct((), key.dtype)
+    seen: list[Any] = []
+
+    def init(k: Any, h: Any) -> Any:
+        state = jax.tree.map(jnp.asarray, training.init(k, rebuild(h)))
+        seen.append(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state))
+        return pack(state)
+
+    init_jaxpr, flat = jax.make_jaxpr(init, return_shape=True)(key_like, leaves)
+    flat = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in flat]
+    (state,) = seen
+
+    def step(k: Any, h: Any, s: Any, t: Any) -> Any:
+        new = jax.tree.map(jnp.asarray, training.step(k, rebuild(h), unpack(state, s), t))
+        _check_state(where, state, new)
+        return pack(new)
+
+    step_jaxpr = jax.make_jaxpr(step)(key_like, leaves, flat, jax.ShapeDtypeStruct((), np.int32))
+    loss_jaxpr, loss = jax.make_jaxpr(
+        lambda h, s: check_loss(where, training.loss(rebuild(h), unpack(state, s))),
+        return_shape=True,
+    )(leaves, flat)
+
+    consts = _Consts()
+    run_init, run_step, run_loss = (consts.hoist(j) for j in (init_jaxpr, step_jaxpr, loss_jaxpr))
+    return TracedTraining(
+        init=lambda c, k, h: run_init(c, k, *h),
+        step=lambda c, k, h, s, t: run_step(c, k, *h, *s, t),
+        loss=lambda c, h, s: run_loss(c, *h, *s)[0],
+        consts=tuple(consts.arrays),
+        state=tuple(flat),
+        like=state,
+        loss_dtype=loss.dtype,
+        work_bytes=max(_work_bytes(j.jaxpr) for j in (init_jaxpr, step_jaxpr, loss_jaxpr)),
+    )
+
+
+def pack(state: Any) -> list[Any]:
+    """Flattens a state; a typed key becomes its data, so that every leaf is a plain array."""
+    return [jax.random.key_data(a) if _is_key(a) else a for a in jax.tree.leaves(state)]
+
+
+def unpack(like: Any, leaves: Any) -> Any:
+    """Undoes `pack`, also with leading batch axes."""
+    flat, treedef = jax.tree.flatten(like)
+    restored = [
+        jax.random.wrap_key_data(jnp.asarray(a), impl=jax.random.key_impl(b)) if _is_key(b) else a
+        for a, b in zip(leaves, flat, strict=True)
+    ]
+    return jax.tree.unflatten(treedef, restored)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def num_bytes(leaf: Any) -> int:
+    """Bytes of an array or of its description; a typed key counts as its key data."""
+    size = math.prod(leaf.shape)
+    if _is_key(leaf):
+        return size * 4 * math.prod(jax.eval_shape(jax.random.key_data, leaf).shape[-1:])
+    return size * np.dtype(leaf.dtype).itemsize
+
+
+class _Consts:
+    """Collects closed-over arrays, each once, and turns jaxprs into functions that take them."""
+
+    def __init__(self) -> None:
+        self.arrays: list[Any] = []
+        self._place: dict[int, int] = {}
+        self._keep: list[Any] = []
+
+    def hoist(self, closed: Any) -> Callable[..., list[Any]]:
+        """Returns `run(consts, *flat_args) -> flat results` for a closed jaxpr."""
+        places = [self._index(c) for c in closed.consts]
+
+        def run(consts: Any, *args: Any) -> list[Any]:
+            bound = [consts[p] for p in places]
+            return [_strong(r) for r in jax.core.eval_jaxpr(closed.jaxpr, bound, *args)]
+
+        return run
+
+    def _index(self, const: Any) -> int:
+        if id(const) not in self._place:
+            self._place[id(const)] = len(self.arrays)
+            self._keep.append(const)
+            self.arrays.append(jnp.asarray(const))
+        return self._place[id(const)]
+
+
+def _strong(leaf: jax.Array) -> jax.Array:
+    """Drops a weak type, so that loops carry one type from the first step on."""
+    return (
+        jax.lax.convert_element_type(leaf, leaf.dtype)
+        if getattr(leaf, "weak_type", False)
+        else leaf
+    )
+
+
+def _check_state(where: str, old: Any, new: Any) -> None:
+    """Requires that a step keeps the structure, shapes and dtypes that `init` gave."""
+    expected, got = jax.tree.structure(old), jax.tree.structure(new)
+    if expected != got:
+        raise TypeError(
+            f"{where}: `training.step` must return the structure that `training.init` returns, "
+            f"{expected}, got {got}."
+        )
+    new_leaves = jax.tree.leaves(new)
+    for (path, a), b in zip(jax.tree_util.tree_flatten_with_path(old)[0], new_leaves, strict=True):
+        if a.shape != b.shape or a.dtype != b.dtype:
+            raise TypeError(
+                f"{where}: `training.step` must keep each leaf as `training.init` returns it; "
+                f"state{jax.tree_util.keystr(path)} is {a.dtype}{list(a.shape)} after init and "
+                f"{b.dtype}{list(b.shape)} after a step."
+            )
+
+
+def _work_bytes(jaxpr: Any) -> int:
+    """Sums the results of all equations: nothing is freed, so it bounds what is held at once."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        inner = [_work_bytes(j) for j in jax.extend.core.jaxprs_in_params(eqn.params)]
+        total += sum(num_bytes(v.aval) for v in eqn.outvars if hasattr(v.aval, "shape"))
+        total += max(inner, default=0)
+    return total
