@@ -18,6 +18,8 @@ ALLOWED = {
     "_checks": set(),
     "_base": {"_status", "_checks"},
     "space": BASE,
+    "plots": BASE | {"space"},
+    "problems": BASE | {"space", "training"},
     "samplers": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers"},
     "training": BASE | {"space"},

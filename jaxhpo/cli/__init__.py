@@ -1,1 +1,10 @@
-"""The command line."""
+"""The command line: `jaxhpo demo`, `tune`, `resume`, `studies`, `best`, `doctor`."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Runs the command line; the entry point of the `jaxhpo` script."""
+    from jaxhpo.cli._app import run
+
+    run()

@@ -1,0 +1,179 @@
+"""The commands, their options and their help; the work is done in the files beside this one."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from typing import Annotated
+
+import typer
+
+from jaxhpo.cli._errors import NO_RESULT, USAGE, UserError, say_error
+
+app = typer.Typer(
+    name="jaxhpo",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Find good hyperparameters. Start with **jaxhpo demo**; tune your own function with "
+    "**jaxhpo tune**; look at what is stored with **jaxhpo studies** and **jaxhpo best**.",
+)
+
+_STORAGE = "sqlite:///jaxhpo.db"
+
+Storage = Annotated[
+    str,
+    typer.Option(
+        "--storage",
+        help="Where studies are kept: a URL such as sqlite:///study.db or "
+        "postgresql://host/name, or a file ending in .journal.",
+    ),
+]
+Name = Annotated[str, typer.Argument(help="Name of the study (see `jaxhpo studies`).")]
+
+
+@app.callback()
+def _global(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the full traceback of an error.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ["JAXHPO_DEBUG"] = "1"
+
+
+@app.command()
+def demo(
+    trials: Annotated[int, typer.Option(help="Trials to run.")] = 512,
+    steps: Annotated[int, typer.Option(help="Training steps of each trial.")] = 200,
+    sampler: Annotated[str, typer.Option(help="Sampler by name.")] = "random",
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="Folder for the plot and the study.")
+    ] = pathlib.Path("jaxhpo-demo"),
+    storage: Annotated[
+        str | None, typer.Option(help="Another storage for the study; default OUT/study.db.")
+    ] = None,
+) -> None:
+    """Tune a small neural network on real data, from nothing to a plot.
+
+    A flax MLP on scikit-learn's 1,797 handwritten digits: learning rate, momentum, weight decay
+    and width, by a vectorised random search. Leaves a plot and a study in OUT.
+    Run it again to add trials to the same study.
+    """
+    from jaxhpo.cli._demo import run_demo
+
+    run_demo(trials, steps, sampler, seed, out, storage)
+
+
+@app.command()
+def tune(
+    objective: Annotated[
+        str,
+        typer.Argument(help="Your function as module:function; it takes params, returns a float."),
+    ],
+    space: Annotated[
+        str,
+        typer.Option(
+            help="The space: module:name of a jaxhpo.Space or dict, a JSON file, or JSON."
+        ),
+    ],
+    trials: Annotated[int, typer.Option(help="Trials to run.")] = 100,
+    sampler: Annotated[str, typer.Option(help="Sampler by name.")] = "qmc",
+    storage: Storage = _STORAGE,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the study; default the objective's name.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the study.")] = None,
+    maximize: Annotated[
+        bool, typer.Option("--maximize", help="Search for the largest value.")
+    ] = False,
+    timeout: Annotated[
+        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+) -> None:
+    r"""Tune any Python function and keep every trial on disk.
+
+    Example: with a file `train.py` that has `def score(params): ...`
+
+        jaxhpo tune train:score --space '{"lr": {"kind": "log_uniform", "low": 1e-4, "high": 1}}'
+
+    Ctrl-C at any time: what was evaluated is kept, and `jaxhpo resume NAME` goes on.
+    """
+    from jaxhpo.cli._tune import start
+
+    direction = "maximize" if maximize else "minimize"
+    start(objective, space, trials, sampler, storage, name, seed, direction, timeout, workers)
+
+
+@app.command()
+def resume(
+    name: Name,
+    trials: Annotated[int, typer.Option(help="Further trials to run.")] = 100,
+    storage: Storage = _STORAGE,
+    timeout: Annotated[
+        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+) -> None:
+    """Go on with a study that `jaxhpo tune` began, where it stopped.
+
+    25 trials and then 25 more are the same 50 trials as 50 in one go.
+    """
+    from jaxhpo.cli._tune import go_on
+
+    go_on(name, trials, storage, timeout, workers)
+
+
+@app.command()
+def studies(storage: Storage = _STORAGE) -> None:
+    """List the studies of a storage: trials, failures, best value."""
+    from jaxhpo.cli._inspect import list_studies
+
+    list_studies(storage)
+
+
+@app.command()
+def best(
+    name: Name,
+    storage: Storage = _STORAGE,
+    form: Annotated[
+        str, typer.Option("--format", help="table, json or csv (csv: all trials).")
+    ] = "table",
+    top: Annotated[int, typer.Option(help="How many of the best trials to show.")] = 1,
+) -> None:
+    """Show the best trials of a study, for people (table) or programs (json, csv)."""
+    from jaxhpo.cli._inspect import show_best
+
+    show_best(name, storage, form, top)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed and what JAX sees: versions, devices, extras, caches."""
+    from jaxhpo.cli._doctor import examine
+
+    raise typer.Exit(examine())
+
+
+def run() -> None:
+    """Runs a command; an error that the user can mend is one line, and the exit code tells.
+
+    Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
+    130 interrupted.
+    """
+    try:
+        app(standalone_mode=False)
+    except typer.Exit as done:  # pragma: no cover - raised by --help in some versions
+        sys.exit(done.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(say_error(error))
+
+
+__all__ = ["NO_RESULT", "USAGE", "UserError", "app", "run"]

@@ -1,0 +1,37 @@
+"""Tables on the terminal; plain and narrow when the output is piped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Prints one table.
+
+    Args:
+        title: its heading.
+        columns: heading of each column.
+        rows: one sequence of cells a row; None is shown as a dash.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(show(cell) for cell in row))
+    Console(soft_wrap=False).print(table)
+
+
+def show(cell: Any) -> str:
+    """A cell as text: numbers to five digits, None as a dash."""
+    if cell is None:
+        return "–"
+    return f"{cell:.5g}" if isinstance(cell, float) else str(cell)
+
+
+def show_params(flat: dict[str, Any]) -> str:
+    """Flat params in one cell."""
+    return "  ".join(f"{name}={show(value)}" for name, value in flat.items())

@@ -1,0 +1,5 @@
+"""Figures of trials, drawn with matplotlib (extra `plot`)."""
+
+from jaxhpo.plots._curves import learning_curves as learning_curves
+from jaxhpo.plots._figure import save as save
+from jaxhpo.plots._parallel import parallel_coordinates as parallel_coordinates

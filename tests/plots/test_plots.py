@@ -1,0 +1,79 @@
+"""Figures: what is drawn, read back from the artists."""
+
+import numpy as np
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import plots
+
+SPACE = hpo.Space(
+    {
+        "lr": hpo.log_uniform(1e-4, 1.0),
+        "width": hpo.static([16, 32]),
+        "model": hpo.choice({"svm": {"C": hpo.uniform(0.0, 1.0)}, "mean": None}),
+    }
+)
+
+
+def test_learning_curves_draw_the_best_trial_and_the_median():
+    curves = np.array([[4.0, 3.0, 2.0], [4.0, 2.0, 1.0], [4.0, np.nan, np.nan]])
+    ax = plots.learning_curves(curves, [10, 20, 30]).axes[0]
+    median, best = ax.lines
+    np.testing.assert_array_equal(best.get_ydata(), [4.0, 2.0, 1.0])
+    np.testing.assert_array_equal(median.get_ydata(), [4.0, 2.5, 1.5])
+    assert best.get_label() == "best (trial 1)"
+
+
+def test_learning_curves_survive_a_step_at_which_all_have_failed():
+    ax = plots.learning_curves([[1.0, np.nan], [2.0, np.inf]], [1, 2]).axes[0]
+    assert len(ax.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("curves", "steps", "message"),
+    [
+        ([[1.0, 2.0]], [1], r"`curves` must be of shape \[n, 1\]"),
+        ([[np.nan]], [1], "finite somewhere"),
+    ],
+)
+def test_learning_curves_refuse(curves, steps, message):
+    with pytest.raises(ValueError, match=message):
+        plots.learning_curves(curves, steps)
+
+
+def test_parallel_coordinates_draw_one_line_a_finite_trial(key):
+    rows = SPACE.decode(SPACE.sample(key, 6))
+    figure = plots.parallel_coordinates(SPACE, rows, [3.0, 1.0, np.nan, 2.0, np.inf, 5.0])
+    ax = figure.axes[0]
+    lines = ax.collections[0].get_segments()
+    assert len(lines) == 4
+    unit = np.asarray(SPACE.to_unit(SPACE.encode([rows[1]])))[0]
+    assert lines[-1][0][1] == pytest.approx(unit[0], abs=1e-6)  # the best is drawn last
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert labels == ["lr", "width", "model", "model.svm.C"]
+    texts = {text.get_text() for text in ax.texts}
+    assert {"0.0001", "1", "16", "32", "svm", "mean"} <= texts
+
+
+def test_inactive_parameters_leave_a_gap(key):
+    figure = plots.parallel_coordinates(
+        SPACE, [{"lr": 0.1, "width": 16, "model": {"mean": None}}], [1.0]
+    )
+    segment = figure.axes[0].collections[0].get_segments()[0]
+    assert not np.isfinite(segment).all() or len(segment) == 3
+
+
+def test_parallel_coordinates_refuse_what_does_not_fit(key):
+    rows = SPACE.decode(SPACE.sample(key, 2))
+    with pytest.raises(ValueError, match=r"`values` must be of shape \[2\]"):
+        plots.parallel_coordinates(SPACE, rows, [1.0])
+    with pytest.raises(ValueError, match="finite somewhere"):
+        plots.parallel_coordinates(SPACE, rows, [np.nan, np.nan])
+
+
+def test_save_writes_the_format_of_the_suffix(tmp_path):
+    figure = plots.learning_curves([[2.0, 1.0]], [1, 2])
+    png = plots.save(figure, tmp_path / "new" / "a.png")
+    svg = plots.save(figure, tmp_path / "a.svg")
+    assert png.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert b"<svg" in svg.read_bytes()[:1000]
