@@ -13,6 +13,7 @@ import optax
 
 from jaxhpo._checks import check_callable, describe
 from jaxhpo.training._data import as_examples, check_batch_size, minibatch
+from jaxhpo.training._gradient import gradient
 from jaxhpo.training._objective import check_loss
 from jaxhpo.training._training import Training
 
@@ -123,7 +124,7 @@ def assemble(
             loss, extra = problem.train_loss(key_noise, hparams, params, state.extra, batch)
             return check_loss(where, loss), extra
 
-        grads, extra = jax.grad(loss_fn, has_aux=True)(state.params)
+        grads, extra = gradient(loss_fn, has_aux=True)(state.params)
         updates, opt_state = optimizer(hparams).update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         return jax.tree.map(_keep_dtype, TrainState(params, opt_state, extra), state)

@@ -1,0 +1,142 @@
+"""The gradient of a training loss, with a cheaper derivative of its own for hypergradients."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+_is_mixed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_mixed", default=False)
+
+# A gradient field through these is not symmetric, or has no forward derivative.
+_NOT_SYMMETRIC = ("stop_gradient", "custom_vjp_call", "custom_vjp_call_jaxpr")
+
+
+@contextlib.contextmanager
+def mixed_mode(enabled: bool) -> Iterator[None]:
+    """Chooses, while code is traced inside, how `gradient` is differentiated in turn."""
+    token = _is_mixed.set(enabled)
+    try:
+        yield
+    finally:
+        _is_mixed.reset(token)
+
+
+def gradient(fun: Callable[..., Any], *, has_aux: bool = False) -> Callable[[Any], Any]:
+    """The gradient of a scalar function of one argument, as `jax.grad` gives it.
+
+    Inside a reverse-mode hypergradient its derivative is taken forward over reverse: the Hessian is
+    symmetric, so the product of a cotangent with the derivative of the gradient is itself a
+    directional derivative of the gradient, which keeps no activations. Everywhere else, and for a
+    loss with `stop_gradient` or a custom reverse rule inside, it is `jax.grad`.
+
+    Args:
+        fun: `fun(params) -> scalar`, or `(scalar, aux)`; it may close over anything.
+        has_aux: whether `fun` also returns auxiliary values; static.
+
+    Returns:
+        `grad(params) -> grads`, or `(grads, aux)`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxhpo as hpo
+        >>> print(hpo.training.gradient(lambda w: jnp.sum(w**2))(jnp.arange(3.0)))
+        [0. 2. 4.]
+
+    References:
+        Kemaev et al., "Scalable meta-learning via mixed-mode differentiation", ICML 2025.
+    """
+
+    def grad(params: Any) -> Any:
+        if not _is_mixed.get():
+            return jax.grad(fun, has_aux=has_aux)(params)
+        grads, aux = _mixed_gradient(_with_aux(fun, has_aux), params)
+        return (grads, aux) if has_aux else grads
+
+    return grad
+
+
+def is_inexact(value: Any) -> bool:
+    """Tells whether a leaf can carry a derivative."""
+    return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
+
+
+def has_primitive(jaxpr: Any, names: tuple[str, ...]) -> bool:
+    """Tells whether a jaxpr, or one nested in it, holds one of the named primitives."""
+    return any(
+        eqn.primitive.name in names or any(has_primitive(sub, names) for sub in _sub_jaxprs(eqn))
+        for eqn in jaxpr.eqns
+    )
+
+
+def _sub_jaxprs(eqn: Any) -> Iterator[Any]:
+    """The jaxprs among the parameters of an equation."""
+    for value in eqn.params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                yield inner
+
+
+def _with_aux(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
+    return fun if has_aux else lambda params: (fun(params), ())
+
+
+def _mixed_gradient(fun: Callable[..., Any], params: Any) -> tuple[Any, Any]:
+    """`jax.grad(fun, has_aux=True)(params)` whose reverse derivative is forward over reverse."""
+    closed, shape = jax.make_jaxpr(fun, return_shape=True)(params)
+    if has_primitive(closed.jaxpr, _NOT_SYMMETRIC):
+        return jax.grad(fun, has_aux=True)(params)
+    leaves, treedef = jax.tree.flatten(params)
+    aux_treedef = jax.tree.structure(shape[1])
+    # Values that `fun` closes over become arguments, so that they get their own derivatives.
+    is_real = [is_inexact(const) for const in closed.consts]
+    real = [c for c, flag in zip(closed.consts, is_real, strict=True) if flag]
+    other = [c for c, flag in zip(closed.consts, is_real, strict=True) if not flag]
+
+    def split_aux(real: list[Any], other: list[Any], leaves: list[Any]) -> tuple[Any, Any, Any]:
+        sources = {True: iter(real), False: iter(other)}
+        consts = [next(sources[flag]) for flag in is_real]
+        value, *aux = jax.core.eval_jaxpr(closed.jaxpr, consts, *leaves)
+        return (
+            value,
+            [a for a in aux if is_inexact(a)],
+            [a for a in aux if not is_inexact(a)],
+        )
+
+    @jax.custom_vjp
+    def grad_fn(leaves: list[Any], real: list[Any], other: list[Any]) -> Any:
+        def loss(leaves: list[Any]) -> Any:
+            value, real_aux, other_aux = split_aux(real, other, leaves)
+            return value, (real_aux, other_aux)
+
+        return jax.grad(loss, has_aux=True)(leaves)
+
+    def forward(leaves: list[Any], real: list[Any], other: list[Any]) -> Any:
+        return grad_fn(leaves, real, other), (leaves, real, other)
+
+    def backward(saved: Any, cotangent: Any) -> Any:
+        leaves, real, other = saved
+        direction, (aux_cotangent, _) = cotangent
+
+        def pullback(leaves: list[Any], seed: Any, aux_seed: list[Any]) -> Any:
+            def outputs(leaves: list[Any], real: list[Any]) -> Any:
+                return split_aux(real, other, leaves)[:2]
+
+            return jax.vjp(outputs, leaves, real)[1]((seed, aux_seed))
+
+        # The directional derivative of the pullback of (1, 0), with the cotangent of aux on top.
+        seed = jnp.ones((), closed.out_avals[0].dtype)
+        at = (leaves, seed, jax.tree.map(jnp.zeros_like, aux_cotangent))
+        along = (direction, jnp.zeros_like(seed), aux_cotangent)
+        d_leaves, d_real = jax.jvp(pullback, at, along)[1]
+        return d_leaves, d_real, None
+
+    grad_fn.defvjp(forward, backward)
+    grads, (real_aux, other_aux) = grad_fn(leaves, real, other)
+    sources = {True: iter(real_aux), False: iter(other_aux)}
+    aux = [next(sources[is_inexact(leaf)]) for leaf in jax.tree.leaves(shape[1])]
+    return jax.tree.unflatten(treedef, grads), jax.tree.unflatten(aux_treedef, aux)
