@@ -31,7 +31,7 @@ def open_existing(storage: str) -> Any:
     is_file = storage.startswith("sqlite:///") or "://" not in storage
     if is_file and not pathlib.Path(path).exists():
         raise UserError(f"--storage: the file {path} does not exist.")
-    return open_storage(storage)
+    return open_storage(storage)[0]
 
 
 def load_study(name: str, storage: str) -> optuna.Study:

@@ -1,0 +1,64 @@
+"""`jaxhpo demo`: the main job, end to end, on real data."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from jaxhpo.cli._inspect import print_trials
+
+
+def run_demo(
+    trials: int, steps: int, sampler: str, seed: int, out: pathlib.Path, storage: str | None
+) -> None:
+    """Tunes a flax MLP on digits; the arguments are those of the command."""
+    from jaxhpo import _checks, plots, problems
+    from jaxhpo.study import Study
+
+    _checks.check_int("demo", "num_trials", trials, 1)
+    _checks.check_int("demo", "num_steps", steps, 1)
+    problem = problems.digits()
+    out.mkdir(parents=True, exist_ok=True)
+    url = storage or f"sqlite:///{out / 'study.db'}"
+    study = Study(problem.space, sampler, storage=url, name="digits", seed=seed)
+    stored = len(study.trials)
+    print(f"Tuning a flax MLP on 1,797 handwritten digits: {trials} trials of {steps} steps.")
+    if stored:
+        print(f"The study in {url} has {stored} trials already; these are added to it.")
+    summary = study.sweep(problem.training, num_trials=trials, num_steps=steps, num_reports=20)
+    _print_result(study, summary, trials)
+    plot = _draw(plots, study, out)
+    print(f"\nplot:   {plot}")
+    print(f"study:  {url} (name digits)")
+    print(f"look:   jaxhpo best digits --storage {url} --top 10")
+    print(f"browse: optuna-dashboard {url}   (pip install optuna-dashboard)")
+
+
+def _print_result(study: Any, summary: Any, trials: int) -> None:
+    flat = study.space.flatten_params
+    complete = [trial for trial in study.trials if trial.status.name == "COMPLETE"]
+    rows = [(trial.number, trial.value, flat(trial.params)) for trial in complete]
+    print_trials("digits", study.direction, rows, 5)
+    print(
+        f"{trials} trials in {summary.seconds:.1f} s, compile included "
+        f"({summary.seconds / trials * 1e3:.0f} ms a trial); {summary.num_failed} diverged."
+    )
+
+
+def _draw(plots: Any, study: Any, out: pathlib.Path) -> pathlib.Path:
+    """Learning curves beside parallel coordinates, from what the study holds."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    trials = [trial for trial in study.trials if trial.curve]
+    steps = sorted({step for trial in trials for step in trial.curve})
+    curves = [[trial.curve.get(step, np.nan) for step in steps] for trial in trials]
+    figure = Figure(figsize=(13, 4.5), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=[1, 2])
+    plots.learning_curves(curves, steps, ax=left, ylabel="validation cross entropy")
+    values = [np.nan if trial.value is None else trial.value for trial in trials]
+    plots.parallel_coordinates(
+        study.space, [trial.params for trial in trials], values, ax=right, label="cross entropy"
+    )
+    path: pathlib.Path = plots.save(figure, out / "digits.png")
+    return path

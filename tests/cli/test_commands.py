@@ -1,0 +1,167 @@
+"""The commands end to end, on a SQLite file, and every error as one line."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import optuna
+import pytest
+
+SPACE = '{"x": {"kind": "uniform", "low": -2, "high": 3}, "opt": ["adam", "sgd"]}'
+STORAGE = "sqlite:///s.db"
+
+
+def tune(jaxhpo, *more, trials=12):
+    return jaxhpo(
+        "tune", "work:score", "--space", SPACE, "--trials", trials, "--storage", STORAGE, *more
+    )
+
+
+def best(jaxhpo, name="score"):
+    return json.loads(jaxhpo("best", name, "--storage", STORAGE, "--format", "json").out)
+
+
+def test_tune_then_look(jaxhpo):
+    done = tune(jaxhpo)
+    assert done.code == 0, done.err
+    assert "12 trials, 0 failed" in done.out
+    record = best(jaxhpo)
+    assert record["params"]["opt"] == "adam"
+    assert record["value"] == pytest.approx((record["params"]["x"] - 1.0) ** 2)
+    table = jaxhpo("best", "score", "--storage", STORAGE, "--top", 3).out
+    assert "adam" in table
+    listing = jaxhpo("studies", "--storage", STORAGE).out
+    assert "score" in listing
+    assert "12" in listing
+
+
+def test_csv_holds_every_trial(jaxhpo):
+    tune(jaxhpo)
+    text = jaxhpo("best", "score", "--storage", STORAGE, "--format", "csv").out
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [int(row["number"]) for row in rows] == list(range(12))
+    assert {row["params_opt"] for row in rows} == {"adam", "sgd"}
+    for row in rows:
+        expected = (float(row["params_x"]) - 1.0) ** 2 + (row["params_opt"] == "sgd")
+        assert float(row["value"]) == pytest.approx(expected)
+
+
+def test_resume_goes_on_as_if_never_stopped(jaxhpo):
+    tune(jaxhpo, "--seed", 3, trials=5)
+    assert jaxhpo("resume", "score", "--trials", 7, "--storage", STORAGE).code == 0
+    tune(jaxhpo, "--seed", 3, "--name", "whole")
+    stored = "sqlite:///s.db"
+    halves = optuna.load_study(study_name="score", storage=stored).trials
+    whole = optuna.load_study(study_name="whole", storage=stored).trials
+    assert [trial.params for trial in halves] == [trial.params for trial in whole]
+
+
+def test_maximize(jaxhpo):
+    tune(jaxhpo, "--maximize")
+    assert best(jaxhpo)["value"] > 3.0
+
+
+def test_space_from_a_module_and_from_a_file(jaxhpo, folder):
+    (folder / "space.json").write_text(SPACE)
+    for space in ("work:SPACE", "space.json"):
+        done = jaxhpo("tune", "work:score", "--space", space, "--trials", 2, "--storage", STORAGE)
+        assert done.code == 0, done.err
+    assert "4 trials" in done.out
+
+
+def test_a_failing_objective_is_kept_and_told(jaxhpo):
+    done = jaxhpo("tune", "work:broken", "--space", SPACE, "--trials", 3, "--storage", STORAGE)
+    assert done.code == 3
+    assert "no trial has a finite value" in done.err
+    assert "no data" in done.err
+    trials = optuna.load_study(study_name="broken", storage=STORAGE).trials
+    assert [trial.state.name for trial in trials] == ["FAIL"] * 3
+
+
+def test_doctor_reports_and_succeeds(jaxhpo):
+    done = jaxhpo("doctor")
+    assert done.code == 0
+    assert "optuna" in done.out
+    assert "devices" in done.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tune", "work", "--space", SPACE], "OBJECTIVE must look like module:name, got 'work'"),
+        (["tune", "absent:f", "--space", SPACE], "importing 'absent' failed: ModuleNotFoundError"),
+        (["tune", "work:absent", "--space", SPACE], "has no 'absent'; it has"),
+        (["tune", "work:SPACE", "--space", SPACE], "OBJECTIVE must be a function"),
+        (["tune", "work:score"], "Missing option '--space'"),
+        (["tune", "work:score", "--space", "{bad"], "--space must be JSON or module:name"),
+        (["tune", "work:score", "--space", "no.json"], "the file no.json does not exist"),
+        (
+            ["tune", "work:score", "--space", '{"x": {"kind": "gauss"}}'],
+            "`x`: kind must be one of",
+        ),
+        (
+            ["tune", "work:score", "--space", '{"x": {"kind": "uniform", "low": 2, "high": 1}}'],
+            "`x`: uniform: `low` must not exceed `high`",
+        ),
+        (
+            ["tune", "work:score", "--space", SPACE, "--sampler", "magic"],
+            "must be one of grid, qmc, random",
+        ),
+        (
+            ["tune", "work:score", "--space", SPACE, "--storage", "sqlite:////nowhere/x/s.db"],
+            "`storage`",
+        ),
+        (["best", "score", "--storage", "sqlite:///no.db"], "the file no.db does not exist"),
+        (["resume", "score", "--storage", "no.journal"], "the file no.journal does not exist"),
+        (["demo", "--trials", "0"], "num_trials"),
+    ],
+)
+def test_errors_are_one_line(jaxhpo, arguments, message):
+    done = jaxhpo(*arguments)
+    assert done.code == 2
+    assert message in done.err
+    assert done.err.startswith("jaxhpo: error: ")
+    assert done.err.count("\n") == 1
+
+
+def test_errors_about_stored_studies_are_one_line(jaxhpo, folder):
+    tune(jaxhpo, trials=2)
+    other = '{"y": {"kind": "uniform", "low": 0, "high": 1}}'
+    for arguments, message in [
+        (["best", "other", "--storage", STORAGE], "has no study 'other'; it has: score"),
+        (["best", "score", "--storage", STORAGE, "--format", "xml"], "--format must be one of"),
+        (
+            ["tune", "work:score", "--space", other, "--storage", STORAGE],
+            "added: y; removed: x, opt",
+        ),
+    ]:
+        done = jaxhpo(*arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert message in done.err
+    assert len(optuna.load_study(study_name="score", storage=STORAGE).trials) == 2
+    (folder / "bad.db").write_bytes(b"this is no database" * 100)
+    done = jaxhpo("studies", "--storage", "sqlite:///bad.db")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "not" in done.err
+
+
+def test_wrong_return_type_names_it(jaxhpo):
+    done = jaxhpo("tune", "work:text", "--space", SPACE, "--trials", 2, "--storage", STORAGE)
+    assert done.code == 2
+    assert "'good'" in done.err
+
+
+def test_debug_shows_the_traceback(jaxhpo, monkeypatch):
+    monkeypatch.setenv("JAXHPO_DEBUG", "")
+    done = jaxhpo("--debug", "best", "x", "--storage", "sqlite:///no.db")
+    assert "Traceback" in done.err
+
+
+def test_runs_as_a_module(folder):
+    run = subprocess.run(
+        [sys.executable, "-m", "jaxhpo", "--help"], capture_output=True, text=True, check=True
+    )
+    for command in ("demo", "tune", "resume", "studies", "best", "doctor"):
+        assert command in run.stdout
