@@ -1,0 +1,228 @@
+"""The one loop: ask, evaluate, tell, as a single program."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from jaxhpo import _checks, samplers
+from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
+from jaxhpo._evaluate import checked_objective, evaluate_rows
+from jaxhpo._status import Status, explain
+from jaxhpo.space import Space
+
+
+class TrialKeys(NamedTuple):
+    """The keys of one trial, by purpose."""
+
+    ask: Array
+    objective: Array
+    tell: Array
+
+
+def trial_keys(key: Array, number: Array | int) -> TrialKeys:
+    """Derives the keys of trial `number` from a study's key: the same in any batch and any run.
+
+    Args:
+        key: the study's key; may be used again.
+        number: the trial's number, from 0.
+
+    Returns:
+        One key a purpose.
+    """
+    return TrialKeys(*jax.random.split(jax.random.fold_in(key, number), 3))
+
+
+def minimize(
+    objective: Callable[[Array, PyTree], Any],
+    space: Space,
+    sampler: Sampler | str,
+    *,
+    key: Array | int,
+    num_trials: int,
+    batch_size: int | None = None,
+    raise_on_failure: bool = False,
+) -> Result:
+    """Searches `space` for the smallest value of a traceable objective, in one compiled program.
+
+    Pure: it may be jitted, vmapped over keys or over arrays that the objective closes over, and
+    called again without compiling again (same objective, structure and numbers of trials). Trial
+    `i` uses keys derived from `key` and `i` alone, so the batch size changes neither its draws nor
+    its noise. For an objective that JAX cannot trace, use `Study`.
+
+    Args:
+        objective: `objective(key, params)` -> scalar or `Outcome` of one trial; traced once.
+            `params` is the space's values pytree without a batch axis.
+        space: the search space; its bounds are traced.
+        sampler: a sampler made for `space`, or the name of one.
+        key: a key or an integer seed.
+        num_trials: static; number of trials, at least 1.
+        batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
+            at once (which is the default). The last batch may be smaller.
+        raise_on_failure: raise if a trial failed; not under `jit` or `vmap`.
+
+    Returns:
+        The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is
+        one with `violation > 0`. Where the sampler had no proposal left, the row has status
+        `EMPTY`, a NaN value and NaN `unit`. If no trial completed, `best_value` is infinite and
+        `best_params` are those of trial 0.
+
+    Raises:
+        TypeError: an argument of a wrong type, a space with `static` dimensions, or an objective
+            that returns anything but a real scalar or an `Outcome` of real scalars.
+        ValueError: an unknown sampler name, a sampler made for another space, or `num_trials` or
+            `batch_size` out of range.
+        RuntimeError: `raise_on_failure` and a trial failed.
+
+    Example:
+        >>> import jax, jaxhpo as hpo
+        >>> space = hpo.Space({"x": hpo.uniform(-2.0, 3.0)})
+        >>> def objective(key, params):
+        ...     return (params["x"] - 1.0) ** 2
+        >>> result = hpo.minimize(objective, space, "qmc", key=0, num_trials=64)
+        >>> abs(float(result.best_params["x"]) - 1.0) < 0.1
+        True
+    """
+    _checks.check_callable("minimize", "objective", objective)
+    if not isinstance(space, Space):
+        raise TypeError(f"minimize: `space` must be a Space, got {_checks.describe(space)}.")
+    if space.has_static:
+        raise TypeError(
+            "minimize: `space` must have no static dimension, because one compiled program cannot "
+            "change its shapes; use Study or population.sweep, which group trials by its value."
+        )
+    sampler = samplers.get(sampler, space)
+    num_trials = _checks.check_int("minimize", "num_trials", num_trials, 1)
+    if batch_size is not None:
+        batch_size = _checks.check_int("minimize", "batch_size", batch_size, 1)
+    key = _checks.check_key("minimize", key)
+    result: Result = _run(_as_pytree(objective), space, sampler, key, num_trials, batch_size)
+    if raise_on_failure:
+        _raise_on_failure(result)
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def _run(
+    objective: Callable[..., Any],
+    space: Space,
+    sampler: Sampler,
+    key: Array,
+    num_trials: int,
+    batch_size: int | None,
+) -> Result:
+    """Scans rounds of `q` trials; space and sampler are arguments, so their numbers are traced."""
+    key_init, key_trials = jax.random.split(key)
+    state = sampler.init(key_init)
+    asked = _rows_per_ask(space, sampler, key_init, state)
+    q = asked if batch_size is None else batch_size
+    if q % asked:
+        expected = f"a multiple of the {asked} points that the sampler proposes at once"
+        raise _checks.fail("minimize", "batch_size", expected, q)
+    objective = checked_objective(objective, space)
+
+    def round_(state: PyTree, index: Array) -> tuple[PyTree, tuple[PyTree, ...]]:
+        numbers = index * q + jnp.arange(q, dtype=jnp.int32)
+        keys = jax.vmap(functools.partial(trial_keys, key_trials))(numbers)
+        state, unit = _ask_rows(sampler, keys.ask, state, asked)
+        unit = jnp.where((numbers < num_trials)[:, None], unit, jnp.nan)
+        is_point = has_proposal(unit)
+        params = space.from_unit(jnp.where(is_point[:, None], unit, 0.5))
+        outcome = evaluate_rows(objective, keys.objective, params, is_point)
+        state, info = sampler.tell(keys.tell[0], state, unit, outcome)
+        return state, (params, unit, outcome.value, status_of(unit, outcome), info)
+
+    rounds = jnp.arange(-(-num_trials // q), dtype=jnp.int32)
+    _, (*rows, info) = jax.lax.scan(round_, state, rounds)
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_trials], rows)
+    return _summarise(Trials(*rows), info)
+
+
+def status_of(unit: Array, outcome: Outcome) -> Array:
+    """Judges evaluated rows.
+
+    Args:
+        unit: `[q, d]` points; NaN rows are `EMPTY`.
+        outcome: what came back, leading axis `q`.
+
+    Returns:
+        `[q]` int32 `Status` codes. A value that is not finite is `FAILED` whatever the violation; a
+        violation that is NaN counts as violated.
+    """
+    q = unit.shape[0]
+    is_finite = jnp.isfinite(outcome.value).reshape(q, -1).all(axis=1)
+    status = jnp.full(q, int(Status.COMPLETE), jnp.int32)
+    if outcome.violation is not None:
+        is_met = (outcome.violation <= 0).reshape(q, -1).all(axis=1)
+        status = jnp.where(is_met, status, int(Status.INFEASIBLE))
+    status = jnp.where(is_finite, status, int(Status.FAILED))
+    return jnp.where(has_proposal(unit), status, int(Status.EMPTY)).astype(jnp.int32)
+
+
+def _rows_per_ask(space: Space, sampler: Sampler, key: Array, state: PyTree) -> int:
+    """Checks that the sampler fits the space and reads how many points it proposes at once."""
+    unit = jax.eval_shape(sampler.ask, key, state)[1]
+    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
+        expected = f"made for this space of {space.num_dims} dimensions"
+        raise _checks.fail("minimize", "sampler", expected, f"proposals of shape {unit.shape}")
+    rows: int = unit.shape[0]
+    return rows
+
+
+def _ask_rows(
+    sampler: Sampler, keys: Array, state: PyTree, asked: int
+) -> tuple[PyTree, Array]:
+    """Asks until there is one proposal a key, each time with the key of the first trial."""
+    if keys.shape[0] == asked:
+        return sampler.ask(keys[0], state)  # type: ignore[no-any-return]
+    state, unit = jax.lax.scan(
+        lambda state, key: sampler.ask(key, state), state, keys[::asked]
+    )
+    return state, unit.reshape(-1, unit.shape[-1])
+
+
+def _summarise(trials: Trials, info: PyTree) -> Result:
+    """Finds the best completed trial."""
+    is_complete = trials.status == int(Status.COMPLETE)
+    value = jnp.where(is_complete, trials.value, jnp.inf)
+    best = jnp.argmin(value)
+    return Result(
+        best_params=jax.tree.map(lambda leaf: leaf[best], trials.params),
+        best_value=value[best],
+        best_so_far=jax.lax.cummin(value),
+        trials=trials,
+        info=info,
+    )
+
+
+def _as_pytree(objective: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes the objective an argument of `jit`: a callable pytree is one, a function becomes one.
+
+    An equal function is then the same program. One that cannot be hashed compiles on every call.
+    """
+    if not jax.tree_util.all_leaves([objective]):
+        return objective
+    try:
+        hash(objective)
+    except TypeError:
+        return Partial(lambda key, params: objective(key, params))
+    return Partial(objective)
+
+
+def _raise_on_failure(result: Result) -> None:
+    if _checks.is_traced(result.trials.status):
+        raise ValueError(
+            "minimize: `raise_on_failure` must be False under a transformation, because compiled "
+            "code cannot raise; look at `result.trials.status`, got True."
+        )
+    failed = jnp.flatnonzero(result.trials.status == int(Status.FAILED)).tolist()
+    if failed:
+        raise RuntimeError(
+            f"minimize: {len(failed)} of {result.trials.status.shape[0]} trials failed, the first "
+            f"of them trial {failed[0]}: {explain(Status.FAILED)}"
+        )

@@ -1,0 +1,65 @@
+"""Finite spaces: nothing twice, then nothing at all."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import has_proposal
+from jaxhpo._status import Status
+from jaxhpo.space import Space
+from jaxhpo.testing import _case, _spaces
+from jaxhpo.testing._case import SamplerCase
+
+
+def check_each_once(case: SamplerCase) -> None:
+    """Every configuration is proposed once, batches that do not divide included, then NaN."""
+    for name, make_space in _spaces.FINITE.items():
+        space = make_space()
+        count = space.cardinality
+        assert count is not None, name
+        for q in (1, 5):
+            _, unit = _case.drive(case.make(space, q), _case.study_key(), count // q + 2)
+            rows = unit.reshape(-1, space.num_dims)
+            is_point = np.asarray(has_proposal(jnp.asarray(rows)))
+            assert is_point[:count].all(), f"{name}: given up before all were proposed"
+            assert not is_point[count:].any(), f"{name}: proposals after the last"
+            assert np.isnan(rows[count:]).all(), f"{name}: a row is not NaN throughout"
+            assert len(_distinct(space, rows[:count])) == count, f"{name}: a configuration repeats"
+
+
+def check_told_count(case: SamplerCase) -> None:
+    """A configuration that is told without being asked is not proposed."""
+    space = _spaces.discrete()
+    sampler = case.make(space, 4)
+    told = space.to_unit(space.encode([{"count": 4, "kind": "c", "flag": True}]))
+    state = _case.init(sampler, _case.study_key())
+    state, _ = _case.tell(sampler, _case.study_key(1), state, told, _case.value_of(told))
+    _, unit = _case.drive(sampler, _case.study_key(2), 7, state=state)
+    rows = unit.reshape(-1, space.num_dims)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    assert len(rows) == 23, f"{len(rows)} proposals, 23 configurations were left"
+    proposed = _distinct(space, rows)
+    assert len(proposed) == 23, "a configuration repeats"
+    assert repr(space.decode(space.from_unit(told))[0]) not in proposed, "a told one repeats"
+
+
+def check_status(case: SamplerCase) -> None:
+    """`info.status` says when nothing is left."""
+    space = _spaces.single()
+    sampler = case.make(space)
+    state = _case.init(sampler, _case.study_key())
+    state, unit = _case.ask(sampler, _case.study_key(1), state)
+    _, info = _case.tell(sampler, _case.study_key(2), state, unit, _case.value_of(unit))
+    assert int(info.status) == Status.EMPTY, f"status {int(info.status)} of a space used up"
+
+
+def _distinct(space: Space, rows: np.ndarray) -> set[str]:
+    return {repr(params) for params in space.decode(space.from_unit(jnp.asarray(rows)))}
+
+
+CHECKS = {
+    "each_once": check_each_once,
+    "told_count": check_told_count,
+    "status": check_status,
+}

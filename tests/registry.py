@@ -1,0 +1,35 @@
+"""The samplers of this package: one row here is the whole conformance suite."""
+
+from jaxhpo import samplers
+from jaxhpo.testing import SamplerCase
+
+SAMPLERS = (
+    SamplerCase("random", samplers.random, is_batch_invariant=True),
+    SamplerCase("qmc", samplers.qmc, is_batch_invariant=True, sphere_below=0.3, branin_below=1.5),
+    SamplerCase(
+        "qmc",
+        samplers.qmc,
+        {"sequence": "halton"},
+        variant="halton",
+        is_batch_invariant=True,
+        sphere_below=0.3,
+        branin_below=1.5,
+    ),
+    SamplerCase(
+        "qmc",
+        samplers.qmc,
+        {"scramble": False},
+        variant="unscrambled",
+        is_random=False,
+        is_batch_invariant=True,
+    ),
+    SamplerCase(
+        "grid",
+        samplers.grid,
+        {"points_per_dim": 16},
+        is_random=False,
+        is_endless=False,
+        supports_mixed=False,
+        is_batch_invariant=True,
+    ),
+)
