@@ -1,0 +1,56 @@
+"""Every Python block of the README and the docs runs, and every example is short and runs."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# This page needs libraries that are not always there; its test is beside those of the readers.
+RUN = [page for page in PAGES if page.name != "coming-from-spaces.md"]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+def python_blocks(page):
+    """The page's Python, block after block, as one program."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
+
+
+def run(code, folder):
+    environment = {**os.environ, "JAXHPO_CACHE": "0"}
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", code]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+def test_code_blocks_run(page, tmp_path):
+    code = python_blocks(page)
+    if not code:
+        return
+    done = run(code, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)
+def test_examples_run(script, tmp_path):
+    done = run(script.read_text(), tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "best" in done.stdout
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)
+def test_examples_stay_short(script):
+    assert len(script.read_text().splitlines()) < 80
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_files_exist(page):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
