@@ -1,0 +1,22 @@
+"""The main job, small: real data, a real study, a plot that can be opened."""
+
+import optuna
+import pytest
+
+
+def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
+    done = jaxhpo("demo", "--trials", 12, "--steps", 60)
+    assert done.code == 0, done.err
+    assert "unseen digits" in done.out
+    plot = folder / "jaxhpo-demo" / "digits.png"
+    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    study = optuna.load_study(study_name="digits", storage="sqlite:///jaxhpo-demo/study.db")
+    assert len(study.trials) == 12
+    assert study.best_value < 2.0  # chance is log 10 = 2.3
+    assert set(study.best_params) == {"lr", "momentum", "decay", "width"}
+    assert max(study.best_trial.intermediate_values) == 60
+    assert study.best_trial.intermediate_values[60] == pytest.approx(study.best_value)
+    again = jaxhpo("demo", "--trials", 4, "--steps", 60)
+    assert "has 12 trials already" in again.out
+    stored = optuna.load_study(study_name="digits", storage="sqlite:///jaxhpo-demo/study.db")
+    assert [trial.number for trial in stored.trials] == list(range(16))
