@@ -188,8 +188,10 @@ class Static(_Listed):
 
 def check_weights(where: str, weights: Any, count: int) -> Any:
     """Requires `count` positive finite numbers and scales them to sum to 1 (None passes)."""
-    if weights is None or _checks.is_traced(weights):
-        return weights
+    if weights is None:
+        return None
+    if _checks.is_traced(weights):
+        return weights / weights.sum()
     array = np.asarray(weights, dtype=np.float64)
     if array.shape != (count,):
         raise _checks.fail(where, "weights", f"one number an option ({count})", weights)

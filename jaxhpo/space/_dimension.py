@@ -137,9 +137,24 @@ def check_bounds(where: str, low: Any, high: Any, *, log: bool) -> tuple[Any, An
             f"{where}: `low` must be greater than 0 on a log scale, got low={low!r}; "
             "use a small positive bound such as 1e-8, or a linear scale."
         )
+    for name, bound in (("low", low), ("high", high)):
+        _check_representable(where, name, bound, log)
     if not (_checks.is_traced(low) or _checks.is_traced(high)) and low > high:
         raise ValueError(f"{where}: `low` must not exceed `high`, got low={low!r}, high={high!r}.")
     return low, high
+
+
+def _check_representable(where: str, name: str, bound: Any, log: bool) -> None:
+    """Refuses a bound that the default float dtype turns into 0 or infinity."""
+    dtype = jnp.result_type(float)
+    limits = jnp.finfo(dtype)
+    largest, smallest = float(limits.max), float(limits.tiny)
+    if _checks.is_traced(bound):
+        return
+    if abs(bound) > largest:
+        raise _checks.fail(where, name, f"within ±{largest:.2g}, the reach of {dtype}", bound)
+    if log and bound < smallest:
+        raise _checks.fail(where, name, f"at least {smallest:.2g}, the reach of {dtype}", bound)
 
 
 def shortest_floats(values: np.ndarray) -> list[float]:

@@ -50,6 +50,12 @@ class Normal(Dimension):
         end = float(self.mean) + _REACH * float(self.std)
         return math.exp(end) if self.log else end
 
+    def ends(self, dtype: Any) -> tuple[Array, Array]:
+        """The bounds as arrays; mean and std may be traced."""
+        mean, reach = jnp.asarray(self.mean, dtype), _REACH * jnp.asarray(self.std, dtype)
+        low, high = mean - reach, mean + reach
+        return (jnp.exp(low), jnp.exp(high)) if self.log else (low, high)
+
     def from_unit(self, unit: Array) -> Array:
         """The quantile function of the truncated normal."""
         mean, std = jnp.asarray(self.mean, unit.dtype), jnp.asarray(self.std, unit.dtype)
@@ -137,7 +143,7 @@ class SteppedNormal(Discrete):
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Middle of the cell in probability."""
         value, half = self.value_of_level(level, dtype), jnp.asarray(self.step, dtype) / 2
-        low, high = jnp.asarray(self.base.low, dtype), jnp.asarray(self.base.high, dtype)
+        low, high = self.base.ends(dtype)
         left = self.base.to_unit(jnp.clip(value - half, low, high))
         return (left + self.base.to_unit(jnp.clip(value + half, low, high))) / 2
 
@@ -148,7 +154,7 @@ class SteppedNormal(Discrete):
 
     def level_of_value(self, value: Any) -> Array:
         """Index of the nearest grid point."""
-        value = jnp.asarray(value)
+        value = jnp.asarray(value, float_dtype(value))
         position = jnp.round(value / jnp.asarray(self.step, value.dtype)).astype(jnp.int32)
         level = position - jnp.asarray(self.first, jnp.int32)
         return jnp.clip(level, 0, jnp.asarray(self.count, jnp.int32) - 1)

@@ -48,8 +48,9 @@ class Real(Dimension):
         low, high = jnp.asarray(self.low, dtype), jnp.asarray(self.high, dtype)
         value = jnp.clip(jnp.asarray(value, dtype), low, high)
         if self.log:
-            # log1p of the relative distance keeps precision beside either bound.
-            span, part = jnp.log(high / low), jnp.log(value / low)
+            # The logarithm of a ratio is precise beside `low`; of roots, so that none overflows.
+            span = jnp.log(jnp.sqrt(high) / jnp.sqrt(low))
+            part = jnp.log(jnp.sqrt(value) / jnp.sqrt(low))
         else:
             # Halves, so that the widest float interval does not overflow.
             span, part = high / 2 - low / 2, value / 2 - low / 2

@@ -149,10 +149,9 @@ class Space:
             for leaf, value in zip(self._leaves, leaf_values, strict=True)
             if leaf.stop > leaf.start
         ]
-        dtype = jnp.result_type(float)
+        dtype = self._real_dtype(leaf_values)
         if not columns:
             return jnp.zeros((*batch, 0), dtype)
-        dtype = jnp.result_type(*columns)
         return jnp.concatenate([column.astype(dtype) for column in columns], axis=-1)
 
     def snap(self, unit: Array) -> Array:
@@ -162,6 +161,7 @@ class Space:
         first cell's centre), so that two points decode to the same params just if they snap to the
         same place. NaN rows stay NaN.
         """
+        unit = jnp.asarray(unit)
         columns = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
         first = jnp.zeros_like(unit)
         neutral = jnp.where(
@@ -262,6 +262,7 @@ class Space:
 
     def active_columns(self, unit: Array) -> Array:
         """Which unit coordinates count, bool `[..., d]`."""
+        unit = jnp.asarray(unit)
         leaf_values = [self._leaf_from_unit(leaf, unit) for leaf in self._leaves]
         masks = self._active_leaves(leaf_values, unit.shape[:-1])
         columns = [
@@ -298,6 +299,7 @@ class Space:
         """
         if categories not in ("onehot", "index"):
             raise _checks.fail("Space.features", "categories", '"onehot" or "index"', categories)
+        unit = jnp.asarray(unit)
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -333,6 +335,7 @@ class Space:
         return leaf.dimension.from_unit(part)
 
     def _per_leaf(self, array: Array, function: Any, dtype: Any = None) -> Array:
+        array = jnp.asarray(array)
         parts = [
             function(leaf, array[..., leaf.start : leaf.stop]).astype(dtype or array.dtype)
             for leaf in self._leaves
@@ -360,6 +363,12 @@ class Space:
         value, dimension = leaf_values[0], self._leaves[0].dimension
         shape = np.shape(value.index if isinstance(value, StaticValue) else value)
         return shape[: len(shape) - len(dimension.shape)]
+
+    def _real_dtype(self, leaf_values: list[Any]) -> Any:
+        """The widest dtype among the real values, else the default one."""
+        dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
+        reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+        return jnp.result_type(*reals) if reals else jnp.result_type(float)
 
     def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
         masks = []

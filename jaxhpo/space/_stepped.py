@@ -12,7 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo.space._dimension import Array, Discrete, check_bounds, check_shape
+from jaxhpo.space._dimension import (
+    Array,
+    Discrete,
+    check_bounds,
+    check_shape,
+    float_dtype,
+)
 
 _INT32 = np.iinfo(np.int32)
 
@@ -47,7 +53,8 @@ class Stepped(Discrete):
             low, step = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.step, unit.dtype)
             start, stop = self._log_edges(unit.dtype)
             position = (jnp.exp(start + (stop - start) * unit) - low) / step
-            position = jnp.round(position)
+            # The exponential of a logarithm may miss the last grid point by a rounding error.
+            position = jnp.where(unit >= 1, count - 1, jnp.round(position))
         else:
             position = jnp.floor(unit * count)
         last = jnp.asarray(self.count, jnp.int32) - 1
@@ -76,11 +83,16 @@ class Stepped(Discrete):
         value = jnp.asarray(value)
         last = jnp.asarray(self.count, jnp.int32) - 1
         if self.is_integer:
-            low, step = jnp.asarray(self.low, jnp.int32), jnp.asarray(self.step, jnp.int32)
-            level = (value.astype(jnp.int32) - low) // step
+            # Unsigned, since value - low may leave int32 where neither of them does.
+            low, step = jnp.asarray(self.low, jnp.int32), jnp.asarray(self.step, jnp.uint32)
+            if jnp.issubdtype(value.dtype, jnp.floating):
+                value = jnp.round(value)
+            above = jnp.maximum(value.astype(jnp.int32), low).astype(jnp.uint32)
+            level = ((above - low.astype(jnp.uint32)) // step).astype(jnp.int32)
         else:
-            low, step = jnp.asarray(self.low, value.dtype), jnp.asarray(self.step, value.dtype)
-            level = jnp.round((value - low) / step).astype(jnp.int32)
+            dtype = float_dtype(value)
+            low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
+            level = jnp.round((value.astype(dtype) - low) / step).astype(jnp.int32)
         return jnp.clip(level, 0, last)
 
     def _log_edges(self, dtype: Any) -> tuple[Array, Array]:
@@ -217,4 +229,8 @@ def _count_levels(where: str, low: float, high: float, step: float) -> int:
     count = math.floor(position * (1 + 1e-12) + 1e-9) + 1
     if count > _INT32.max:
         raise _checks.fail(where, "step", "large enough for at most 2**31 grid points", step)
+    dtype = jnp.result_type(float)
+    if count > 1 and step < 4 * float(jnp.finfo(dtype).eps) * max(abs(low), abs(high)):
+        expected = f"large enough to tell neighbours between {low} and {high} apart in {dtype}"
+        raise _checks.fail(where, "step", expected, step)
     return count
