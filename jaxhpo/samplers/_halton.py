@@ -76,13 +76,17 @@ def scrambled_halton(key: Array, bases: Array) -> Halton:
     Returns:
         The scrambled sequence.
     """
-    key_multipliers, key_shifts = jax.random.split(key)
-    shape = (NUM_BITS, bases.shape[0])
     bases = jnp.asarray(bases)
-    bounds = jnp.broadcast_to(bases[None, :], shape)
-    multipliers = jax.random.randint(key_multipliers, shape, jnp.uint32(1), bounds, jnp.uint32)
-    shifts = jax.random.randint(key_shifts, shape, jnp.uint32(0), bounds, jnp.uint32)
+    draws = jax.random.uniform(key, (2, NUM_BITS, bases.shape[0]), jnp.float32)
+    multipliers = jnp.uint32(1) + _below(bases - jnp.uint32(1), draws[0])
+    shifts = _below(bases, draws[1])
     return _halton(bases, multipliers, shifts)
+
+
+def _below(bound: Array, draws: Array) -> Array:
+    """Turns draws `[32, d]` from [0, 1) into integers below `bound` `[d]`; cheaper than randint."""
+    number = jnp.floor(draws * bound.astype(jnp.float32)[None, :]).astype(jnp.uint32)
+    return jnp.minimum(number, (bound - jnp.uint32(1))[None, :])  # the product may round up
 
 
 def _halton(bases: Array, multipliers: Array, shifts: Array) -> Halton:

@@ -104,8 +104,11 @@ class Lattice:
         unit = space.from_levels(digits, dtype)
         if not any(self.continuous):
             return unit
-        last = self._last(dtype)[None, :]
-        spaced = jnp.where(last > 0, digits.astype(dtype) / jnp.maximum(last, 1), 0.5)
+        # Products with constants, and the end set apart: the same numbers in every program.
+        share = jnp.asarray([1 / max(count - 1, 1) for count in self.levels], dtype)
+        last = jnp.asarray(self.levels, jnp.int32)[None, :] - 1
+        spaced = jnp.where(digits == last, 1, digits.astype(dtype) * share[None, :])
+        spaced = jnp.where(last > 0, spaced, 0.5)
         return jnp.where(jnp.asarray(self.continuous)[None, :], spaced, unit)
 
     def _mixed_radix(self, levels: Array) -> Array:

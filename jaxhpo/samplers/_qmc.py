@@ -228,22 +228,22 @@ def _ask_finite(settings: QmcSettings, state: QmcState) -> tuple[QmcState, Array
     everything before it is closed.
     """
 
-    def one(carry: tuple[Array, Visited], _: None) -> tuple[tuple[Array, Visited], Array]:
-        index, visited = carry
-        index, unit = _next_open(settings, state.sequence, index, visited)
-        assert settings.lattice is not None
-        return (index, visited.add(*settings.lattice.number(settings.space, unit[None, :]))), unit
-
     (index, visited), unit = jax.lax.scan(
-        one, (state.index, state.known), length=settings.batch_size
+        lambda carry, _: _next_open(settings, state.sequence, *carry),
+        (state.index, state.known),
+        length=settings.batch_size,
     )
     return dataclasses.replace(state, index=index, known=visited), unit
 
 
 def _next_open(
     settings: QmcSettings, sequence: Any, start: Array, visited: Visited
-) -> tuple[Array, Array]:
-    """Finds the first open configuration at or after `start`: the index after it, and the point."""
+) -> tuple[tuple[Array, Visited], Array]:
+    """Finds the first open configuration at or after `start` and closes it.
+
+    Returns:
+        The index after it and the closed set, and the point `[d]`.
+    """
     space, lattice = settings.space, settings.lattice
     assert lattice is not None
     num_open = visited.num_open()
@@ -251,10 +251,11 @@ def _next_open(
     stop = _POINTS_PER_CELL * lattice.size if lattice.is_exact else 2**30
     longest = stop if lattice.is_exact else 4 * HASHED_BITS
 
-    def look(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
-        index, run, _, _ = carry
+    def look(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        index, _, run = carry[:3]
         unit = _points(settings, sequence, index, _CHUNK)
-        is_open = ~visited.contains(lattice.number(space, unit)[0])
+        number, _ = lattice.number(space, unit)
+        is_open = ~visited.contains(number)
         is_open &= index + jnp.arange(_CHUNK, dtype=jnp.int32) < stop
         if not lattice.is_exact:
             allowed = space.feasible(space.from_unit(unit))
@@ -262,20 +263,23 @@ def _next_open(
             run = jnp.where(jnp.any(allowed), 0, run + _CHUNK)
         first = jnp.argmax(is_open).astype(jnp.int32)
         found = is_open[first]
-        return index + jnp.where(found, first + 1, _CHUNK), run, unit[first], found
+        index = index + jnp.where(found, first + 1, _CHUNK)
+        return index, found, run, number[first], unit[first]
 
-    def goes_on(carry: tuple[Array, Array, Array, Array]) -> Array:
-        index, run, _, found = carry
+    def goes_on(carry: tuple[Array, ...]) -> Array:
+        index, found, run = carry[:3]
         is_short = (index < stop) & (index - start < longest) & (run < MAX_INFEASIBLE)
         return ~found & is_short & (num_open > 0)
 
     nothing = jnp.full(space.num_dims, jnp.nan, jnp.result_type(float))
     zero = jnp.zeros((), jnp.int32)
-    index, _, unit, found = jax.lax.while_loop(
-        goes_on, look, (start, zero, nothing, jnp.zeros((), bool))
+    index, found, _, number, unit = jax.lax.while_loop(
+        goes_on, look, (start, jnp.zeros((), bool), zero, zero, nothing)
     )
     if lattice.is_exact:
-        rest = lattice.points(space, visited.nth_open(zero[None]))[0]
-        unit = jnp.where(found, unit, rest)
+        rest = visited.nth_open(zero[None])
+        number = jnp.where(found, number, rest[0])
+        unit = jnp.where(found, unit, lattice.points(space, rest)[0])
         found = num_open > 0
-    return index, jnp.where(found, unit, jnp.nan)
+    visited = visited.add(number[None], found[None])
+    return (index, visited), jnp.where(found, unit, jnp.nan)

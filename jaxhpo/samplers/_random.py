@@ -128,10 +128,12 @@ def _draw_free(space: Space, key: Array) -> Array:
     dtype = jnp.result_type(float)
     if not space.has_constraints:
         return space.snap(jax.random.uniform(key, (1, space.num_dims), dtype))[0]
+    shape = (_CANDIDATES, space.num_dims)
 
     def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         count, _, _ = carry
-        unit = _candidates(space, jax.random.fold_in(key, count))
+        draws = jax.random.uniform(jax.random.fold_in(key, count), shape, dtype)
+        unit = space.snap(draws)
         allowed = space.feasible(space.from_unit(unit))
         first = jnp.argmax(allowed)
         return count + 1, jnp.where(allowed[first], unit[first], jnp.nan), allowed[first]
@@ -151,34 +153,35 @@ def _draw_unvisited(
     assert lattice is not None
     num_open = visited.num_open()
     rounds = _EXACT_ROUNDS if lattice.is_exact else MAX_INFEASIBLE // _CANDIDATES
-    key_draws, key_rest = jax.random.split(key)
+    shape = (_CANDIDATES, space.num_dims + 1)
 
-    def attempt(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-        count, _, _ = carry
-        unit = _candidates(space, jax.random.fold_in(key_draws, count))
+    def attempt(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        count = carry[0]
+        draws = jax.random.uniform(
+            jax.random.fold_in(key, count), shape, jnp.result_type(float)
+        )
+        unit = space.snap(draws[:, 1:])
         number, _ = lattice.number(space, unit)
         allowed = ~visited.contains(number)
         if not lattice.is_exact:
             allowed &= space.feasible(space.from_unit(unit))
         first = jnp.argmax(allowed)
-        return count + 1, unit[first], allowed[first]
+        return count + 1, allowed[first], number[first], unit[first], draws[0, 0]
 
-    start = (jnp.zeros((), jnp.int32), _no_point(space), jnp.zeros((), bool))
-    _, unit, found = jax.lax.while_loop(
-        lambda carry: ~carry[2] & (carry[0] < rounds) & (num_open > 0), attempt, start
+    zero = jnp.zeros((), jnp.int32)
+    nothing = _no_point(space)
+    start = (zero, jnp.zeros((), bool), zero, nothing, nothing[0])
+    _, found, number, unit, spare = jax.lax.while_loop(
+        lambda carry: ~carry[1] & (carry[0] < rounds) & (num_open > 0), attempt, start
     )
     if lattice.is_exact:
-        rank = jax.random.randint(key_rest, (1,), 0, jnp.maximum(num_open, 1), jnp.int32)
-        rest = lattice.points(space, visited.nth_open(rank))[0]
-        unit = jnp.where(found, unit, rest)
+        # `spare` is independent of the candidates: it draws from whatever is left.
+        rank = jnp.minimum((spare * num_open.astype(spare.dtype)).astype(jnp.int32), num_open - 1)
+        rest = visited.nth_open(rank[None])
+        number = jnp.where(found, number, rest[0])
+        unit = jnp.where(found, unit, lattice.points(space, rest)[0])
         found = num_open > 0
-    unit = jnp.where(found, unit, jnp.nan)
-    return visited.add(*lattice.number(space, unit[None, :])), unit
-
-
-def _candidates(space: Space, key: Array) -> Array:
-    dtype = jnp.result_type(float)
-    return space.snap(jax.random.uniform(key, (_CANDIDATES, space.num_dims), dtype))
+    return visited.add(number[None], found[None]), jnp.where(found, unit, jnp.nan)
 
 
 def _no_point(space: Space) -> Array:

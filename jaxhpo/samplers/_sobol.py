@@ -68,17 +68,16 @@ def scrambled_sobol(key: Array, directions: Array) -> Sobol:
     Returns:
         The scrambled sequence.
     """
-    key_matrix, key_shift = jax.random.split(key)
     d = directions.shape[0]
+    random_bits = jax.random.bits(key, (d, NUM_BITS + 1), jnp.uint32)
     own = jnp.uint32(1) << jnp.arange(NUM_BITS - 1, -1, -1, dtype=jnp.uint32)
     above = ~(own | (own - jnp.uint32(1)))
-    random_bits = jax.random.bits(key_matrix, (d, NUM_BITS), jnp.uint32)
-    rows = (random_bits & above[None, :]) | own[None, :]
+    rows = (random_bits[:, 1:] & above[None, :]) | own[None, :]
     overlap = jnp.asarray(directions)[:, :, None] & rows[:, None, :]
     parity = jax.lax.population_count(overlap) & jnp.uint32(1)
     terms = parity * own[None, None, :]
     scrambled = jax.lax.reduce(terms, np.uint32(0), jax.lax.bitwise_or, (2,))
-    return Sobol(scrambled, jax.random.bits(key_shift, (d,), jnp.uint32))
+    return Sobol(scrambled, random_bits[:, 0])
 
 
 @functools.cache

@@ -123,7 +123,8 @@ def empty_pending(batch_size: int) -> Pending:
 
 def fingerprint(unit: Array) -> Array:
     """Hashes points `[c, d]` to `[c, 2]` uint32; equal points have equal fingerprints."""
-    words = jax.lax.bitcast_convert_type(unit + jnp.zeros((), unit.dtype), jnp.uint32)
+    unit = jnp.where(unit == 0, 0, unit)  # -0.0 is equal to 0.0 and has other bits
+    words = jax.lax.bitcast_convert_type(unit, jnp.uint32)
     words = words.reshape(unit.shape[0], -1)  # float64 gives two words a coordinate
     seeds = jnp.asarray([0x9E3779B9, 0x7F4A7C15], jnp.uint32)
     state = jnp.broadcast_to(seeds[None, :], (unit.shape[0], 2))

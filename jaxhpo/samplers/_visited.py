@@ -32,11 +32,13 @@ class Visited:
         """Closes the positions `[c]` where `keep` `[c]` is true."""
         size = self.words.shape[0] * _WORD
         # Words out of range are dropped by the scatter, so rows that are not kept go there.
-        position = jnp.sort(jnp.where(keep & ~self.contains(position), position, size))
-        is_first = jnp.concatenate([jnp.ones(1, bool), position[1:] != position[:-1]])
+        position = jnp.where(keep & ~self.contains(position), position, size)
+        if position.shape[0] > 1:
+            position = jnp.sort(position)
+            repeats = jnp.concatenate([jnp.zeros(1, bool), position[1:] == position[:-1]])
+            position = jnp.where(repeats, size, position)
         bits = jnp.uint32(1) << (position % _WORD).astype(jnp.uint32)
         # Distinct clear bits: their sum is their union.
-        bits = jnp.where(is_first, bits, jnp.uint32(0))
         return Visited(self.words.at[position // _WORD].add(bits, mode="drop"))
 
     def num_open(self) -> Array:

@@ -1,0 +1,124 @@
+"""The machinery below the samplers: bit sets, lattices, pending points."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxhpo as hpo
+from jaxhpo.samplers import _lattice, _stream, _visited
+
+_add = jax.jit(lambda visited, position, keep: visited.add(position, keep))
+_nth = jax.jit(lambda visited: visited.nth_open(jnp.arange(70, dtype=jnp.int32)))
+_contains = jax.jit(lambda visited, size: visited.contains(jnp.arange(size)), static_argnums=1)
+_num_open = jax.jit(lambda visited: visited.num_open())
+
+
+@given(
+    size=st.sampled_from([1, 32, 70]),
+    rows=st.lists(st.tuples(st.integers(0, 69), st.booleans()), min_size=6, max_size=6),
+)
+@settings(max_examples=40, deadline=None)
+def test_visited_is_a_set(size, rows):
+    position = np.asarray([row[0] % size for row in rows], np.int32)
+    keep = np.asarray([row[1] for row in rows])
+    visited = _visited.all_open(size)
+    for _ in range(2):  # adding again changes nothing
+        visited = _add(visited, position, keep)
+    closed = set(position[keep].tolist())
+    expected = np.asarray([number in closed for number in range(size)])
+    np.testing.assert_array_equal(_contains(visited, size), expected)
+    left = np.flatnonzero(~expected)
+    assert int(_num_open(visited)) == len(left)
+    np.testing.assert_array_equal(_nth(visited)[: len(left)], left)
+
+
+def test_closed_where_packs_bits():
+    closed = np.arange(45) % 3 == 0
+    visited = _visited.closed_where(jnp.asarray(closed))
+    np.testing.assert_array_equal(visited.contains(jnp.arange(45)), closed)
+    assert int(visited.num_open()) == 30
+
+
+@pytest.mark.parametrize("is_exact", [True, False])
+def test_lattice_numbers_tell_configurations_apart(is_exact):
+    space = hpo.Space({"a": hpo.integer(1, 4), "b": ["x", "y", "z"], "c": hpo.ordinal([1, 5])})
+    lattice = _lattice.Lattice((4, 3, 2), (False,) * 3, is_exact)
+    exact = _lattice.finite_lattice(space)
+    assert exact.is_exact
+    unit = exact.points(space, jnp.arange(24, dtype=jnp.int32))
+    number, on_lattice = lattice.number(space, unit)
+    assert on_lattice.all()
+    assert len(np.unique(number)) == 24
+    if is_exact:
+        np.testing.assert_array_equal(number, np.arange(24))
+
+
+def test_rows_off_the_lattice_or_nan_have_no_number():
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "k": [1, 2]})
+    lattice = _lattice.Lattice((5, 2), (True, False), True)
+    unit = jnp.asarray([[0.25, 0.75], [0.3, 0.75], [jnp.nan, jnp.nan]])
+    number, on_lattice = lattice.number(space, unit)
+    assert on_lattice.tolist() == [True, False, False]
+    assert number.tolist() == [3, 0, 0]
+
+
+def test_large_spaces_are_enumerated_in_chunks():
+    space = hpo.Space(
+        {"x": hpo.integer(0, 299), "y": hpo.integer(0, 299)},
+        constraints=[lambda values: values["x"] < values["y"]],
+    )
+    lattice = _lattice.finite_lattice(space)
+    assert lattice.is_exact
+    assert int(lattice.open_set(space).num_open()) == 300 * 299 // 2
+
+
+_push = jax.jit(lambda pending, unit: pending.add(unit))
+_resolve = jax.jit(lambda pending, unit: pending.resolve(unit))
+
+
+def _rows(*numbers):
+    column = jnp.asarray(numbers, jnp.result_type(float))
+    return jnp.stack([column, column], axis=1)
+
+
+def test_pending_resolves_each_point_once_in_any_order():
+    pending = _push(_stream.empty_pending(1), _rows(0.1, 0.2, 0.2, jnp.nan))
+    pending, unknown = _resolve(pending, _rows(0.2, 0.9, 0.1, jnp.nan))
+    assert int(unknown) == 1
+    # One of the two equal points is still out; a third one is a stranger.
+    pending, unknown = _resolve(pending, _rows(0.2, 0.2, jnp.nan, jnp.nan))
+    assert int(unknown) == 1
+    assert not pending.is_set.any()
+
+
+def test_more_pending_than_fit_are_all_counted_once():
+    pending = _stream.empty_pending(1)
+    n = pending.is_set.shape[0]
+    points = (np.arange(3 * n) + 0.5) / (4 * n)
+    for start in range(0, 3 * n, 4):
+        pending = _push(pending, _rows(*points[start : start + 4]))
+    assert int(pending.num_unmarked) == 2 * n
+    total = 0
+    order = np.random.default_rng(0).permutation(3 * n)
+    for start in range(0, 3 * n, 4):
+        pending, unknown = _resolve(pending, _rows(*points[order[start : start + 4]]))
+        total += int(unknown)
+    assert total == 0
+    assert int(pending.num_unmarked) == 0
+    assert not pending.is_set.any()
+    _, unknown = _resolve(pending, _rows(0.97, 0.98, 0.99, jnp.nan))
+    assert int(unknown) == 3
+
+
+def test_fingerprints_differ():
+    unit = jax.random.uniform(jax.random.key(0), (2000, 3), jnp.result_type(float))
+    marks = np.asarray(jax.jit(_stream.fingerprint)(unit))
+    assert len(np.unique(marks, axis=0)) == 2000
+    # Either half alone is a good hash, too: about 2000^2 / 2^33 collisions are expected.
+    assert min(len(np.unique(marks[:, half])) for half in (0, 1)) >= 1998
+    zeros = jnp.asarray([[0.0, -0.0], [-0.0, 0.0]], jnp.result_type(float))
+    marks = np.asarray(jax.jit(_stream.fingerprint)(zeros))
+    np.testing.assert_array_equal(marks[0], marks[1])
