@@ -16,7 +16,7 @@ from jaxhpo.study._distributions import distributions_of
 from jaxhpo.study._evaluate import Report
 from jaxhpo.study._proposer import Proposer, Told
 from jaxhpo.study._rows import CONSTRAINTS_ATTR, SYSTEM_ATTR, Ending, Row
-from jaxhpo.study._trial import Trial, status_of, to_minimized, unit_of
+from jaxhpo.study._trial import Trial, params_of, status_of, to_minimized, unit_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -39,7 +39,13 @@ class Asker:
     """
 
     def __init__(
-        self, store: Store, space: Space, sampler: Sampler, seed: int, direction: str
+        self,
+        store: Store,
+        space: Space,
+        sampler: Sampler,
+        seed: int,
+        direction: str,
+        asked: Any,
     ) -> None:
         """Takes up a study; its history is read at the first ask.
 
@@ -49,15 +55,17 @@ class Asker:
             sampler: any sampler over it.
             seed: its seed.
             direction: "minimize" or "maximize".
+            asked: shape of one ask, as `asked_shape` gives it.
         """
         self._store = store
         self._space = space
         self._direction = direction
-        self._proposer = Proposer(space, sampler, seed)
+        self._proposer = Proposer(space, sampler, seed, asked)
         self._distributions = distributions_of(space)
         self._known = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
+        self._num_proposed = 0
         # Trials of other processes that the sampler takes for failed until they end.
         self._guessed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
@@ -90,10 +98,10 @@ class Asker:
         """
         for attempt in range(_MAX_ATTEMPTS):
             first = self.next_number
-            unit = self._proposer.propose(first, count)
+            unit, values = self._proposer.propose(first, count)
             if len(unit) == 0:
                 return []
-            params = self._space.decode(self._proposer.values_of(unit))
+            params = self._space.decode(values)
             rows = [
                 self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
                 for i in range(len(unit))
@@ -109,7 +117,8 @@ class Asker:
             self._is_stale = written[0][0] != first
             self._known = written[-1][0] + 1
             return [
-                Trial(number, params[i], unit=unit[i]) for i, (number, _) in enumerate(written)
+                Trial(number, params[i], flat=rows[i].params, unit=unit[i])
+                for i, (number, _) in enumerate(written)
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
 
@@ -124,10 +133,10 @@ class Asker:
             Number of the first, points `[m, d]`, and their values pytree.
         """
         first = self.next_number
-        unit = self._proposer.propose(first, count, block)
+        unit, values = self._proposer.propose(first, count, block)
         # Whatever happens before they are recorded, the next ask starts from the history.
-        self._is_stale = True
-        return first, unit, self._proposer.values_of(unit) if len(unit) else None
+        self._is_stale, self._num_proposed = True, len(unit)
+        return first, unit, values
 
     def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:
         """Ends running trials and tells the sampler.
@@ -178,7 +187,9 @@ class Asker:
         except NumberTaken:
             logger.info("another process writes to study %r as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
-        if numbers[0] == expected:
+        # A batch that was cut short leaves proposals pending that nobody will tell.
+        is_whole = first is None or len(rows) == self._num_proposed
+        if numbers[0] == expected and is_whole:
             self._known = numbers[-1] + 1
             told = self._assemble(unit, [row.value for row in rows], ())
             self._proposer.tell(told, self._known, size)
@@ -253,8 +264,7 @@ class Asker:
         values: list[float | None] = []
         for row, trial in enumerate(trials):
             point = unit_of(trial)
-            if point is None and trial.params:
-                params = self._space.unflatten_params(trial.params)
+            if point is None and (params := params_of(self._space, trial)) is not None:
                 point = self._proposer.unit_of([params])[0]
             if point is not None:
                 unit[row] = point

@@ -72,6 +72,7 @@ _SENTENCES = {
     "has no column named": "holds tables of another program or of another Optuna version.",
     "connection refused": "cannot be reached: no server answers there.",
     "could not translate host name": "cannot be reached: no such host.",
+    "does not exist": "cannot be reached: the server has no such database or user.",
     "could not connect": "cannot be reached: no server answers there.",
     "can't connect": "cannot be reached: no server answers there.",
     "timeout expired": "cannot be reached: the server did not answer in time.",

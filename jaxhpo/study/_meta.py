@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxhpo._base import Sampler
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import describe
 from jaxhpo.study._errors import StudyMismatchError
+from jaxhpo.study._proposer import asked_shape
 
 if TYPE_CHECKING:
     from jaxhpo.space import Space
@@ -127,9 +128,9 @@ def space_difference(stored: list[dict[str, Any]], given: list[dict[str, Any]]) 
 
 
 def _check_foreign(store: Store, space: Space) -> None:
-    """Accepts a study made by another program if all of its trials lie in the space."""
+    """Accepts a study made by another program if its complete trials lie in the space."""
     for trial in store.trials():
-        if not trial.state.is_finished():
+        if trial.state.name != "COMPLETE":
             continue
         try:
             space.encode([space.unflatten_params(trial.params)])
@@ -153,8 +154,15 @@ def _own_version() -> str:
         return "source"
 
 
-def make_sampler(sampler: Any, space: Space) -> Sampler:
+def make_sampler(sampler: Any, space: Space) -> tuple[Sampler, jax.ShapeDtypeStruct]:
     """Makes a sampler from its name, or takes a ready one that fits the space.
+
+    Args:
+        sampler: what the user passed.
+        space: the study's space.
+
+    Returns:
+        The sampler, and the shape of one ask of it.
 
     Raises:
         TypeError: neither a name nor a sampler.
@@ -166,16 +174,11 @@ def make_sampler(sampler: Any, space: Space) -> Sampler:
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
     made = samplers.get(sampler, space)
-    key = jax.random.key(0)
-    unit = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], made)
-    if unit.shape[1] != space.num_dims:
-        raise fail(
-            "Study",
-            "sampler",
-            f"over a space of {space.num_dims} unit dimensions, as `space` has",
-            f"one of {unit.shape[1]}",
-        )
-    return made
+    asked = asked_shape(made)
+    if asked.shape[1] != space.num_dims:
+        expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
+        raise ValueError(f"Study: `sampler` must be {expected}, got one over {asked.shape[1]}.")
+    return made, asked
 
 
 def describe_sampler(sampler: Any, made: Sampler) -> str:

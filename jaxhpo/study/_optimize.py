@@ -115,8 +115,7 @@ class Loop:
             )
         self._done += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in ended)
-        for trial in ended:
-            study._note(trial)
+        study._note(ended)
         self._report(study._best_value_or_none())
         self._raise_if_asked(reports)
         with interrupts.open():

@@ -45,20 +45,20 @@ class Told(NamedTuple):
 class Proposer:
     """A sampler with its state. Nothing here is stored: seed and history give it back."""
 
-    def __init__(self, space: Space, sampler: Sampler, seed: int) -> None:
+    def __init__(self, space: Space, sampler: Sampler, seed: int, asked: Any) -> None:
         """Takes up a sampler.
 
         Args:
             space: the study's space.
             sampler: any sampler over it, of any batch size.
             seed: the study's seed.
+            asked: shape and dtype of one ask, as `asked_shape` gives it.
         """
         self._space = space
         self._sampler = sampler
         self._key = jax.random.key(seed)
         self._init_key = jax.random.fold_in(self._key, _INIT_STREAM)
         self._tell_key = jax.random.fold_in(self._key, _TELL_STREAM)
-        asked = jax.eval_shape(_ask_once, sampler, self._key, sampler.init(self._init_key))[1]
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
         self.reset()
@@ -69,8 +69,8 @@ class Proposer:
         Args:
             told: the whole history, or None for a new study.
         """
-        self._state = self._sampler.init(self._init_key)
-        self._queue: deque[np.ndarray] = deque()
+        self._state = _init(self._sampler, self._init_key)
+        self._queue: deque[_Proposal] = deque()
         if told is None or len(told.value) == 0:
             return
         # A sampler that proposes in batches may have been stopped inside one: the rest of that
@@ -78,14 +78,14 @@ class Proposer:
         n = len(told.value)
         whole = n - n % self._rows_an_ask
         if whole:
-            self._tell(told[:whole], whole)
+            self.tell(told[:whole], whole)
         if whole < n:
-            self._ask(whole, 1)
+            self._ask(whole, 1, 1)
             for _ in range(min(n - whole, len(self._queue))):
                 self._queue.popleft()
-            self._tell(told[whole:], n)
+            self.tell(told[whole:], n)
 
-    def propose(self, first: int, count: int, block: int = 1) -> np.ndarray:
+    def propose(self, first: int, count: int, block: int = 1) -> tuple[np.ndarray, Any]:
         """Proposes points for the trials `first`, `first + 1`, ….
 
         Args:
@@ -95,7 +95,8 @@ class Proposer:
                 each value of it.
 
         Returns:
-            `[m, d]`, m ≤ count; fewer than `count` only if the sampler has no further point.
+            Points `[m, d]` and their values pytree, as NumPy arrays; `m` is less than `count` only
+            if the sampler has no further point.
         """
         while len(self._queue) < count:
             missing = count - len(self._queue)
@@ -104,8 +105,14 @@ class Proposer:
             self._ask(first + before, asks, block)
             if len(self._queue) < before + asks * self._rows_an_ask:
                 break
-        rows = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
-        return np.asarray(rows, self._dtype).reshape(len(rows), self._space.num_dims)
+        taken = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+        unit = np.asarray([p.unit for p in taken], self._dtype)
+        unit = unit.reshape(len(taken), self._space.num_dims)
+        if not taken:
+            return unit, None
+        columns = zip(*(p.leaves for p in taken), strict=True)
+        leaves = [np.stack(column) for column in columns]
+        return unit, jax.tree.unflatten(taken[0].structure, leaves)
 
     def tell(self, told: Told, known: int, size: int | None = None) -> None:
         """Tells the sampler what became of trials.
@@ -113,32 +120,11 @@ class Proposer:
         Args:
             told: the trials.
             known: how many trials the study has now, these included.
-            size: pad to this many rows; a power of two by default.
+            size: pad to this many rows; by default one row stays alone, and more go up to a power
+                of two.
         """
-        self._tell(told, known, size)
-
-    def values_of(self, unit: np.ndarray) -> Any:
-        """The values pytree of unit points `[m, d]`, as NumPy arrays."""
-        size = len(unit) if len(unit) == 1 else _padded_size(len(unit))
-        values = _from_unit(self._space, _pad(unit, size))
-        return jax.tree.map(lambda array: np.asarray(array)[: len(unit)], values)
-
-    def unit_of(self, params: Sequence[Any]) -> np.ndarray:
-        """Unit points `[m, d]` of Python params."""
-        values = self._space.encode(list(params))
-        return np.asarray(self._space.to_unit(values), self._dtype)
-
-    def _ask(self, number: int, asks: int, block: int = 1) -> None:
-        state, unit = _ask_block(
-            self._sampler, self._key, self._state, np.uint32(number), np.int32(asks), block
-        )
-        self._state = state
-        rows = np.asarray(unit)[: asks * self._rows_an_ask]
-        self._queue.extend(row for row in rows if not np.isnan(row).any())
-
-    def _tell(self, told: Told, known: int, size: int | None = None) -> None:
         n = len(told.value)
-        size = size or (1 if n == 1 else _padded_size(n))
+        size = size or (1 if n == 1 else padded_size(n))
         violation = None if told.violation is None else _pad(told.violation, size, self._dtype)
         outcome = Outcome(_pad(told.value, size, self._dtype), violation=violation)
         unit = _pad(told.unit, size, self._dtype)
@@ -146,10 +132,46 @@ class Proposer:
             self._sampler, self._tell_key, self._state, np.uint32(known), unit, outcome
         )
 
+    def unit_of(self, params: Sequence[Any]) -> np.ndarray:
+        """Unit points `[m, d]` of Python params."""
+        values = self._space.encode(list(params))
+        return np.asarray(self._space.to_unit(values), self._dtype)
 
-def _padded_size(n: int) -> int:
+    def _ask(self, number: int, asks: int, block: int) -> None:
+        """Asks `asks` times and queues what was proposed."""
+        self._state, unit, values = _ask_block(
+            self._sampler,
+            self._space,
+            self._key,
+            self._state,
+            np.uint32(number),
+            np.int32(asks),
+            block,
+        )
+        rows = np.asarray(unit)[: asks * self._rows_an_ask]
+        columns, structure = jax.tree.flatten(jax.tree.map(np.asarray, values))
+        for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
+            self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
+
+
+class _Proposal(NamedTuple):
+    """One proposed point: its unit row `[d]`, and its values as leaves of a tree structure."""
+
+    unit: np.ndarray
+    leaves: list[np.ndarray]
+    structure: Any
+
+
+def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
+    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
+    key = jax.random.key(0)
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], sampler)
+    return shape
+
+
+def padded_size(n: int) -> int:
     """The next power of two, so that few programs are compiled."""
-    return max(_SMALLEST_PAD, 1 << (n - 1).bit_length())
+    return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
 
 
 def _pad(array: np.ndarray, size: int, dtype: Any = None) -> np.ndarray:
@@ -160,17 +182,23 @@ def _pad(array: np.ndarray, size: int, dtype: Any = None) -> np.ndarray:
     return padded
 
 
-def _ask_once(sampler: Sampler, key: jax.Array, state: Any) -> tuple[Any, jax.Array]:
-    asked: tuple[Any, jax.Array] = sampler.ask(key, state)
-    return asked
+@jax.jit
+def _init(sampler: Sampler, key: jax.Array) -> Any:
+    return sampler.init(key)
 
 
 @functools.partial(jax.jit, static_argnames="block")
 def _ask_block(
-    sampler: Sampler, key: jax.Array, state: Any, first: jax.Array, asks: jax.Array, block: int
-) -> tuple[Any, jax.Array]:
+    sampler: Sampler,
+    space: Space,
+    key: jax.Array,
+    state: Any,
+    first: jax.Array,
+    asks: jax.Array,
+    block: int,
+) -> tuple[Any, jax.Array, Any]:
     """Asks `asks` times, at most `block`: one program for any number of proposals."""
-    shape = jax.eval_shape(_ask_once, sampler, key, state)[1]
+    shape = jax.eval_shape(lambda s, k, x: s.ask(k, x)[1], sampler, key, state)
     rows = shape.shape[0]
 
     def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
@@ -180,8 +208,8 @@ def _ask_block(
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
     start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
-    result: tuple[Any, jax.Array] = jax.lax.fori_loop(0, asks, body, start)
-    return result
+    state, unit = jax.lax.fori_loop(0, asks, body, start)
+    return state, unit, space.from_unit(unit)
 
 
 @jax.jit
@@ -190,8 +218,3 @@ def _tell_rows(
 ) -> Any:
     state, _ = sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)
     return state
-
-
-@jax.jit
-def _from_unit(space: Space, unit: jax.Array) -> Any:
-    return space.from_unit(unit)

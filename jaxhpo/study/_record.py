@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status, explain
+from jaxhpo.study._proposer import padded_size
 from jaxhpo.study._rows import thin_curve
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def record(
         study: the study.
         params: a list of Python params, or the values pytree of `space.sample` with a leading axis.
         values: `[n]` objective values in the user's sign; NaN or infinite means failed.
-        curves: `[n, r]` intermediate values, or None.
+        curves: `[n, r]` intermediate values, or None. Points that are not finite are left out.
         curve_steps: `[r]` rising integer steps of the curves; needed with them. Longer curves are
             stored at 50 log-spaced steps.
         status: `[n]` `Status` codes, or None to judge by the values.
@@ -73,7 +75,7 @@ def record(
         start=start,
         end=end,
     )
-    return store_rows(study, rows, unit, None, _power_of_two(len(rows)))
+    return store_rows(study, rows, unit, None, padded_size(len(rows)))
 
 
 def store_rows(
@@ -83,7 +85,7 @@ def store_rows(
     if not rows:
         return []
     numbers = study._asker.record(rows, unit, first, size)
-    study._best_is_known = False
+    study._note(rows)
     return numbers
 
 
@@ -133,27 +135,22 @@ def build_rows(
         if own in (Status.COMPLETE, Status.INFEASIBLE) and not is_finite:
             own = Status.FAILED
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
+        points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
-            user["reason"] = f"the value was {value[i]}: {explain(own)}"
+            after = f" (last finite after step {max(points)})" if points else ""
+            user["reason"] = f"the value was {value[i]}{after}: {explain(own)}"
         stored = float(value[i]) if is_finite and own is not Status.FAILED else None
         row = study._asker.make_row(own, stored, unit[i], decoded[i])
-        points = dict(zip(steps, curve[i].tolist(), strict=True)) if steps else {}
         rows.append(
-            _complete(row, user, thin_curve(points), start or now, end or now)
+            dataclasses.replace(
+                row,
+                user_attrs=user,
+                curve=thin_curve(points),
+                start=start or now,
+                end=end or now,
+            )
         )
     return rows
-
-
-def _complete(
-    row: Row,
-    user_attrs: dict[str, Any],
-    curve: dict[int, float],
-    start: datetime.datetime,
-    end: datetime.datetime,
-) -> Row:
-    import dataclasses
-
-    return dataclasses.replace(row, user_attrs=user_attrs, curve=curve, start=start, end=end)
 
 
 def _column(n: int, name: str, values: Any) -> np.ndarray:
@@ -175,6 +172,3 @@ def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarra
         raise _checks.fail(_WHERE, "curve_steps", "rising", steps)
     return steps, curve
 
-
-def _power_of_two(n: int) -> int:
-    return max(16, 1 << max(n - 1, 0).bit_length())

@@ -72,9 +72,11 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
 
     try:
         parsed = sqlalchemy.make_url(url)
-    except sqlalchemy.exc.ArgumentError:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {describe(url)}.") from None
     shown = parsed.render_as_string(hide_password=True)
+    if parsed.drivername in ("postgresql", "postgres"):
+        url = parsed.set(drivername=_postgres_driver()).render_as_string(hide_password=False)
     is_sqlite = parsed.get_backend_name() == "sqlite"
     if is_sqlite and parsed.database not in (None, "", ":memory:"):
         _check_sqlite_file(str(parsed.database), shown)
@@ -97,6 +99,16 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
                 f"Study: `storage` {shown!r} is of another Optuna version: {error}"
             ) from error
     return optuna.storages.get_storage(storage), shown
+
+
+def _postgres_driver() -> str:
+    """The installed driver: which one a plain URL means differs between SQLAlchemy releases."""
+    import importlib.util
+
+    for module in ("psycopg", "psycopg2"):
+        if importlib.util.find_spec(module) is not None:
+            return f"postgresql+{module}"
+    return "postgresql"
 
 
 def configure_sqlite(connection: Any, record: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import warnings
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,10 @@ class Store:
             self.study_id, self.is_new = _get_or_create(self.storage, name, direction)
             self._check_direction(direction)
             self._database = self._writable_database()
+        engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
+        if engine is not None and isinstance(storage, str | os.PathLike):
+            # Connections that this object opened are closed with it.
+            self._finalizer = weakref.finalize(self, engine.dispose)
 
     def _check_direction(self, direction: str) -> None:
         stored = [d.name.lower() for d in self.storage.get_study_directions(self.study_id)]

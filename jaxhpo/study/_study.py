@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas
 
+    from jaxhpo.study._rows import Row
     from jaxhpo.study._sweep import SweepSummary
     from jaxhpo.training import Training
 
@@ -85,15 +86,16 @@ class Study:
             raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
         if seed is not None:
             seed = _checks.check_int("Study", "seed", seed, 0)
-        chosen = make_sampler(sampler, self._space)
+        chosen, asked = make_sampler(sampler, self._space)
         self._direction = direction
         self._store = Store(storage, name or _fresh_name(), direction)
         meta = open_meta(self._store, self._space, describe_sampler(sampler, chosen), seed)
         self._seed = int(meta["seed"])
         self.fail_stale()
-        self._asker = Asker(self._store, self._space, chosen, self._seed, direction)
+        self._asker = Asker(self._store, self._space, chosen, self._seed, direction, asked)
         self._cache: dict[int, Trial] = {}
-        self._best: Trial | None = None
+        # Best value for the progress display; None until it has been looked up or there is one.
+        self._best_value: float | None = None
         self._best_is_known = self._store.is_new
         self.stop_reason: str | None = None
 
@@ -227,8 +229,7 @@ class Study:
         from jaxhpo.study._telling import tell
 
         ended = tell(self, trials, values)
-        for trial in ended:
-            self._note(trial)
+        self._note(ended)
         return ended
 
     def record(self, params: Any, values: Any, **details: Any) -> list[int]:
@@ -286,7 +287,9 @@ class Study:
         best: Trial | None = None
         trials = self.trials
         for trial in trials:
-            best = self._better(best, trial)
+            is_best = is_better(trial.value, best.value if best else None, self._direction)
+            if trial.status is Status.COMPLETE and is_best:
+                best = trial
         if best is None:
             counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
             got = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
@@ -315,7 +318,7 @@ class Study:
         """
         from jaxhpo.study._tables import to_dataframe
 
-        return to_dataframe(self._space, self.trials)
+        return to_dataframe(self.trials)
 
     def to_optuna(self) -> optuna.Study:
         """The same study for Optuna's plots, importances and samplers; nothing is copied."""
@@ -325,23 +328,18 @@ class Study:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _note(self, trial: Trial) -> None:
-        """Takes note of an ended trial for the progress display."""
-        if self._best_is_known:
-            self._best = self._better(self._best, trial)
+    def _note(self, ended: Sequence[Trial | Row]) -> None:
+        """Takes note of ended trials for the progress display."""
+        for trial in ended:
+            is_best = is_better(trial.value, self._best_value, self._direction)
+            if trial.status is Status.COMPLETE and is_best:
+                self._best_value = trial.value
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            for trial in self.trials:
-                self._best = self._better(self._best, trial)
+            self._note(self.trials)
             self._best_is_known = True
-        return self._best.value if self._best else None
-
-    def _better(self, best: Trial | None, trial: Trial) -> Trial | None:
-        if trial.status is not Status.COMPLETE:
-            return best
-        is_new = is_better(trial.value, best.value if best else None, self._direction)
-        return trial if is_new else best
+        return self._best_value
 
 
 def _fresh_name() -> str:

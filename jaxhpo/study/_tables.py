@@ -10,21 +10,18 @@ from jaxhpo.study._trial import Trial
 if TYPE_CHECKING:
     import pandas
 
-    from jaxhpo.space import Space
 
-
-def to_columns(space: Space, trials: Sequence[Trial]) -> dict[str, list[Any]]:
+def to_columns(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     """Trials column by column, in Optuna's names where it has one.
 
     Args:
-        space: the study's space.
         trials: the trials.
 
     Returns:
         `number`, `state`, `value`, one `params_<name>` a parameter (None where it is inactive),
         `seconds` and `reason`.
     """
-    flats = [space.flatten_params(trial.params) for trial in trials]
+    flats = [trial.flat for trial in trials]
     names = list(dict.fromkeys(name for flat in flats for name in flat))
     columns: dict[str, list[Any]] = {
         "number": [trial.number for trial in trials],
@@ -38,7 +35,7 @@ def to_columns(space: Space, trials: Sequence[Trial]) -> dict[str, list[Any]]:
     return columns
 
 
-def to_dataframe(space: Space, trials: Sequence[Trial]) -> pandas.DataFrame:
+def to_dataframe(trials: Sequence[Trial]) -> pandas.DataFrame:
     """Trials as a pandas data frame with the columns of `to_columns`.
 
     Raises:
@@ -51,5 +48,5 @@ def to_dataframe(space: Space, trials: Sequence[Trial]) -> pandas.DataFrame:
             'Study.to_dataframe needs pandas, which is not installed: pip install "jaxhpo[plot]" '
             "(or pip install pandas)."
         ) from error
-    frame = pandas.DataFrame(to_columns(space, trials))
+    frame = pandas.DataFrame(to_columns(trials))
     return frame.astype({"value": float, "seconds": float})

@@ -33,6 +33,7 @@ class Trial:
         curve: step to intermediate value.
         reason: why it failed, in words, or None.
         error: the traceback of what the objective raised, or None.
+        flat: the params as storable values by name, as Optuna shows them.
         unit: `[d]` its point in the unit cube, or None if another program made the trial.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     curve: dict[int, float] = dataclasses.field(default_factory=dict)
     reason: str | None = None
     error: str | None = None
+    flat: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     unit: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
 
@@ -79,9 +81,10 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     if seconds is None and frozen.duration is not None:
         seconds = frozen.duration.total_seconds()
     value = frozen.value if status is not Status.FAILED else None
+    flat = dict(frozen.params)
     return Trial(
         number=frozen.number,
-        params=space.unflatten_params(frozen.params),
+        params=params_of(space, frozen) or flat,
         value=None if value is None or not math.isfinite(value) else float(value),
         status=status,
         violation=tuple(frozen.constraints.values()),
@@ -89,8 +92,17 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
         curve=dict(sorted(frozen.intermediate_values.items())),
         reason=attrs.get("reason"),
         error=attrs.get("error"),
+        flat=flat,
         unit=unit_of(frozen),
     )
+
+
+def params_of(space: Space, frozen: FrozenTrial) -> Any:
+    """Python params of a stored trial, or None if another program left some of them out."""
+    try:
+        return space.unflatten_params(frozen.params)
+    except (ValueError, TypeError):
+        return None
 
 
 def status_of(frozen: FrozenTrial) -> Status:

@@ -1,0 +1,105 @@
+"""A real PostgreSQL server: the batch writer, several writers, and what is read back."""
+
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+
+import objectives
+import optuna
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import Status
+from jaxhpo.study import StorageError, Study
+from jaxhpo.study._rows import to_frozen_trial
+from jaxhpo.study._store import Store
+from test_bulk import ROWS, as_dict
+
+HERE = pathlib.Path(__file__).parent
+DRIVERS = ["psycopg", "psycopg2"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server on the loopback interface that lives as long as these tests."""
+    if shutil.which("pg_ctl") is None or shutil.which("initdb") is None:
+        pytest.skip("no PostgreSQL server is installed (pg_ctl and initdb are not on the PATH)")
+    folder = tmp_path_factory.mktemp("pg")
+    data, log = folder / "data", folder / "log"
+    prefix = _as_plain_user(folder)
+    initdb = [*prefix, "initdb", "-D", str(data), "-U", "tester", "-A", "trust", "--no-sync"]
+    made = subprocess.run(initdb, capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"initdb does not run here: {made.stderr.strip()[:200]}")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+    control = [*prefix, "pg_ctl", "-D", str(data), "-l", str(log), "-w"]
+    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
+    yield f"127.0.0.1:{port}/postgres"
+    subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+
+
+def _as_plain_user(folder):
+    """PostgreSQL refuses to run as root: run it as the owner that its files then have."""
+    import os
+
+    if os.geteuid() != 0:
+        return []
+    for parent in [folder, *folder.parents]:
+        if "pytest" in parent.name:
+            parent.chmod(0o755)
+    shutil.chown(folder, "nobody")
+    return ["setpriv", "--reuid=nobody", "--clear-groups"]
+
+
+@pytest.fixture(params=DRIVERS)
+def url(request, server):
+    pytest.importorskip(request.param)
+    return f"postgresql+{request.param}://tester@{server}"
+
+
+def test_every_field_equals_what_the_public_writer_stores(url):
+    name = url.split(":")[0]
+    store = Store(url, f"bulk {name}", "minimize")
+    assert store._database is not None
+    written = store.append(ROWS)
+    public = optuna.create_study(storage=store.storage, study_name=f"public {name}")
+    public.add_trials([to_frozen_trial(row) for row in ROWS])
+    ours = optuna.load_study(study_name=f"bulk {name}", storage=store.storage).trials
+    assert [trial._trial_id for trial in ours] == [trial_id for _, trial_id in written]
+    for mine, other in zip(ours, public.trials, strict=True):
+        assert as_dict(mine) == as_dict(other)
+
+
+def test_three_processes_number_their_trials_without_a_gap(server):
+    pytest.importorskip("psycopg")
+    url = f"postgresql://tester@{server}"
+    Store(url, "shared", "minimize")
+    workers = [
+        subprocess.Popen([sys.executable, str(HERE / "bulk_worker.py"), url, str(w), "8", "32"])
+        for w in range(3)
+    ]
+    assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
+    trials = Store(url, "shared", "minimize").trials()
+    assert [trial.number for trial in trials] == list(range(3 * 8 * 32))
+
+
+def test_a_study_is_resumed_from_the_server(url):
+    space, name = objectives.SPACES["conditional"](), f"study {url.split(':')[0]}"
+    whole = Study(space, storage=None, seed=5)
+    whole.optimize(objectives.score, num_trials=12)
+    for part in (5, 7):
+        Study(space, storage=url, name=name, seed=5).optimize(objectives.score, num_trials=part)
+    trials = Study(space, storage=url, name=name).trials
+    assert [(t.params, t.value) for t in trials] == [(t.params, t.value) for t in whole.trials]
+    assert {t.status for t in trials} == {Status.COMPLETE}
+
+
+def test_a_database_that_is_not_there_is_named(url):
+    missing = url.replace("/postgres", "/nothing")
+    with pytest.raises(StorageError, match="cannot be reached: the server has no such database"):
+        Study({"x": hpo.uniform(0.0, 1.0)}, storage=missing)
