@@ -16,6 +16,10 @@ from jaxhpo.population._program import AXIS, Best, Carry, Lanes, build_program, 
 from jaxhpo.population._trace import TracedTraining, trace_training
 from jaxhpo.training._training import Training
 
+# Measured on CPU, JAX 0.10: level 2 compiles network training in half the time of level 3 and runs
+# within the noise of it (0.95 to 1.1 times).
+_CPU_OPTIONS: dict[str, Any] = {"xla_backend_optimization_level": 2}
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -79,6 +83,7 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
     """
     started = time.perf_counter()
     devices = list(settings.devices)
+    on_cpu = devices[0].platform == "cpu"
     plan: Plan | None = first_plan(
         traced,
         leaf_bytes(group.leaves),
@@ -101,11 +106,10 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
             )
             program, whole, split = sharded(program, mesh)
             arguments = _arguments(settings, group, traced, plan, whole, split)
-            compiled[shape] = jax.jit(program, donate_argnums=3).lower(*arguments).compile()
+            lowered = jax.jit(program, donate_argnums=3).lower(*arguments)
+            compiled[shape] = lowered.compile(compiler_options=_CPU_OPTIONS if on_cpu else None)
         call = compiled[shape]
-        last = measured(
-            plan, call.memory_analysis(), traced.const_bytes, devices[0].platform == "cpu"
-        )
+        last = measured(plan, call.memory_analysis(), traced.const_bytes, on_cpu)
         if last.program_bytes <= settings.memory_budget:
             seconds = time.perf_counter() - started
             return Program(call, traced, last, whole, split, seconds, len(compiled))

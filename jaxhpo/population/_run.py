@@ -19,6 +19,7 @@ from jaxhpo.population._compile import Program, Settings, fresh_carry
 from jaxhpo.population._groups import Group
 from jaxhpo.population._layout import Plan, workers_for
 from jaxhpo.population._program import Best, Lanes
+from jaxhpo.population._trace import uses_x64
 
 
 class Report(NamedTuple):
@@ -67,7 +68,7 @@ class Crew:
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        self._x64 = bool(jax.config.jax_enable_x64)
+        self._x64 = uses_x64()
         self._shared = jax.device_put((program.traced.consts, settings.key), program.whole)
 
     def stop(self) -> None:
@@ -184,8 +185,7 @@ def _chunks(plan: Plan, num_trials: int) -> Iterator[np.ndarray]:
     if left > 0:
         count = -(-left // plan.chunk)
         count = min(left, -(-count // plan.num_workers) * plan.num_workers)
-        for part in np.array_split(np.arange(start, num_trials), count):
-            yield part
+        yield from np.array_split(np.arange(start, num_trials), count)
 
 
 def _places(plan: Plan) -> np.ndarray:

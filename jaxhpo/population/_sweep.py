@@ -18,7 +18,7 @@ from jaxhpo.population._compile import Program, Settings, compile_group, trace_g
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import Plan, default_budget, explained, num_cores
 from jaxhpo.population._run import Crew, Finished, Report
-from jaxhpo.population._trace import TracedTraining, unpack
+from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.training._objective import check_training
 from jaxhpo.training._training import Training
 
@@ -217,7 +217,7 @@ def _run_groups(
     """Compiles all programs, side by side where there are several, and runs each as it is ready."""
     deadline = math.inf if timeout is None else record.started + timeout
     pool = ThreadPoolExecutor(max_workers=min(num_cores(), len(groups)))
-    x64 = bool(jax.config.jax_enable_x64)
+    x64 = uses_x64()
 
     def compile_one(group: Group, traced: TracedTraining) -> Program:
         with jax.enable_x64(x64):
@@ -332,13 +332,13 @@ class _Record:
                 loss, trial = float(best.loss[row]), int(best.trial[row])
                 if trial >= 0 and (loss, trial) < self._best[:2]:
                     leaves = [leaf[row] for leaf in best.state]
-                    self._best = (loss, trial, unpack(program.traced.like, leaves))
+                    self._best = (loss, trial, program.traced.packing.unpack(leaves))
         if self._states:
             trials = np.concatenate([t for t, _ in self._states])
             order = np.argsort(trials)
             columns = zip(*(s for _, s in self._states), strict=True)
             leaves = [np.concatenate(column)[order] for column in columns]
-            self._group_states.append((trials[order], unpack(program.traced.like, leaves)))
+            self._group_states.append((trials[order], program.traced.packing.unpack(leaves)))
             self._states = []
 
     def tick(self, is_compiling: bool = False) -> None:

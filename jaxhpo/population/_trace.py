@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core
@@ -31,7 +31,7 @@ class TracedTraining:
         loss: `loss(consts, leaves, state leaves) -> []`.
         consts: the arrays that the functions close over.
         state: shape and dtype of each state leaf, unbatched; keys as their data.
-        like: the state as the user has it, of shapes and dtypes.
+        packing: how the flat leaves make up the user's state.
         loss_dtype: dtype of the loss.
         work_bytes: an upper bound for what one trial's init, step or loss holds at once.
     """
@@ -41,7 +41,7 @@ class TracedTraining:
     loss: Callable[..., Any]
     consts: tuple[Any, ...]
     state: tuple[jax.ShapeDtypeStruct, ...]
-    like: Any
+    packing: Packing
     loss_dtype: Any
     work_bytes: int
 
@@ -80,21 +80,22 @@ def trace_training(
 
     def init(k: Any, h: Any) -> Any:
         state = jax.tree.map(jnp.asarray, training.init(k, rebuild(h)))
-        seen.append(jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state))
+        like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state)
+        seen.append((like, Packing.of(state)))
         return pack(state)
 
     init_jaxpr, flat = jax.make_jaxpr(init, return_shape=True)(key_like, leaves)
     flat = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in flat]
-    (state,) = seen
+    ((state, packing),) = seen
 
     def step(k: Any, h: Any, s: Any, t: Any) -> Any:
-        new = jax.tree.map(jnp.asarray, training.step(k, rebuild(h), unpack(state, s), t))
+        new = jax.tree.map(jnp.asarray, training.step(k, rebuild(h), packing.unpack(s), t))
         _check_state(where, state, new)
         return pack(new)
 
     step_jaxpr = jax.make_jaxpr(step)(key_like, leaves, flat, jax.ShapeDtypeStruct((), np.int32))
     loss_jaxpr, loss = jax.make_jaxpr(
-        lambda h, s: check_loss(where, training.loss(rebuild(h), unpack(state, s))),
+        lambda h, s: check_loss(where, training.loss(rebuild(h), packing.unpack(s))),
         return_shape=True,
     )(leaves, flat)
 
@@ -106,7 +107,7 @@ def trace_training(
         loss=lambda c, h, s: run_loss(c, *h, *s)[0],
         consts=tuple(consts.arrays),
         state=tuple(flat),
-        like=state,
+        packing=packing,
         loss_dtype=loss.dtype,
         work_bytes=max(_work_bytes(j.jaxpr) for j in (init_jaxpr, step_jaxpr, loss_jaxpr)),
     )
@@ -117,14 +118,25 @@ def pack(state: Any) -> list[Any]:
     return [jax.random.key_data(a) if _is_key(a) else a for a in jax.tree.leaves(state)]
 
 
-def unpack(like: Any, leaves: Any) -> Any:
-    """Undoes `pack`, also with leading batch axes."""
-    flat, treedef = jax.tree.flatten(like)
-    restored = [
-        jax.random.wrap_key_data(jnp.asarray(a), impl=jax.random.key_impl(b)) if _is_key(b) else a
-        for a, b in zip(leaves, flat, strict=True)
-    ]
-    return jax.tree.unflatten(treedef, restored)
+class Packing(NamedTuple):
+    """How to undo `pack`: the state's structure, and the implementation of each key leaf."""
+
+    treedef: Any
+    impls: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, state: Any) -> Packing:
+        """Reads it off a state of arrays, traced ones included."""
+        leaves, treedef = jax.tree.flatten(state)
+        return cls(treedef, tuple(jax.random.key_impl(a) if _is_key(a) else None for a in leaves))
+
+    def unpack(self, leaves: Any) -> Any:
+        """Undoes `pack`, also with leading batch axes."""
+        restored = [
+            a if impl is None else jax.random.wrap_key_data(jnp.asarray(a), impl=impl)
+            for a, impl in zip(leaves, self.impls, strict=True)
+        ]
+        return jax.tree.unflatten(self.treedef, restored)
 
 
 def _is_key(leaf: Any) -> bool:
@@ -137,6 +149,11 @@ def num_bytes(leaf: Any) -> int:
     if _is_key(leaf):
         return size * 4 * math.prod(jax.eval_shape(jax.random.key_data, leaf).shape[-1:])
     return size * np.dtype(leaf.dtype).itemsize
+
+
+def uses_x64() -> bool:
+    """Tells whether this thread computes in float64 where it may; other threads must follow."""
+    return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
 
 
 class _Consts:
@@ -176,7 +193,8 @@ def _strong(leaf: jax.Array) -> jax.Array:
 
 def _check_state(where: str, old: Any, new: Any) -> None:
     """Requires that a step keeps the structure, shapes and dtypes that `init` gave."""
-    expected, got = jax.tree.structure(old), jax.tree.structure(new)
+    expected: Any = jax.tree.structure(old)
+    got: Any = jax.tree.structure(new)
     if expected != got:
         raise TypeError(
             f"{where}: `training.step` must return the structure that `training.init` returns, "

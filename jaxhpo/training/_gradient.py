@@ -12,8 +12,10 @@ import jax.numpy as jnp
 
 _is_mixed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_mixed", default=False)
 
-# A gradient field through these is not symmetric, or has no forward derivative.
-_NOT_SYMMETRIC = ("stop_gradient", "custom_vjp_call", "custom_vjp_call_jaxpr")
+# These have no forward derivative, so the mixed mode cannot pass them.
+_NO_FORWARD = ("custom_vjp_call", "custom_vjp_call_jaxpr")
+# On the way from a maximum to the stop_gradient that subtracts it in a softmax.
+_SHIFT = ("max", "select_n", "is_finite", "broadcast_in_dim", "reshape")
 
 
 @contextlib.contextmanager
@@ -81,6 +83,48 @@ def _sub_jaxprs(eqn: Any) -> Iterator[Any]:
                 yield inner
 
 
+def _stops_gradients(jaxpr: Any) -> bool:
+    """Tells whether a stop_gradient may make the gradient field asymmetric.
+
+    The one inside a softmax or a log-sum-exp does not: it holds the maximum, which is subtracted
+    and added back, so that the function does not depend on it.
+    """
+    makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
+    users: dict[Any, list[Any]] = {}
+    for eqn in jaxpr.eqns:
+        for atom in eqn.invars:
+            if not hasattr(atom, "val"):
+                users.setdefault(atom, []).append(eqn)
+
+    def from_maximum(atom: Any) -> bool:
+        if hasattr(atom, "val"):
+            return True
+        eqn = makers.get(atom)
+        if eqn is None:
+            return False
+        name = eqn.primitive.name
+        if name == "broadcast_in_dim" and hasattr(eqn.invars[0], "val"):
+            return True
+        return name == "reduce_max" or (name in _SHIFT and all(map(from_maximum, eqn.invars)))
+
+    def only_shifts(var: Any) -> bool:
+        return all(
+            eqn.primitive.name in ("sub", "add")
+            or (eqn.primitive.name in _SHIFT[3:] and only_shifts(eqn.outvars[0]))
+            for eqn in users.get(var, [])
+        )
+
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "stop_gradient":
+            if not (from_maximum(eqn.invars[0]) and only_shifts(eqn.outvars[0])):
+                return True
+        elif eqn.primitive.name != "custom_jvp_call" and any(
+            map(_stops_gradients, _sub_jaxprs(eqn))
+        ):
+            return True
+    return False
+
+
 def _with_aux(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     return fun if has_aux else lambda params: (fun(params), ())
 
@@ -88,7 +132,7 @@ def _with_aux(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
 def _mixed_gradient(fun: Callable[..., Any], params: Any) -> tuple[Any, Any]:
     """`jax.grad(fun, has_aux=True)(params)` whose reverse derivative is forward over reverse."""
     closed, shape = jax.make_jaxpr(fun, return_shape=True)(params)
-    if has_primitive(closed.jaxpr, _NOT_SYMMETRIC):
+    if has_primitive(closed.jaxpr, _NO_FORWARD) or _stops_gradients(closed.jaxpr):
         return jax.grad(fun, has_aux=True)(params)
     leaves, treedef = jax.tree.flatten(params)
     aux_treedef = jax.tree.structure(shape[1])

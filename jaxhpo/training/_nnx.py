@@ -132,7 +132,9 @@ def _split(module: Any) -> tuple[Any, Any, Any, Any]:
     """Splits a module into (graph, trained parameters, random streams, other variables)."""
     from flax import nnx
 
-    return nnx.split(module, nnx.Param, nnx.RngState, ...)
+    parts: Any = nnx.split(module, nnx.Param, nnx.RngState, ...)
+    graph, params, streams, extra = parts
+    return graph, params, streams, extra
 
 
 def _restore(module: Any, params: Any, extra: Any) -> Any:
