@@ -6,6 +6,7 @@ rules the expected values below restate.
 
 import numpy as np
 import pytest
+from foreign_draws import draw, same_frequencies, same_law
 
 from jaxhpo.space import from_gpyopt
 
@@ -17,7 +18,7 @@ DOMAIN = [
 ]
 
 
-def test_the_mixed_domain_of_the_manual(draw, same_law, same_frequencies):
+def test_the_mixed_domain_of_the_manual():
     space = from_gpyopt(DOMAIN)
     assert space.num_dims == 2 + 1 + 1 + 1
     ours, rng = draw(space), np.random.default_rng(1)
@@ -49,7 +50,7 @@ def test_defaults_are_gpyopts():
     assert space.decode(space.from_unit(np.ones(2))) == {"var_0": 1.0, "var_1": 2.0}
 
 
-def test_vectors_of_discrete_and_categorical_variables(draw):
+def test_vectors_of_discrete_and_categorical_variables():
     space = from_gpyopt(
         [
             {"name": "d", "type": "discrete", "domain": (1, 3), "dimensionality": 3},

@@ -3,6 +3,7 @@ import math
 import hyperopt
 import numpy as np
 import pytest
+from foreign_draws import draw, same_frequencies, same_law
 from hyperopt import hp
 from hyperopt.pyll import scope
 from hyperopt.pyll.stochastic import sample
@@ -43,7 +44,7 @@ CONTINUOUS = {
 
 
 @pytest.mark.parametrize("law", list(CONTINUOUS))
-def test_continuous_laws(law, draw, same_law):
+def test_continuous_laws(law):
     ours = draw(from_hyperopt(CONTINUOUS[law]))
     same_law(ours, hyperopt_draws(CONTINUOUS[law], 4000))
 
@@ -72,7 +73,7 @@ DISCRETE = {
 
 
 @pytest.mark.parametrize("law", list(DISCRETE))
-def test_discrete_laws_have_the_same_values(law, draw, same_frequencies):
+def test_discrete_laws_have_the_same_values(law):
     graph, ignoring = DISCRETE[law]
     ours, theirs = draw(from_hyperopt(graph)), hyperopt_draws(graph, 4000)
     if law == "qnormal":  # tails: both are within the 4 standard deviations that we keep
@@ -91,7 +92,7 @@ def test_quantized_grids_never_leave_the_bounds():
     assert 0.0 in set(map(float, hyperopt_draws(hp.quniform("x", 0.2, 2.2, 0.5), 500)))
 
 
-def test_log_grids_are_log_scaled(draw, same_law):
+def test_log_grids_are_log_scaled():
     law = hp.qloguniform("x", 0.0, math.log(1000.0), 1)
     ours, theirs = draw(from_hyperopt(law)), hyperopt_draws(law, 4000)
     # Hyperopt cuts the first cell in half: compare above it.
@@ -99,7 +100,7 @@ def test_log_grids_are_log_scaled(draw, same_law):
     assert {type(v) for v in draw(from_hyperopt(scope.int(law)), 5)} == {int}
 
 
-def test_decode_has_the_structure_of_space_eval(draw, same_frequencies):
+def test_decode_has_the_structure_of_space_eval():
     space = from_hyperopt(NESTED)
     ours, theirs = draw(space, 2000), hyperopt_draws(NESTED, 2000)
 
@@ -140,7 +141,7 @@ def _flat(value, path=""):
     return {path: value}
 
 
-def test_one_parameter_may_serve_two_branches_but_not_one_configuration(draw):
+def test_one_parameter_may_serve_two_branches_but_not_one_configuration():
     rate = hp.uniform("rate", 0, 1)
     space = from_hyperopt(hp.choice("m", [{"a": rate}, {"b": rate, "c": 1}]))
     assert {tuple(params) for params in draw(space, 50)} == {("a",), ("b", "c")}
@@ -150,7 +151,7 @@ def test_one_parameter_may_serve_two_branches_but_not_one_configuration(draw):
         from_hyperopt({"a": rate, "b": rate})
 
 
-def test_nested_choices_of_nested_choices(draw):
+def test_nested_choices_of_nested_choices():
     def inner(label):
         return hp.choice(
             label, [{"x": hp.uniform(label + "0", 0, 1)}, {"x": hp.randint(label + "1", 4)}]

@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import optuna
 import pytest
+from foreign_draws import draw, same_frequencies, same_law
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from jaxhpo.space import from_optuna
@@ -26,7 +27,7 @@ def optuna_draws(num_draws):
     return [study.ask(DISTRIBUTIONS).params for _ in range(num_draws)]
 
 
-def test_draws_follow_optunas_random_sampler(draw, same_law, same_frequencies):
+def test_draws_follow_optunas_random_sampler():
     ours, theirs = draw(from_optuna(DISTRIBUTIONS)), optuna_draws(2000)
     for name in "ab":
         same_law([p[name] for p in ours], [p[name] for p in theirs])
@@ -39,7 +40,7 @@ def test_draws_follow_optunas_random_sampler(draw, same_law, same_frequencies):
     assert {p["h"] for p in ours} == {2.0}
 
 
-def test_optuna_accepts_every_decoded_configuration(draw):
+def test_optuna_accepts_every_decoded_configuration():
     study = optuna.create_study()
     with warnings.catch_warnings():
         # enqueue_trial + ask validates each value: out of range is a warning, an error here.

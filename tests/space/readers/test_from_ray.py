@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pytest
+from foreign_draws import draw, same_frequencies, same_law
 
 from jaxhpo.space import from_ray
 
@@ -88,11 +89,11 @@ def tune(request):
     return pytest.importorskip("ray.tune")
 
 
-def values_of(space, draw, name="x"):
+def values_of(space, name="x"):
     return {params[name] for params in draw(space)}
 
 
-def test_supports_and_ends(tune, draw):
+def test_supports_and_ends(tune):
     expected = {
         "quniform": (tune.quniform(0.0, 1.0, 0.25), {0.0, 0.25, 0.5, 0.75, 1.0}),
         "qloguniform": (tune.qloguniform(1.0, 4.0, 1.0), {1.0, 2.0, 3.0, 4.0}),
@@ -106,7 +107,7 @@ def test_supports_and_ends(tune, draw):
         "grid_search": (tune.grid_search([16, 32]), {16, 32}),
     }
     for name, (domain, values) in expected.items():
-        found = values_of(from_ray({"x": domain}), draw)
+        found = values_of(from_ray({"x": domain}))
         assert found == values, name
         assert {type(v) for v in found} == {type(v) for v in values}, name
 
@@ -118,14 +119,14 @@ def test_scales(tune):
         assert tuple(params.values()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_normals(tune, draw, same_law):
+def test_normals(tune):
     params = draw(from_ray({"n": tune.randn(10.0, 2.0), "q": tune.qrandn(0.0, 1.0, 0.2)}))
     same_law([p["n"] for p in params], np.random.default_rng(0).normal(10.0, 2.0, 4000))
     steps = np.asarray([p["q"] for p in params]) / 0.2
     np.testing.assert_allclose(steps, np.round(steps), atol=1e-9)
 
 
-def test_structure_and_constants(tune, draw):
+def test_structure_and_constants(tune):
     space = from_ray(
         {
             "lr": tune.loguniform(1e-4, 1e-1),
@@ -175,7 +176,7 @@ def test_bad_input_is_named(tune):
         from_ray({"x": Domain()})
 
 
-def test_draws_follow_ray(draw, same_law, same_frequencies):
+def test_draws_follow_ray():
     tune = pytest.importorskip("ray.tune")
     laws = {
         "a": tune.uniform(-1.0, 3.0),
@@ -204,7 +205,7 @@ def test_draws_follow_ray(draw, same_law, same_frequencies):
     same_law(*[[v for v in side if v >= 20] for side in ([p["i"] for p in ours], theirs["i"])])
 
 
-def test_ray_finds_our_configurations_valid(draw):
+def test_ray_finds_our_configurations_valid():
     tune = pytest.importorskip("ray.tune")
     laws = {
         "a": tune.uniform(-1.0, 3.0),

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from foreign_draws import draw, same_law
 from scipy import optimize
 
 from jaxhpo.space import from_scipy
@@ -10,7 +11,7 @@ PAIRS = [(-5.0, 10.0), (0.0, 15.0)]
 @pytest.mark.parametrize(
     "bounds", [PAIRS, np.asarray(PAIRS), optimize.Bounds([-5.0, 0.0], [10.0, 15.0])]
 )
-def test_every_form_of_bounds_gives_scipys_x(bounds, draw, same_law):
+def test_every_form_of_bounds_gives_scipys_x(bounds):
     x = np.asarray(draw(from_scipy(bounds)))
     assert x.shape == (4000, 2)
     rng = np.random.default_rng(0)
@@ -34,7 +35,7 @@ def test_names_make_a_dict_and_bounds_broadcast():
     assert space.decode(space.from_unit(np.ones(2))) == {"x": 1.0, "y": 2.0}
 
 
-def test_integrality_rounds_inwards_as_differential_evolution_does(draw):
+def test_integrality_rounds_inwards_as_differential_evolution_does():
     bounds = [(0.5, 3.5), (-1.5, 1.5)]
     ours = draw(from_scipy(bounds, integrality=[True, False]))
     assert {x[0] for x in ours} == {1, 2, 3}

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from foreign_draws import draw, same_frequencies, same_law
 from scipy import stats
 from sklearn.model_selection import ParameterSampler
 from sklearn.neural_network import MLPClassifier
@@ -25,7 +26,7 @@ DISTRIBUTIONS = {
 CONTINUOUS = ("uniform", "loguniform", "reciprocal", "norm", "lognorm")
 
 
-def test_draws_follow_parameter_sampler(draw, same_law, same_frequencies):
+def test_draws_follow_parameter_sampler():
     ours = draw(from_sklearn(DISTRIBUTIONS))
     theirs = list(ParameterSampler(DISTRIBUTIONS, 4000, random_state=5))
     for name in CONTINUOUS:
@@ -55,7 +56,7 @@ def test_numeric_lists_are_categoricals_and_distributions_are_not():
     }  # fmt: skip
 
 
-def test_a_list_of_dicts_draws_a_dict_first(draw, same_frequencies):
+def test_a_list_of_dicts_draws_a_dict_first():
     grid = [
         {"kernel": ["linear"], "C": [1, 10, 100]},
         {"kernel": ["rbf"], "C": [0.5], "gamma": stats.loguniform(1e-3, 1.0)},
@@ -70,7 +71,7 @@ def test_a_list_of_dicts_draws_a_dict_first(draw, same_frequencies):
         assert space.decode(space.encode(params)) == pytest.approx(params)
 
 
-def test_estimators_take_the_parameters_and_encode_takes_sklearns(draw):
+def test_estimators_take_the_parameters_and_encode_takes_sklearns():
     space = from_sklearn(
         {
             "net__hidden_layer_sizes": DISTRIBUTIONS["tuples"],
@@ -85,7 +86,7 @@ def test_estimators_take_the_parameters_and_encode_takes_sklearns(draw):
         assert space.decode(space.encode(found)) == params
 
 
-def test_other_distributions_need_quantiles(draw, same_law, same_frequencies):
+def test_other_distributions_need_quantiles():
     given = {"C": stats.expon(scale=100), "k": stats.binom(4, 0.3), "x": stats.lognorm(1, loc=2)}
     for name in given:
         with pytest.raises(

@@ -4,25 +4,24 @@ import math
 
 import jax
 import numpy as np
-import pytest
 from scipy import stats
 
 NUM_DRAWS = 4000
 
 
-def draw_params(space, num_draws=NUM_DRAWS):
+def draw(space, num_draws=NUM_DRAWS):
     return space.decode(space.sample(jax.random.key(7), num_draws))
 
 
-def assert_same_law(ours, theirs):
-    """Two-sample Kolmogorov-Smirnov at a fixed seed: 1.95 √(2/n) is its 0.1 % critical value."""
+def same_law(ours, theirs):
+    """Two-sample Kolmogorov-Smirnov at a fixed seed; 1.95 √(2/n) is its 0.1 % critical value."""
     ours, theirs = np.asarray(ours, float), np.asarray(theirs, float)
     limit = 1.95 * math.sqrt(1 / len(ours) + 1 / len(theirs))
     assert stats.ks_2samp(ours, theirs).statistic < limit
 
 
-def assert_same_frequencies(ours, theirs, ignoring=()):
-    """Same values, each within 4.5 standard errors of the other sample's frequency.
+def same_frequencies(ours, theirs, ignoring=()):
+    """Asserts the same values, each within 4.5 standard errors of the other sample's frequency.
 
     The values in `ignoring` may differ in frequency, where the reader documents that they do; the
     others are compared among themselves.
@@ -35,18 +34,3 @@ def assert_same_frequencies(ours, theirs, ignoring=()):
         first, second = ours.count(value) / len(ours), theirs.count(value) / len(theirs)
         spread = math.sqrt(second * (1 - second) * (1 / len(ours) + 1 / len(theirs)))
         assert abs(first - second) <= 4.5 * spread, value
-
-
-@pytest.fixture
-def draw():
-    return draw_params
-
-
-@pytest.fixture
-def same_law():
-    return assert_same_law
-
-
-@pytest.fixture
-def same_frequencies():
-    return assert_same_frequencies
