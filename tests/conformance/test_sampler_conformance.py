@@ -1,10 +1,10 @@
 """Every sampler against every check, and nobody left out."""
 
 import pytest
-from registry import SAMPLERS
 
 from jaxhpo import samplers
 from jaxhpo.testing import CHECKS
+from tests.registry import SAMPLERS
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sweep_problems import FLOAT, decay, hparams, regression, row
 
 import jaxhpo as hpo
 from jaxhpo import population
 from jaxhpo import training as hpt
 from jaxhpo._status import Status
+from tests.population.sweep_problems import FLOAT, decay, hparams, regression, row
 
 RTOL = 200 * np.finfo(FLOAT).eps
 

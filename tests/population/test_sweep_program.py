@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sweep_problems import FLOAT, decay, hparams, regression, row
 
 import jaxhpo as hpo
 from jaxhpo import population
 from jaxhpo._status import Status
 from jaxhpo.population import _layout
 from jaxhpo.space._values import StaticValue
+from tests.population.sweep_problems import FLOAT, decay, hparams, regression, row
 
 
 @pytest.fixture

@@ -11,9 +11,15 @@ from jaxhpo import Outcome
 from jaxhpo.study import Study
 
 SPACES = {
-    "continuous": lambda: hpo.Space({"x": hpo.uniform(-1.0, 3.0), "lr": hpo.log_uniform(1e-4, 1.0)}),
+    "continuous": lambda: hpo.Space(
+        {"x": hpo.uniform(-1.0, 3.0), "lr": hpo.log_uniform(1e-4, 1.0)}
+    ),
     "discrete": lambda: hpo.Space(
-        {"n": hpo.integer(1, 32, log=True), "q": hpo.quantized(0.0, 1.0, 0.1), "act": ["relu", None]}
+        {
+            "n": hpo.integer(1, 32, log=True),
+            "q": hpo.quantized(0.0, 1.0, 0.1),
+            "act": ["relu", None],
+        }
     ),
     "conditional": lambda: hpo.Space(
         {

@@ -184,7 +184,7 @@ def test_a_failing_batch_leaves_nothing_behind(url):
     store = Store(url, "bulk", "minimize")
     store.append([make_row(Status.COMPLETE, 1.0)])
     repeated = make_row(Status.COMPLETE, 1.0, params={"lr": object()})
-    with pytest.raises(ValueError, match="lr|float"):
+    with pytest.raises(ValueError, match=r"lr|float"):
         store.append([make_row(Status.COMPLETE, 1.0), repeated])
     assert [trial.number for trial in store.trials()] == [0]
     assert store.append([make_row(Status.COMPLETE, 1.0)])[0][0] == 1
@@ -248,3 +248,20 @@ def test_a_thinned_curve_keeps_its_ends_and_its_order(length):
     assert next(iter(thin)) == 0
     assert list(thin)[-1] == 3 * (length - 1)
     assert all(curve[step] == value for step, value in thin.items())
+
+
+def test_the_fast_history_agrees_with_optuna_s_reader(url):
+    store = Store(url, "bulk", "minimize")
+    own = {"jaxhpo": {"unit": [0.25, 1 / 3]}}
+    rows = [make_row(r.status, r.value, system_attrs={**r.system_attrs, **own}) for r in ROWS]
+    store.append(rows)
+    Store(url, "other", "minimize").append(rows)
+    fast, slow = store.history(), store.trials()
+    assert type(fast[0]) is not type(slow[0])
+    assert [(t.number, t._trial_id, t.state, t.value) for t in fast] == [
+        (t.number, t._trial_id, t.state, t.value) for t in slow
+    ]
+    assert [t.constraints for t in fast] == [t.constraints for t in slow]
+    assert [t.system_attrs for t in fast] == [t.system_attrs for t in slow]
+    store.append([make_row(Status.COMPLETE, 1.0, system_attrs={})])
+    assert type(store.history()[0]) is type(slow[0])

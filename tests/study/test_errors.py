@@ -6,13 +6,13 @@ import subprocess
 import sys
 import textwrap
 
-import objectives
 import optuna
 import pytest
 
 import jaxhpo as hpo
 from jaxhpo.study import StorageError, Study, _storage
 from jaxhpo.study._errors import explain_database_error
+from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
 
@@ -74,7 +74,7 @@ def test_a_locked_database_waits_and_then_says_so(recorded, monkeypatch):
     study = Study(X, storage=recorded, name="s")
     holder = sqlite3.connect(recorded, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StorageError, match="is locked.*Nothing recorded is lost") as caught:
+    with pytest.raises(StorageError, match=r"is locked.*Nothing recorded is lost") as caught:
         study.optimize(objectives.score, num_trials=1)
     assert "\n" not in str(caught.value)
     holder.execute("ROLLBACK")

@@ -1,7 +1,6 @@
 """Optuna reads our studies as they are: its loader, its plots, its importances, its samplers."""
 
 import jax
-import objectives
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -9,6 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 import jaxhpo as hpo
 from jaxhpo.study import Study
 from jaxhpo.study._distributions import distributions_of, internal_value
+from tests.study import objectives
 
 EVERYTHING = {
     "lr": hpo.log_uniform(1e-4, 1.0),

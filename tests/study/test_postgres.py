@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 
-import objectives
 import optuna
 import pytest
 
@@ -15,7 +14,8 @@ from jaxhpo import Status
 from jaxhpo.study import StorageError, Study
 from jaxhpo.study._rows import to_frozen_trial
 from jaxhpo.study._store import Store
-from test_bulk import ROWS, as_dict
+from tests.study import objectives
+from tests.study.test_bulk import ROWS, as_dict
 
 HERE = pathlib.Path(__file__).parent
 DRIVERS = ["psycopg", "psycopg2"]

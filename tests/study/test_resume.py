@@ -8,7 +8,6 @@ import sys
 import time
 
 import jax
-import objectives
 import optuna
 import pytest
 
@@ -16,6 +15,7 @@ import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study, StudyMismatchError
 from jaxhpo.study._owner import is_dead, this_process
+from tests.study import objectives
 
 SCRIPT = str(pathlib.Path(objectives.__file__))
 X = {"x": hpo.uniform(-1.0, 3.0)}
@@ -193,7 +193,7 @@ def test_two_processes_share_a_study_and_propose_what_one_would(url):
 def test_a_stored_seed_is_taken_up_and_another_one_refused(url):
     Study(X, storage=url, name="s", seed=7).optimize(objectives.score, num_trials=3)
     assert Study(X, storage=url, name="s").seed == 7
-    with pytest.raises(StudyMismatchError, match="`seed` must be that of .* 7, got 8"):
+    with pytest.raises(StudyMismatchError, match=r"`seed` must be that of .* 7, got 8"):
         Study(X, storage=url, name="s", seed=8)
 
 
@@ -230,7 +230,7 @@ def test_another_space_is_refused_with_the_difference(url):
 
 def test_another_direction_is_refused(url):
     Study(X, storage=url, name="s")
-    with pytest.raises(StudyMismatchError, match="`direction` .* minimize, got 'maximize'"):
+    with pytest.raises(StudyMismatchError, match=r"`direction` .* minimize, got 'maximize'"):
         Study(X, storage=url, name="s", direction="maximize")
 
 

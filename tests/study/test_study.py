@@ -5,13 +5,13 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
-import objectives
 import optuna
 import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome, Status
 from jaxhpo.study import Progress, Study, Trial
+from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
 STORAGES = ["memory", "sqlite", "journal"]
@@ -21,7 +21,9 @@ STORAGES = ["memory", "sqlite", "journal"]
 def storage(request, tmp_path):
     """Each kind of storage that needs no server."""
     journal = tmp_path / "study.log"
-    return {"memory": None, "sqlite": f"sqlite:///{tmp_path}/s.db", "journal": journal}[request.param]
+    return {"memory": None, "sqlite": f"sqlite:///{tmp_path}/s.db", "journal": journal}[
+        request.param
+    ]
 
 
 def test_finds_the_minimum_and_gives_real_values(storage):
@@ -200,7 +202,7 @@ def test_telling_wrongly_names_what_is_wrong(storage):
         study.tell(trials, [1.0])
     with pytest.raises(ValueError, match=r"`trials` must be numbers of trials that were asked.*17"):
         study.tell(17, 1.0)
-    with pytest.raises(TypeError, match="`values` must be a real number.*None"):
+    with pytest.raises(TypeError, match=r"`values` must be a real number.*None"):
         study.tell(trials[0], None)
     with pytest.raises(ValueError, match="free of duplicates"):
         study.tell([0, 0], [1.0, 2.0])

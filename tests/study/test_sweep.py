@@ -5,13 +5,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import objectives
 import optuna
 import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status, population
 from jaxhpo.study import Study
+from tests.study import objectives
 
 SPACE = {"lr": hpo.log_uniform(1e-3, 8.0), "width": hpo.static([1, 2])}
 TRAINING = hpo.Training(
@@ -105,9 +105,10 @@ def test_an_interrupted_sweep_keeps_what_had_ended(url, monkeypatch, caplog):
         status[1], status[5:] = Status.RUNNING, Status.EMPTY
         raise population.SweepInterrupted(dataclasses.replace(whole, status=status))
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(population, "sweep", interrupted)
-        study.sweep(TRAINING, num_trials=8, num_steps=2)
+        with pytest.raises(KeyboardInterrupt):
+            study.sweep(TRAINING, num_trials=8, num_steps=2)
     assert len(study.trials) == 5
     assert study.trials[1].status is Status.FAILED
     assert study.trials[1].reason == "interrupted"

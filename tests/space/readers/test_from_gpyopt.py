@@ -6,9 +6,9 @@ rules the expected values below restate.
 
 import numpy as np
 import pytest
-from foreign_draws import draw, same_frequencies, same_law
 
 from jaxhpo.space import from_gpyopt
+from tests.space.readers.foreign_draws import draw, same_frequencies, same_law
 
 DOMAIN = [
     {"name": "x", "type": "continuous", "domain": (-3, 1), "dimensionality": 2},

@@ -3,12 +3,12 @@ import math
 import hyperopt
 import numpy as np
 import pytest
-from foreign_draws import draw, same_frequencies, same_law
 from hyperopt import hp
 from hyperopt.pyll import scope
 from hyperopt.pyll.stochastic import sample
 
 from jaxhpo.space import from_hyperopt
+from tests.space.readers.foreign_draws import draw, same_frequencies, same_law
 
 NESTED = {
     "shared": hp.loguniform("shared", -5.0, 2.0),

@@ -3,10 +3,10 @@ import warnings
 import numpy as np
 import optuna
 import pytest
-from foreign_draws import draw, same_frequencies, same_law
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from jaxhpo.space import from_optuna
+from tests.space.readers.foreign_draws import draw, same_frequencies, same_law
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

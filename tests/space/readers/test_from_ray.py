@@ -10,9 +10,9 @@ import math
 
 import numpy as np
 import pytest
-from foreign_draws import draw, same_frequencies, same_law
 
 from jaxhpo.space import from_ray
+from tests.space.readers.foreign_draws import draw, same_frequencies, same_law
 
 
 class Uniform:

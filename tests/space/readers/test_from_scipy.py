@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from foreign_draws import draw, same_law
 from scipy import optimize
 
 from jaxhpo.space import from_scipy
+from tests.space.readers.foreign_draws import draw, same_law
 
 PAIRS = [(-5.0, 10.0), (0.0, 15.0)]
 

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from foreign_draws import draw, same_frequencies, same_law
 from scipy import stats
 from sklearn.model_selection import ParameterSampler
 from sklearn.neural_network import MLPClassifier
@@ -8,6 +7,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVC
 
 from jaxhpo.space import from_sklearn
+from tests.space.readers.foreign_draws import draw, same_frequencies, same_law
 
 DISTRIBUTIONS = {
     "uniform": stats.uniform(-2, 5),
