@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
+    from jaxhpo.study._history import HistoryTrial
     from jaxhpo.study._store import Store
 
 logger = logging.getLogger("jaxhpo")
@@ -80,7 +81,7 @@ class Asker:
 
     def refresh(self) -> None:
         """Reads the history and puts the sampler where it belongs."""
-        trials = self._store.trials()
+        trials = self._store.history()
         self._proposer.reset(self._told_of(trials))
         self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._known = trials[-1].number + 1 if trials else 0
@@ -258,7 +259,7 @@ class Asker:
             error=report.error,
         )
 
-    def _told_of(self, trials: Sequence[FrozenTrial]) -> Told:
+    def _told_of(self, trials: Sequence[FrozenTrial | HistoryTrial]) -> Told:
         """The whole history as the sampler should see it; foreign trials are encoded."""
         unit = np.full((len(trials), self._space.num_dims), np.nan)
         values: list[float | None] = []

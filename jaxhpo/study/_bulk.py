@@ -134,7 +134,11 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
             connection.execute(
                 trials.update().where(trials.c.trial_id == sqlalchemy.bindparam("id_")),
                 [
-                    {"id_": e.trial_id, "state": to_state(e.status), "datetime_complete": _utc(e.end)}
+                    {
+                        "id_": e.trial_id,
+                        "state": to_state(e.status),
+                        "datetime_complete": _utc(e.end),
+                    }
                     for e in todo
                 ],
             )
@@ -221,7 +225,7 @@ def _insert(connection: Connection, records: list[Record]) -> None:
     """Inserts records table by table."""
     from optuna.storages._rdb import models
 
-    tables = {
+    tables: dict[str, Any] = {
         "values": models.TrialValueModel,
         "params": models.TrialParamModel,
         "curve": models.TrialIntermediateValueModel,

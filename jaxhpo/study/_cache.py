@@ -49,7 +49,7 @@ def enable_compilation_cache() -> pathlib.Path | None:
     Returns:
         The folder in use, or None.
     """
-    configured = jax.config.jax_compilation_cache_dir
+    configured: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if configured:
         return pathlib.Path(configured)
     if os.environ.get(SWITCH_VARIABLE, "").strip().lower() in _OFF:

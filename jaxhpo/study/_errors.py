@@ -67,7 +67,7 @@ _SENTENCES = {
     ),
     "disk i/o error": "could not be read or written: the disk refused.",
     "readonly database": "cannot be written: the file or its folder is read-only.",
-    "unable to open database file": "cannot be opened: does its folder exist, and may it be written?",
+    "unable to open database file": "cannot be opened: is its folder there, and writable?",
     "no such column": "holds tables of another program or of another Optuna version.",
     "has no column named": "holds tables of another program or of another Optuna version.",
     "connection refused": "cannot be reached: no server answers there.",

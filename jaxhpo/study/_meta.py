@@ -50,7 +50,7 @@ def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dic
         "sampler": sampler,
         "seed": 0 if seed is None else seed,
         "key_impl": str(jax.random.key_impl(jax.random.key(0))),
-        "x64": bool(jax.config.jax_enable_x64),
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "versions": {"jaxhpo": _own_version(), "jax": jax.__version__},
     }
     stored = store.attrs().get(META_ATTR)

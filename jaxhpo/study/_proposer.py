@@ -37,7 +37,8 @@ class Told(NamedTuple):
     value: np.ndarray
     violation: np.ndarray | None = None
 
-    def __getitem__(self, rows: Any) -> Told:  # type: ignore[override]
+    def rows(self, rows: slice) -> Told:
+        """Part of the trials."""
         violation = None if self.violation is None else self.violation[rows]
         return Told(self.unit[rows], self.value[rows], violation)
 
@@ -78,12 +79,12 @@ class Proposer:
         n = len(told.value)
         whole = n - n % self._rows_an_ask
         if whole:
-            self.tell(told[:whole], whole)
+            self.tell(told.rows(slice(whole)), whole)
         if whole < n:
             self._ask(whole, 1, 1)
             for _ in range(min(n - whole, len(self._queue))):
                 self._queue.popleft()
-            self.tell(told[whole:], n)
+            self.tell(told.rows(slice(whole, None)), n)
 
     def propose(self, first: int, count: int, block: int = 1) -> tuple[np.ndarray, Any]:
         """Proposes points for the trials `first`, `first + 1`, ….
@@ -125,11 +126,14 @@ class Proposer:
         """
         n = len(told.value)
         size = size or (1 if n == 1 else padded_size(n))
-        violation = None if told.violation is None else _pad(told.violation, size, self._dtype)
-        outcome = Outcome(_pad(told.value, size, self._dtype), violation=violation)
-        unit = _pad(told.unit, size, self._dtype)
         self._state = _tell_rows(
-            self._sampler, self._tell_key, self._state, np.uint32(known), unit, outcome
+            self._sampler,
+            self._tell_key,
+            self._state,
+            np.uint32(known),
+            _pad(told.unit, size, self._dtype),
+            _pad(told.value, size, self._dtype),
+            None if told.violation is None else _pad(told.violation, size, self._dtype),
         )
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
@@ -214,7 +218,14 @@ def _ask_block(
 
 @jax.jit
 def _tell_rows(
-    sampler: Sampler, key: jax.Array, state: Any, known: jax.Array, unit: jax.Array, outcome: Outcome
+    sampler: Sampler,
+    key: jax.Array,
+    state: Any,
+    known: jax.Array,
+    unit: jax.Array,
+    value: jax.Array,
+    violation: jax.Array | None,
 ) -> Any:
+    outcome = Outcome(value, violation=violation)
     state, _ = sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)
     return state

@@ -61,7 +61,9 @@ def record(
         params = study.space.encode(params)
     decoded = study.space.decode(params)
     if not isinstance(decoded, list):
-        raise _checks.fail(_WHERE, "params", "a batch (a list, or leaves with a leading axis)", params)
+        raise _checks.fail(
+            _WHERE, "params", "a batch (a list, or leaves with a leading axis)", params
+        )
     unit = np.asarray(study.space.to_unit(params))
     rows = build_rows(
         study,
@@ -171,4 +173,3 @@ def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarra
     if steps != sorted(set(steps)):
         raise _checks.fail(_WHERE, "curve_steps", "rising", steps)
     return steps, curve
-

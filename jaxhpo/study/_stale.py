@@ -30,7 +30,7 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     """
     if store.is_new:
         return []
-    running = [trial for trial in store.trials() if status_of(trial) is Status.RUNNING]
+    running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
     stale = []
     for trial in running:
         own = trial.system_attrs.get(SYSTEM_ATTR)

@@ -135,7 +135,8 @@ def _check_sqlite_file(path: str, shown: str) -> None:
         raise StorageError(f"Study: `storage` {shown!r} must be a file, and it is a folder.")
     if not file.parent.is_dir():
         raise StorageError(
-            f"Study: `storage` {shown!r} cannot be created: there is no folder {str(file.parent)!r}."
+            f"Study: `storage` {shown!r} cannot be created: "
+            f"there is no folder {str(file.parent)!r}."
         )
     if not file.exists() or file.stat().st_size == 0:
         return
@@ -164,7 +165,8 @@ def _open_journal(path: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(path))
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise StorageError(
-            f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one ({error})."
+            f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one "
+            f"({error})."
         ) from error
     except OSError as error:
         raise StorageError(f"Study: `storage` {path!r} cannot be opened: {error}.") from error

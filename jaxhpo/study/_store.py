@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._checks import describe
 from jaxhpo.study import _bulk
 from jaxhpo.study._errors import StudyMismatchError, readable_errors
+from jaxhpo.study._history import HistoryTrial, read_history
 from jaxhpo.study._rows import Ending, Row, to_frozen_trial, to_state
 from jaxhpo.study._storage import open_storage, quiet_optuna
 
@@ -74,7 +75,7 @@ class Store:
         if reason is None:
             return backend
         warnings.warn(
-            f"Study: trials are written one by one, ten to a hundred times slower, because {reason}.",
+            f"Study: trials are written one by one, ten to a hundred times slower: {reason}.",
             stacklevel=2,
         )
         return None
@@ -138,6 +139,15 @@ class Store:
         """All trials in order of their numbers; only new and running ones are fetched again."""
         with readable_errors(self.shown):
             return self.storage.get_all_trials(self.study_id, deepcopy=False)
+
+    def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
+        """All trials, perhaps with those fields only that a sampler's history is made of."""
+        if self._database is not None:
+            with readable_errors(self.shown):
+                found = read_history(self._database, self.study_id)
+            if found is not None:
+                return found
+        return self.trials()
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial by number.

@@ -118,7 +118,7 @@ class Study:
 
     @property
     def direction(self) -> str:
-        """"minimize" or "maximize"."""
+        """What counts as better: "minimize" or "maximize"."""
         return self._direction
 
     @property
@@ -130,7 +130,9 @@ class Study:
         """One line that says how to go on with this study later."""
         if self._store.shown == "memory":
             return "The study lives in memory and ends with this process."
-        return f"Study(space, storage={self._store.shown!r}, name={self.name!r}) goes on from there."
+        return (
+            f"Study(space, storage={self._store.shown!r}, name={self.name!r}) goes on from there."
+        )
 
     def __repr__(self) -> str:
         return f"Study(name={self.name!r}, storage={self.storage!r}, trials={len(self.trials)})"
@@ -294,7 +296,8 @@ class Study:
             counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
             got = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
             raise ValueError(
-                f"Study.best: study {self.name!r} has no complete trial yet, got {got or 'no trial'}."
+                f"Study.best: study {self.name!r} has no complete trial yet, "
+                f"got {got or 'no trial'}."
             )
         return best
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
@@ -51,7 +52,7 @@ def _listed(values: Any) -> list[Any]:
         if values.violation is None:
             return list(value)
         violation = np.asarray(values.violation).reshape(len(value), -1)
-        return [Outcome(v, violation=w) for v, w in zip(value, violation, strict=True)]
+        return [Outcome(v, violation=jnp.asarray(w)) for v, w in zip(value, violation, strict=True)]
     try:
         return list(values)
     except TypeError:

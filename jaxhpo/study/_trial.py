@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
+    from jaxhpo.study._history import HistoryTrial
 
 DIRECTIONS = ("minimize", "maximize")
 
@@ -97,7 +98,7 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     )
 
 
-def params_of(space: Space, frozen: FrozenTrial) -> Any:
+def params_of(space: Space, frozen: FrozenTrial | HistoryTrial) -> Any:
     """Python params of a stored trial, or None if another program left some of them out."""
     try:
         return space.unflatten_params(frozen.params)
@@ -105,7 +106,7 @@ def params_of(space: Space, frozen: FrozenTrial) -> Any:
         return None
 
 
-def status_of(frozen: FrozenTrial) -> Status:
+def status_of(frozen: FrozenTrial | HistoryTrial) -> Status:
     """The status of a stored trial; a waiting one counts as running."""
     name = frozen.state.name
     if name == "COMPLETE":
@@ -117,7 +118,7 @@ def status_of(frozen: FrozenTrial) -> Status:
     return {"FAIL": Status.FAILED, "PRUNED": Status.PRUNED}.get(name, Status.RUNNING)
 
 
-def unit_of(frozen: FrozenTrial) -> np.ndarray | None:
+def unit_of(frozen: FrozenTrial | HistoryTrial) -> np.ndarray | None:
     """The exact unit point `[d]` that the sampler proposed, or None for a foreign trial."""
     own = frozen.system_attrs.get(SYSTEM_ATTR)
     if not isinstance(own, dict) or "unit" not in own:

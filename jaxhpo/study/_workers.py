@@ -7,6 +7,7 @@ trial and nothing else.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
 import pickle
@@ -90,9 +91,15 @@ class _Worker:
 
     def send(self, params: Any) -> None:
         try:
-            self._connection.send_bytes(pickle.dumps(params))
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # receive() finds the process dead
+            message = pickle.dumps(params)
+        except Exception as error:
+            raise TypeError(
+                "Study.optimize: `space` must decode to picklable params where num_workers is "
+                f"above 1, got {describe(params)}: {error}"
+            ) from error
+        # If the process is dead, receive() finds out.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._connection.send_bytes(message)
 
     def receive(self) -> Report | None:
         try:
@@ -118,6 +125,7 @@ def _work(connection: Connection, payload: bytes) -> None:
     """The worker's life: unpickle the objective, then params in, reports out."""
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    failure: Report | None = None
     try:
         objective = pickle.loads(payload)
     except Exception as exception:
@@ -130,12 +138,6 @@ def _work(connection: Connection, payload: bytes) -> None:
             ),
             is_misuse=True,
         )
-
-        def objective(_: Any) -> Any:
-            raise AssertionError
-
-    else:
-        failure = None
     while True:
         try:
             params = pickle.loads(connection.recv_bytes())
