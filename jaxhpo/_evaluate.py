@@ -12,8 +12,6 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
 from jaxhpo.space import Space
 
-_FIELDS = {"value": "a scalar", "se": "a scalar", "violation": "a scalar or vector"}
-
 
 def checked_objective(
     objective: Callable[[Array, PyTree], Any], space: Space
@@ -41,11 +39,10 @@ def checked_objective(
             )
             raise
         outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
-        expected = {**_FIELDS, "gradient": f"of shape ({space.num_dims},)"}
-        return Outcome(*(
-            _field(name, expected[name], field, space.num_dims)
-            for name, field in zip(Outcome._fields, outcome, strict=True)
-        ))
+        d = space.num_dims
+        return Outcome(
+            *(_field(name, field, d) for name, field in outcome._asdict().items())  # type: ignore[arg-type]
+        )
 
     # jit remembers the trace, so that asking for the shape first does not trace twice.
     return jax.jit(evaluate)
@@ -85,7 +82,7 @@ def evaluate_rows(
     return jax.tree.map(lambda field: field[None], outcome)
 
 
-def _field(name: str, expected: str, field: Any, num_dims: int) -> Array | None:
+def _field(name: str, field: Any, num_dims: int) -> Array | None:
     """Requires a real array of the field's rank and casts it to the default float dtype."""
     if field is None and name != "value":
         return None
@@ -96,8 +93,11 @@ def _field(name: str, expected: str, field: Any, num_dims: int) -> Array | None:
         )
     array = jnp.asarray(field)
     is_real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-    fits = {"violation": array.ndim <= 1, "gradient": array.shape == (num_dims,)}
-    if not (is_real and fits.get(name, array.ndim == 0)):
+    expected, fits = {
+        "violation": ("a scalar or vector", array.ndim <= 1),
+        "gradient": (f"of shape ({num_dims},)", array.shape == (num_dims,)),
+    }.get(name, ("a scalar", array.ndim == 0))
+    if not (is_real and fits):
         raise TypeError(
             f"minimize: `objective` must return {expected} of real numbers as `{name}`, got shape "
             f"{array.shape} and dtype {array.dtype}."

@@ -174,15 +174,11 @@ def _rows_per_ask(space: Space, sampler: Sampler, key: Array, state: PyTree) -> 
     return rows
 
 
-def _ask_rows(
-    sampler: Sampler, keys: Array, state: PyTree, asked: int
-) -> tuple[PyTree, Array]:
+def _ask_rows(sampler: Sampler, keys: Array, state: PyTree, asked: int) -> tuple[PyTree, Array]:
     """Asks until there is one proposal a key, each time with the key of the first trial."""
     if keys.shape[0] == asked:
-        return sampler.ask(keys[0], state)  # type: ignore[no-any-return]
-    state, unit = jax.lax.scan(
-        lambda state, key: sampler.ask(key, state), state, keys[::asked]
-    )
+        return sampler.ask(keys[0], state)
+    state, unit = jax.lax.scan(lambda state, key: sampler.ask(key, state), state, keys[::asked])
     return state, unit.reshape(-1, unit.shape[-1])
 
 

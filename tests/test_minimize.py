@@ -180,9 +180,7 @@ def test_vmap_over_bounds():
     def best(low):
         space = hpo.Space({"x": hpo.uniform(low, low + 1.0)})
         sampler = hpo.samplers.qmc(space)
-        result = hpo.minimize(
-            lambda key, params: params["x"], space, sampler, key=0, num_trials=32
-        )
+        result = hpo.minimize(lambda key, params: params["x"], space, sampler, key=0, num_trials=32)
         return result.best_value
 
     lows = jnp.asarray([-5.0, 7.0])
@@ -244,7 +242,10 @@ def test_real_scalars_of_every_kind(returned):
         (lambda params: params, "a real scalar or an Outcome, got `value` dict"),
         (lambda params: "low", "a real scalar or an Outcome, got `value` str 'low'"),
         (lambda params: params["x"] > 0, "as `value`, got shape () and dtype bool"),
-        (lambda params: jax.lax.complex(params["x"], params["x"]), "as `value`, got shape () and dtype comp"),
+        (
+            lambda params: jax.lax.complex(params["x"], params["x"]),
+            "as `value`, got shape () and dtype comp",
+        ),
         (
             lambda params: hpo.Outcome(params["x"], gradient=params["x"]),
             "of shape (2,) of real numbers as `gradient`, got shape ()",
@@ -273,9 +274,7 @@ def test_an_objective_that_is_not_traceable():
 
 def test_an_objective_that_raises_keeps_its_error():
     with pytest.raises(KeyError, match="learning_rate") as caught:
-        hpo.minimize(
-            lambda key, params: params["learning_rate"], SPACE, "qmc", key=0, num_trials=2
-        )
+        hpo.minimize(lambda key, params: params["learning_rate"], SPACE, "qmc", key=0, num_trials=2)
     assert "'x': 'f" in caught.value.__notes__[0]
 
 

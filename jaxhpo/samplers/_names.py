@@ -29,7 +29,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_FACTORIES))
 
 
-def get(name: str | Sampler, space: Space, **settings: Any) -> Sampler:
+def get(name: Any, space: Space, **settings: Any) -> Sampler:
     """Makes a sampler from its name.
 
     Args:

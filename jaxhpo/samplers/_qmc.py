@@ -26,6 +26,7 @@ from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
 _CHUNK = 16
+_Search = tuple[Array, Array, Array, Array, Array]
 _POINTS_PER_CELL = 32
 """On an enumerated space the sequence is followed for so many points a configuration; what it has
 missed by then follows in the order of numbers."""
@@ -149,7 +150,7 @@ def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, 
     del key  # all randomness is in the scramble
     q = settings.batch_size
     if isinstance(state.known, Visited):
-        return _ask_finite(settings, state)
+        return _ask_finite(settings, state, state.known)
     if settings.space.has_constraints:
         index, unit = jax.lax.scan(
             lambda index, _: _next_feasible(settings, state.sequence, index),
@@ -221,16 +222,15 @@ def _next_feasible(settings: QmcSettings, sequence: Any, start: Array) -> tuple[
     return jnp.where(found, index, start), jnp.where(found, unit, jnp.nan)
 
 
-def _ask_finite(settings: QmcSettings, state: QmcState) -> tuple[QmcState, Array]:
+def _ask_finite(settings: QmcSettings, state: QmcState, visited: Visited) -> tuple[QmcState, Array]:
     """Follows the sequence to its next open configurations.
 
     What is proposed depends on the set of known configurations only: `index` just remembers that
     everything before it is closed.
     """
-
     (index, visited), unit = jax.lax.scan(
         lambda carry, _: _next_open(settings, state.sequence, *carry),
-        (state.index, state.known),
+        (state.index, visited),
         length=settings.batch_size,
     )
     return dataclasses.replace(state, index=index, known=visited), unit
@@ -251,7 +251,7 @@ def _next_open(
     stop = _POINTS_PER_CELL * lattice.size if lattice.is_exact else 2**30
     longest = stop if lattice.is_exact else 4 * HASHED_BITS
 
-    def look(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def look(carry: _Search) -> _Search:
         index, _, run = carry[:3]
         unit = _points(settings, sequence, index, _CHUNK)
         number, _ = lattice.number(space, unit)
@@ -266,7 +266,7 @@ def _next_open(
         index = index + jnp.where(found, first + 1, _CHUNK)
         return index, found, run, number[first], unit[first]
 
-    def goes_on(carry: tuple[Array, ...]) -> Array:
+    def goes_on(carry: _Search) -> Array:
         index, found, run = carry[:3]
         is_short = (index < stop) & (index - start < longest) & (run < MAX_INFEASIBLE)
         return ~found & is_short & (num_open > 0)

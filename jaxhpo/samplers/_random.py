@@ -22,6 +22,7 @@ from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
 _CANDIDATES = 16
+_Attempt = tuple[Array, Array, Array, Array, Array]
 _EXACT_ROUNDS = 64
 """On an enumerated space the draw from what is left takes over after 1,024 rejected candidates."""
 
@@ -100,7 +101,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
     rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
-    if settings.lattice is None:
+    if state.visited is None:
         return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
 
     def one(visited: Visited, key_row: Array) -> tuple[Visited, Array]:
@@ -155,11 +156,9 @@ def _draw_unvisited(
     rounds = _EXACT_ROUNDS if lattice.is_exact else MAX_INFEASIBLE // _CANDIDATES
     shape = (_CANDIDATES, space.num_dims + 1)
 
-    def attempt(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+    def attempt(carry: _Attempt) -> _Attempt:
         count = carry[0]
-        draws = jax.random.uniform(
-            jax.random.fold_in(key, count), shape, jnp.result_type(float)
-        )
+        draws = jax.random.uniform(jax.random.fold_in(key, count), shape, jnp.result_type(float))
         unit = space.snap(draws[:, 1:])
         number, _ = lattice.number(space, unit)
         allowed = ~visited.contains(number)

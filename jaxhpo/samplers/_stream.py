@@ -105,9 +105,7 @@ class Pending:
             is_set = is_set.at[first].set(is_set[first] & ~match[first])
             return is_set, is_point & ~match[first]
 
-        is_set, is_unknown = jax.lax.scan(
-            one, self.is_set, (fingerprint(unit), has_proposal(unit))
-        )
+        is_set, is_unknown = jax.lax.scan(one, self.is_set, (fingerprint(unit), has_proposal(unit)))
         num_unknown = jnp.sum(is_unknown, dtype=jnp.int32)
         taken = jnp.minimum(num_unknown, self.num_unmarked)
         pending = Pending(self.marks, is_set, self.head, self.num_unmarked - taken)

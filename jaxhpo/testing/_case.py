@@ -117,7 +117,8 @@ def study_key(seed: int = 0) -> Array:
 
 def assert_same(left: PyTree, right: PyTree, what: str, tolerance: float = 0.0) -> None:
     """Requires equal trees, NaN equal to NaN; `tolerance` is relative and absolute."""
-    assert jax.tree.structure(left) == jax.tree.structure(right), f"{what}: other structures"
+    structures = [str(jax.tree.structure(tree)) for tree in (left, right)]
+    assert structures[0] == structures[1], f"{what}: other structures"
     for one, other in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
         np.testing.assert_allclose(
             np.asarray(one), np.asarray(other), rtol=tolerance, atol=tolerance, err_msg=what

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -29,6 +30,10 @@ def _full(unit: jax.Array, value: float) -> jax.Array:
     return jnp.full(unit.shape[0], value, unit.dtype)
 
 
+def _spoil_half(value: float, unit: jax.Array) -> jax.Array:
+    return jnp.where(unit[:, 0] > 0.5, value, _case.value_of(unit))
+
+
 def check_all_failed(case: SamplerCase) -> None:
     """All trials fail: proposals go on."""
     _check_values(case, lambda unit: _full(unit, jnp.nan))
@@ -36,18 +41,13 @@ def check_all_failed(case: SamplerCase) -> None:
 
 def check_some_failed(case: SamplerCase) -> None:
     """The trials of one half of the box fail."""
-    _check_values(
-        case, lambda unit: jnp.where(unit[:, 0] > 0.5, jnp.nan, _case.value_of(unit))
-    )
+    _check_values(case, functools.partial(_spoil_half, jnp.nan))
 
 
 def check_infinite(case: SamplerCase) -> None:
     """Values of either infinity count as failures."""
     for value in (jnp.inf, -jnp.inf):
-        _check_values(
-            case,
-            lambda unit, value=value: jnp.where(unit[:, 0] > 0.5, value, _case.value_of(unit)),
-        )
+        _check_values(case, functools.partial(_spoil_half, value))
 
 
 def check_constant(case: SamplerCase) -> None:

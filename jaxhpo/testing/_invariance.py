@@ -34,7 +34,7 @@ def check_order_of_tells(case: SamplerCase) -> None:
     for rows in (unit, unit[order]):
         told, _ = _case.tell(sampler, _case.study_key(2), state, rows, _case.value_of(rows))
         following.append(_case.ask(sampler, _case.study_key(3), told)[1])
-    _case.assert_same(*following, "two orders of one tell", _case.rounding())
+    _case.assert_same(following[0], following[1], "two orders of one tell", _case.rounding())
 
 
 def check_resume(case: SamplerCase) -> None:

@@ -10,8 +10,8 @@ from jaxhpo.space import Space
 
 def continuous(shift: float = 0.0, scale: float = 1.0) -> Space:
     """Two real dimensions, one of them logarithmic; its box can be moved and stretched."""
-    low, high = 2.0 + shift, 2.0 + shift + 7.0 * scale
-    return Space({"x": hps.uniform(low, high), "y": hps.log_uniform(1e-3, 1e-3 * 10 ** (4 * scale))})
+    x = hps.uniform(2.0 + shift, 2.0 + shift + 7.0 * scale)
+    return Space({"x": x, "y": hps.log_uniform(1e-3, 1e-3 * 10 ** (4 * scale))})
 
 
 def mixed() -> Space:

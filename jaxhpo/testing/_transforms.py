@@ -45,7 +45,7 @@ def check_vmap_equals_loop(case: SamplerCase) -> None:
 
 
 def check_keys_decide(case: SamplerCase) -> None:
-    """The same key gives the same proposals; another key gives others, if it is a random sampler."""
+    """One key gives one study; another key gives another one, if the sampler is random."""
     sampler = case.make(_spaces.continuous(), 2)
     _, first = _case.drive(sampler, _case.study_key(0), 3)
     _, again = _case.drive(sampler, _case.study_key(0), 3)

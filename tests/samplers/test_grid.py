@@ -80,7 +80,7 @@ def test_values_that_went_through_python_are_still_on_the_grid():
     params = space.decode(space.from_unit(jnp.asarray(unit[0])))
     told = space.to_unit(jax.tree.map(jnp.asarray, space.encode(params)))
     state = _case.init(sampler, jax.random.key(0))
-    state, info = _case.tell(sampler, jax.random.key(0), state, told, _case.value_of(told))
+    state, _ = _case.tell(sampler, jax.random.key(0), state, told, _case.value_of(told))
     assert len(_rows_left(sampler, state)) == 63 - 21
 
 
