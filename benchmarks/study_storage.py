@@ -1,0 +1,160 @@
+"""What it costs to write a study down: `python benchmarks/study_storage.py [--quick]`.
+
+Three tables, all on SQLite in a temporary folder, best and median of interleaved rounds:
+a batch of vectorised trials by one transaction beside Optuna's `add_trials`; the overhead of a
+study that runs an empty objective trial by trial beside Optuna's own `optimize`; and the time to
+open a stored study again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+
+os.environ.setdefault("JAXHPO_CACHE", "0")
+
+import jax
+import numpy as np
+import optuna
+
+import jaxhpo as hpo
+from jaxhpo.study import Study
+from jaxhpo.study._record import build_rows
+from jaxhpo.study._rows import to_frozen_trial
+from jaxhpo.study._storage import open_storage
+
+SPACE = {
+    "lr": hpo.log_uniform(1e-4, 1.0),
+    "decay": hpo.log_uniform(1e-6, 1e-1),
+    "momentum": hpo.uniform(0.0, 0.99),
+    "units": hpo.integer(16, 512, log=True),
+    "opt": ["adam", "sgd"],
+}
+
+
+def make_rows(study: Study, num_trials: int, num_points: int) -> list:
+    """Rows of a sweep, as `Study.record` makes them."""
+    values = study.space.sample(jax.random.key(0), num_trials)
+    return build_rows(
+        study,
+        np.asarray(study.space.to_unit(values)),
+        study.space.decode(values),
+        np.arange(float(num_trials)),
+        curves=np.ones((num_trials, num_points)),
+        curve_steps=range(num_points),
+    )
+
+
+def timed(function: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def bulk(folder: str, rounds: int, num_trials: int, num_slow: int) -> None:
+    """Milliseconds a trial of a vectorised sweep, making the rows included for ours."""
+    print(f"\nA batch of {num_trials} trials of 5 parameters, ms a trial (best / median)")
+    print(f"{'curve points':>14}{'jaxhpo record':>22}{'its transaction':>22}{'add_trials WAL':>22}"
+          f"{'add_trials default':>22}")  # fmt: skip
+    for num_points in (0, 10, 50):
+        times: dict[str, list[float]] = {"record": [], "write": [], "wal": [], "default": []}
+        study = Study(SPACE, storage=f"sqlite:///{folder}/bulk.db", name=f"b{num_points}")
+        values = study.space.sample(jax.random.key(0), num_trials)
+        curves, steps = np.ones((num_trials, num_points)), range(num_points)
+        losses = np.arange(float(num_trials))
+        rows = make_rows(study, num_trials, num_points)
+        frozen = [to_frozen_trial(row) for row in rows[:num_slow]]
+        wal = optuna.create_study(storage=open_storage(f"{folder}/wal.db")[0])
+        default = optuna.create_study(storage=f"sqlite:///{folder}/default.db")
+        study.record(values, losses, curves=curves, curve_steps=steps)
+        for _ in range(rounds):
+            times["record"].append(
+                timed(lambda: study.record(values, losses, curves=curves, curve_steps=steps))  # noqa: B023
+                / num_trials
+            )
+            times["write"].append(timed(lambda: study._store.append(rows)) / num_trials)  # noqa: B023
+            times["wal"].append(timed(lambda: wal.add_trials(frozen)) / num_slow)  # noqa: B023
+            times["default"].append(timed(lambda: default.add_trials(frozen)) / num_slow)  # noqa: B023
+        cells = "".join(f"{show(column):>22}" for column in times.values())
+        print(f"{num_points:>14}{cells}")
+
+
+def one_by_one(folder: str, rounds: int, num_trials: int) -> None:
+    """Milliseconds a trial that a study adds to an empty objective."""
+    print(f"\nAn empty objective, {num_trials} trials a round, ms a trial (best / median)")
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("lr", 1e-4, 1.0, log=True)
+        trial.suggest_float("decay", 1e-6, 1e-1, log=True)
+        trial.suggest_float("momentum", 0.0, 0.99)
+        trial.suggest_int("units", 16, 512, log=True)
+        trial.suggest_categorical("opt", ["adam", "sgd"])
+        return 0.0
+
+    def ours(storage: str | None, sampler: str) -> Callable[[int], None]:
+        study = Study(SPACE, sampler, storage=storage)
+        study.optimize(lambda p: 0.0, num_trials=2, progress=False)
+        return lambda n: study.optimize(lambda p: 0.0, num_trials=n, progress=False)
+
+    def theirs(storage: object) -> Callable[[int], None]:
+        study = optuna.create_study(storage=storage, sampler=optuna.samplers.RandomSampler(seed=0))
+        return lambda n: study.optimize(objective, n_trials=n)
+
+    runs = {
+        "jaxhpo qmc, memory": ours(None, "qmc"),
+        "jaxhpo random, memory": ours(None, "random"),
+        "Optuna random, memory": theirs(None),
+        "jaxhpo qmc, SQLite": ours(f"sqlite:///{folder}/one.db", "qmc"),
+        "Optuna random, SQLite WAL": theirs(open_storage(f"{folder}/one-wal.db")[0]),
+        "Optuna random, SQLite default": theirs(f"sqlite:///{folder}/one-default.db"),
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            count = num_trials if "Optuna random, SQLite" not in name else max(num_trials // 5, 5)
+            times[name].append(timed(lambda: run(count)) / count)  # noqa: B023
+    for name, column in times.items():
+        print(f"{name:>32}{show(column):>22}")
+
+
+def reopening(folder: str, num_trials: int) -> None:
+    """Seconds until a stored study proposes its next trial, beside reading it by Optuna."""
+    url = f"sqlite:///{folder}/open.db"
+    study = Study(SPACE, storage=url, name="s")
+    study._store.append(make_rows(study, num_trials, 10))
+
+    def resume() -> None:
+        Study(SPACE, storage=url, name="s").ask(1)
+
+    resume()  # compiles
+    ours = timed(resume)
+    theirs = timed(lambda: optuna.load_study(study_name="s", storage=url).trials)
+    print(f"\nA stored study of {num_trials} trials with 10 curve points each")
+    print(f"{'jaxhpo: open and ask the next':>32}{ours:>10.2f} s")
+    print(f"{'Optuna: open and read all':>32}{theirs:>10.2f} s")
+
+
+def show(seconds: list[float]) -> str:
+    """Best and median in milliseconds."""
+    return f"{min(seconds) * 1e3:.2f} / {statistics.median(seconds) * 1e3:.2f}"
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="few and small rounds")
+    quick = parser.parse_args().quick
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        bulk(folder, 2 if quick else 5, 128 if quick else 512, 8 if quick else 32)
+        one_by_one(folder, 2 if quick else 5, 50 if quick else 200)
+        reopening(folder, 500 if quick else 5000)
+
+
+if __name__ == "__main__":
+    main()
