@@ -1,0 +1,143 @@
+"""What a Gaussian process is made of: data in masked rows, hyperparameters, a prior on them."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxhpo._base import Array
+from jaxhpo.gp._kernels import Kernel, squared_distances
+
+
+class Data(NamedTuple):
+    """Observations in a buffer of fixed capacity. Rows outside the mask change nothing.
+
+    Attributes:
+        features: `[n, F]` what the model sees of the points; finite in every row.
+        target: `[n]` what was observed, of about unit scale; 0 outside the mask.
+        noise: `[n]` known noise variance of each row beside the learned one.
+        mask: `[n]` bool, which rows hold an observation.
+    """
+
+    features: Array
+    target: Array
+    noise: Array
+    mask: Array
+
+
+class Hyperparameters(NamedTuple):
+    """Logarithms of what is fitted; leading axes are batch axes.
+
+    Attributes:
+        log_lengthscale: `[g]` one a group of features.
+        log_scale: `[]` log of the signal variance.
+        log_noise: `[]` log of the noise variance.
+    """
+
+    log_lengthscale: Array
+    log_scale: Array
+    log_noise: Array
+
+    def ravel(self) -> Array:
+        """One vector `[g + 2]`."""
+        tail = jnp.stack([self.log_scale, self.log_noise], axis=-1)
+        return jnp.concatenate([self.log_lengthscale, tail], axis=-1)
+
+
+def unravel(theta: Array) -> Hyperparameters:
+    """The inverse of `Hyperparameters.ravel`."""
+    return Hyperparameters(theta[..., :-2], theta[..., -2], theta[..., -1])
+
+
+class Prior(NamedTuple):
+    """Independent normal distributions of the logarithms, and the bounds that a fit keeps.
+
+    Attributes:
+        mean: `[g + 2]` in the order of `Hyperparameters.ravel`.
+        sd: `[g + 2]`.
+        lower: `[g + 2]`.
+        upper: `[g + 2]`.
+        bias: `[]` variance of the constant mean function.
+    """
+
+    mean: Array
+    sd: Array
+    lower: Array
+    upper: Array
+    bias: Array
+
+    def log_density(self, theta: Array) -> tuple[Array, Array]:
+        """Log density up to a constant, and its gradient `[g + 2]`."""
+        z = (theta - self.mean) / self.sd
+        return -0.5 * jnp.sum(z**2, axis=-1), -z / self.sd
+
+
+def default_prior(num_groups: int, dtype: object = None, *, noise_floor: float = 1e-8) -> Prior:
+    """The dimension-scaled prior that the `gp` sampler uses for standardised targets.
+
+    Lengthscales grow with the square root of the dimension, so that the prior variance of the
+    difference of two random points does not depend on it (Hvarfner, Hellsten and Nardi, "Vanilla
+    Bayesian optimization performs great in high dimensions", 2024, https://arxiv.org/abs/2402.02229).
+
+    Args:
+        num_groups: `g`.
+        dtype: of the arrays; None is the default float dtype.
+        noise_floor: smallest noise variance; at least 1e-4 where the linear algebra is float32.
+
+    Returns:
+        The prior.
+    """
+    dtype = dtype or jnp.result_type(float)
+    log_d = 0.5 * math.log(max(num_groups, 1))
+    floor = math.log(noise_floor)
+    g = num_groups
+    return Prior(
+        mean=jnp.asarray([LENGTHSCALE_MEAN + log_d] * g + [0.0, NOISE_MEAN], dtype),
+        sd=jnp.asarray([LENGTHSCALE_SD] * g + [SCALE_SD, NOISE_SD], dtype),
+        lower=jnp.asarray([math.log(0.02)] * g + [math.log(0.05), floor], dtype),
+        upper=jnp.asarray([math.log(50.0) + log_d] * g + [math.log(20.0), 0.0], dtype),
+        bias=jnp.asarray(BIAS, dtype),
+    )
+
+
+LENGTHSCALE_MEAN = -1.0
+LENGTHSCALE_SD = 1.0
+SCALE_SD = 0.5
+NOISE_MEAN = -12.0
+NOISE_SD = 3.0
+BIAS = 1.0
+
+
+def covariance(kernel: Kernel, hyper: Hyperparameters, bias: Array, data: Data) -> Array:
+    """Covariance `[n, n]` of the observations; identity in the rows outside the mask."""
+    return assemble(kernel, hyper, bias, data)[0]
+
+
+def assemble(
+    kernel: Kernel, hyper: Hyperparameters, bias: Array, data: Data
+) -> tuple[Array, Array, Array, Array]:
+    """Covariance of the observations and the parts of it that its gradient needs.
+
+    Returns:
+        `[n, n]` covariance, `[n, n]` signal part (scale times profile), `[n, n]` its slope in the
+        squared distance, both zero outside the mask, and `[n, F]` features over lengthscales.
+    """
+    z = scaled_features(kernel, hyper, data.features)
+    r2 = squared_distances(z, z)
+    eye = jnp.eye(z.shape[0], dtype=bool)
+    r2 = jnp.where(eye, 0.0, r2)
+    both = data.mask[:, None] & data.mask[None, :]
+    profile, slope = kernel.profile_of(r2)
+    scale = jnp.exp(hyper.log_scale)
+    signal = jnp.where(both, scale * profile, 0.0)
+    slope = jnp.where(both, scale * slope, 0.0)
+    diagonal = jnp.where(data.mask, jnp.exp(hyper.log_noise) + data.noise, 1.0)
+    total = jnp.where(both, signal + bias, 0.0) + jnp.where(eye, diagonal[:, None], 0.0)
+    return total, signal, slope, z
+
+
+def scaled_features(kernel: Kernel, hyper: Hyperparameters, features: Array) -> Array:
+    """Features `[c, F]` divided by their lengthscales."""
+    return features * kernel.spread(jnp.exp(-hyper.log_lengthscale))[None, :]

@@ -1,0 +1,85 @@
+"""From raw objective values to targets of a Gaussian process."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from jaxhpo._base import Array
+
+
+class Warped(NamedTuple):
+    """Standardised targets and the map they came by.
+
+    Attributes:
+        target: `[n]` mean 0 and deviation 1 over the mask, 0 outside it.
+        rate: `[n]` slope of the map at each value: a standard error times this is the target's.
+        centre: `[]` value that maps to the origin before standardising.
+        unit: `[]` width of the part that is mapped linearly.
+        mean: `[]` mean of the compressed values.
+        sd: `[]` their deviation.
+    """
+
+    target: Array
+    rate: Array
+    centre: Array
+    unit: Array
+    mean: Array
+    sd: Array
+
+    def apply(self, value: Array) -> Array:
+        """Maps further values of any shape."""
+        return (_compress((value - self.centre) / self.unit)[0] - self.mean) / self.sd
+
+    def invert(self, target: Array) -> Array:
+        """Maps targets of any shape back to values."""
+        inner = target * self.sd + self.mean
+        return self.centre + self.unit * jnp.where(inner > 0, jnp.expm1(inner), inner)
+
+
+def warp(value: Array, mask: Array) -> Warped:
+    """Standardises values, robustly against a heavy upper tail.
+
+    The part below the median is mapped linearly; above it, the map goes on as a logarithm whose
+    unit is the deviation of the lower half. A few enormous values then cannot press the rest, which
+    matters, into a line. All is in ranks, differences and ratios, so shifting and scaling values
+    changes nothing.
+
+    Args:
+        value: `[n]` finite where `mask`.
+        mask: `[n]` bool.
+
+    Returns:
+        The `Warped` targets. Constant values map to 0.
+    """
+    limit = 0.25 * float(jnp.finfo(value.dtype).max)  # so that differences stay finite
+    value = jnp.where(mask, jnp.clip(value, -limit, limit), 0.0)
+    count = jnp.maximum(jnp.sum(mask), 1).astype(value.dtype)
+    largest = jnp.max(jnp.where(mask, value, -jnp.inf))
+    smallest = jnp.min(jnp.where(mask, value, jnp.inf))
+    extent = largest - smallest
+    extent = jnp.where(jnp.isfinite(extent) & (extent > 0), extent, 1.0)
+    smallest = jnp.where(jnp.isfinite(smallest), smallest, 0.0)
+    place = (value - smallest) / extent
+    rank = jnp.sum(mask[None, :] & (place[None, :] <= place[:, None]), axis=1)
+    upper = mask & (2 * rank >= jnp.sum(mask))
+    median = jnp.min(jnp.where(upper, place, jnp.inf))
+    median = jnp.where(jnp.isfinite(median), median, 0.0)
+    lower = mask & (place <= median)
+    below = jnp.where(lower, place - median, 0.0)
+    width = jnp.sqrt(jnp.sum(below**2) / jnp.maximum(jnp.sum(lower), 1).astype(value.dtype))
+    width = jnp.where(width > 0, width, 1.0)
+    inner, slope = _compress((place - median) / width)
+    mean = jnp.sum(jnp.where(mask, inner, 0.0)) / count
+    away = jnp.where(mask, inner - mean, 0.0)
+    sd = jnp.sqrt(jnp.sum(away**2) / count)
+    sd = jnp.where(sd > 0, sd, 1.0)
+    unit = width * extent
+    return Warped(away / sd, slope / (unit * sd), smallest + median * extent, unit, mean, sd)
+
+
+def _compress(x: Array) -> tuple[Array, Array]:
+    """Identity below 0 and `log(1 + x)` above, and its slope; both are continuous at 0."""
+    above = jnp.maximum(x, 0.0)
+    return jnp.where(x > 0, jnp.log1p(above), x), 1.0 / (1.0 + above)
