@@ -4,6 +4,8 @@ The public names, as a table of contents; `import jaxhpo as hpo`.
 """
 
 # The rooms: each has more names of its own.
+# Hypergradients: derivatives of a training run by its hyperparameters.
+from jaxhpo import hypergrad as hypergrad
 from jaxhpo import plots as plots
 from jaxhpo import population as population
 from jaxhpo import problems as problems

