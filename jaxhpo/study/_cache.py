@@ -9,6 +9,7 @@ import pathlib
 import platform
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 logger = logging.getLogger("jaxhpo")
 
@@ -64,6 +65,8 @@ def enable_compilation_cache() -> pathlib.Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
+    # JAX decides at its first compilation whether there is a cache; this makes it look again.
+    compilation_cache.reset_cache()
     return directory
 
 

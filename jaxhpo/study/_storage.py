@@ -60,11 +60,6 @@ def open_storage(storage: Any) -> tuple[BaseStorage, str]:
     return _open_database(text)
 
 
-def is_durable(storage: Any) -> bool:
-    """Tells whether what is written there outlives the process."""
-    return storage is not None and type(storage).__name__ != "InMemoryStorage"
-
-
 def _open_database(url: str) -> tuple[BaseStorage, str]:
     """Opens a database by URL."""
     import optuna

@@ -14,6 +14,7 @@ from jaxhpo.study import _cache
 SCRIPT = textwrap.dedent("""
     import time
     import jax, jaxhpo as hpo
+    jax.jit(lambda x: x + 1)(1.0)  # a compilation before there is a cache
     hits = []
     jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))
     study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage=None)
