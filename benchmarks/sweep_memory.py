@@ -1,6 +1,6 @@
 """A sweep of 100,000 small trials inside a fixed memory budget: prints the peak resident memory.
 
-    python benchmarks/sweep_memory.py [--trials 100000] [--budget-gib 2] [--state 1000]
+    python benchmarks/sweep_memory.py [--trials 100000] [--budget-gib 2] [--state 3000]
 
 Each trial fits a linear model with `--state` parameters by SGD with momentum, 20 steps of 16
 examples. All states together would take `trials * state * 8` bytes; only the best one is kept.
@@ -18,7 +18,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--budget-gib", type=float, default=2.0)
-    parser.add_argument("--state", type=int, default=1000, help="parameters of a trial")
+    parser.add_argument("--state", type=int, default=3000, help="parameters of a trial")
     parser.add_argument("--chunk", type=int, help="trials a call; chosen if not given")
     arguments = parser.parse_args()
 

@@ -108,22 +108,33 @@ def first_plan(
     count = len(devices)
     on_cpu = devices[0].platform == "cpu"
     workers = max(1, num_cores() // count) if on_cpu else 1
-    work = traced.work_bytes + traced.state_bytes
-    kept = 2 * traced.state_bytes + hparam_bytes + 16
     per_device = -(-num_trials // count)
+    if chunk is not None:
+        per_device = min(per_device, -(-chunk // count))
+    # A call holds one state a trial (its buffers are reused), the best one, and what the trials
+    # that run side by side work on: at most `work` by the estimate, with copies of their state.
+    kept = traced.state_bytes + hparam_bytes + 16
+    work = traced.work_bytes + 3 * traced.state_bytes
     share = memory_budget // (workers * count if on_cpu else 1) - traced.const_bytes
-    if on_cpu:
-        width = width or min(_CPU_MAX_WIDTH, _power_of_two(_CPU_GROUP_BYTES // max(work, 1)))
-        width = min(width, per_device)
-        wanted = -(-per_device // (_CPU_CHUNKS_PER_WORKER * workers))
-        lanes = min(wanted, (share - width * work) // kept)
-    else:
-        lanes = min(per_device, share // (kept + work))
-        width = min(width or lanes, lanes)
-    lanes = max(1, lanes if chunk is None else -(-chunk // count))
-    width = max(1, min(width, per_device) if chunk is None else min(width, lanes))
-    groups = -(-lanes // width)
-    return Plan(width, groups, count, workers if num_trials > width else 1, 0, memory_budget, "")
+    share -= traced.state_bytes
+    if width is None:
+        # On CPU the rest of the chunk waits its turn, so half the budget is enough for a group.
+        room = share // (2 * work) if on_cpu else share // (work + kept)
+        width = min(room, _cpu_width(traced)) if on_cpu else room
+    width = max(1, min(width, per_device))
+    wanted = -(-per_device // (_CPU_CHUNKS_PER_WORKER * workers)) if on_cpu else per_device
+    wanted = per_device if chunk is not None else wanted
+    fitting = max(1, (share - width * work) // (kept * width))
+    groups = min(-(-wanted // width), fitting)
+    workers = workers if num_trials > width else 1
+    return Plan(width, groups, count, workers, 0, memory_budget, "")
+
+
+def _cpu_width(traced: TracedTraining) -> int:
+    """Trials whose working set fits a core's cache, as a power of two."""
+    bound = max(traced.work_bytes + traced.state_bytes, 1)
+    fitting = max(1, _CPU_GROUP_BYTES // bound)
+    return min(_CPU_MAX_WIDTH, 1 << (fitting.bit_length() - 1))
 
 
 def measured(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
@@ -191,11 +202,6 @@ def explained(plan: Plan, platform: str, busy_cores: float | None) -> Plan:
 def leaf_bytes(leaves: Any) -> int:
     """Bytes of one trial's hyperparameters, given leaves `[g, ...]`."""
     return sum(num_bytes(leaf) // leaf.shape[0] for leaf in leaves)
-
-
-def _power_of_two(value: int) -> int:
-    """The largest power of two that is at most `value`, at least 1."""
-    return 1 << (max(int(value), 1).bit_length() - 1)
 
 
 def _human(num: float) -> str:

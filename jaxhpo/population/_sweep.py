@@ -6,7 +6,6 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -215,6 +214,8 @@ def _run_groups(
     settings: Settings, groups: list[Group], record: _Record, timeout: float | None
 ) -> Sweep:
     """Compiles all programs, side by side where there are several, and runs each as it is ready."""
+    from concurrent.futures import ThreadPoolExecutor  # 5 ms that an import need not cost.
+
     deadline = math.inf if timeout is None else record.started + timeout
     pool = ThreadPoolExecutor(max_workers=min(num_cores(), len(groups)))
     x64 = uses_x64()
@@ -228,7 +229,7 @@ def _run_groups(
         before = time.perf_counter()
         traced = [trace_group(_WHERE, settings, group) for group in groups]
         record.compile_seconds += time.perf_counter() - before
-        futures: list[Future[Program]] = [
+        futures = [
             pool.submit(compile_one, group, t) for group, t in zip(groups, traced, strict=True)
         ]
         for group, future in zip(groups, futures, strict=True):

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -214,7 +213,18 @@ def _work_bytes(jaxpr: Any) -> int:
     """Sums the results of all equations: nothing is freed, so it bounds what is held at once."""
     total = 0
     for eqn in jaxpr.eqns:
-        inner = [_work_bytes(j) for j in jax.extend.core.jaxprs_in_params(eqn.params)]
+        inner = [_work_bytes(j) for j in _inner_jaxprs(eqn.params)]
         total += sum(num_bytes(v.aval) for v in eqn.outvars if hasattr(v.aval, "shape"))
         total += max(inner, default=0)
     return total
+
+
+def _inner_jaxprs(params: Any) -> list[Any]:
+    """Finds the jaxprs of an equation's bodies and branches, closed or not."""
+    found = []
+    for value in params.values():
+        for item in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(item, "jaxpr", item)
+            if hasattr(inner, "eqns"):
+                found.append(inner)
+    return found

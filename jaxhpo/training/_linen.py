@@ -36,11 +36,12 @@ def from_linen(
     The module's `__call__(inputs, ...)` is told whether it trains through the argument it has for
     it: `train`, `training`, `is_training`, `deterministic` or `use_running_average`. Collections
     other than `params` (BatchNorm's running averages) live in the state: training updates them,
-    validation reads them.
+    validation reads them. `nn.Dropout` needs a rate that is a Python number; for a traced one use
+    `jaxhpo.training.dropout`.
 
     Args:
-        model: a linen module, or `model(hparams) -> module` (a width that is `static`, a dropout
-            rate that is traced).
+        model: a linen module, or `model(hparams) -> module` (a width that is `static`, a slope
+            that is traced).
         loss: `loss(hparams, outputs, targets)` -> scalar or `[batch]`; the mean is taken.
         optimizer: `optimizer(hparams) -> optax.GradientTransformation`, hparams traced; or a
             transformation.

@@ -36,8 +36,10 @@ def from_nnx(
     The module is built anew inside each traced function, with random streams from the key and the
     step, and takes its variables from the state: `nnx.Param` is trained, other variables
     (BatchNorm's running averages) are carried along. A hyperparameter may so be a traced attribute
-    of the module, such as a dropout rate. What the constructor draws in a step is dead code that
+    of the module. What the constructor draws in a step is dead code that
     the compiler removes. Training runs after `module.train()`, validation after `module.eval()`.
+    `nnx.Dropout` needs a rate that is a Python number; for a traced one use
+    `jaxhpo.training.dropout`.
 
     Args:
         model: `model(hparams, rngs) -> nnx.Module`, called with `nnx.Rngs`.
@@ -84,8 +86,7 @@ def from_nnx(
     )
 
     def init(key: jax.Array, hparams: Any) -> tuple[Any, Any]:
-        _, params, _, extra = _split(_build(where, model, hparams, key))
-        return params, extra
+        return _variables(_build(where, model, hparams, key))
 
     def train_loss(
         key: jax.Array, hparams: Any, params: Any, extra: Any, batch: Any
@@ -93,7 +94,7 @@ def from_nnx(
         module = _restore(_build(where, model, hparams, key), params, extra)
         module.train()
         outputs = module(batch[0], **mode_arguments(module, is_training=True))
-        return mean_loss(where, loss, hparams, outputs, batch[1]), _split(module)[3]
+        return mean_loss(where, loss, hparams, outputs, batch[1]), _variables(module)[1]
 
     def validation_value(hparams: Any, params: Any, extra: Any) -> jax.Array:
         inputs, targets = data.validation
@@ -128,18 +129,20 @@ def _build(where: str, model: Callable[..., Any], hparams: Any, key: jax.Array) 
     return module
 
 
-def _split(module: Any) -> tuple[Any, Any, Any, Any]:
-    """Splits a module into (graph, trained parameters, random streams, other variables)."""
+def _variables(module: Any) -> tuple[Any, Any]:
+    """Reads (trained parameters, other variables) off a module, random streams left out.
+
+    Plain array attributes are left out too: they follow from the hyperparameters.
+    """
     from flax import nnx
 
-    parts: Any = nnx.split(module, nnx.Param, nnx.RngState, ...)
-    graph, params, streams, extra = parts
-    return graph, params, streams, extra
+    parts: Any = nnx.split(module, nnx.Param, nnx.RngState, nnx.Variable, ...)
+    return parts[1], parts[3]
 
 
 def _restore(module: Any, params: Any, extra: Any) -> Any:
     """Puts the state's variables into a fresh module, keeping its random streams."""
     from flax import nnx
 
-    graph, _, streams, _ = _split(module)
-    return nnx.merge(graph, params, streams, extra)
+    nnx.update(module, params, extra)
+    return module

@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +145,7 @@ def test_more_devices_give_the_same_result():
         """
         import jax, numpy as np
         from jaxhpo import population
-        from sweep_problems import regression, hparams
+        from tests.population.sweep_problems import regression, hparams
         assert len(jax.local_devices()) == 4
         one, four = (
             population.sweep(
@@ -159,12 +160,12 @@ def test_more_devices_give_the_same_result():
         print("equal")
         """
     )
-    here = os.path.dirname(__file__)
-    root = os.path.dirname(os.path.dirname(os.path.dirname(population.__file__)))
+    tests = Path(__file__).parents[2]
+    package = Path(population.__file__).parents[2]
     environment = {
         **os.environ,
         "JAX_NUM_CPU_DEVICES": "4",
-        "PYTHONPATH": os.pathsep.join([here, root]),
+        "PYTHONPATH": os.pathsep.join([str(tests), str(package)]),
     }
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=300
