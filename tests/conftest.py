@@ -8,6 +8,8 @@ import os
 # Two host devices, so that sharding is really exercised on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# No test may write into the user's folders.
+os.environ["JAXHPO_CACHE"] = "0"
 
 import jax
 import pytest
