@@ -17,6 +17,7 @@ from jaxhpo.gp._model import unravel as unravel
 from jaxhpo.gp._posterior import Posterior as Posterior
 from jaxhpo.gp._posterior import Prediction as Prediction
 from jaxhpo.gp._posterior import condition as condition
+from jaxhpo.gp._precision import argmax as argmax
 from jaxhpo.gp._precision import cast as cast
 from jaxhpo.gp._precision import in_float64 as in_float64
 from jaxhpo.gp._quasi_newton import Minimum as Minimum

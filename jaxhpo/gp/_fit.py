@@ -11,6 +11,7 @@ from jaxhpo._base import Array
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._likelihood import negative_log_posterior
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, unravel
+from jaxhpo.gp._precision import argmax
 from jaxhpo.gp._quasi_newton import minimize_box
 
 _MAX_STEP = 2.0
@@ -49,7 +50,7 @@ def fit(
         kernel: static structure of the kernel.
         data: the observations, targets standardised.
         prior: normal priors and bounds of the logarithms.
-        starts: `[r, g + 2]` starts in the order of `Hyperparameters.ravel`; a warm start is one row.
+        starts: `[r, g + 2]` starts in the order of `Hyperparameters.ravel`; one row a start.
         max_evals: evaluations of the likelihood a start, at most.
         tolerance: size of the projected gradient at which a start stops.
 
@@ -84,7 +85,7 @@ def fit(
         theta, value, count = lane(starts[0])
         return Fit(unravel(theta), -value, count[None])
     thetas, values, counts = jax.vmap(lane)(starts)
-    best = jnp.argmin(values)
+    best = argmax(-values)
     return Fit(unravel(thetas[best]), -values[best], counts)
 
 

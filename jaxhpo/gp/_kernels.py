@@ -1,8 +1,8 @@
 """Stationary kernels of a squared distance, and their slopes, in closed form.
 
-A kernel is a profile `k(r2)` with `k(0) = 1`, evaluated at the squared distance of points divided by
-their lengthscales. The slope `dk/dr2` has no root at `r2 = 0`, so gradients are finite where points
-coincide.
+A kernel is a profile `k(r2)` with `k(0) = 1`, evaluated at the squared distance of points divided
+by their lengthscales. The slope `dk/dr2` has no root at `r2 = 0`, so gradients are finite where
+points coincide.
 """
 
 from __future__ import annotations

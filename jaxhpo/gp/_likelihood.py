@@ -17,8 +17,8 @@ def log_marginal_likelihood(
 ) -> tuple[Array, Array]:
     """Log marginal likelihood and its gradient with respect to `hyper.ravel()`.
 
-    Model: `y = m + f(x) + e`, `m ~ N(0, bias)`, `f ~ GP(0, scale k)`, `e ~ N(0, noise + data.noise)`.
-    With `A = (K^-1 y)(K^-1 y)^T - K^-1` the gradient is `tr(A dK) / 2` (Rasmussen and Williams,
+    Model: `y = m + f(x) + e`, `m ~ N(0, bias)`, `f ~ GP(0, scale k)`, `e ~ N(0, noise)`, where
+    `noise` is the learned variance plus `data.noise`. With `A = (K^-1 y)(K^-1 y)^T - K^-1` the gradient is `tr(A dK) / 2` (Rasmussen and Williams,
     "Gaussian Processes for Machine Learning", 2006, eq. 5.9). The sums over squared differences are
     two matrix products, so no `[g, n, n]` array is made.
 

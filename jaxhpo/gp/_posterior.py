@@ -77,7 +77,7 @@ class Posterior:
         return Prediction(cross @ self.weights, jnp.maximum(variance, 0.0))
 
     def predict_with_gradient(self, features: Array) -> tuple[Prediction, Prediction]:
-        """Mean and variance at points `[c, F]`, and their gradients `[c, F]` (mean of one column)."""
+        """Mean and variance at points `[c, F]`, and their gradients `[c, F]` (one column)."""
         prediction, pull = self.predict_with_pull(features)
         ones = jnp.ones_like(prediction.variance)
         zeros = jnp.zeros_like(ones)
@@ -131,10 +131,8 @@ class _Pull(NamedTuple):
         """
         posterior = self.posterior
         weights = posterior.weights
-        if by_mean.ndim == 1:
-            pulled = by_mean[:, None] * weights[None, :]
-        else:
-            pulled = by_mean @ weights.T
+        is_single = by_mean.ndim == 1
+        pulled = by_mean[:, None] * weights[None, :] if is_single else by_mean @ weights.T
         solved = self.half @ posterior.inverse_factor
         g = (pulled - 2.0 * by_variance[:, None] * solved) * self.slope
         rate = posterior.kernel.spread(jnp.exp(-posterior.hyper.log_lengthscale))[None, :]

@@ -1,0 +1,16 @@
+"""Where to look next: acquisition functions and the search for their maximum."""
+
+from jaxhpo.acquisition._analytic import Score as Score
+from jaxhpo.acquisition._analytic import average as average
+from jaxhpo.acquisition._analytic import log_cdf_and_slope as log_cdf_and_slope
+from jaxhpo.acquisition._analytic import log_ei as log_ei
+from jaxhpo.acquisition._analytic import log_h_and_slope as log_h_and_slope
+from jaxhpo.acquisition._analytic import log_pi as log_pi
+from jaxhpo.acquisition._analytic import ucb as ucb
+from jaxhpo.acquisition._embedding import Embedding as Embedding
+from jaxhpo.acquisition._embedding import embedding_of as embedding_of
+from jaxhpo.acquisition._optimize import Budget as Budget
+from jaxhpo.acquisition._optimize import Found as Found
+from jaxhpo.acquisition._optimize import Problem as Problem
+from jaxhpo.acquisition._optimize import candidate_points as candidate_points
+from jaxhpo.acquisition._optimize import optimize as optimize

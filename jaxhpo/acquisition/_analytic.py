@@ -1,0 +1,155 @@
+"""Acquisition functions in closed form, with their slopes; large is promising, small is good.
+
+Each takes the posterior `mean` and `variance` of the function at a point and returns a `Score`: the
+value, and its derivatives with respect to both. All stay finite far out in the tails, where the
+plain formulas underflow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo._base import Array
+
+_LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
+_TAIL = -3.0
+"""Below it a continued fraction takes over: above, `phi + u Phi` loses one digit at most."""
+
+_NUM_TERMS = 24
+"""Terms of the continued fraction; the first one left out is below 1e-16 at u = -3."""
+
+
+class Score(NamedTuple):
+    """Value of an acquisition function and its derivatives; all of one shape.
+
+    Attributes:
+        value: larger is better.
+        by_mean: derivative with respect to the posterior mean.
+        by_variance: derivative with respect to the posterior variance.
+    """
+
+    value: Array
+    by_mean: Array
+    by_variance: Array
+
+
+def log_ei(mean: Array, variance: Array, best: Array) -> Score:
+    """Logarithm of the expected improvement below `best`.
+
+    Model: `log sigma + log h(u)` with `u = (best - mean) / sigma` and `h(u) = phi(u) + u Phi(u)`.
+    For `u < -3`, `h` is computed from the continued fraction of Mills' ratio, so that value and
+    slope keep full relative precision to any `u`.
+
+    Args:
+        mean: `[...]` posterior mean.
+        variance: `[...]` posterior variance; it counts as the squared rounding unit at least.
+        best: value to improve on, of a shape that broadcasts.
+
+    Returns:
+        The `Score`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxhpo import acquisition
+        >>> score = acquisition.log_ei(jnp.asarray(30.0), jnp.asarray(1.0), jnp.asarray(0.0))
+        >>> round(float(score.value), 2)
+        -457.73
+
+    References:
+        Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization",
+        2023, https://arxiv.org/abs/2310.20708.
+    """
+    variance, sigma = _positive(variance)
+    u = (best - mean) / sigma
+    log_h, slope = log_h_and_slope(u)
+    return Score(log_h + jnp.log(sigma), -slope / sigma, (1.0 - u * slope) / (2.0 * variance))
+
+
+def log_pi(mean: Array, variance: Array, best: Array) -> Score:
+    """Logarithm of the probability of improving on `best`; see `log_ei` for the arguments."""
+    variance, sigma = _positive(variance)
+    u = (best - mean) / sigma
+    value, slope = log_cdf_and_slope(u)
+    return Score(value, -slope / sigma, -u * slope / (2.0 * variance))
+
+
+def ucb(mean: Array, variance: Array, beta: Array) -> Score:
+    """Optimistic bound `sqrt(beta) sigma - mean` (the upper confidence bound of minus the value).
+
+    Args:
+        mean: `[...]` posterior mean.
+        variance: `[...]` posterior variance.
+        beta: squared number of deviations; of a shape that broadcasts.
+
+    Returns:
+        The `Score`.
+
+    References:
+        Srinivas et al., "Gaussian process optimization in the bandit setting", 2010,
+        https://arxiv.org/abs/0912.3995.
+    """
+    _, sigma = _positive(variance)
+    width = jnp.sqrt(beta)
+    return Score(width * sigma - mean, -jnp.ones_like(mean), width / (2.0 * sigma))
+
+
+def average(score: Score) -> Score:
+    """Log of the mean of exp over the last axis: log scores of several fantasies made one.
+
+    Returns:
+        A `Score` whose `by_mean` keeps the last axis, and whose other fields lose it.
+    """
+    largest = jnp.max(score.value, axis=-1, keepdims=True)
+    share = jnp.exp(score.value - largest)
+    total = jnp.sum(share, axis=-1, keepdims=True)
+    weight = share / total
+    value = largest[..., 0] + jnp.log(total[..., 0] / score.value.shape[-1])
+    by_variance = jnp.sum(weight * score.by_variance, axis=-1)
+    return Score(value, weight * score.by_mean, by_variance)
+
+
+def log_h_and_slope(u: Array) -> tuple[Array, Array]:
+    """`log(phi(u) + u Phi(u))` and its derivative `Phi(u) / (phi(u) + u Phi(u))`."""
+    inner = jnp.maximum(u, _TAIL)
+    density = jnp.exp(-0.5 * inner**2 - _LOG_SQRT_2PI)
+    cdf = jax.scipy.special.ndtr(inner)
+    h = density + inner * cdf
+    t = jnp.maximum(-u, -_TAIL)
+    rest = _mills_rest(t)
+    # R = 1 / (t + rest), so 1 - t R = rest / (t + rest), and Phi / h = R / (1 - t R) = 1 / rest
+    tail = -0.5 * t**2 - _LOG_SQRT_2PI + jnp.log(rest) - jnp.log(t + rest)
+    is_tail = u < _TAIL
+    return jnp.where(is_tail, tail, jnp.log(h)), jnp.where(is_tail, 1.0 / rest, cdf / h)
+
+
+def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
+    """`log Phi(u)` and its derivative `phi(u) / Phi(u)`."""
+    inner = jnp.maximum(u, _TAIL)
+    density = jnp.exp(-0.5 * inner**2 - _LOG_SQRT_2PI)
+    cdf = jax.scipy.special.ndtr(inner)
+    t = jnp.maximum(-u, -_TAIL)
+    rest = _mills_rest(t)
+    tail = -0.5 * t**2 - _LOG_SQRT_2PI - jnp.log(t + rest)
+    is_tail = u < _TAIL
+    return jnp.where(is_tail, tail, jnp.log(cdf)), jnp.where(is_tail, t + rest, density / cdf)
+
+
+def _mills_rest(t: Array) -> Array:
+    """`1 / R(t) - t` for `t >= 3`, R Mills' ratio: 1/(t + 2/(t + 3/(t + ...)))."""
+    start = t + 0.5 * _NUM_TERMS / t
+    # 1 / (...) at the end: the derivatives divide by the rest, which is never zero.
+    return 1.0 / jax.lax.fori_loop(
+        0,
+        _NUM_TERMS - 1,
+        lambda i, rest: t + jnp.asarray(_NUM_TERMS - i, t.dtype) / rest,
+        start,
+    )
+
+
+def _positive(variance: Array) -> tuple[Array, Array]:
+    variance = jnp.maximum(variance, float(jnp.finfo(variance.dtype).eps) ** 2)
+    return variance, jnp.sqrt(variance)

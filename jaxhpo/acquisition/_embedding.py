@@ -1,0 +1,95 @@
+"""Unit points as a Gaussian process sees them, and the way back for the continuous ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Array
+from jaxhpo.gp import Kernel
+from jaxhpo.space import Space
+
+ACTIVITY = 0.5
+"""Distance in a coordinate between a point where it is active and one where it is not."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding:
+    """How the columns of the model's features belong to unit coordinates; hashable, static.
+
+    A numeric coordinate is one column. A categorical one is a column an option, times the root of
+    one half, so that squared distances are 0 or 1. A conditional coordinate has one column more,
+    which tells whether it is active: two points in which it is inactive do not differ by it.
+
+    Attributes:
+        groups: unit coordinate of each feature column, which share a lengthscale.
+        columns: feature column of each continuous unit coordinate, -1 for a discrete one.
+        scales: factor of each feature column.
+        conditional: unit coordinates that are not always active.
+    """
+
+    groups: tuple[int, ...]
+    columns: tuple[int, ...]
+    scales: tuple[float, ...]
+    conditional: tuple[int, ...]
+
+    @property
+    def is_free(self) -> np.ndarray:
+        """Which feature columns are continuous coordinates, bool `[F]`."""
+        is_free = np.zeros(len(self.groups), bool)
+        is_free[[column for column in self.columns if column >= 0]] = True
+        return is_free
+
+    def kernel(self, profile: str = "matern52") -> Kernel:
+        """A kernel with one lengthscale a unit coordinate."""
+        return Kernel(self.groups, profile)
+
+    def features(self, space: Space, unit: Array) -> Array:
+        """Features `[..., F]` of snapped points `[..., d]`; zero in rows of NaN."""
+        unit = jnp.nan_to_num(unit)
+        parts = [space.features(unit, "onehot")]
+        if self.conditional:
+            active = space.active_columns(unit)[..., np.asarray(self.conditional)]
+            parts.append(active.astype(unit.dtype))
+        features = jnp.concatenate(parts, axis=-1)
+        scales = jnp.asarray(self.scales, unit.dtype)
+        return features * jnp.broadcast_to(scales, features.shape)
+
+    def replace_free(self, unit: Array, features: Array) -> Array:
+        """Unit points `[..., d]` with the continuous coordinates taken from features `[..., F]`."""
+        columns = np.asarray(self.columns)
+        taken = features[..., np.maximum(columns, 0)].astype(unit.dtype)
+        is_free = jnp.broadcast_to(jnp.asarray(columns >= 0), unit.shape)
+        return jnp.where(is_free, taken, unit)
+
+
+def embedding_of(space: Space) -> Embedding:
+    """Reads the embedding off a space; host side.
+
+    Args:
+        space: the search space.
+
+    Returns:
+        The `Embedding`.
+    """
+    levels, is_categorical = space.num_levels, space.is_categorical
+    groups: list[int] = []
+    columns: list[int] = []
+    scales: list[float] = []
+    for coordinate in range(space.num_dims):
+        columns.append(-1 if levels[coordinate] else len(groups))
+        width = int(levels[coordinate]) if is_categorical[coordinate] else 1
+        groups += [coordinate] * width
+        scales += [math.sqrt(0.5) if is_categorical[coordinate] else 1.0] * width
+    conditional = [
+        column
+        for leaf in space.leaves
+        for column in range(leaf.start, leaf.stop)
+        if leaf.conditions
+    ]
+    groups += conditional
+    scales += [ACTIVITY] * len(conditional)
+    return Embedding(tuple(groups), tuple(columns), tuple(scales), tuple(conditional))

@@ -1,0 +1,318 @@
+"""The search for the best next point: candidates, quasi-Newton lanes, sweeps over what is discrete.
+
+Points live in the unit cube in default float dtype; the score is computed from features, in float64
+where the engine runs in it. What the space forbids and what is known already scores minus infinity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Array
+from jaxhpo.acquisition._embedding import Embedding
+from jaxhpo.gp import argmax, minimize_box
+from jaxhpo.space import Space
+
+_TOLERANCE = 1e-4
+_MAX_STEP = 0.5
+_MAX_LEVELS = 16
+_SWEEPS = 2
+
+
+class ScoreFn(Protocol):
+    """An acquisition function of features."""
+
+    def __call__(self, features: Array) -> tuple[Array, Array]:
+        """Values `[c]` and gradients `[c, F]` of features `[c, F]`."""
+
+
+class Budget(NamedTuple):
+    """How hard to search; static Python integers.
+
+    Attributes:
+        num_global: candidates spread over the whole space.
+        num_local: candidates around the incumbent.
+        num_lanes: quasi-Newton lanes.
+        num_evals: evaluations of each lane.
+    """
+
+    num_global: int = 512
+    num_local: int = 128
+    num_lanes: int = 6
+    num_evals: int = 30
+
+
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes:
+        unit: `[d]` snapped point.
+        value: `[]` its score; minus infinity if no candidate was allowed and new.
+    """
+
+    unit: Array
+    value: Array
+
+
+class Problem(NamedTuple):
+    """Where to search.
+
+    Attributes:
+        space: the search space.
+        embedding: its features.
+        known: `[n, d]` points that must not be proposed again; NaN rows are none.
+        is_double: whether default floats are float64 outside.
+    """
+
+    space: Space
+    embedding: Embedding
+    known: Array
+    is_double: bool
+
+    @contextlib.contextmanager
+    def outside(self) -> Iterator[None]:
+        """The precision of the caller, in which the space computes."""
+        with jax.enable_x64(self.is_double):
+            yield
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Default float dtype outside."""
+        return np.dtype(np.float64 if self.is_double else np.float32)
+
+    def prepare(self, unit: Array, *, must_be_new: bool = True) -> tuple[Array, Array, Array]:
+        """Snapped points `[c, d]`, their features `[c, F]`, and which are allowed (and new) `[c]`."""
+        with self.outside():
+            unit = self.space.snap(unit)
+            features = self.embedding.features(self.space, unit)
+            allowed = self.is_allowed(unit)
+            if must_be_new:
+                allowed &= ~_is_known(unit, self.known)
+        return unit, features, allowed
+
+    def is_allowed(self, unit: Array) -> Array:
+        """Which points meet the constraints `[c]`."""
+        if not self.space.has_constraints:
+            return jnp.ones(unit.shape[:-1], bool)
+        return self.space.feasible(self.space.from_unit(unit))
+
+
+def _is_known(unit: Array, known: Array) -> Array:
+    """Which rows `[c]` lie within rounding of a known row."""
+    near = 8.0 * float(np.finfo(np.float32).eps)
+    gap = jnp.max(jnp.abs(unit[:, None, :] - known[None, :, :]), axis=2)
+    return jnp.any(gap < near, axis=1)  # NaN compares false
+
+
+def optimize(
+    score: ScoreFn,
+    problem: Problem,
+    candidates: Array,
+    lengthscale: Array,
+    luck: Array,
+    budget: Budget,
+) -> Found:
+    """Finds the point of highest score.
+
+    The best candidate, the best local one and a random choice among the rest, in proportion to
+    their (exponentiated) score, start one quasi-Newton lane each in the continuous coordinates,
+    scaled by their lengthscales. Discrete coordinates are then swept: all values of a coordinate
+    with up to 16, beyond that the neighbours at distances 1, 2, 4, … and values spread over the
+    range. The best allowed and new point of all of these is returned.
+
+    Args:
+        score: log-scaled acquisition function of features.
+        problem: where to search.
+        candidates: `[c, d]` points; the last `budget.num_local` are the local ones.
+        lengthscale: `[F]` of the features.
+        luck: `[c]` uniform numbers of (0, 1) for the random choice.
+        budget: static sizes.
+
+    Returns:
+        What was `Found`.
+    """
+    has_free = bool(problem.embedding.is_free.any())
+    has_discrete = any(column < 0 for column in problem.embedding.columns)
+    # Points with a continuous coordinate are new unless clipped: only the starts are looked at.
+    unit, features, allowed = problem.prepare(candidates, must_be_new=not has_free)
+    work = lengthscale.dtype
+    features = features.astype(work)
+    value = jnp.where(allowed, score(features)[0], -jnp.inf)
+    value = jnp.where(jnp.isnan(value), -jnp.inf, value)
+    start = _choose_starts(value, luck.astype(work), budget)
+    _, _, is_new = problem.prepare(unit[start])
+    lanes = Lanes(unit[start], features[start], jnp.where(is_new, value[start], -jnp.inf))
+    if has_free:
+        lanes = _climb(score, problem, lanes, lengthscale, budget)
+    if has_discrete:
+
+        def round_(_: Array, lanes: Lanes) -> Lanes:
+            lanes = _sweep(score, problem, lanes)
+            return _climb(score, problem, lanes, lengthscale, budget) if has_free else lanes
+
+        lanes = jax.lax.fori_loop(0, _SWEEPS, round_, lanes)
+    best = argmax(lanes.value)
+    return Found(lanes.unit[best], lanes.value[best])
+
+
+class Lanes(NamedTuple):
+    """Points being improved: `[r, d]` unit, `[r, F]` features, `[r]` scores."""
+
+    unit: Array
+    features: Array
+    value: Array
+
+
+def _choose_starts(value: Array, luck: Array, budget: Budget) -> Array:
+    """The best candidate, the best local one, and a draw without replacement among all."""
+    local = value.shape[0] - budget.num_local + argmax(value[-budget.num_local :])
+    # Adding Gumbel noise and taking the largest draws in proportion to exp(value).
+    gumbel = -jnp.log(-jnp.log(jnp.clip(luck, 1e-6, 1.0 - 1e-6)))
+    _, drawn = jax.lax.top_k(value + gumbel, max(budget.num_lanes - 2, 1))
+    return jnp.concatenate([jnp.stack([argmax(value), local]), drawn.astype(jnp.int32)])
+
+
+def _climb(
+    score: ScoreFn, problem: Problem, lanes: Lanes, lengthscale: Array, budget: Budget
+) -> Lanes:
+    """Improves the continuous coordinates of each lane, within the cube and the constraints."""
+    work = lengthscale.dtype
+    is_free = jnp.asarray(problem.embedding.is_free)
+    width = jnp.where(is_free, lengthscale, 1.0)
+
+    def lane(unit: Array, features: Array) -> tuple[Array, Array]:
+        with problem.outside():
+            active = problem.space.active_columns(unit)
+        groups = np.asarray(problem.embedding.groups)
+        moves = is_free & active[groups]
+
+        def function(z: Array) -> tuple[Array, Array]:
+            inner = jnp.where(moves, z * width, features)
+            value, gradient = score(inner[None])
+            value = -value[0]
+            if problem.space.has_constraints:
+                point = problem.embedding.replace_free(unit, inner)
+                with problem.outside():
+                    ok = problem.is_allowed(problem.space.snap(point)[None])[0]
+                value = jnp.where(ok, value, jnp.inf)
+            return value, jnp.where(moves, -gradient[0] * width, 0.0)
+
+        here = features / width
+        found = minimize_box(
+            function,
+            here,
+            jnp.where(moves, 0.0, here),
+            jnp.where(moves, 1.0 / width, here),
+            max_evals=budget.num_evals,
+            tolerance=_TOLERANCE,
+            inverse=jnp.ones_like(here),
+            max_step=_MAX_STEP,
+        )
+        inner = jnp.where(moves, found.x * width, features)
+        return problem.embedding.replace_free(unit, inner), -found.value
+
+    moved, value = jax.vmap(lane)(lanes.unit, lanes.features)
+    unit, features, allowed = problem.prepare(moved)
+    value = jnp.where(allowed & jnp.isfinite(value), value, -jnp.inf)
+    return _better(lanes, Lanes(unit, features.astype(work), value))
+
+
+def _better(old: Lanes, new: Lanes) -> Lanes:
+    is_better = new.value > old.value
+    return Lanes(
+        jnp.where(is_better[:, None], new.unit, old.unit),
+        jnp.where(is_better[:, None], new.features, old.features),
+        jnp.where(is_better, new.value, old.value),
+    )
+
+
+def _sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
+    """Goes through the discrete coordinates once and takes the best value of each."""
+    space = problem.space
+    coordinates = np.flatnonzero(np.asarray(problem.embedding.columns) < 0).astype(np.int32)
+    levels = np.asarray(space.num_levels)[coordinates].astype(np.int32)
+    offsets, spread, num_options = _options(levels)
+    num_lanes, d = lanes.unit.shape
+
+    def one(i: Array, lanes: Lanes) -> Lanes:
+        at = jnp.asarray(coordinates)[i]
+        with problem.outside():
+            now = space.levels(lanes.unit)
+            current = jnp.take_along_axis(now, jnp.full((num_lanes, 1), at), axis=1)
+            options = jnp.asarray(spread)[i][None, :] + jnp.where(
+                jnp.asarray(offsets)[i][None, :] == 0, 0, current + jnp.asarray(offsets)[i][None, :]
+            )
+            options = jnp.clip(options, 0, jnp.asarray(levels)[i] - 1).astype(jnp.int32)
+            is_here = jnp.arange(d, dtype=jnp.int32) == at
+            tried = jnp.where(is_here[None, None, :], options[:, :, None], now[:, None, :])
+            centres = space.from_levels(tried, problem.dtype)
+            unit = jnp.where(is_here[None, None, :], centres, lanes.unit[:, None, :])
+        unit, features, allowed = problem.prepare(unit.reshape(-1, d))
+        features = features.astype(lanes.features.dtype)
+        value = jnp.where(allowed, score(features)[0], -jnp.inf)
+        value = jnp.where(jnp.isnan(value), -jnp.inf, value).reshape(num_lanes, num_options)
+        best = argmax(value)
+        row = jnp.arange(num_lanes, dtype=jnp.int32) * num_options + best
+        new = Lanes(unit[row], features[row], jnp.max(value, axis=1))
+        return _better(lanes, new)
+
+    if len(coordinates) == 0:
+        return lanes
+    return jax.lax.fori_loop(0, len(coordinates), one, lanes)
+
+
+def _options(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Tables of what to try in each discrete coordinate.
+
+    Returns:
+        `[k, v]` offsets from the present level, `[k, v]` levels of their own where the offset is 0,
+        and `v`.
+    """
+    largest = int(levels.max(initial=1))
+    if largest <= _MAX_LEVELS:
+        spread = np.minimum(np.arange(largest)[None, :], levels[:, None] - 1)
+        return np.zeros_like(spread, np.int32), spread.astype(np.int32), largest
+    steps = [sign * 2**k for k in range(int(np.log2(largest)) + 1) for sign in (1, -1)]
+    offsets = np.tile(np.asarray([0] * _MAX_LEVELS + steps, np.int32), (len(levels), 1))
+    spread = np.zeros_like(offsets)
+    spread[:, :_MAX_LEVELS] = np.round(
+        np.linspace(0, 1, _MAX_LEVELS)[None, :] * (levels[:, None] - 1)
+    )
+    return offsets, spread, offsets.shape[1]
+
+
+def candidate_points(
+    problem: Problem, table: Array, incumbent: Array, shift: Array, budget: Budget
+) -> Array:
+    """Candidates for one search: a shifted low-discrepancy set, and some around the incumbent.
+
+    Args:
+        problem: where to search.
+        table: `[c, d + 2]` low-discrepancy points of the unit cube; fixed.
+        incumbent: `[d]` snapped point to search around.
+        shift: `[d + 2]` uniform numbers, drawn for this search.
+        budget: static sizes; `c = num_global + num_local`.
+
+    Returns:
+        `[c, d]` points, not snapped. A local one moves the continuous coordinates by up to a radius
+        between 1e-4 and 0.3, and each discrete coordinate with a probability of 0.2 or `1 / d`.
+    """
+    shifted = table + shift[None, :]
+    shifted = shifted - jnp.floor(shifted)
+    points, extra = shifted[:, :-2], shifted[:, -2]
+    local, d = points[budget.num_global :], points.shape[1]
+    log_low, log_high = float(np.log(1e-4)), float(np.log(0.3))
+    radius = jnp.exp(log_low + (log_high - log_low) * extra[budget.num_global :])[:, None]
+    near = jnp.clip(incumbent[None, :] + radius * (2.0 * local - 1.0), 0.0, 1.0)
+    rate = max(0.2, 1.0 / d)
+    redrawn = jnp.where(local < rate, local / rate, incumbent[None, :])
+    is_continuous = jnp.asarray(np.asarray(problem.embedding.columns) >= 0)
+    near = jnp.where(is_continuous[None, :], near, redrawn)
+    return jnp.concatenate([points[: budget.num_global], near])
+
