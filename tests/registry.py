@@ -16,14 +16,6 @@ SAMPLERS = (
         branin_below=1.5,
     ),
     SamplerCase(
-        "qmc",
-        samplers.qmc,
-        {"scramble": False},
-        variant="unscrambled",
-        is_random=False,
-        is_batch_invariant=True,
-    ),
-    SamplerCase(
         "grid",
         samplers.grid,
         {"points_per_dim": 16},

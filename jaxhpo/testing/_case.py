@@ -66,6 +66,7 @@ tell = jax.jit(
 )
 
 
+@jax.jit
 def value_of(unit: Array) -> Array:
     """A smooth value of unit points `[q, d]` with its minimum off the centre; NaN rows give NaN."""
     target = jnp.linspace(0.3, 0.6, unit.shape[1], dtype=unit.dtype)

@@ -59,7 +59,7 @@ def check_state_is_stable(case: SamplerCase) -> None:
 
 def check_scan_and_cond(case: SamplerCase) -> None:
     """A study runs inside `lax.scan`, and a tell inside `lax.cond`."""
-    sampler = case.make(_spaces.continuous(), 2)
+    sampler = case.make(_spaces.continuous(), 3)
     key = _case.study_key()
 
     def step(state: PyTree, number: jax.Array) -> tuple[PyTree, jax.Array]:
@@ -83,9 +83,8 @@ def check_scan_and_cond(case: SamplerCase) -> None:
 def check_info(case: SamplerCase) -> None:
     """`tell` reports a status code in `info`."""
     sampler = case.make(_spaces.continuous())
-    state, unit = sampler.ask(_case.study_key(1), sampler.init(_case.study_key(0)))
-    _, info = sampler.tell(_case.study_key(2), state, unit, _outcome(1))
-    status = info.status
+    state, unit = _case.ask(sampler, _case.study_key(1), _case.init(sampler, _case.study_key(0)))
+    status = _case.tell(sampler, _case.study_key(2), state, unit, _case.value_of(unit))[1].status
     assert status.dtype == jnp.int32, f"info.status is {status.dtype}"
     assert status.shape == (), f"info.status has shape {status.shape}"
 
