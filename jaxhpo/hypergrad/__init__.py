@@ -4,8 +4,14 @@ from jaxhpo.hypergrad._base import Diagnostics as Diagnostics
 from jaxhpo.hypergrad._base import Estimator as Estimator
 from jaxhpo.hypergrad._base import Hypergradient as Hypergradient
 from jaxhpo.hypergrad._base import Traits as Traits
+from jaxhpo.hypergrad._descend import Descent as Descent
+from jaxhpo.hypergrad._descend import descend as descend
 from jaxhpo.hypergrad._forward import forward as forward
+from jaxhpo.hypergrad._reversible import reversible as reversible
 from jaxhpo.hypergrad._schedules import auto as auto
 from jaxhpo.hypergrad._schedules import binomial as binomial
 from jaxhpo.hypergrad._schedules import nested as nested
+from jaxhpo.hypergrad._truncated import greedy as greedy
+from jaxhpo.hypergrad._truncated import one_step as one_step
+from jaxhpo.hypergrad._truncated import truncated as truncated
 from jaxhpo.hypergrad._unrolled import unrolled as unrolled

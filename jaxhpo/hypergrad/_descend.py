@@ -1,0 +1,241 @@
+"""Gradient descent on hyperparameters: one compiled outer loop over any estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxhpo._checks import check_callable, check_int, check_key, check_positive, describe, fail
+from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
+from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
+
+Array = jax.Array
+PyTree = Any
+
+
+class Descent(NamedTuple):
+    """The path of an outer descent; rows are outer steps.
+
+    Attributes:
+        best_hparams: the hyperparameters with the smallest accepted value.
+        best_value: `[]` that value; infinite if no step was accepted.
+        hparams: `[num_outer, ...]` every point visited.
+        values: `[num_outer]` outer losses there.
+        grad_norms: `[num_outer]` Euclidean norm of the gradient in free coordinates.
+        log_growth: `[num_outer]` growth of the adjoint, NaN where the estimator does not tell.
+        accepted: `[num_outer]` bool, whether the guard trusted the gradient.
+        test_values: `[num_outer]` the loss on held-out data that the descent never saw, or None.
+        free: the free coordinates of the point that would come next.
+        opt_state: the outer optimizer's state.
+    """
+
+    best_hparams: PyTree
+    best_value: Array
+    hparams: PyTree
+    values: Array
+    grad_norms: Array
+    log_growth: Array
+    accepted: Array
+    test_values: Array | None
+    free: PyTree
+    opt_state: PyTree
+
+
+class _Settings(NamedTuple):
+    """What is structure: one compiled program for each."""
+
+    estimator: Estimator
+    optimizer: optax.GradientTransformation
+    num_outer: int
+    seeds: str
+    test_loss: Callable[[Any, Any], Array] | None
+    progress: Callable[..., Any] | None
+
+
+class _Loop(NamedTuple):
+    """The loop's state: the last trusted point, the way from it, and the best one."""
+
+    point: PyTree
+    anchor: PyTree
+    direction: PyTree
+    scale: Array
+    opt_state: PyTree
+    best: PyTree
+    best_value: Array
+
+
+def descend(
+    estimator: Estimator,
+    hparams: PyTree,
+    outer_optimizer: optax.GradientTransformation,
+    *,
+    key: Any,
+    num_outer: int,
+    space: Any = None,
+    seeds: str = "fixed",
+    max_log_growth: float = 10.0,
+    test_loss: Callable[[Any, Any], Array] | None = None,
+    progress: Callable[..., Any] | None = None,
+) -> Descent:
+    """Minimises the value of a training run over its hyperparameters by hypergradients.
+
+    One compiled loop, whatever the values; it can be vmapped over starts and keys. A guard checks
+    every gradient: if it is not finite, or the adjoint grew by more than `exp(max_log_growth)` on
+    its way through the run (chaos: the gradient is then rounding noise), the step that led there
+    is halved and tried again from the last trusted point.
+
+    Args:
+        estimator: from one of the factories of `jaxhpo.hypergrad`.
+        hparams: pytree of real values to start from; traced.
+        outer_optimizer: an optax transformation.
+        key: `[]` randomness of the training runs.
+        num_outer: hypergradients to compute; static, at least 1.
+        space: `Space` of the hyperparameters: the descent then moves in the logits of its unit
+            coordinates and never leaves it. Without one it moves in `hparams` as they are.
+        seeds: "fixed": every run uses `key`; "fresh": run i uses `fold_in(key, i)`, which keeps
+            the descent from fitting one seed; static.
+        max_log_growth: limit of the guard; traced. Gradients are reliable below 5, useless at 25.
+        test_loss: `test_loss(hparams, state) -> scalar` on a third split, recorded, never used.
+        progress: `progress(i, value, grad_norm)`, called on the host after every step.
+
+    Returns:
+        The `Descent`.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: no outer steps, a start outside its space, or a discrete dimension.
+
+    Example:
+        >>> import jax, optax, jaxhpo as hpo
+        >>> training = hpo.Training(
+        ...     init=lambda key, hparams: 1.0,
+        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
+        ...     loss=lambda hparams, state: state**2,
+        ... )
+        >>> estimator = hpo.hypergrad.unrolled(training, num_steps=2)
+        >>> path = hpo.hypergrad.descend(
+        ...     estimator, {"lr": 0.5}, optax.adam(0.2), key=0, num_outer=20,
+        ...     space=hpo.Space({"lr": hpo.uniform(0.0, 1.0)}),
+        ... )
+        >>> bool(path.best_value < 1e-3)
+        True
+    """
+    where = "descend"
+    if not isinstance(estimator, Estimator):
+        raise TypeError(f"{where}: `estimator` must be an Estimator, got {describe(estimator)}.")
+    if not isinstance(outer_optimizer, optax.GradientTransformation):
+        raise TypeError(
+            f"{where}: `outer_optimizer` must be an optax.GradientTransformation, got "
+            f"{describe(outer_optimizer)}."
+        )
+    for name, function in (("test_loss", test_loss), ("progress", progress)):
+        if function is not None:
+            check_callable(where, name, function)
+    if seeds not in ("fixed", "fresh"):
+        raise fail(where, "seeds", "'fixed' or 'fresh'", seeds)
+    num_outer = check_int(where, "num_outer", num_outer, 1)
+    limit = jnp.asarray(check_positive(where, "max_log_growth", max_log_growth))
+    hparams = real_leaves(where, hparams)
+    if space is not None:
+        check_start(where, space, hparams)
+    settings = _Settings(estimator, outer_optimizer, num_outer, seeds, test_loss, progress)
+    return _compiled(settings, check_key(where, key), hparams, space, limit)
+
+
+def _run(settings: _Settings, key: Array, hparams: Any, space: Any, limit: Array) -> Descent:
+    """The whole loop, traceable."""
+    estimator, optimizer = settings.estimator, settings.optimizer
+
+    def outer_step(loop: _Loop, i: Array) -> tuple[_Loop, Any]:
+        hparams, pullback = jax.vjp(lambda free: from_free(space, free), loop.point)
+        run_key = key if settings.seeds == "fixed" else jax.random.fold_in(key, i)
+        out = estimator(run_key, hparams)
+        grads = pullback(out.grad)[0]
+        accepted = _is_trusted(out, grads, limit)
+        row = _row(settings, hparams, out, grads, accepted, i)
+        return _move(optimizer, loop, out.value, grads, accepted), row
+
+    start = to_free(space, hparams)
+    infinite = jnp.asarray(jnp.inf, jax.eval_shape(estimator, key, hparams).value.dtype)
+    loop = _Loop(
+        point=start,
+        anchor=start,
+        direction=jax.tree.map(jnp.zeros_like, start),
+        scale=jnp.ones((), infinite.dtype),
+        opt_state=_strong(optimizer.init(start)),
+        best=start,
+        best_value=infinite,
+    )
+    steps = jnp.arange(settings.num_outer, dtype=jnp.int32)
+    loop, rows = jax.lax.scan(outer_step, loop, steps)
+    best = from_free(space, loop.best)
+    return Descent(*(best, loop.best_value, *rows, loop.point, loop.opt_state))
+
+
+_compiled = jax.jit(_run, static_argnums=0)
+
+
+def _row(
+    settings: _Settings, hparams: Any, out: Hypergradient, grads: Any, accepted: Array, i: Array
+) -> tuple[Any, ...]:
+    """What one outer step leaves in the record, in the order of `Descent`'s fields."""
+    norm = _norm(grads)
+    if settings.progress is not None:
+        jax.debug.callback(settings.progress, i, out.value, norm)
+    growth = out.diagnostics.log_growth
+    growth = jnp.full_like(out.value, jnp.nan) if growth is None else growth
+    held_out = settings.test_loss
+    test = None if held_out is None else jnp.asarray(held_out(hparams, out.state))
+    return hparams, out.value, norm, growth, accepted, test
+
+
+def _norm(tree: Any) -> Array:
+    """Euclidean norm over all leaves, in the widest of their dtypes."""
+    leaves = jax.tree.leaves(tree)
+    dtype = jnp.result_type(*leaves) if leaves else jnp.result_type(float)
+    return jnp.sqrt(sum((jnp.sum(a.astype(dtype) ** 2) for a in leaves), jnp.zeros((), dtype)))
+
+
+def _is_trusted(out: Hypergradient, grads: Any, limit: Array) -> Array:
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((out.value, grads))]
+    trusted = jnp.all(jnp.stack(finite))
+    growth = out.diagnostics.log_growth
+    if growth is not None:
+        trusted &= growth <= limit.astype(growth.dtype)
+    if out.diagnostics.reversal_ok is not None:
+        trusted &= out.diagnostics.reversal_ok
+    return trusted
+
+
+def _move(optimizer: Any, loop: _Loop, value: Array, grads: Any, accepted: Array) -> _Loop:
+    """A step from a trusted point; from any other, half the way back to the last trusted one."""
+    clean = jax.tree.map(lambda g: jnp.where(accepted, g, jnp.zeros_like(g)), grads)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
+        updates, opt_state = optimizer.update(clean, loop.opt_state, loop.point)
+    updates = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, loop.point)
+    anchor = _where(accepted, loop.point, loop.anchor)
+    direction = _where(accepted, updates, loop.direction)
+    scale = jnp.where(accepted, jnp.ones_like(loop.scale), loop.scale / 2)
+    is_best = accepted & (value < loop.best_value)
+    return _Loop(
+        point=jax.tree.map(lambda a, d: a + scale.astype(a.dtype) * d, anchor, direction),
+        anchor=anchor,
+        direction=direction,
+        scale=scale,
+        opt_state=_where(accepted, _strong(opt_state), loop.opt_state),
+        best=_where(is_best, loop.point, loop.best),
+        best_value=jnp.where(is_best, value, loop.best_value),
+    )
+
+
+def _where(flag: Array, new: Any, old: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
+
+
+def _strong(tree: Any) -> Any:
+    """Drops weak types, which would change under the loop."""
+    return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.result_type(a)), tree)
