@@ -1,0 +1,232 @@
+"""Hypergradients by the implicit function theorem, at a stationary point of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.extend.core
+import jax.numpy as jnp
+
+from jaxhpo._checks import check_int, describe, fail
+from jaxhpo.hypergrad import _solvers
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._reverse import advance
+from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
+from jaxhpo.hypergrad._solvers import Vector, axpy, norm
+from jaxhpo.training import Training
+from jaxhpo.training._gradient import _NO_FORWARD, _stops_gradients, has_primitive
+from jaxhpo.training._objective import check_training
+
+_HESSIAN = _solvers.CG | _solvers.Neumann | _solvers.Nystrom | _solvers.Dense
+_MAP = _solvers.FixedPoint | _solvers.GMRES | _solvers.NormalCG
+
+
+def implicit(training: Training, *, num_steps: int, solver: Any = "cg") -> Estimator:
+    """Hypergradient of the converged run, without looking back.
+
+    Model: at `∂_w g(λ, w) = 0` the solution moves by `-H^-1 ∂²_{wλ} g`, so the gradient is
+    `∂_λ L - (∂²_{λw} g) v` with `H v = ∂_w L` (solvers `cg`, `neumann`, `nystrom`, `dense`, on
+    `inner_loss`). At a fixed point of any step it is `∂_λ L + v ∂_λ step` with
+    `v (I - ∂_s step) = ∂_s L` (solvers `fixed_point`, `gmres`, `normal_cg`), which also fits
+    momentum, Adam and decoupled weight decay, whose maps are not symmetric.
+    It sees only what moves the solution: not a learning rate, a momentum or initial weights. It is
+    as wrong as training is unfinished: look at `stationarity` in the diagnostics.
+
+    Args:
+        training: the run; for the Hessian solvers with `inner_loss`.
+        num_steps: steps of the run; static.
+        solver: "cg", "dense", "gmres", "normal_cg", or one of the solver functions; static.
+
+    Returns:
+        The estimator.
+
+    Raises:
+        TypeError: `training` is not a Training, or `solver` is of a wrong type.
+        ValueError: no steps; a Hessian solver without `inner_loss` or with one whose gradient field
+            is not symmetric; on a call, a hyperparameter that moves no solution.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax, jaxhpo as hpo
+        >>> training = hpo.training.from_optax(
+        ...     lambda key, hparams: jnp.zeros(()),
+        ...     lambda hparams, w, batch: (w - 1.0) ** 2 + hparams["l2"] * w**2,
+        ...     optax.sgd(0.2), train=jnp.zeros(1), validation=jnp.zeros(1),
+        ...     validation_loss=lambda hparams, w, batch: w,
+        ... )
+        >>> estimator = hpo.hypergrad.implicit(training, num_steps=100)
+        >>> round(float(estimator(jax.random.key(0), {"l2": 1.0}).grad["l2"]), 4)
+        -0.25
+
+    References:
+        Pedregosa 2016; Grazzi et al. 2020; Lorraine et al. 2020; Hataya and Yamada 2023.
+    """
+    where = "implicit"
+    check_training(where, training)
+    num_steps = check_int(where, "num_steps", num_steps, 1)
+    solver = _check_solver(where, solver)
+    if isinstance(solver, _HESSIAN) and training.inner_loss is None:
+        raise ValueError(
+            f"{where}: `training` must have inner_loss for {type(solver).__name__}, got None. "
+            "Without it use solver=gmres() or fixed_point(num_iters), which need only the step."
+        )
+
+    def evaluate(key: Array, hparams: Any) -> Hypergradient:
+        with explained(where):
+            run = open_run(where, training, key, hparams, mixed=False)
+            if training.inner_loss is not None:
+                _check_moves_solution(where, training.inner_loss, run)
+            final = advance(run, run.start, jnp.int32(0), num_steps)
+            value, by_hparams, by_state = run.loss_vjp(hparams, final)
+            if isinstance(solver, _HESSIAN):
+                through, diagnostics = _by_hessian(
+                    where, training.inner_loss, run, final, by_state, key, solver
+                )
+            else:
+                through, diagnostics = _by_map(run, final, by_state, num_steps, solver)
+        grad = jax.tree.map(jnp.add, by_hparams, through)
+        return Hypergradient(value, grad, run.state(final), diagnostics)
+
+    traits = Traits(
+        exact=False,
+        bias="exact only at a stationary point of training",
+        time="1 run and some Hessian products",
+        memory="a few S",
+        needs="inner_loss (cg, neumann, nystrom, dense)",
+        cannot="learning rate, momentum, schedule, initial weights: their gradient would be zero",
+    )
+    return Estimator(where, training, num_steps, traits, evaluate)
+
+
+def _check_solver(where: str, solver: Any) -> Any:
+    if isinstance(solver, str):
+        if solver not in _solvers.NAMES:
+            raise fail(where, "solver", f"one of {sorted(_solvers.NAMES)} or a solver", solver)
+        return _solvers.NAMES[solver]
+    if not isinstance(solver, _HESSIAN | _MAP):
+        raise TypeError(
+            f"{where}: `solver` must be one of {sorted(_solvers.NAMES)} or come from cg, neumann, "
+            f"nystrom, dense, fixed_point, gmres or normal_cg, got {describe(solver)}."
+        )
+    return solver
+
+
+def _by_hessian(
+    where: str, inner_loss: Any, run: Run, final: Carry, by_state: Vector, key: Array, solver: Any
+) -> tuple[Any, Diagnostics]:
+    """What the solution's motion contributes, by the Hessian of the inner loss."""
+    params = _select(run, final.real)
+    tree = _params_tree(run)
+
+    def loss(hparams: Any, params: Vector) -> Array:
+        return jnp.asarray(inner_loss(hparams, jax.tree.unflatten(tree, params)))
+
+    traced = jax.make_jaxpr(loss)(run.hparams, params).jaxpr
+    if _stops_gradients(traced) or has_primitive(traced, _NO_FORWARD):
+        raise ValueError(
+            f"{where}: `training.inner_loss` holds a stop_gradient or a custom reverse rule, so "
+            f"its Hessian is not symmetric and {type(solver).__name__} does not apply. Use "
+            "solver=gmres() or normal_cg()."
+        )
+
+    def slope(params: Vector) -> Vector:
+        return jax.grad(loss, argnums=1)(run.hparams, params)
+
+    def hessian(v: Vector) -> Vector:
+        return jax.jvp(slope, (params,), (v,))[1]
+
+    b = _select(run, by_state)
+    v, contraction = solver.solve(key, hessian, b)
+    # ∂²_{λw} g v, forward over reverse.
+    cross = jax.jvp(lambda p: jax.grad(loss)(run.hparams, p), (params,), (v,))[1]
+    size = norm(params)
+    diagnostics = Diagnostics(
+        stationarity=norm(slope(params)) / jnp.maximum(size, jnp.finfo(size.dtype).tiny),
+        contraction=contraction,
+        linear_residual=_relative(axpy(-1.0, b, hessian(v)), b),
+    )
+    return jax.tree.map(jnp.negative, cross), diagnostics
+
+
+def _by_map(
+    run: Run, final: Carry, by_state: Vector, num_steps: int, solver: Any
+) -> tuple[Any, Diagnostics]:
+    """What the fixed point's motion contributes, by the training step as a map."""
+    t = jnp.int32(num_steps)
+    pullback = run.step_vjp(run.hparams, final, t)
+
+    def real_step(real: Vector) -> Vector:
+        return run.step(run.hparams, Carry(real, final.other), t).real
+
+    def back(v: Vector) -> Vector:
+        return pullback(v)[1]
+
+    def ahead(v: Vector) -> Vector:
+        return jax.jvp(real_step, (final.real,), (v,))[1]
+
+    v, contraction = solver.solve(back, ahead, by_state)
+    moved = axpy(-1.0, final.real, real_step(final.real))
+    size = norm(_select(run, final.real))
+    residual = axpy(-1.0, by_state, axpy(-1.0, back(v), v))
+    diagnostics = Diagnostics(
+        stationarity=norm(_select(run, moved)) / jnp.maximum(size, jnp.finfo(size.dtype).tiny),
+        contraction=contraction,
+        linear_residual=_relative(residual, by_state),
+    )
+    return pullback(v)[0], diagnostics
+
+
+def _relative(residual: Vector, b: Vector) -> Array:
+    size = norm(b)
+    return norm(residual) / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
+
+
+def _select(run: Run, real: Vector) -> Vector:
+    return [leaf for leaf, flag in zip(real, run.is_param, strict=True) if flag]
+
+
+def _params_tree(run: Run) -> Any:
+    """The structure of the parameters within the state."""
+    state = run.state(run.start)
+    params = state.get("params", state) if isinstance(state, dict) else state
+    return jax.tree.structure(getattr(params, "params", params))
+
+
+def _check_moves_solution(where: str, inner_loss: Any, run: Run) -> None:
+    """Refuses hyperparameters that act in training but not in the inner gradient."""
+    params, tree = _select(run, run.start.real), _params_tree(run)
+
+    def slope(hparams: Any, params: Vector) -> Vector:
+        return jax.grad(lambda p: inner_loss(hparams, jax.tree.unflatten(tree, p)))(params)
+
+    def trained(hparams: Any, carry: Carry) -> tuple[Carry, Carry]:
+        return run.init(hparams), run.step(hparams, carry, jnp.int32(0))
+
+    moves = _reaches(jax.make_jaxpr(slope)(run.hparams, params).jaxpr, run.hparams)
+    acts = _reaches(jax.make_jaxpr(trained)(run.hparams, run.start).jaxpr, run.hparams)
+    judged = _reaches(jax.make_jaxpr(run.loss)(run.hparams, run.start).jaxpr, run.hparams)
+    paths = jax.tree_util.tree_flatten_with_path(run.hparams)[0]
+    for (path, _), *flags in zip(paths, moves, acts, judged, strict=True):
+        if flags == [False, True, False]:
+            name = "hparams" + jax.tree_util.keystr(path)
+            raise ValueError(
+                f"{where}: `{name}` does not move the solution of the inner problem (a learning "
+                "rate, a momentum, a schedule, initial weights), so its implicit gradient is "
+                "identically zero. Use hypergrad.unrolled, forward or truncated."
+            )
+
+
+def _reaches(jaxpr: Any, hparams: Any) -> list[bool]:
+    """For every leaf of the hyperparameters, which come first: whether an output depends on it."""
+    count = len(jax.tree.leaves(hparams))
+    sources: dict[Any, set[int]] = {var: {i} for i, var in enumerate(jaxpr.invars[:count])}
+
+    def of(atom: Any) -> set[int]:
+        return set() if isinstance(atom, jax.extend.core.Literal) else sources.get(atom, set())
+
+    for eqn in jaxpr.eqns:
+        found = set().union(*map(of, eqn.invars))
+        for var in eqn.outvars:
+            sources[var] = found
+    reached = set().union(*map(of, jaxpr.outvars))
+    return [i in reached for i in range(count)]
