@@ -52,19 +52,12 @@ def jax_training():
     fit, check = digits()
 
     def init(key, hparams):
-        bound = (1 / 64**0.5, 1 / HIDDEN**0.5)
-        shapes = ((64, HIDDEN), (HIDDEN,)), ((HIDDEN, 10), (10,))
-        keys = jax.random.split(key)
-        draw = jax.random.uniform
-        # One draw a layer: weights and bias, as torch.nn.Linear initialises them.
-        flat = [
-            draw(k, ((w[0] + 1) * w[1],), minval=-b, maxval=b)
-            for k, (w, _), b in zip(keys, shapes, bound, strict=True)
-        ]
-        return [
-            (f[: w[0] * w[1]].reshape(w), f[w[0] * w[1] :])
-            for f, (w, _) in zip(flat, shapes, strict=True)
-        ]
+        # Uniform in +-1/sqrt(inputs) for weights and biases, as torch.nn.Linear does.
+        first, second = 65 * HIDDEN, (HIDDEN + 1) * 10
+        draws = jax.random.uniform(key, (first + second,), minval=-1.0)
+        one = draws[:first].reshape(65, HIDDEN) / 64**0.5
+        two = draws[first:].reshape(HIDDEN + 1, 10) / HIDDEN**0.5
+        return (one[:-1], one[-1]), (two[:-1], two[-1])
 
     def logits(params, x):
         (w1, b1), (w2, b2) = params

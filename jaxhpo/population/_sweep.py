@@ -172,7 +172,7 @@ def sweep(
         ...     loss=lambda hparams, state: state**2,
         ... )
         >>> trials = hpo.population.sweep(
-        ...     training, {"lr": jnp.array([0.1, 0.5, 1e30])}, key=0, num_steps=4
+        ...     training, {"lr": jnp.array([0.1, 0.5, jnp.inf])}, key=0, num_steps=4
         ... )
         >>> trials.best_index, trials.num_failed
         (1, 1)

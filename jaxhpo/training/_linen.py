@@ -60,7 +60,7 @@ def from_linen(
 
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxhpo as hpo
-        >>> x = jnp.linspace(-1.0, 1.0, 32)[:, None]
+        >>> x = jnp.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
         >>> training = hpo.training.from_linen(
         ...     nn.Dense(1),
         ...     lambda hparams, outputs, targets: jnp.mean((outputs - targets) ** 2),

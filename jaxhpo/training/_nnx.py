@@ -62,7 +62,7 @@ def from_nnx(
     Example:
         >>> from flax import nnx
         >>> import jax, jax.numpy as jnp, optax, jaxhpo as hpo
-        >>> x = jnp.linspace(-1.0, 1.0, 32)[:, None]
+        >>> x = jnp.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
         >>> training = hpo.training.from_nnx(
         ...     lambda hparams, rngs: nnx.Linear(1, 1, rngs=rngs),
         ...     lambda hparams, outputs, targets: jnp.mean((outputs - targets) ** 2),

@@ -11,9 +11,11 @@ from flax import nnx
 import jaxhpo as hpo
 from jaxhpo import training as hpt
 from jaxhpo.space._values import StaticValue
-from tests.training.training_problems import FLOAT, examples, squared_error
+from tests.training.training_problems import examples, squared_error
 
-TRAIN, VALIDATION = examples(), examples(10, seed=1)
+# flax computes batch statistics in float32 whatever the default float, so these tests do too.
+FLOAT = np.float32
+TRAIN, VALIDATION = examples(dtype=FLOAT), examples(10, seed=1, dtype=FLOAT)
 RTOL = 500 * np.finfo(FLOAT).eps
 MOMENTUM = 0.9
 
