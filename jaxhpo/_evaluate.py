@@ -56,8 +56,9 @@ def evaluate_rows(
 ) -> Outcome:
     """Evaluates `q` trials side by side.
 
-    One trial runs without a batch axis, and not at all if it is none. Several run under `vmap`,
-    which on a CPU beats a loop over the rows for cheap objectives and equals it for dear ones.
+    One trial runs without a batch axis, and not at all if it is none. Several run under `vmap`. On
+    a CPU a loop over the rows (`lax.map`) is between 4 times slower and 2 times faster, depending
+    on the objective; on accelerators it never pays.
 
     Args:
         objective: a `checked_objective`.

@@ -75,6 +75,35 @@ class Lattice:
         """Gives the snapped points `[c, d]` of exact numbers `[c]`, in default float dtype."""
         return space.snap(self._centres(space, self._digits(number)))
 
+    def point_or_rest(
+        self,
+        space: Space,
+        visited: Visited,
+        found: Array,
+        number: Array,
+        unit: Array,
+        rank: Array,
+    ) -> tuple[Array, Array]:
+        """Keeps a point that was found, else takes the open one of a rank.
+
+        Args:
+            space: the space.
+            visited: the closed numbers.
+            found: `[]` bool, whether `number` and `unit` stand.
+            number: `[]` int32.
+            unit: `[d]` its point.
+            rank: `[]` int32 rank among the open numbers, used where not found.
+
+        Returns:
+            The number and the point.
+        """
+
+        def rest() -> tuple[Array, Array]:
+            other = visited.nth_open(rank[None])
+            return other[0], self.points(space, other)[0]
+
+        return jax.lax.cond(found, lambda: (number, unit), rest)
+
     def open_set(self, space: Space) -> Visited:
         """Opens every number that stands for a feasible configuration of its own."""
         if not self.is_exact:

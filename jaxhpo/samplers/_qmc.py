@@ -228,25 +228,24 @@ def _ask_finite(settings: QmcSettings, state: QmcState, visited: Visited) -> tup
     What is proposed depends on the set of known configurations only: `index` just remembers that
     everything before it is closed.
     """
-    (index, visited), unit = jax.lax.scan(
+    (index, visited, _), unit = jax.lax.scan(
         lambda carry, _: _next_open(settings, state.sequence, *carry),
-        (state.index, visited),
+        (state.index, visited, visited.num_open()),
         length=settings.batch_size,
     )
     return dataclasses.replace(state, index=index, known=visited), unit
 
 
 def _next_open(
-    settings: QmcSettings, sequence: Any, start: Array, visited: Visited
-) -> tuple[tuple[Array, Visited], Array]:
+    settings: QmcSettings, sequence: Any, start: Array, visited: Visited, num_open: Array
+) -> tuple[tuple[Array, Visited, Array], Array]:
     """Finds the first open configuration at or after `start` and closes it.
 
     Returns:
-        The index after it and the closed set, and the point `[d]`.
+        The index after it, the closed set and what is left open; and the point `[d]`.
     """
     space, lattice = settings.space, settings.lattice
     assert lattice is not None
-    num_open = visited.num_open()
     # A hashed set holds 2^22 bits: a longer run of closed points means that it is full.
     stop = _POINTS_PER_CELL * lattice.size if lattice.is_exact else 2**30
     longest = stop if lattice.is_exact else 4 * HASHED_BITS
@@ -277,9 +276,8 @@ def _next_open(
         goes_on, look, (start, jnp.zeros((), bool), zero, zero, nothing)
     )
     if lattice.is_exact:
-        rest = visited.nth_open(zero[None])
-        number = jnp.where(found, number, rest[0])
-        unit = jnp.where(found, unit, lattice.points(space, rest)[0])
+        number, unit = lattice.point_or_rest(space, visited, found, number, unit, zero)
         found = num_open > 0
     visited = visited.add(number[None], found[None])
-    return (index, visited), jnp.where(found, unit, jnp.nan)
+    left = num_open - found.astype(jnp.int32)
+    return (index, visited, left), jnp.where(found, unit, jnp.nan)

@@ -104,10 +104,11 @@ def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[Rand
     if state.visited is None:
         return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
 
-    def one(visited: Visited, key_row: Array) -> tuple[Visited, Array]:
-        return _draw_unvisited(settings, key_row, visited)
-
-    visited, unit = jax.lax.scan(one, state.visited, keys)
+    (visited, _), unit = jax.lax.scan(
+        lambda carry, key_row: _draw_unvisited(settings, key_row, *carry),
+        (state.visited, state.visited.num_open()),
+        keys,
+    )
     return dataclasses.replace(state, visited=visited), unit
 
 
@@ -147,12 +148,11 @@ def _draw_free(space: Space, key: Array) -> Array:
 
 
 def _draw_unvisited(
-    settings: RandomSettings, key: Array, visited: Visited
-) -> tuple[Visited, Array]:
+    settings: RandomSettings, key: Array, visited: Visited, num_open: Array
+) -> tuple[tuple[Visited, Array], Array]:
     """Draws one open configuration `[d]` of a finite space and closes it."""
     space, lattice = settings.space, settings.lattice
     assert lattice is not None
-    num_open = visited.num_open()
     rounds = _EXACT_ROUNDS if lattice.is_exact else MAX_INFEASIBLE // _CANDIDATES
     shape = (_CANDIDATES, space.num_dims + 1)
 
@@ -176,11 +176,10 @@ def _draw_unvisited(
     if lattice.is_exact:
         # `spare` is independent of the candidates: it draws from whatever is left.
         rank = jnp.minimum((spare * num_open.astype(spare.dtype)).astype(jnp.int32), num_open - 1)
-        rest = visited.nth_open(rank[None])
-        number = jnp.where(found, number, rest[0])
-        unit = jnp.where(found, unit, lattice.points(space, rest)[0])
+        number, unit = lattice.point_or_rest(space, visited, found, number, unit, rank)
         found = num_open > 0
-    return visited.add(number[None], found[None]), jnp.where(found, unit, jnp.nan)
+    visited = visited.add(number[None], found[None])
+    return (visited, num_open - found.astype(jnp.int32)), jnp.where(found, unit, jnp.nan)
 
 
 def _no_point(space: Space) -> Array:

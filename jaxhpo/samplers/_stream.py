@@ -16,6 +16,9 @@ from jaxhpo.space import Space
 
 MIN_PENDING = 64
 
+_FEW = 64
+"""Told rows up to which a loop beats a sort."""
+
 MAX_INFEASIBLE = 2**16
 """Infeasible candidates in a row after which a constrained search for a point gives up."""
 
@@ -97,19 +100,66 @@ class Pending:
         Returns:
             The points still pending, and the number of told ones that nobody had asked for.
         """
-
-        def one(is_set: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-            mark, is_point = row
-            match = is_set & jnp.all(self.marks == mark[None, :], axis=1) & is_point
-            first = jnp.argmax(match)
-            is_set = is_set.at[first].set(is_set[first] & ~match[first])
-            return is_set, is_point & ~match[first]
-
-        is_set, is_unknown = jax.lax.scan(one, self.is_set, (fingerprint(unit), has_proposal(unit)))
-        num_unknown = jnp.sum(is_unknown, dtype=jnp.int32)
+        told, is_point = fingerprint(unit), has_proposal(unit)
+        match = _match_one_by_one if unit.shape[0] <= _FEW else _match_sorted
+        is_resolved, is_known = match(self.marks, self.is_set, told, is_point)
+        num_unknown = jnp.sum(is_point & ~is_known, dtype=jnp.int32)
         taken = jnp.minimum(num_unknown, self.num_unmarked)
+        is_set = self.is_set & ~is_resolved
         pending = Pending(self.marks, is_set, self.head, self.num_unmarked - taken)
         return pending, num_unknown - taken
+
+
+def _match_one_by_one(
+    marks: Array, is_set: Array, told: Array, is_point: Array
+) -> tuple[Array, Array]:
+    """Pairs equal pending and told rows, each with one other row at most, in a loop over the told.
+
+    Cheap to compile, and to run for a few told rows.
+
+    Args:
+        marks: `[n, 2]` uint32 fingerprints of pending points.
+        is_set: `[n]` bool; the others are none.
+        told: `[q, 2]` uint32 fingerprints of told points.
+        is_point: `[q]` bool; the others are none.
+
+    Returns:
+        `[n]` and `[q]` bool: which rows are paired.
+    """
+
+    def one(left: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        mark, is_point = row
+        match = left & jnp.all(marks == mark[None, :], axis=1) & is_point
+        first = jnp.argmax(match)
+        return left.at[first].set(left[first] & ~match[first]), match[first]
+
+    left, is_known = jax.lax.scan(one, is_set, (told, is_point))
+    return is_set & ~left, is_known
+
+
+def _match_sorted(marks: Array, is_set: Array, told: Array, is_point: Array) -> tuple[Array, Array]:
+    """Does what `_match_one_by_one` does in n log n time.
+
+    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` told rows the
+    first min(a, b) are paired.
+    """
+    n = marks.shape[0]
+    marks, is_valid = jnp.concatenate([marks, told]), jnp.concatenate([is_set, is_point])
+    is_told = jnp.arange(marks.shape[0]) >= n
+    order = jnp.lexsort((is_told, marks[:, 1], marks[:, 0], is_valid))
+    marks, is_valid, is_told = marks[order], is_valid[order], is_told[order]
+    changes = jnp.any(marks[1:] != marks[:-1], axis=1) | (is_valid[1:] != is_valid[:-1])
+    group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), changes]), dtype=jnp.int32)
+    num_pending, num_told = (
+        jnp.zeros(marks.shape[0], jnp.int32).at[group].add(part.astype(jnp.int32))
+        for part in (~is_told, is_told)
+    )
+    starts = jnp.searchsorted(group, group, side="left").astype(jnp.int32)
+    rank = jnp.arange(marks.shape[0], dtype=jnp.int32) - starts
+    rank = jnp.where(is_told, rank - num_pending[group], rank)
+    is_paired = is_valid & (rank < jnp.minimum(num_pending, num_told)[group])
+    is_paired = jnp.zeros_like(is_paired).at[order].set(is_paired)
+    return is_paired[:n], is_paired[n:]
 
 
 def empty_pending(batch_size: int) -> Pending:

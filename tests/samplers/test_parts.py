@@ -94,6 +94,30 @@ def test_pending_resolves_each_point_once_in_any_order():
     assert not pending.is_set.any()
 
 
+_by_loop = jax.jit(_stream._match_one_by_one)
+_by_sort = jax.jit(_stream._match_sorted)
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_loop_and_sort_pair_the_same(seed):
+    rng = np.random.default_rng(seed)
+    marks, told = (rng.integers(0, 3, (size, 2)).astype(np.uint32) for size in (9, 7))
+    is_set, is_point = rng.uniform(size=9) < 0.7, rng.uniform(size=7) < 0.7
+    results = [by(marks, is_set, told, is_point) for by in (_by_loop, _by_sort)]
+    for is_resolved, is_known in results:
+        left = [tuple(row) for row in marks[is_set & ~np.asarray(is_resolved)]]
+        strangers = [tuple(row) for row in told[is_point & ~np.asarray(is_known)]]
+        assert np.sum(is_resolved) == np.sum(is_known)
+        assert not (np.asarray(is_resolved) & ~is_set).any()
+        assert not (np.asarray(is_known) & ~is_point).any()
+        assert not set(left) & set(strangers), "equal rows were left apart"
+    # Which of equal rows is paired may differ; how many of each are may not.
+    for side, rows in enumerate((marks, told)):
+        pairs = [sorted(map(tuple, rows[np.asarray(result[side])])) for result in results]
+        assert pairs[0] == pairs[1]
+
+
 def test_more_pending_than_fit_are_all_counted_once():
     pending = _stream.empty_pending(1)
     n = pending.is_set.shape[0]
