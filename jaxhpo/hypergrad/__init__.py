@@ -6,8 +6,15 @@ from jaxhpo.hypergrad._base import Hypergradient as Hypergradient
 from jaxhpo.hypergrad._base import Traits as Traits
 from jaxhpo.hypergrad._descend import Descent as Descent
 from jaxhpo.hypergrad._descend import descend as descend
+from jaxhpo.hypergrad._diagnose import Diagnosis as Diagnosis
+from jaxhpo.hypergrad._diagnose import diagnose as diagnose
+from jaxhpo.hypergrad._evolution import es as es
+from jaxhpo.hypergrad._evolution import finite_difference as finite_difference
+from jaxhpo.hypergrad._evolution import pes as pes
 from jaxhpo.hypergrad._forward import forward as forward
 from jaxhpo.hypergrad._implicit import implicit as implicit
+from jaxhpo.hypergrad._recommend import Recommendation as Recommendation
+from jaxhpo.hypergrad._recommend import recommend as recommend
 from jaxhpo.hypergrad._reversible import reversible as reversible
 from jaxhpo.hypergrad._schedules import auto as auto
 from jaxhpo.hypergrad._schedules import binomial as binomial

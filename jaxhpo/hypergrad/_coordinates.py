@@ -17,8 +17,8 @@ Array = jax.Array
 _MARGIN = 1e-4
 
 
-def check_start(where: str, space: Any, hparams: Any) -> None:
-    """Requires a continuous space and, where values are concrete, a start inside it."""
+def check_continuous(where: str, space: Any) -> None:
+    """Requires a space in which every coordinate has a derivative."""
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space or None, got {describe(space)}.")
     for leaf, levels in zip(space.leaves, _levels_by_leaf(space), strict=True):
@@ -28,6 +28,11 @@ def check_start(where: str, space: Any, hparams: Any) -> None:
                 "derivative. Keep it constant in the training, or search it with `hpo.minimize` "
                 "or `hpo.population.sweep`."
             )
+
+
+def check_start(where: str, space: Any, hparams: Any) -> None:
+    """Requires a continuous space and, where values are concrete, a start inside it."""
+    check_continuous(where, space)
     if any(is_traced(leaf) for leaf in jax.tree.leaves((space, hparams))):
         return
     inside = space.from_unit(space.to_unit(hparams))

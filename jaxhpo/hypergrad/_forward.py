@@ -78,8 +78,8 @@ def forward(training: Training, *, num_steps: int, batch_tangents: int | None = 
                 value, slope, final = jax.jvp(value_of, (hparams,), (tangent,), has_aux=True)
                 return value, final, slope
 
-            value, final, slopes = _slopes(along, _basis(hparams), batch_tangents)
-            grad = _as_tree(slopes, hparams)
+            value, final, slopes = _slopes(along, basis(hparams), batch_tangents)
+            grad = as_tree(slopes, hparams)
         return Hypergradient(value, grad, run.state(final), Diagnostics())
 
     return Estimator(where, training, num_steps, _TRAITS, evaluate)
@@ -97,7 +97,7 @@ def _slopes(along: Any, basis: Any, batch: int | None) -> tuple[Array, Carry, Ar
     return value, final, jnp.concatenate([head, tail])
 
 
-def _basis(hparams: Any) -> Any:
+def basis(hparams: Any) -> Any:
     """One unit tangent for every number in the hyperparameters, along a new leading axis."""
     leaves, treedef = jax.tree.flatten(hparams)
     count, start, rows = sum(leaf.size for leaf in leaves), 0, []
@@ -108,7 +108,7 @@ def _basis(hparams: Any) -> Any:
     return jax.tree.unflatten(treedef, rows)
 
 
-def _as_tree(slopes: Array, hparams: Any) -> Any:
+def as_tree(slopes: Array, hparams: Any) -> Any:
     """Gives the flat slopes the shape and dtype of the hyperparameters."""
     leaves, treedef = jax.tree.flatten(hparams)
     parts, start = [], 0
