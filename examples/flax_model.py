@@ -22,7 +22,8 @@ class Net(nn.Module):
         """Returns logits."""
         x = nn.Dense(64)(x)
         x = nn.relu(nn.BatchNorm(use_running_average=not train)(x))
-        x = nn.Dropout(self.rate, deterministic=not train)(x)
+        if train:  # flax's own Dropout needs a constant rate
+            x = hpo.training.dropout(self.make_rng("dropout"), x, self.rate)
         return nn.Dense(10)(x)
 
 

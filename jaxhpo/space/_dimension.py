@@ -157,11 +157,18 @@ def _check_representable(where: str, name: str, bound: Any, log: bool) -> None:
         raise _checks.fail(where, name, f"at least {smallest:.2g}, the reach of {dtype}", bound)
 
 
-def shortest_floats(values: np.ndarray) -> list[float]:
-    """Python floats with the shortest digits that still round to the same array elements."""
-    if values.dtype == np.float64:
-        return [float(value) for value in values]
-    return [float(str(value)) for value in values]
+def floats_within(values: np.ndarray, low: float, high: float) -> list[float]:
+    """Python floats in [low, high], with the shortest digits that round to the array elements.
+
+    An element at a bound, as far as its dtype can tell, becomes that bound exactly.
+    """
+    dtype = values.dtype.type
+    ends = {dtype(low): low, dtype(high): high}
+    short = (float(value) if dtype is np.float64 else float(str(value)) for value in values)
+    return [
+        ends.get(value, min(max(number, low), high))
+        for value, number in zip(values, short, strict=True)
+    ]
 
 
 def as_float(value: Any) -> Any:

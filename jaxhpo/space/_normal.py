@@ -20,7 +20,7 @@ from jaxhpo.space._dimension import (
     as_float,
     check_shape,
     float_dtype,
-    shortest_floats,
+    floats_within,
 )
 
 # Beyond four standard deviations float32 unit coordinates cannot tell values apart.
@@ -71,8 +71,7 @@ class Normal(Dimension):
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """Python floats, clipped to the exact bounds."""
-        low, high = self.low, self.high
-        return [min(max(number, low), high) for number in shortest_floats(values)]
+        return floats_within(values, self.low, self.high)
 
     def from_python(self, name: str, item: Any) -> Any:
         """Requires a number within four standard deviations."""

@@ -18,7 +18,7 @@ from jaxhpo.space._dimension import (
     check_bounds,
     check_shape,
     float_dtype,
-    shortest_floats,
+    floats_within,
 )
 
 
@@ -58,14 +58,7 @@ class Real(Dimension):
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """Python floats, clipped to the exact bounds."""
-        low, high = float(self.low), float(self.high)
-        dtype = values.dtype.type
-        ends = {dtype(low): low, dtype(high): high}
-        floats = shortest_floats(values)
-        return [
-            ends.get(value, min(max(number, low), high))
-            for value, number in zip(values, floats, strict=True)
-        ]
+        return floats_within(values, float(self.low), float(self.high))
 
     def from_python(self, name: str, item: Any) -> Any:
         """Requires a number within the bounds (to float precision)."""

@@ -102,7 +102,7 @@ def trees(depth=2):
     nested = st.one_of(
         st.lists(st.one_of(inner, st.sampled_from(["plain", None])), min_size=1, max_size=3),
         st.dictionaries(st.sampled_from(["svm", "tree"]), inner, min_size=1, max_size=2),
-    ).filter(lambda options: not isinstance(options, list) or len(set(map(repr, options))) > 0)
+    )
     return st.dictionaries(
         st.sampled_from("xyz"), st.one_of(leaves, inner, nested.map(as_choice)), min_size=1,
         max_size=3,
@@ -114,7 +114,9 @@ def as_choice(options):
     if isinstance(options, dict):
         return choice(options)
     plain = list(dict.fromkeys(o for o in options if not isinstance(o, dict)))
-    return choice([o for o in options if isinstance(o, dict)] + plain)
+    # Two branches of equal content are one configuration twice: nothing could tell them apart.
+    spaces = [{**o, "tag": number} for number, o in enumerate(options) if isinstance(o, dict)]
+    return choice(spaces + plain)
 
 
 def spaces():
