@@ -16,7 +16,3 @@ def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     assert set(study.best_params) == {"lr", "momentum", "decay", "width"}
     assert max(study.best_trial.intermediate_values) == 60
     assert study.best_trial.intermediate_values[60] == pytest.approx(study.best_value)
-    again = jaxhpo("demo", "--trials", 4, "--steps", 60)
-    assert "has 12 trials already" in again.out
-    stored = optuna.load_study(study_name="digits", storage="sqlite:///jaxhpo-demo/study.db")
-    assert [trial.number for trial in stored.trials] == list(range(16))
