@@ -27,6 +27,8 @@ def examine() -> int:
     import jax
     import jax.numpy as jnp
 
+    from jaxhpo.study import enable_compilation_cache
+
     rows = [("python", platform.python_version(), platform.platform())]
     rows += [(name, _version(name), "") for name in _CORE]
     for module, (package, purpose) in _EXTRAS.items():
@@ -37,13 +39,14 @@ def examine() -> int:
     devices = ", ".join(str(device) for device in jax.devices())
     result = float(jax.jit(lambda x: (x @ x).sum())(jnp.ones((64, 64))))
     works = result == 64.0**3
+    cache = str(enable_compilation_cache() or "")
     facts = [
         ("backend", jax.default_backend()),
         ("devices", devices),
         ("CPU cores", str(os.cpu_count())),
         ("float64 by default", str(bool(jax.config.jax_enable_x64))),
         ("compiles and runs", "yes" if works else f"NO: expected {64.0**3}, got {result}"),
-        ("compilation cache", str(jax.config.jax_compilation_cache_dir or "off")),
+        ("compilation cache", cache or "off"),
     ]
     print_table("JAX", ("what", "value"), facts)
     return 0 if works else 1
