@@ -33,6 +33,7 @@ class TracedTraining:
         packing: how the flat leaves make up the user's state.
         loss_dtype: dtype of the loss.
         work_bytes: an upper bound for what one trial's init, step or loss holds at once.
+        step_bytes: the same for the step alone, which is what runs most.
     """
 
     init: Callable[..., Any]
@@ -43,6 +44,7 @@ class TracedTraining:
     packing: Packing
     loss_dtype: Any
     work_bytes: int
+    step_bytes: int
 
     @property
     def state_bytes(self) -> int:
@@ -98,6 +100,7 @@ def trace_training(
         return_shape=True,
     )(leaves, flat)
 
+    sizes = [_work_bytes(j.jaxpr) for j in (init_jaxpr, step_jaxpr, loss_jaxpr)]
     consts = _Consts()
     run_init, run_step, run_loss = (consts.hoist(j) for j in (init_jaxpr, step_jaxpr, loss_jaxpr))
     return TracedTraining(
@@ -108,7 +111,8 @@ def trace_training(
         state=tuple(flat),
         packing=packing,
         loss_dtype=loss.dtype,
-        work_bytes=max(_work_bytes(j.jaxpr) for j in (init_jaxpr, step_jaxpr, loss_jaxpr)),
+        work_bytes=max(sizes),
+        step_bytes=sizes[1],
     )
 
 
