@@ -20,6 +20,16 @@ SCHEDULES = {
     "nested3": hg.nested(3),
     "binomial": hg.binomial(3),
 }
+
+
+def some(*quick):
+    """All schedules as parameters; those not named are for the slow run."""
+    return [
+        pytest.param(name, marks=() if name in quick else pytest.mark.slow)
+        for name in [*SCHEDULES, "forward"]
+    ]
+
+
 T = 13  # prime: every schedule has a tail
 
 
@@ -45,7 +55,9 @@ def test_forward_agrees_with_finite_differences(float64, reference):
     assert float(objective(key, problems.MOMENTUM_HPARAMS)) == float(reference.value)
 
 
-@pytest.mark.parametrize("mixed", [True, False])
+@pytest.mark.parametrize(
+    "mixed", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["mixed", "reverse"]
+)
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_agree_in_float64(float64, reference, name, mixed):
     training = problems.momentum_network()
@@ -57,7 +69,7 @@ def test_schedules_agree_in_float64(float64, reference, name, mixed):
     assert out.diagnostics.adjoint_norms.shape == (T + 1,)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", some("none", "sqrt", "binomial")[:-1])
 def test_schedules_agree_in_float32(float32, reference, name):
     training = problems.momentum_network()
     estimator = hg.unrolled(training, num_steps=T, checkpoint=SCHEDULES[name])
@@ -162,7 +174,7 @@ def hidden_state(batch_statistics=True):
     return hpo.Training(init=init, step=step, loss=loss)
 
 
-@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("name", some("none", "sqrt", "binomial")[:-1])
 def test_hidden_state_is_replayed(float64, name):
     training = hidden_state()
     hparams = Hparams(jnp.asarray(0.3), (jnp.asarray(0.1),))
@@ -175,7 +187,7 @@ def test_hidden_state_is_replayed(float64, name):
     assert int(out.state["count"]) == 6
 
 
-@pytest.mark.parametrize("name", ["none", "sqrt", "binomial", "forward"])
+@pytest.mark.parametrize("name", some("sqrt", "forward"))
 def test_transforms(name):
     training = problems.momentum_network()
     if name == "forward":

@@ -83,7 +83,7 @@ def test_neumann_is_truncated_from_the_optimum(float64, num_terms):
 def test_cg_is_closer_than_unrolling_before_convergence(float64):
     """Grazzi et al. 2020: approximate implicit beats iterative differentiation at equal steps."""
     training, (_, _, by_l2) = converged()
-    for num_steps in (20, 40, 80):
+    for num_steps in (20, 60):
         errors = [
             float(jnp.linalg.norm(jax.jit(e)(KEY, {"l2": LOG_L2}).grad["l2"] - by_l2))
             for e in (hg.implicit(training, num_steps=num_steps),
