@@ -138,7 +138,9 @@ def test_lost_place_is_caught():
 def test_dependence_on_the_order_of_tells_is_caught():
     def tell(good, key, state, unit, outcome):
         told, info = good.tell(key, state, unit, outcome)
-        return dataclasses.replace(told, index=told.index + jnp.argmin(unit[:, 0])), info
+        return dataclasses.replace(
+            told, index=told.index + jnp.argmin(unit[:, 0]).astype(jnp.int32)
+        ), info
 
     def factory(space, *, batch_size=1):
         good = hpo.samplers.qmc(space, batch_size=batch_size)
