@@ -35,6 +35,7 @@ class Settings:
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
         chunk: trials a call, or None to choose.
+        first_trial: number that the first trial's key is folded with.
     """
 
     training: Training
@@ -45,6 +46,7 @@ class Settings:
     share_data_order: bool
     width: int | None
     chunk: int | None
+    first_trial: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
