@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.extend.core
 import jax.numpy as jnp
 
 _is_mixed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_mixed", default=False)
@@ -129,6 +130,37 @@ def _with_aux(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
     return fun if has_aux else lambda params: (fun(params), ())
 
 
+def _read(values: dict[Any, Any], atom: Any) -> Any:
+    return atom.val if isinstance(atom, jax.extend.core.Literal) else values[atom]
+
+
+def _bind(eqn: Any, values: dict[Any, Any]) -> None:
+    """Evaluates one equation into the table of values."""
+    inputs = [_read(values, atom) for atom in eqn.invars]
+    with eqn.ctx.manager:
+        outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(eqn.params))
+    outputs = outputs if eqn.primitive.multiple_results else [outputs]
+    values.update(zip(eqn.outvars, outputs, strict=True))
+
+
+def _precompute(jaxpr: Any, known: dict[Any, Any]) -> list[Any]:
+    """Evaluates what follows from `known` alone, adds what is used, and returns the other eqns."""
+    rest = []
+    for eqn in jaxpr.eqns:
+        is_literal = [isinstance(atom, jax.extend.core.Literal) for atom in eqn.invars]
+        pairs = zip(eqn.invars, is_literal, strict=True)
+        # Equations of literals alone are constants; the compiler folds them where they stand.
+        if all(flag or atom in known for atom, flag in pairs) and not all(is_literal):
+            _bind(eqn, known)
+        else:
+            rest.append(eqn)
+    atoms = [atom for eqn in rest for atom in eqn.invars] + list(jaxpr.outvars)
+    used = {atom for atom in atoms if not isinstance(atom, jax.extend.core.Literal)}
+    for var in [var for var in known if var not in used]:
+        del known[var]
+    return rest
+
+
 def _mixed_gradient(fun: Callable[..., Any], params: Any) -> tuple[Any, Any]:
     """`jax.grad(fun, has_aux=True)(params)` whose reverse derivative is forward over reverse."""
     closed, shape = jax.make_jaxpr(fun, return_shape=True)(params)
@@ -137,14 +169,22 @@ def _mixed_gradient(fun: Callable[..., Any], params: Any) -> tuple[Any, Any]:
     leaves, treedef = jax.tree.flatten(params)
     aux_treedef = jax.tree.structure(shape[1])
     # Values that `fun` closes over become arguments, so that they get their own derivatives.
+    # What it makes of counters and keys alone (batches, dropout) is made once, not in each pass.
+    jaxpr = closed.jaxpr
     is_real = [is_inexact(const) for const in closed.consts]
-    real = [c for c, flag in zip(closed.consts, is_real, strict=True) if flag]
-    other = [c for c, flag in zip(closed.consts, is_real, strict=True) if not flag]
+    given = list(zip(jaxpr.constvars, closed.consts, is_real, strict=True))
+    real_vars = [var for var, _, flag in given if flag]
+    real = [const for _, const, flag in given if flag]
+    known = {var: const for var, const, flag in given if not flag}
+    rest = _precompute(jaxpr, known)
+    other_vars, other = list(known), list(known.values())
 
     def split_aux(real: list[Any], other: list[Any], leaves: list[Any]) -> tuple[Any, Any, Any]:
-        sources = {True: iter(real), False: iter(other)}
-        consts = [next(sources[flag]) for flag in is_real]
-        value, *aux = jax.core.eval_jaxpr(closed.jaxpr, consts, *leaves)
+        values = dict(zip([*other_vars, *real_vars], [*other, *real], strict=True))
+        values.update(zip(jaxpr.invars, leaves, strict=True))
+        for eqn in rest:
+            _bind(eqn, values)
+        value, *aux = [_read(values, atom) for atom in jaxpr.outvars]
         return (
             value,
             [a for a in aux if is_inexact(a)],
