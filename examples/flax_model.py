@@ -1,4 +1,4 @@
-"""A flax model with BatchNorm and dropout, tuned by a durable, vectorised random search.
+"""A flax model with BatchNorm and dropout, tuned by a durable, vectorised quasi-random search.
 
 Run: python examples/flax_model.py
 """

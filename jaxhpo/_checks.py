@@ -51,6 +51,14 @@ def check_positive(where: str, argument: str, value: Any) -> Any:
     return value
 
 
+def check_not_negative(where: str, argument: str, value: Any) -> Any:
+    """Requires a finite number of at least zero and returns it."""
+    value = check_number(where, argument, value)
+    if not is_traced(value) and value < 0:
+        raise fail(where, argument, "at least 0", value)
+    return value
+
+
 def check_int(where: str, argument: str, value: Any, minimum: int) -> int:
     """Requires a Python integer (a static setting) of at least `minimum` and returns it."""
     if hasattr(value, "shape") and hasattr(value, "item") and not is_traced(value):

@@ -167,13 +167,14 @@ def run() -> None:
     130 interrupted.
     """
     try:
-        app(standalone_mode=False)
-    except typer.Exit as done:  # pragma: no cover - raised by --help in some versions
+        code = app(standalone_mode=False)
+    except typer.Exit as done:
         sys.exit(done.exit_code)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         sys.exit(130)
     except Exception as error:
         sys.exit(say_error(error))
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 __all__ = ["NO_RESULT", "USAGE", "UserError", "app", "run"]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import print_trials
+
+DEFAULT_STEPS = 200
 
 
 def run_demo(
@@ -17,10 +20,14 @@ def run_demo(
 
     _checks.check_int("demo", "num_trials", trials, 1)
     _checks.check_int("demo", "num_steps", steps, 1)
+    _require_matplotlib()
     problem = problems.digits()
     out.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{out / 'study.db'}"
-    study = Study(problem.space, sampler, storage=url, name="digits", seed=seed)
+    # Losses after different numbers of steps do not compare: each number has its own study.
+    name = "digits" if steps == DEFAULT_STEPS else f"digits-{steps}-steps"
+    study = Study(problem.space, sampler, storage=url, name=name, seed=seed)
+    url = study.storage  # without a password
     stored = len(study.trials)
     print(f"Tuning a flax MLP on 1,797 handwritten digits: {trials} trials of {steps} steps.")
     if stored:
@@ -31,16 +38,24 @@ def run_demo(
     print(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
     plot = _draw(plots, study, out)
     print(f"\nplot:   {plot}")
-    print(f"study:  {url} (name digits)")
-    print(f"look:   jaxhpo best digits --storage {url} --top 10")
+    print(f"study:  {url} (name {study.name})")
+    print(f"look:   jaxhpo best {study.name} --storage {url} --top 10")
     print(f"browse: optuna-dashboard {url}   (pip install optuna-dashboard)")
+
+
+def _require_matplotlib() -> None:
+    """Finds out that the plot cannot be drawn before anything is trained."""
+    import importlib.util
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError('demo: matplotlib is needed for the plot: pip install "jaxhpo[demo]".')
 
 
 def _print_result(study: Any, summary: Any, trials: int) -> None:
     flat = study.space.flatten_params
     complete = [trial for trial in study.trials if trial.status.name == "COMPLETE"]
     rows = [(trial.number, trial.value, flat(trial.params)) for trial in complete]
-    print_trials("digits", study.direction, rows, 5)
+    print_trials(study.name, study.direction, rows, 5)
     print(
         f"{summary.num_trials} trials in {summary.seconds:.1f} s, compile included; "
         f"{summary.num_failed} diverged."

@@ -16,7 +16,7 @@ _EXTRAS = {
     "plotly": ("plotly", "Optuna's interactive figures"),
     "pandas": ("pandas", "Study.to_dataframe()"),
     "optuna_dashboard": ("optuna-dashboard", "watching studies in a browser"),
-    "psycopg2": ("psycopg2-binary", "studies on PostgreSQL"),
+    "psycopg": ("psycopg", "studies on PostgreSQL"),
     "ray": ("ray", "Ray Tune"),
     "hyperopt": ("hyperopt", "Hyperopt spaces"),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,13 @@ if TYPE_CHECKING:
 _FORMATS = ("table", "json", "csv")
 
 
+def hide_password(storage: str) -> str:
+    """The storage's URL as it may be shown."""
+    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", storage)
+
+
 def open_existing(storage: str) -> Any:
-    """Opens a storage that must exist: looking must not create a file.
+    """Opens a storage that must exist: looking must not create a file, nor tables in one.
 
     Raises:
         UserError: it is a file that does not exist.
@@ -31,7 +37,29 @@ def open_existing(storage: str) -> Any:
     is_file = storage.startswith("sqlite:///") or "://" not in storage
     if is_file and not pathlib.Path(path).exists():
         raise UserError(f"--storage: the file {path} does not exist.")
+    if is_file and _is_foreign_sqlite(path):
+        raise UserError(
+            f"--storage: {path} is a SQLite file of another program; it has no studies."
+        )
     return open_storage(storage)[0]
+
+
+def _is_foreign_sqlite(path: str) -> bool:
+    """Whether a file is a SQLite database with tables, but without those of studies."""
+    import contextlib
+    import sqlite3
+
+    with open(path, "rb") as file:
+        if file.read(16) != b"SQLite format 3\0":
+            return False
+    address = f"{pathlib.Path(path).resolve().as_uri()}?mode=ro"
+    with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
+        try:
+            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+            names = {row[0] for row in connection.execute(query)}
+        except sqlite3.DatabaseError:
+            return False  # damaged: opening it says so
+    return bool(names) and "studies" not in names
 
 
 def load_study(name: str, storage: str) -> optuna.Study:
@@ -46,7 +74,7 @@ def load_study(name: str, storage: str) -> optuna.Study:
     names = optuna.get_all_study_names(opened)
     if name not in names:
         known = ", ".join(sorted(names)) or "none"
-        raise UserError(f"NAME: {storage} has no study {name!r}; it has: {known}.")
+        raise UserError(f"NAME: {hide_password(storage)} has no study {name!r}; it has: {known}.")
     return optuna.load_study(study_name=name, storage=opened)
 
 
@@ -75,7 +103,7 @@ def list_studies(storage: str) -> None:
             )
         )
     columns = ("name", "direction", "trials", "failed", "running", "best value", "started")
-    print_table(f"Studies in {storage}", columns, rows)
+    print_table(f"Studies in {hide_password(storage)}", columns, rows)
 
 
 def show_best(name: str, storage: str, form: str, top: int) -> None:

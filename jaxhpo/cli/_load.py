@@ -70,7 +70,7 @@ def load_space(reference: str) -> jaxhpo.Space:
     """Reads a space from `module:name`, from a JSON file or from JSON text.
 
     In JSON a list is a choice and `{"kind": "log_uniform", "low": 1e-4, "high": 1}` is a dimension;
-    other objects nest.
+    other objects nest, also as the options of `{"kind": "choice", "options": {"svm": {...}}}`.
 
     Raises:
         UserError: the text is none of these.
@@ -86,14 +86,21 @@ def load_space(reference: str) -> jaxhpo.Space:
         found = load_object(text, "--space")
         return found if isinstance(found, jaxhpo.Space) else jaxhpo.Space(found)
     try:
-        tree = json.loads(text)
+        tree = json.loads(text, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as error:
         raise UserError(f"--space must be JSON or module:name; the JSON has {error}.") from error
     return jaxhpo.Space(_from_json(tree, ""))
 
 
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = [name for name, _ in pairs]
+    if twins := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"--space: names must be unique, `{twins[0]}` comes twice.")
+    return dict(pairs)
+
+
 def _from_json(node: Any, path: str) -> Any:
-    if isinstance(node, dict) and "kind" in node:
+    if isinstance(node, dict) and isinstance(node.get("kind"), str) and path:
         return _dimension(node, path)
     if isinstance(node, dict):
         return {key: _from_json(value, f"{path}.{key}".strip(".")) for key, value in node.items()}
@@ -106,6 +113,14 @@ def _dimension(node: dict[str, Any], path: str) -> Any:
     settings = {key: value for key, value in node.items() if key != "kind"}
     if node["kind"] not in _KINDS:
         raise UserError(f"--space: `{path}`: kind must be one of {_KINDS}, got {node['kind']!r}.")
+    if node["kind"] == "choice" and "options" in settings:
+        # Options may be spaces themselves: by name, or in a list where they are objects.
+        options = settings["options"]
+        if isinstance(options, dict):
+            options = {key: _from_json(part, f"{path}.{key}") for key, part in options.items()}
+        elif isinstance(options, list):
+            options = [_from_json(part, "") if isinstance(part, dict) else part for part in options]
+        settings["options"] = options
     try:
         return getattr(jaxhpo, node["kind"])(**settings)
     except (TypeError, ValueError) as error:

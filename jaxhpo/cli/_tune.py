@@ -69,7 +69,8 @@ def _run(study: Any, objective: Any, trials: int, timeout: float | None, workers
     except KeyboardInterrupt:
         done = len(study.trials) - before
         print(f"interrupted after {done} trials; all are kept in {study.storage}.")
-        print(f"go on with: jaxhpo resume {study.name} --storage {study.storage}")
+        hint = " (fill in the password)" if "***" in study.storage else ""
+        print(f"go on with: jaxhpo resume {study.name} --storage {study.storage}{hint}")
         raise
     records = study.trials
     complete = [trial for trial in records if trial.status.name == "COMPLETE"]

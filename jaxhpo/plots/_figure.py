@@ -21,7 +21,7 @@ def make_axes(ax: Any, size: tuple[float, float]) -> Any:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            "plots: matplotlib is needed for figures; install it with `pip install jaxhpo[plot]`."
+            'plots: matplotlib is needed for figures: pip install "jaxhpo[plot]".'
         ) from error
     return Figure(figsize=size, layout="constrained").add_subplot()
 

@@ -97,7 +97,7 @@ def _load_split() -> list[tuple[jax.Array, jax.Array]]:
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "problems.digits: scikit-learn is needed for the images; install it with "
-            "`pip install jaxhpo[demo]`."
+            '`pip install "jaxhpo[demo]"`.'
         ) from error
     images, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(labels))

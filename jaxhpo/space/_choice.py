@@ -35,7 +35,7 @@ class _Listed(Discrete):
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Middle of the option's share."""
-        return (level.astype(dtype) + 0.5) / self.num_levels
+        return (level.astype(dtype) + 0.5) * (1 / self.num_levels)
 
     def value_of_level(self, level: Array, dtype: Any) -> Any:
         """The number if all options are numbers, the bool if all are bools, else the index."""

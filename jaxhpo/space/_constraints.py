@@ -12,7 +12,6 @@ from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._options import Options
-from jaxhpo.space._values import StaticValue
 
 
 class Forbid:
@@ -122,11 +121,15 @@ def matches(
 
 def _equals(leaf: Leaf, array: Any, value: Any) -> Array:
     dimension, target = leaf.dimension, forbidden_level(leaf, value)
-    if isinstance(dimension, Discrete) and hasattr(dimension, "options"):
+    if isinstance(dimension, Discrete):
+        if not hasattr(dimension, "options"):
+            target = dimension.level_of_value(jnp.asarray(target, array.dtype))
         same = dimension.level_of_value(array) == target
     else:
-        array = jnp.asarray(array.index if isinstance(array, StaticValue) else array)
-        same = jnp.isclose(array, jnp.asarray(target, array.dtype))
+        array = jnp.asarray(array)
+        # A few roundings of the value itself, so that no neighbour is forbidden with it.
+        slack = 4 * jnp.finfo(array.dtype).eps if jnp.issubdtype(array.dtype, jnp.floating) else 0
+        same = jnp.abs(array - jnp.asarray(target, array.dtype)) <= slack * abs(target)
     axes = tuple(range(same.ndim - len(dimension.shape), same.ndim))
     return jnp.all(same, axis=axes) if axes else same
 
@@ -135,7 +138,13 @@ def holds(constraint: Callable[[Any], Any], values: Any, batch_ndim: int) -> Arr
     """Evaluates a predicate on a batch of values by vmap, `[...]` bool."""
 
     def predicate(one: Any) -> Array:
-        answer = jnp.asarray(constraint(one))
+        try:
+            answer = jnp.asarray(constraint(one))
+        except (KeyError, AttributeError, IndexError) as error:
+            raise ValueError(
+                "Space: `constraints` must read the space's own values; one of them asked for "
+                f"{error} of a values pytree {jax.tree.structure(one)}."
+            ) from error
         if answer.shape != ():
             raise ValueError(
                 "Space: a constraint must return one bool, got an array of shape "

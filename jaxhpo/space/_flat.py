@@ -9,16 +9,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.space._codec import children_of, encode_row
-from jaxhpo.space._layout import BranchNode, ConstantNode, Leaf, LeafNode
-
-
-def flat_names(leaf: Leaf) -> list[str]:
-    """The leaf's name, or one name an element: `lr[0]`, `lr[1]`, …."""
-    shape = leaf.dimension.shape
-    if not shape:
-        return [leaf.name]
-    places = itertools.product(*(range(size) for size in shape))
-    return [leaf.name + "".join(f"[{at}]" for at in place) for place in places]
+from jaxhpo.space._layout import BranchNode, ConstantNode, Leaf, LeafNode, element_names
 
 
 def flatten(root: Any, leaves: tuple[Leaf, ...], params: Any) -> dict[str, Any]:
@@ -51,7 +42,7 @@ def _put(flat: dict[str, Any], leaf: Leaf, value: Any) -> None:
         flat[leaf.name] = leaf.dimension.label(value)
         return
     places = itertools.product(*(range(size) for size in leaf.dimension.shape))
-    for name, place in zip(flat_names(leaf), places, strict=True):
+    for name, place in zip(element_names(leaf), places, strict=True):
         item = value
         for at in place:
             item = item[at]
@@ -97,7 +88,7 @@ def unflatten(root: Any, leaves: tuple[Leaf, ...], flat: dict[str, Any]) -> Any:
 
 
 def _get(leaf: Leaf, take: Any) -> Any:
-    items = [leaf.dimension.from_label(take(name)) for name in flat_names(leaf)]
+    items = [leaf.dimension.from_label(take(name)) for name in element_names(leaf)]
     for size in reversed(leaf.dimension.shape[1:]):
         items = [items[at : at + size] for at in range(0, len(items), size)]
     return items if leaf.dimension.shape else items[0]

@@ -8,6 +8,7 @@ can be compared and hashed.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from typing import Any
 
@@ -114,7 +115,8 @@ def choice(
         options: a sequence of distinct objects of any kind: strings, None, bools, numbers,
             functions. An option that contains a dimension is a sub-space: its parameters are active
             only where it is chosen, and bare values in it are constants. A dict names the options:
-            `choice({"svm": {...}, "none": None})` decodes to `{"svm": {...}}`.
+            `choice({"svm": {...}, "none": None})` decodes to `{"svm": {...}}`. Name options that
+            overlap, such as two intervals: params without a name count for the first that fits.
         weights: one positive number an option, proportional to its probability. May be traced.
         shape: static shape of the value; plain options only.
 
@@ -250,9 +252,16 @@ def _unique_names(leaves: list[Leaf]) -> list[Leaf]:
         name = f"{leaf.name} ({options})" if twins else leaf.name
         twins.append(leaf)
         unique.append(dataclasses.replace(leaf, name=name))
-    if len({leaf.name for leaf in unique}) < len(unique):
-        raise ValueError("Space: names must be unique; give the options names by a dict.")
+    flat = [name for leaf in unique for name in element_names(leaf)]
+    if twins := sorted({name for name in flat if flat.count(name) > 1}):
+        raise ValueError(f"Space: names must be unique, got `{twins[0]}` twice.")
     return unique
+
+
+def element_names(leaf: Leaf) -> list[str]:
+    """The leaf's name, or one name an element: `lr[0]`, `lr[1]`, …."""
+    places = itertools.product(*(range(size) for size in leaf.dimension.shape))
+    return [leaf.name + "".join(f"[{at}]" for at in place) for place in places]
 
 
 def _exclusive(left: Leaf, right: Leaf) -> bool:

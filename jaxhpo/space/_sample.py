@@ -12,15 +12,18 @@ from jaxhpo.space._dimension import Array
 if TYPE_CHECKING:
     from jaxhpo.space._space import Space
 
+# A round draws this many points in all, but at least one for each row that is wanted.
+_DRAWS = 1024
 _ROUNDS = 1000
 
 
 def sample_unit(space: Space, key: Array, n: int) -> Array:
-    """Draws unit points `[n, d]`; a row stays NaN if no allowed point was found in 1,000 draws."""
+    """Draws unit points `[n, d]`; rows stay NaN if a million draws hold no allowed point."""
     dtype = jnp.result_type(float)
     shape = (n, space.num_dims)
     if not space.has_constraints:
         return jax.random.uniform(key, shape, dtype)
+    candidates = (n, max(1, _DRAWS // n), space.num_dims)
 
     def is_open(carry: tuple[Array, Array]) -> Array:
         unit, step = carry
@@ -28,9 +31,12 @@ def sample_unit(space: Space, key: Array, n: int) -> Array:
 
     def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         unit, step = carry
-        fresh = jax.random.uniform(jax.random.fold_in(key, step), shape, dtype)
-        take = jnp.isnan(unit).any(axis=-1) & space.feasible(space.from_unit(fresh))
-        return jnp.where(take[:, None], fresh, unit), step + 1
+        fresh = jax.random.uniform(jax.random.fold_in(key, step), candidates, dtype)
+        allowed = space.feasible(space.from_unit(fresh))
+        first = jnp.argmax(allowed, axis=1)
+        chosen = jnp.take_along_axis(fresh, first[:, None, None], axis=1)[:, 0]
+        take = jnp.isnan(unit).any(axis=-1) & allowed.any(axis=1)
+        return jnp.where(take[:, None], chosen, unit), step + 1
 
     start = (jnp.full(shape, jnp.nan, dtype), jnp.zeros((), jnp.int32))
     unit, _ = jax.lax.while_loop(is_open, draw, start)

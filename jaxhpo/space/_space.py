@@ -210,7 +210,7 @@ class Space:
         Raises:
             ValueError: a parameter is missing, unknown or out of range; the message names it.
         """
-        many = isinstance(params, list)
+        many = self._is_many(params)
         rows = [
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
@@ -249,8 +249,8 @@ class Space:
         unit = sample_unit(self, key, n)
         if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
             raise ValueError(
-                "Space.sample: `constraints` left no allowed point to be found in 1,000 draws a "
-                "row; loosen them, or narrow the dimensions to the allowed region."
+                "Space.sample: `constraints` left no allowed point to be found in a million draws; "
+                "loosen them, or narrow the dimensions to the allowed region."
             )
         return self.from_unit(unit)
 
@@ -314,6 +314,13 @@ class Space:
             records.append(json.loads(json.dumps({**record, "conditions": conditions})))
         return records
 
+    def describe_constraints(self) -> list[str]:
+        """One text a constraint: a forbidden combination as it is, a function by its name."""
+        return [
+            repr(item) if isinstance(item, Forbid) else getattr(item, "__qualname__", repr(item))
+            for item in self._constraints
+        ]
+
     def __repr__(self) -> str:
         lines = []
         for record in self.describe():
@@ -349,6 +356,17 @@ class Space:
             for leaf in self._leaves
         ]
         return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
+
+    def _is_many(self, params: Any) -> bool:
+        """Whether `params` is a list of params, where one params may itself be a vector."""
+        if not isinstance(params, list):
+            return False
+        is_leaf = isinstance(self._root, _layout.LeafNode)
+        depth = len(self._leaves[0].dimension.shape) if is_leaf else 0
+        item: Any = params
+        for _ in range(depth):
+            item = item[0] if isinstance(item, list) and item else None
+        return isinstance(item, list)
 
     def _unpack(self, values: Any) -> list[Any]:
         try:

@@ -64,12 +64,13 @@ class Stepped(Discrete):
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Centre of a level's cell (log scale: where its own logarithm lies)."""
+        # Products with a reciprocal, since XLA divides so in some programs and not in others.
         if not self.log:
-            return (level.astype(dtype) + 0.5) / jnp.asarray(self.count, dtype)
+            return (level.astype(dtype) + 0.5) * (1 / jnp.asarray(self.count, dtype))
         start, stop = self._log_edges(dtype)
         low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
         value = low + level.astype(dtype) * step
-        return jnp.clip((jnp.log(value) - start) / (stop - start), 0, 1)
+        return jnp.clip((jnp.log(value) - start) * (1 / (stop - start)), 0, 1)
 
     def value_of_level(self, level: Array, dtype: Any) -> Array:
         """The grid point low + level · step, int32 for integers."""

@@ -8,7 +8,7 @@ from jaxhpo.space import Space
 from jaxhpo.space._choice import Choice, Ordinal, Static
 from jaxhpo.space._dimension import Dimension
 from jaxhpo.space._fixed import Fixed
-from jaxhpo.space._flat import flat_names
+from jaxhpo.space._layout import element_names
 from jaxhpo.space._normal import Normal, SteppedNormal
 from jaxhpo.space._real import Real
 from jaxhpo.space._stepped import Stepped
@@ -29,7 +29,7 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
     found = {}
     for leaf in space.leaves:
         distribution = _distribution(leaf.dimension)
-        found.update(dict.fromkeys(flat_names(leaf), distribution))
+        found.update(dict.fromkeys(element_names(leaf), distribution))
     return found
 
 

@@ -47,6 +47,7 @@ def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dic
         "format": _FORMAT,
         "space": records,
         "space_hash": _hash(records),
+        "constraints": space.describe_constraints(),
         "sampler": sampler,
         "seed": 0 if seed is None else seed,
         "key_impl": str(jax.random.key_impl(jax.random.key(0))),
@@ -63,6 +64,13 @@ def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dic
         raise StudyMismatchError(
             f"Study: `space` must be that of the stored study {store.name!r} in {store.shown}. "
             f"{space_difference(stored['space'], records)} "
+            "Choose another `name` for a study of the new space."
+        )
+    known = stored.get("constraints", meta["constraints"])
+    if known != meta["constraints"]:
+        raise StudyMismatchError(
+            f"Study: `space` must have the constraints of the stored study {store.name!r}, "
+            f"{known}, got {meta['constraints']}. "
             "Choose another `name` for a study of the new space."
         )
     if seed is not None and seed != stored["seed"]:

@@ -46,7 +46,7 @@ class Loop:
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
         if timeout is not None:
-            timeout = _checks.check_number(_WHERE, "timeout", timeout)
+            timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._callbacks = [_checks.check_callable(_WHERE, "callbacks", c) for c in callbacks]
         self._catch = _check_catch(catch)

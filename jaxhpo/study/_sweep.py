@@ -72,8 +72,8 @@ def sweep(
     are recorded, those before the last of them that had not are recorded as failed
     ("interrupted"), and `KeyboardInterrupt` passes on.
 
-    Trial keys follow from the seed and the number of the batch's first trial, so a study resumed
-    between two batches trains as the uninterrupted one does.
+    A trial's keys follow from the seed and its number alone, so neither the batch size nor a stop
+    changes what a trial draws or how it trains.
 
     Args:
         study: the study; its direction must be "minimize".
@@ -125,7 +125,7 @@ class _Run:
         size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
         self.batch_size = min(size, max(self.num_trials, 1))
         if timeout is not None:
-            timeout = _checks.check_number(_WHERE, "timeout", timeout)
+            timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.reporter: Reporter = make_reporter(_WHERE, progress, study.name, self.num_trials)
         self.key = jax.random.fold_in(jax.random.key(study.seed), _SWEEP_STREAM)
@@ -174,16 +174,18 @@ class _Run:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
+        left = self._seconds_left()
         start, best = datetime.datetime.now(), self.study._best_value_or_none()
         try:
             with interrupts.open():
                 result = population.sweep(
                     self.training,
                     values,
-                    key=jax.random.fold_in(self.key, first),
+                    key=self.key,
+                    first_trial=first,
                     num_steps=self.num_steps,
                     num_reports=self.num_reports,
-                    timeout=self._seconds_left(),
+                    timeout=None if left is None else max(left, 1e-3),
                     progress=lambda event: self._tick(event, best),
                     **self.options,
                 )

@@ -1,10 +1,14 @@
 """The commands end to end, on a SQLite file, and every error as one line."""
 
+import contextlib
 import csv
 import io
 import json
+import signal
+import sqlite3
 import subprocess
 import sys
+import time
 
 import optuna
 import pytest
@@ -71,6 +75,62 @@ def test_space_from_a_module_and_from_a_file(jaxhpo, folder):
     assert "4 trials" in done.out
 
 
+def test_nested_choices_in_json(jaxhpo, folder):
+    (folder / "nested.py").write_text("def f(params):\n    return params['m']['svm']['C']\n")
+    options = '{"svm": {"C": {"kind": "uniform", "low": 1, "high": 2}}}'
+    space = f'{{"m": {{"kind": "choice", "options": {options}}}}}'
+    done = jaxhpo("tune", "nested:f", "--space", space, "--trials", 3, "--storage", STORAGE)
+    assert done.code == 0, done.err
+    assert set(best(jaxhpo, "f")["params"]) == {"m", "m.svm.C"}
+
+
+def test_a_parameter_may_be_called_kind(jaxhpo, folder):
+    (folder / "kinds.py").write_text("def f(params):\n    return float(params['kind'] == 'a')\n")
+    done = jaxhpo(
+        "tune", "kinds:f", "--space", '{"kind": ["a", "b"]}', "--trials", 2, "--storage", STORAGE
+    )
+    assert done.code == 0, done.err
+    assert best(jaxhpo, "f")["params"] == {"kind": "b"}
+
+
+def test_a_foreign_database_stays_as_it_was(jaxhpo, folder):
+    with contextlib.closing(sqlite3.connect(folder / "other.db")) as connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.commit()
+    before = (folder / "other.db").read_bytes()
+    done = jaxhpo("studies", "--storage", "sqlite:///other.db")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert (folder / "other.db").read_bytes() == before
+
+
+def test_ctrl_c_keeps_the_trials_and_tells_by_its_code(folder):
+    (folder / "slow.py").write_text(
+        "import time\n\ndef f(params):\n    time.sleep(0.2)\n    return params['x']\n"
+    )
+    command = [sys.executable, "-m", "jaxhpo", "tune", "slow:f", "--space", "work:SPACE"]
+    process = subprocess.Popen(
+        [*command, "--trials", "1000", "--storage", STORAGE],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while not (folder / "s.db").exists() or not _complete(folder):
+        assert process.poll() is None
+        time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "jaxhpo resume f" in out
+    assert _complete(folder) >= 1
+
+
+def _complete(folder):
+    query = "SELECT count(*) FROM trials WHERE state = 'COMPLETE'"
+    with contextlib.closing(sqlite3.connect(folder / "s.db")) as connection:
+        try:
+            return connection.execute(query).fetchone()[0]
+        except sqlite3.OperationalError:  # the tables are not there yet
+            return 0
+
+
 def test_a_failing_objective_is_kept_and_told(jaxhpo):
     done = jaxhpo("tune", "work:broken", "--space", SPACE, "--trials", 3, "--storage", STORAGE)
     assert done.code == 3
@@ -96,6 +156,7 @@ def test_doctor_reports_and_succeeds(jaxhpo):
         (["tune", "work:SPACE", "--space", SPACE], "OBJECTIVE must be a function"),
         (["tune", "work:score"], "Missing option '--space'"),
         (["tune", "work:score", "--space", "{bad"], "--space must be JSON or module:name"),
+        (["tune", "work:score", "--space", '{"x": [1], "x": [2]}'], "`x` comes twice"),
         (["tune", "work:score", "--space", "no.json"], "the file no.json does not exist"),
         (
             ["tune", "work:score", "--space", '{"x": {"kind": "gauss"}}'],
@@ -107,7 +168,7 @@ def test_doctor_reports_and_succeeds(jaxhpo):
         ),
         (
             ["tune", "work:score", "--space", SPACE, "--sampler", "magic"],
-            "must be one of grid, qmc, random",
+            "must be one of",
         ),
         (
             ["tune", "work:score", "--space", SPACE, "--storage", "sqlite:////nowhere/x/s.db"],

@@ -10,7 +10,9 @@ def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     assert "unseen digits" in done.out
     plot = folder / "jaxhpo-demo" / "digits.png"
     assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-    study = optuna.load_study(study_name="digits", storage="sqlite:///jaxhpo-demo/study.db")
+    study = optuna.load_study(
+        study_name="digits-60-steps", storage="sqlite:///jaxhpo-demo/study.db"
+    )
     assert len(study.trials) == 12
     assert study.best_value < 2.0  # chance is log 10 = 2.3
     assert set(study.best_params) == {"lr", "momentum", "decay", "width"}

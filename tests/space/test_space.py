@@ -208,6 +208,37 @@ def test_a_forbidden_combination_ignores_inactive_parameters():
     assert not bool(space.feasible(space.encode({"m": {"a": {"k": 2}}})))
 
 
+@pytest.mark.parametrize(
+    ("dimension", "forbidden", "others"),
+    [
+        (hpo.integer(1, 200_000), 100_000, [99_999, 100_001]),
+        (hpo.quantized(1e5, 2e5, 1.0), 150_000.0, [149_999.0, 150_001.0]),
+        (hpo.log_uniform(1e-10, 1.0), 1e-9, [5e-9, 1.1e-9]),
+    ],
+)
+def test_neighbours_of_a_forbidden_value_are_allowed(dimension, forbidden, others):
+    space = hpo.Space({"x": dimension}, constraints=[hpo.forbid({"x": forbidden})])
+    rows = space.encode([{"x": value} for value in [forbidden, *others]])
+    assert np.asarray(space.feasible(rows)).tolist() == [False, True, True]
+
+
+def test_rare_allowed_points_are_found(key):
+    space = hpo.Space(
+        {"x": hpo.integer(1, 5000), "y": hpo.integer(1, 5000)},
+        constraints=[lambda v: v["x"] == v["y"]],
+    )
+    values = space.sample(key, 3)
+    np.testing.assert_array_equal(values["x"], values["y"])
+
+
+def test_a_vector_alone_is_a_space(key):
+    space = hpo.Space(hpo.uniform(0, 1, shape=3))
+    values = space.sample(key, 2)
+    rows = space.decode(values)
+    np.testing.assert_array_equal(space.encode(rows), values)
+    np.testing.assert_array_equal(space.encode(rows[0]), values[0])
+
+
 def test_a_forbidden_real_value():
     space = hpo.Space({"x": hpo.quantized(0, 1, 0.1)}, constraints=[hpo.forbid({"x": 0.3})])
     assert space.cardinality == 10

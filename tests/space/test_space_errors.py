@@ -52,6 +52,14 @@ ONE = hpo.Space({"x": hpo.uniform(0, 1), "opt": ["adam", "sgd"]})
             lambda: hpo.Space({"x": [1, 2]}, constraints=[hpo.forbid({"x": 3})]),
             r"`x` must be one of \[1, 2\], got 3",
         ),
+        (
+            lambda: hpo.Space({"x": hpo.uniform(0, 1)}, constraints=lambda v: v["nope"] > 0),
+            r"`constraints` must read the space's own values; one of them asked for 'nope'",
+        ),
+        (
+            lambda: hpo.Space({"x": hpo.uniform(0, 1, shape=2), "x[0]": hpo.uniform(0, 1)}),
+            r"names must be unique, got `x\[0\]` twice",
+        ),
         (lambda: hpo.forbid({}), r"`combination` must be a dict of at least one"),
         (lambda: ONE.encode({"x": 2.0, "opt": "sgd"}), r"`x` must be in \[0.0, 1.0\], got 2.0"),
         (lambda: ONE.encode({"x": 0.5, "opt": "lamb"}), r"`opt` must be one of .*got 'lamb'"),

@@ -10,7 +10,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status, population
-from jaxhpo.study import Study
+from jaxhpo.space import Space
+from jaxhpo.study import Study, StudyMismatchError
 from tests.study import objectives
 
 SPACE = {"lr": hpo.log_uniform(1e-3, 8.0), "width": hpo.static([1, 2])}
@@ -63,12 +64,12 @@ def test_each_batch_is_one_transaction(url, monkeypatch):
     assert batches == [4, 4, 2]
 
 
-def test_a_sweep_resumed_between_batches_is_the_uninterrupted_one(url):
+def test_a_sweep_resumed_in_other_batches_is_the_uninterrupted_one(url):
     whole = Study(SPACE, storage=None, seed=3)
-    whole.sweep(TRAINING, num_trials=24, num_steps=4, batch_size=8)
-    for part in (16, 8):
+    whole.sweep(TRAINING, num_trials=15, num_steps=4)
+    for part, batch_size in ((10, 8), (5, 5)):
         Study(SPACE, storage=url, name="s", seed=3).sweep(
-            TRAINING, num_trials=part, num_steps=4, batch_size=8
+            TRAINING, num_trials=part, num_steps=4, batch_size=batch_size
         )
     assert facts(Study(SPACE, storage=url, name="s")) == facts(whole)
 
@@ -82,7 +83,7 @@ def test_a_batch_that_was_never_written_is_proposed_again(url, monkeypatch):
             study.sweep(TRAINING, num_trials=4, num_steps=2)
     study.sweep(TRAINING, num_trials=4, num_steps=2)
     whole = Study(SPACE, storage=None)
-    whole.sweep(TRAINING, num_trials=8, num_steps=2, batch_size=4)
+    whole.sweep(TRAINING, num_trials=8, num_steps=2)
     assert facts(study) == facts(whole)
 
 
@@ -216,3 +217,17 @@ def test_arrays_that_do_not_fit_are_named_and_nothing_is_written(changes, messag
     with pytest.raises(ValueError, match=message):
         study.record(**arguments)
     assert study.trials == []
+
+
+def test_a_timeout_shorter_than_the_first_proposal_ends_the_sweep():
+    study = Study(SPACE, storage=None)
+    study.sweep(TRAINING, num_trials=4, num_steps=2, timeout=1e-6)
+    assert study.stop_reason == "the timeout was reached"
+
+
+def test_other_constraints_are_another_space(url):
+    tree = {"x": hpo.uniform(0.0, 1.0), "c": ["a", "b"]}
+    first = Space(tree, constraints=[hpo.forbid({"c": "a"})])
+    Study(first, storage=url, name="s")
+    with pytest.raises(StudyMismatchError, match="must have the constraints of the stored study"):
+        Study(Space(tree, constraints=[hpo.forbid({"c": "b"})]), storage=url, name="s")
