@@ -1,18 +1,16 @@
 """jaxhpo: functional, vectorised hyperparameter optimization in JAX.
 
-The public names, as a table of contents; `import jaxhpo as hpo`.
+The public names, as a table of contents; `import jaxhpo as hpo`. Rooms that not every program needs
+are imported when they are first named, so that `import jaxhpo` costs little more than JAX.
 """
 
-# The rooms: each has more names of its own.
-# Hypergradients: derivatives of a training run by its hyperparameters.
-from jaxhpo import hypergrad as hypergrad
-from jaxhpo import plots as plots
-from jaxhpo import population as population
-from jaxhpo import problems as problems
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+# Search spaces: dimensions, conditions, constraints; and search algorithms.
 from jaxhpo import samplers as samplers
 from jaxhpo import space as space
-from jaxhpo import study as study
-from jaxhpo import training as training
 
 # The protocol and its records.
 from jaxhpo._base import Outcome as Outcome
@@ -23,8 +21,6 @@ from jaxhpo._base import Trials as Trials
 # A whole study as one pure function.
 from jaxhpo._minimize import minimize as minimize
 from jaxhpo._status import Status as Status
-
-# Search spaces: dimensions, conditions, constraints.
 from jaxhpo.space import Space as Space
 from jaxhpo.space import choice as choice
 from jaxhpo.space import fixed as fixed
@@ -38,8 +34,31 @@ from jaxhpo.space import quantized as quantized
 from jaxhpo.space import static as static
 from jaxhpo.space import uniform as uniform
 
-# A durable study of any Python objective.
-from jaxhpo.study import Study as Study
+if _TYPE_CHECKING:
+    # Rooms, each with more names of its own.
+    from jaxhpo import hypergrad as hypergrad
+    from jaxhpo import plots as plots
+    from jaxhpo import population as population
+    from jaxhpo import problems as problems
+    from jaxhpo import study as study
+    from jaxhpo import testing as testing
+    from jaxhpo import training as training
 
-# One training run, written once.
-from jaxhpo.training import Training as Training
+    # A durable study of any Python objective; one training run, written once.
+    from jaxhpo.study import Study as Study
+    from jaxhpo.training import Training as Training
+
+_ROOMS = ("hypergrad", "plots", "population", "problems", "study", "testing", "training")
+_NAMES = {"Study": "study", "Training": "training"}
+
+
+def __getattr__(name: str) -> _Any:
+    if name in _ROOMS:
+        return _importlib.import_module(f"jaxhpo.{name}")
+    if name in _NAMES:
+        return getattr(_importlib.import_module(f"jaxhpo.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'jaxhpo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_ROOMS, *_NAMES})

@@ -72,7 +72,8 @@ def test_imports_go_downwards(path):
 
 
 def test_importing_jaxhpo_stays_light():
-    code = f"import jaxhpo, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    touch = "[getattr(jaxhpo, name) for name in dir(jaxhpo)]"
+    code = f"import jaxhpo, sys; {touch}; print([m for m in {HEAVY!r} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
@@ -90,3 +91,10 @@ def test_no_file_has_outgrown_its_room():
         if (lines := len(path.read_text().splitlines())) > 450
     }
     assert not long
+
+
+def test_every_public_name_is_there():
+    for name in dir(jaxhpo):
+        assert getattr(jaxhpo, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'bayes'"):
+        _ = jaxhpo.bayes
