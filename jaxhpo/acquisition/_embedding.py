@@ -29,12 +29,14 @@ class Embedding:
         columns: feature column of each continuous unit coordinate, -1 for a discrete one.
         scales: factor of each feature column.
         conditional: unit coordinates that are not always active.
+        levels: number of levels of each unit coordinate, 0 where continuous.
     """
 
     groups: tuple[int, ...]
     columns: tuple[int, ...]
     scales: tuple[float, ...]
     conditional: tuple[int, ...]
+    levels: tuple[int, ...]
 
     @property
     def is_free(self) -> np.ndarray:
@@ -92,4 +94,5 @@ def embedding_of(space: Space) -> Embedding:
     ]
     groups += conditional
     scales += [ACTIVITY] * len(conditional)
-    return Embedding(tuple(groups), tuple(columns), tuple(scales), tuple(conditional))
+    counts = tuple(int(count) for count in levels)
+    return Embedding(tuple(groups), tuple(columns), tuple(scales), tuple(conditional), counts)

@@ -7,8 +7,8 @@ where the engine runs in it. What the space forbids and what is known already sc
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,11 +25,8 @@ _MAX_LEVELS = 16
 _SWEEPS = 2
 
 
-class ScoreFn(Protocol):
-    """An acquisition function of features."""
-
-    def __call__(self, features: Array) -> tuple[Array, Array]:
-        """Values `[c]` and gradients `[c, F]` of features `[c, F]`."""
+ScoreFn = Callable[[Array], tuple[Array, Array]]
+"""From features `[c, F]` to values `[c]` and gradients `[c, F]`."""
 
 
 class Budget(NamedTuple):
@@ -87,7 +84,7 @@ class Problem(NamedTuple):
         return np.dtype(np.float64 if self.is_double else np.float32)
 
     def prepare(self, unit: Array, *, must_be_new: bool = True) -> tuple[Array, Array, Array]:
-        """Snapped points `[c, d]`, their features `[c, F]`, and which are allowed (and new) `[c]`."""
+        """Snapped points `[c, d]`, features `[c, F]`, and which are allowed (and new) `[c]`."""
         with self.outside():
             unit = self.space.snap(unit)
             features = self.embedding.features(self.space, unit)
@@ -156,7 +153,7 @@ def optimize(
             lanes = _sweep(score, problem, lanes)
             return _climb(score, problem, lanes, lengthscale, budget) if has_free else lanes
 
-        lanes = jax.lax.fori_loop(0, _SWEEPS, round_, lanes)
+        lanes = jax.lax.fori_loop(*_range(_SWEEPS), round_, lanes)
     best = argmax(lanes.value)
     return Found(lanes.unit[best], lanes.value[best])
 
@@ -236,7 +233,7 @@ def _sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
     """Goes through the discrete coordinates once and takes the best value of each."""
     space = problem.space
     coordinates = np.flatnonzero(np.asarray(problem.embedding.columns) < 0).astype(np.int32)
-    levels = np.asarray(space.num_levels)[coordinates].astype(np.int32)
+    levels = np.asarray(problem.embedding.levels, np.int32)[coordinates]
     offsets, spread, num_options = _options(levels)
     num_lanes, d = lanes.unit.shape
 
@@ -264,7 +261,12 @@ def _sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
 
     if len(coordinates) == 0:
         return lanes
-    return jax.lax.fori_loop(0, len(coordinates), one, lanes)
+    return jax.lax.fori_loop(*_range(len(coordinates)), one, lanes)
+
+
+def _range(count: int) -> tuple[Array, Array]:
+    """Bounds of a loop whose index is int32 in either precision."""
+    return jnp.zeros((), jnp.int32), jnp.asarray(count, jnp.int32)
 
 
 def _options(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
@@ -315,4 +317,3 @@ def candidate_points(
     is_continuous = jnp.asarray(np.asarray(problem.embedding.columns) >= 0)
     near = jnp.where(is_continuous[None, :], near, redrawn)
     return jnp.concatenate([points[: budget.num_global], near])
-

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
+from jaxhpo.gp._precision import matmul
 
 
 def matern52(r2: Array) -> tuple[Array, Array]:
@@ -69,7 +70,7 @@ class Kernel:
         if self.groups == tuple(range(self.num_groups)):
             return per_feature
         member = np.equal.outer(np.asarray(self.groups), np.arange(self.num_groups))
-        return per_feature @ jnp.asarray(member, per_feature.dtype)
+        return matmul(per_feature, jnp.asarray(member, per_feature.dtype))
 
     def profile_of(self, r2: Array) -> tuple[Array, Array]:
         """The profile and its slope at squared distances."""
@@ -85,4 +86,4 @@ def squared_distances(left: Array, right: Array) -> Array:
     centre = jnp.mean(right, axis=0, keepdims=True)
     left, right = left - centre, right - centre
     squares = jnp.sum(left**2, axis=1)[:, None] + jnp.sum(right**2, axis=1)[None, :]
-    return jnp.maximum(squares - 2.0 * (left @ right.T), 0.0)
+    return jnp.maximum(squares - 2.0 * matmul(left, right.T), 0.0)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxhpo._base import Array
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, assemble, unravel
+from jaxhpo.gp._precision import matmul
 
 
 def log_marginal_likelihood(
@@ -18,9 +19,10 @@ def log_marginal_likelihood(
     """Log marginal likelihood and its gradient with respect to `hyper.ravel()`.
 
     Model: `y = m + f(x) + e`, `m ~ N(0, bias)`, `f ~ GP(0, scale k)`, `e ~ N(0, noise)`, where
-    `noise` is the learned variance plus `data.noise`. With `A = (K^-1 y)(K^-1 y)^T - K^-1` the gradient is `tr(A dK) / 2` (Rasmussen and Williams,
-    "Gaussian Processes for Machine Learning", 2006, eq. 5.9). The sums over squared differences are
-    two matrix products, so no `[g, n, n]` array is made.
+    `noise` is the learned variance plus `data.noise`. With `A = (K^-1 y)(K^-1 y)^T - K^-1` the
+    gradient is `tr(A dK) / 2` (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+    2006, eq. 5.9). The sums over squared differences are two matrix products, so no `[g, n, n]`
+    array is made.
 
     Args:
         kernel: static structure of the kernel.
@@ -45,18 +47,18 @@ def log_marginal_likelihood(
     factor = jnp.linalg.cholesky(total, symmetrize_input=False)
     eye = jnp.eye(total.shape[0], dtype=total.dtype)
     inverse_factor = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-    inverse = inverse_factor.T @ inverse_factor
-    alpha = inverse @ data.target
+    inverse = matmul(inverse_factor.T, inverse_factor)
+    alpha = matmul(inverse, data.target)
     count = jnp.sum(data.mask).astype(total.dtype)
     value = (
-        -0.5 * (data.target @ alpha)
+        -0.5 * jnp.sum(data.target * alpha)
         - jnp.sum(jnp.log(jnp.diagonal(factor)))
         - 0.5 * math.log(2.0 * math.pi) * count
     )
     half = 0.5 * (alpha[:, None] * alpha[None, :] - inverse)
     weights = half * slope
     # sum_ab w_ab (z_a - z_b)^2 = 2 sum_a z_a^2 (W 1)_a - 2 sum_a z_a (W z)_a, W symmetric
-    spread = jnp.sum(z * (z * jnp.sum(weights, axis=1)[:, None] - weights @ z), axis=0)
+    spread = jnp.sum(z * (z * jnp.sum(weights, axis=1)[:, None] - matmul(weights, z)), axis=0)
     by_lengthscale = kernel.gather(-4.0 * spread)
     by_scale = jnp.sum(half * signal)
     on_diagonal = jnp.where(data.mask, jnp.diagonal(half), 0.0)

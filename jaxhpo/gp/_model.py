@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
@@ -74,7 +74,7 @@ class Prior(NamedTuple):
         return -0.5 * jnp.sum(z**2, axis=-1), -z / self.sd
 
 
-def default_prior(num_groups: int, dtype: object = None, *, noise_floor: float = 1e-8) -> Prior:
+def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e-8) -> Prior:
     """The dimension-scaled prior that the `gp` sampler uses for standardised targets.
 
     Lengthscales grow with the square root of the dimension, so that the prior variance of the

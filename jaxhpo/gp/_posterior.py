@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxhpo._base import Array
 from jaxhpo.gp._kernels import Kernel, squared_distances
 from jaxhpo.gp._model import Data, Hyperparameters, covariance, scaled_features
+from jaxhpo.gp._precision import matmul
 
 
 class Prediction(NamedTuple):
@@ -57,7 +58,7 @@ class Posterior:
 
     def retarget(self, target: Array) -> Posterior:
         """The posterior with other targets `[n]` or `[n, s]` at the same points."""
-        weights = self.inverse_factor.T @ (self.inverse_factor @ target)
+        weights = matmul(self.inverse_factor.T, matmul(self.inverse_factor, target))
         return dataclasses.replace(self, weights=weights)
 
     def cross(self, features: Array) -> tuple[Array, Array]:
@@ -72,9 +73,9 @@ class Posterior:
     def predict(self, features: Array) -> Prediction:
         """Mean and variance of the latent function at points `[c, F]`."""
         cross, _ = self.cross(features)
-        half = cross @ self.inverse_factor.T
+        half = matmul(cross, self.inverse_factor.T)
         variance = self.prior_variance - jnp.sum(half**2, axis=1)
-        return Prediction(cross @ self.weights, jnp.maximum(variance, 0.0))
+        return Prediction(matmul(cross, self.weights), jnp.maximum(variance, 0.0))
 
     def predict_with_gradient(self, features: Array) -> tuple[Prediction, Prediction]:
         """Mean and variance at points `[c, F]`, and their gradients `[c, F]` (one column)."""
@@ -86,9 +87,9 @@ class Posterior:
     def predict_with_pull(self, features: Array) -> tuple[Prediction, _Pull]:
         """Mean and variance at points `[c, F]`, and the map from their cotangents to features'."""
         cross, slope = self.cross(features)
-        half = cross @ self.inverse_factor.T
+        half = matmul(cross, self.inverse_factor.T)
         variance = self.prior_variance - jnp.sum(half**2, axis=1)
-        prediction = Prediction(cross @ self.weights, jnp.maximum(variance, 0.0))
+        prediction = Prediction(matmul(cross, self.weights), jnp.maximum(variance, 0.0))
         return prediction, _Pull(self, features, half, slope)
 
     def sample(self, key: Array, features: Array, num_samples: int) -> Array:
@@ -105,15 +106,15 @@ class Posterior:
         z = scaled_features(self.kernel, self.hyper, features)
         profile, _ = self.kernel.profile_of(squared_distances(z, z))
         cross, _ = self.cross(features)
-        half = cross @ self.inverse_factor.T
-        joint = jnp.exp(self.hyper.log_scale) * profile + self.bias - half @ half.T
+        half = matmul(cross, self.inverse_factor.T)
+        joint = jnp.exp(self.hyper.log_scale) * profile + self.bias - matmul(half, half.T)
         count = features.shape[0]
         nugget = count * jnp.finfo(joint.dtype).eps * self.prior_variance * 4.0
         # The eigenvalues of a posterior covariance reach down to rounding, where Cholesky fails.
         values, vectors = jnp.linalg.eigh(joint + nugget * jnp.eye(count, dtype=joint.dtype))
         root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
         noise = jax.random.normal(key, (num_samples, count), joint.dtype)
-        return (cross @ self.weights)[None, :] + noise @ root.T
+        return matmul(cross, self.weights)[None, :] + matmul(noise, root.T)
 
 
 class _Pull(NamedTuple):
@@ -132,13 +133,13 @@ class _Pull(NamedTuple):
         posterior = self.posterior
         weights = posterior.weights
         is_single = by_mean.ndim == 1
-        pulled = by_mean[:, None] * weights[None, :] if is_single else by_mean @ weights.T
-        solved = self.half @ posterior.inverse_factor
+        pulled = by_mean[:, None] * weights[None, :] if is_single else matmul(by_mean, weights.T)
+        solved = matmul(self.half, posterior.inverse_factor)
         g = (pulled - 2.0 * by_variance[:, None] * solved) * self.slope
         rate = posterior.kernel.spread(jnp.exp(-posterior.hyper.log_lengthscale))[None, :]
         z = self.features * rate
         # d r2 / d x = 2 (z - z_j) / lengthscale
-        return 2.0 * rate * (jnp.sum(g, axis=1)[:, None] * z - g @ posterior.scaled)
+        return 2.0 * rate * (jnp.sum(g, axis=1)[:, None] * z - matmul(g, posterior.scaled))
 
 
 def condition(kernel: Kernel, hyper: Hyperparameters, data: Data, bias: Array) -> Posterior:
@@ -169,6 +170,6 @@ def condition(kernel: Kernel, hyper: Hyperparameters, data: Data, bias: Array) -
     factor = jnp.linalg.cholesky(total, symmetrize_input=False)
     eye = jnp.eye(total.shape[0], dtype=total.dtype)
     inverse_factor = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
-    weights = inverse_factor.T @ (inverse_factor @ data.target)
+    weights = matmul(inverse_factor.T, matmul(inverse_factor, data.target))
     scaled = scaled_features(kernel, hyper, data.features)
     return Posterior(kernel, hyper, bias, scaled, data.mask, factor, inverse_factor, weights)

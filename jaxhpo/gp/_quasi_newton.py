@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo.gp._precision import matmul
 
 _ARMIJO = 1e-4
 _CURVATURE = 1e-10
@@ -43,7 +44,7 @@ class _Lane(NamedTuple):
     inverse: Array  # inverse Hessian
     direction: Array
     step: Array
-    count: Array
+    num_evals: Array
     done: Array
 
 
@@ -87,7 +88,7 @@ def minimize_box(
         inverse=jnp.diag(inverse),
         direction=jnp.zeros_like(start),
         step=jnp.zeros((), dtype),
-        count=jnp.zeros((), jnp.int32),
+        num_evals=jnp.zeros((), jnp.int32),
         done=jnp.zeros((), bool),
     )
 
@@ -95,8 +96,8 @@ def minimize_box(
         trial = jnp.clip(lane.x + lane.step * lane.direction, lower, upper)
         value, gradient = function(trial)
         moved = trial - lane.x
-        slope = lane.gradient @ moved
-        is_first = lane.count == 0
+        slope = jnp.sum(lane.gradient * moved)
+        is_first = lane.num_evals == 0
         accepted = (value <= lane.value + _ARMIJO * slope) & jnp.isfinite(value)
         accepted &= is_first | jnp.any(moved != 0)
         taken = _take(lane, trial, value, gradient, moved, is_first)
@@ -113,15 +114,15 @@ def minimize_box(
             inverse=jnp.where(accepted, taken.inverse, lane.inverse),
             direction=jnp.where(accepted, direction, lane.direction),
             step=jnp.where(accepted, jnp.ones((), dtype), shorter),
-            count=lane.count + 1,
+            num_evals=lane.num_evals + 1,
             done=jnp.where(accepted, gap <= tolerance, is_stuck),
         )
 
     def goes_on(lane: _Lane) -> Array:
-        return ~lane.done & (lane.count < max_evals)
+        return ~lane.done & (lane.num_evals < max_evals)
 
     lane = jax.lax.while_loop(goes_on, body, first)
-    return Minimum(lane.x, lane.value, lane.gradient, lane.count, lane.done)
+    return Minimum(lane.x, lane.value, lane.gradient, lane.num_evals, lane.done)
 
 
 def _take(
@@ -129,12 +130,12 @@ def _take(
 ) -> _Lane:
     """The lane at its new point, inverse Hessian updated (Nocedal and Wright, 2006, eq. 6.17)."""
     change = gradient - lane.gradient
-    curvature = moved @ change
-    good = curvature > _CURVATURE * jnp.sqrt((moved @ moved) * (change @ change))
+    curvature = jnp.sum(moved * change)
+    good = curvature > _CURVATURE * jnp.sqrt(jnp.sum(moved**2) * jnp.sum(change**2))
     good &= ~is_first
     rho = jnp.where(good, 1.0 / jnp.where(good, curvature, 1.0), 0.0)
-    image = lane.inverse @ change
-    weight = rho * (1.0 + rho * (change @ image))
+    image = matmul(lane.inverse, change)
+    weight = rho * (1.0 + rho * jnp.sum(change * image))
     outer = image[:, None] * moved[None, :]
     inverse = lane.inverse - rho * (outer + outer.T) + weight * moved[:, None] * moved[None, :]
     return lane._replace(x=x, value=value, gradient=gradient, inverse=inverse)
@@ -146,8 +147,8 @@ def _direction(lane: _Lane, lower: Array, upper: Array, max_step: Array) -> tupl
     outward = ((lane.x <= lower) & (gradient > 0)) | ((lane.x >= upper) & (gradient < 0))
     free = jnp.where(outward | (lower >= upper), 0.0, 1.0).astype(gradient.dtype)
     inner = free * gradient
-    direction = -free * (lane.inverse @ inner)
-    descends = direction @ inner < 0
+    direction = -free * matmul(lane.inverse, inner)
+    descends = jnp.sum(direction * inner) < 0
     direction = jnp.where(descends, direction, -inner)
     longest = jnp.max(jnp.abs(direction))
     direction = direction * jnp.minimum(1.0, max_step / jnp.where(longest > 0, longest, 1.0))

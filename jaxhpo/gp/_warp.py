@@ -38,17 +38,19 @@ class Warped(NamedTuple):
         return self.centre + self.unit * jnp.where(inner > 0, jnp.expm1(inner), inner)
 
 
-def warp(value: Array, mask: Array) -> Warped:
+def warp(value: Array, mask: Array, reference: Array | None = None) -> Warped:
     """Standardises values, robustly against a heavy upper tail.
 
     The part below the median is mapped linearly; above it, the map goes on as a logarithm whose
     unit is the deviation of the lower half. A few enormous values then cannot press the rest, which
-    matters, into a line. All is in ranks, differences and ratios, so shifting and scaling values
-    changes nothing.
+    matters, into a line. Median and unit are those of the reference rows: taken from rows spread
+    over the space, they do not shrink as a search closes in on a minimum. All is in ranks,
+    differences and ratios, so shifting and scaling values changes nothing.
 
     Args:
         value: `[n]` finite where `mask`.
         mask: `[n]` bool.
+        reference: `[n]` bool, rows that set the median and the unit; None means all.
 
     Returns:
         The `Warped` targets. Constant values map to 0.
@@ -62,11 +64,12 @@ def warp(value: Array, mask: Array) -> Warped:
     extent = jnp.where(jnp.isfinite(extent) & (extent > 0), extent, 1.0)
     smallest = jnp.where(jnp.isfinite(smallest), smallest, 0.0)
     place = (value - smallest) / extent
-    rank = jnp.sum(mask[None, :] & (place[None, :] <= place[:, None]), axis=1)
-    upper = mask & (2 * rank >= jnp.sum(mask))
+    spread = mask if reference is None else mask & reference
+    rank = jnp.sum(spread[None, :] & (place[None, :] <= place[:, None]), axis=1)
+    upper = spread & (2 * rank >= jnp.sum(spread))
     median = jnp.min(jnp.where(upper, place, jnp.inf))
     median = jnp.where(jnp.isfinite(median), median, 0.0)
-    lower = mask & (place <= median)
+    lower = spread & (place <= median)
     below = jnp.where(lower, place - median, 0.0)
     width = jnp.sqrt(jnp.sum(below**2) / jnp.maximum(jnp.sum(lower), 1).astype(value.dtype))
     width = jnp.where(width > 0, width, 1.0)

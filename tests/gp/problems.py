@@ -6,7 +6,6 @@ import numpy as np
 
 from jaxhpo import gp
 
-
 likelihood = jax.jit(gp.log_marginal_likelihood, static_argnums=0)
 condition = jax.jit(gp.condition, static_argnums=0)
 predict = jax.jit(lambda posterior, x: posterior.predict(x))
