@@ -44,7 +44,7 @@ def examine() -> int:
         ("backend", jax.default_backend()),
         ("devices", devices),
         ("CPU cores", str(os.cpu_count())),
-        ("float64 by default", str(bool(jax.config.jax_enable_x64))),
+        ("float64 by default", str(jnp.result_type(float) == jnp.float64)),
         ("compiles and runs", "yes" if works else f"NO: expected {64.0**3}, got {result}"),
         ("compilation cache", cache or "off"),
     ]

@@ -253,8 +253,8 @@ def _unique_names(leaves: list[Leaf]) -> list[Leaf]:
         twins.append(leaf)
         unique.append(dataclasses.replace(leaf, name=name))
     flat = [name for leaf in unique for name in element_names(leaf)]
-    if twins := sorted({name for name in flat if flat.count(name) > 1}):
-        raise ValueError(f"Space: names must be unique, got `{twins[0]}` twice.")
+    if repeated := sorted({name for name in flat if flat.count(name) > 1}):
+        raise ValueError(f"Space: names must be unique, got `{repeated[0]}` twice.")
     return unique
 
 
