@@ -145,18 +145,24 @@ def _bind(eqn: Any, values: dict[Any, Any]) -> None:
 
 def _precompute(jaxpr: Any, known: dict[Any, Any]) -> list[Any]:
     """Evaluates what follows from `known` alone, adds what is used, and returns the other eqns."""
-    rest = []
+    rest: list[Any] = []
+    constants: set[Any] = set()
     for eqn in jaxpr.eqns:
         is_literal = [isinstance(atom, jax.extend.core.Literal) for atom in eqn.invars]
         pairs = zip(eqn.invars, is_literal, strict=True)
-        # Equations of literals alone are constants; the compiler folds them where they stand.
-        if all(flag or atom in known for atom, flag in pairs) and not all(is_literal):
-            _bind(eqn, known)
-        else:
+        if not all(flag or atom in known for atom, flag in pairs):
             rest.append(eqn)
+            continue
+        _bind(eqn, known)
+        if all(is_literal) or constants.issuperset(
+            atom for atom in eqn.invars if not isinstance(atom, jax.extend.core.Literal)
+        ):
+            # A constant costs nothing where it stands, and memory if it is handed over.
+            rest.append(eqn)
+            constants.update(eqn.outvars)
     atoms = [atom for eqn in rest for atom in eqn.invars] + list(jaxpr.outvars)
     used = {atom for atom in atoms if not isinstance(atom, jax.extend.core.Literal)}
-    for var in [var for var in known if var not in used]:
+    for var in [var for var in known if var not in used or var in constants]:
         del known[var]
     return rest
 
