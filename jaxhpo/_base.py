@@ -41,11 +41,14 @@ class Sampler(NamedTuple):
         ask: `ask(key, state) -> (state, unit [q, d])`; the proposals become pending.
         tell: `tell(key, state, unit [q, d], outcome) -> (state, info)`; resolves pending rows that
             equal the told points, in any order, and appends points that nobody asked for.
+        resize: `resize(state, capacity) -> state`: the same knowledge in buffers of `capacity`
+            (static) rows. None for a sampler that remembers no observations.
     """
 
     init: Callable[..., Any]
     ask: Callable[..., Any]
     tell: Callable[..., Any]
+    resize: Callable[..., Any] | None = None
 
 
 class Outcome(NamedTuple):
@@ -105,6 +108,7 @@ def make_sampler(
     init: Callable[..., Any],
     ask: Callable[..., Any],
     tell: Callable[..., Any],
+    resize: Callable[..., Any] | None = None,
 ) -> Sampler:
     """Binds three module-level functions to one settings pytree.
 
@@ -114,11 +118,13 @@ def make_sampler(
         init: `init(settings, key) -> state`.
         ask: `ask(settings, key, state) -> (state, unit)`.
         tell: `tell(settings, key, state, unit, outcome) -> (state, info)`.
+        resize: `resize(settings, state, capacity) -> state`, or None.
 
     Returns:
         The sampler.
     """
-    return Sampler(Partial(init, settings), Partial(ask, settings), Partial(tell, settings))
+    bound = None if resize is None else Partial(resize, settings)
+    return Sampler(Partial(init, settings), Partial(ask, settings), Partial(tell, settings), bound)
 
 
 def has_proposal(unit: Array) -> Array:

@@ -16,6 +16,9 @@ from jaxhpo._evaluate import checked_objective, evaluate_rows
 from jaxhpo._status import Status, explain
 from jaxhpo.space import Space
 
+FIRST_CAPACITY = 128
+"""Observations up to which one segment is used."""
+
 
 class TrialKeys(NamedTuple):
     """The keys of one trial, by purpose."""
@@ -137,10 +140,30 @@ def _run(
         state, info = sampler.tell(keys.tell[0], state, unit, outcome)
         return state, (params, unit, outcome.value, status_of(unit, outcome), info)
 
-    rounds = jnp.arange(-(-num_trials // q), dtype=jnp.int32)
-    _, (*rows, info) = jax.lax.scan(round_, state, rounds)
+    parts = []
+    for first, last in _segments(-(-num_trials // q), q, sampler):
+        if sampler.resize is not None:
+            state = sampler.resize(state, last * q)
+        state, part = jax.lax.scan(round_, state, jnp.arange(first, last, dtype=jnp.int32))
+        parts.append(part)
+    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    *rows, info = parts[0] if len(parts) == 1 else joined
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_trials], rows)
     return _summarise(Trials(*rows), info)
+
+
+def _segments(rounds: int, q: int, sampler: Sampler) -> list[tuple[int, int]]:
+    """First and last round of each scan: a sampler with observations gets buffers that grow.
+
+    Early trials then do not pay for late ones. Each segment is compiled, which costs seconds, so
+    they are few: each is four times as long as the ones before it.
+    """
+    if sampler.resize is None:
+        return [(0, rounds)]
+    ends, shortest = [rounds], -(-FIRST_CAPACITY // q)
+    while ends[0] > shortest:
+        ends.insert(0, max(ends[0] // 4, shortest))
+    return list(zip([0, *ends[:-1]], ends, strict=True))
 
 
 def status_of(unit: Array, outcome: Outcome) -> Array:

@@ -24,4 +24,12 @@ SAMPLERS = (
         supports_mixed=False,
         is_batch_invariant=True,
     ),
+    SamplerCase(
+        "gp",
+        samplers.gp,
+        {"capacity": 64},
+        progress_trials=30,
+        sphere_below=1e-4,
+        branin_below=0.45,
+    ),
 )

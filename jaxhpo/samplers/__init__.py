@@ -1,9 +1,10 @@
 """Search algorithms: one file each, all three pure functions of the `Sampler` protocol."""
 
+from jaxhpo.samplers._gp import gp as gp
 from jaxhpo.samplers._grid import grid as grid
 from jaxhpo.samplers._names import get as get
 from jaxhpo.samplers._names import names as names
 from jaxhpo.samplers._qmc import qmc as qmc
 from jaxhpo.samplers._random import random as random
 
-__all__ = ["get", "grid", "names", "qmc", "random"]
+__all__ = ["get", "gp", "grid", "names", "qmc", "random"]

@@ -7,12 +7,18 @@ from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
+from jaxhpo.samplers._gp import gp
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._random import random
 from jaxhpo.space import Space
 
-_FACTORIES: dict[str, Callable[..., Sampler]] = {"grid": grid, "qmc": qmc, "random": random}
+_FACTORIES: dict[str, Callable[..., Sampler]] = {
+    "gp": gp,
+    "grid": grid,
+    "qmc": qmc,
+    "random": random,
+}
 
 
 def names() -> tuple[str, ...]:
@@ -24,7 +30,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.samplers.names()
-        ('grid', 'qmc', 'random')
+        ('gp', 'grid', 'qmc', 'random')
     """
     return tuple(sorted(_FACTORIES))
 

@@ -23,6 +23,9 @@ _INIT_STREAM = 2**32 - 1
 _TELL_STREAM = 2**32 - 2
 _SMALLEST_PAD = 16
 
+SMALLEST_CAPACITY = 64
+"""Observations that a sampler's buffers hold at first; they double as they fill up."""
+
 
 class Told(NamedTuple):
     """What is known of trials, in order of their numbers.
@@ -71,6 +74,7 @@ class Proposer:
             told: the whole history, or None for a new study.
         """
         self._state = _init(self._sampler, self._init_key)
+        self._capacity = 0
         self._queue: deque[_Proposal] = deque()
         if told is None or len(told.value) == 0:
             return
@@ -124,6 +128,7 @@ class Proposer:
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
+        self._make_room(known + len(self._queue))
         n = len(told.value)
         size = size or (1 if n == 1 else padded_size(n))
         self._state = _tell_rows(
@@ -143,6 +148,7 @@ class Proposer:
 
     def _ask(self, number: int, asks: int, block: int) -> None:
         """Asks `asks` times and queues what was proposed."""
+        self._make_room(number + asks * self._rows_an_ask)
         self._state, unit, values = _ask_block(
             self._sampler,
             self._space,
@@ -156,6 +162,12 @@ class Proposer:
         columns, structure = jax.tree.flatten(jax.tree.map(np.asarray, values))
         for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
             self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
+
+    def _make_room(self, count: int) -> None:
+        """Lets the sampler's buffers hold `count` observations; one program a capacity."""
+        if self._sampler.resize is not None and count > self._capacity:
+            self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
+            self._state = self._sampler.resize(self._state, self._capacity)
 
 
 class _Proposal(NamedTuple):

@@ -1,0 +1,210 @@
+"""From observations to a Gaussian process: targets, hyperparameters over time, fantasies."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import gp
+from jaxhpo._base import Array
+
+NUM_FANTASIES = 8
+
+
+class Table(NamedTuple):
+    """Observations in the precision of the linear algebra.
+
+    Attributes:
+        features: `[n, F]`.
+        value: `[n]` as told.
+        se: `[n]` standard errors.
+        violation: `[n]`.
+        is_told: `[n]` bool.
+        is_pending: `[n]` bool.
+    """
+
+    features: Array
+    value: Array
+    se: Array
+    violation: Array
+    is_told: Array
+    is_pending: Array
+
+
+class Targets(NamedTuple):
+    """What the model is given.
+
+    Attributes:
+        data: told rows; failures and infeasible rows carry the worst value.
+        is_good: `[n]` bool, rows that completed and are feasible.
+        warped: the map from values.
+    """
+
+    data: gp.Data
+    is_good: Array
+    warped: gp.Warped
+
+
+def objective_targets(table: Table, mask: Array, num_reference: int, constrained: bool) -> Targets:
+    """Targets of the objective from the rows in `mask`.
+
+    Without a constraint model an infeasible row counts as failed; with one, its value is used.
+    """
+    finite = mask & jnp.isfinite(table.value)
+    is_good = finite & (table.violation <= 0)
+    trusted = finite if constrained else is_good
+    worst = jnp.max(jnp.where(trusted, table.value, -jnp.inf))
+    worst = jnp.where(jnp.isfinite(worst), worst, 0.0)
+    value = jnp.where(trusted, table.value, worst)
+    warped = gp.warp(value, mask, _first(mask, num_reference))
+    noise = jnp.where(trusted, (table.se * warped.rate) ** 2, 0.0)
+    return Targets(gp.Data(table.features, warped.target, noise, mask), is_good, warped)
+
+
+def violation_targets(table: Table, mask: Array, num_reference: int) -> Targets:
+    """Targets of the largest violation from the rows in `mask`; failed trials are left out."""
+    mask = mask & jnp.isfinite(table.value) & jnp.isfinite(table.violation)
+    violation = jnp.where(mask, table.violation, 0.0)
+    warped = gp.warp(violation, mask, _first(mask, num_reference))
+    data = gp.Data(table.features, warped.target, jnp.zeros_like(table.se), mask)
+    return Targets(data, mask & (table.violation <= 0), warped)
+
+
+def _first(mask: Array, count: int) -> Array:
+    """The first `count` rows of a mask: the start-up design, spread over the space."""
+    return mask & (jnp.cumsum(mask, dtype=jnp.int32) <= count)
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When hyperparameters are fitted: counts of told rows, so that a resumed run fits alike.
+
+    Attributes:
+        first: count of the first fit.
+        batch: counts grow by multiples of it.
+        every: the step is one batch up to this count, two up to twice it, and so on.
+    """
+
+    first: int
+    batch: int
+    every: int = 48
+
+    def after(self, count: Array) -> Array:
+        """The next count after `count`; 0 stands for no fit yet."""
+        step = jnp.asarray(self.batch, jnp.int32) * (1 + count // self.every)
+        return jnp.where(count == 0, self.first, count + step)
+
+
+def refit(
+    kernel: gp.Kernel,
+    prior: gp.Prior,
+    schedule: Schedule,
+    makers: tuple[Callable[[Table, Array], Targets], ...],
+    table: Table,
+    thetas: tuple[Array, ...],
+    num_fitted: Array,
+    max_evals: int,
+) -> tuple[tuple[Array, ...], Array]:
+    """Brings hyperparameters up to date, one fit for each scheduled count that has been passed.
+
+    Each fit sees the rows told first, up to its count, and starts from the result of the one before
+    and from the prior's centre. So the outcome depends on the history, not on when it was told.
+
+    Args:
+        kernel: static structure of the kernel.
+        prior: the prior.
+        schedule: when fits are due.
+        makers: one a model: from the table and a mask to targets.
+        table: the observations.
+        thetas: `[g + 2]` hyperparameters of each model.
+        num_fitted: `[]` int32, count of the last fit.
+        max_evals: evaluations of the likelihood a start, at most.
+
+    Returns:
+        The hyperparameters of each model, and the count of the last fit.
+    """
+    order = jnp.cumsum(table.is_told, dtype=jnp.int32)
+    centre = first_theta(prior)
+
+    def body(carry: tuple[tuple[Array, ...], Array]) -> tuple[tuple[Array, ...], Array]:
+        thetas, fitted = carry
+        count = schedule.after(fitted)
+        mask = table.is_told & (order <= count)
+
+        def one(data: gp.Data, theta: Array) -> Array:
+            starts = jnp.stack([theta, centre])
+            found = gp.fit(kernel, data, prior, starts, max_evals=max_evals)
+            # Rounded, so that it is the same number once it has been through the state.
+            return found.hyper.ravel().astype(jnp.float32).astype(theta.dtype)
+
+        datas = [make(table, mask).data for make in makers]
+        if len(datas) == 1:
+            return (one(datas[0], thetas[0]),), count
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas)
+        fitted_thetas = jax.vmap(one)(stacked, jnp.stack(thetas))
+        return tuple(fitted_thetas[i] for i in range(len(datas))), count
+
+    return jax.lax.while_loop(
+        lambda carry: schedule.after(carry[1]) <= order[-1], body, (thetas, num_fitted)
+    )
+
+
+def first_theta(prior: gp.Prior) -> Array:
+    """Where fits start: the centre of the prior."""
+    return jnp.clip(prior.mean, prior.lower, prior.upper)
+
+
+class Belief(NamedTuple):
+    """A posterior over the objective with the fantasies of pending points.
+
+    Attributes:
+        posterior: its weights have a column a fantasy.
+        best: `[s]` smallest posterior mean at a good or pending row.
+    """
+
+    posterior: gp.Posterior
+    best: Array
+
+
+def believe(
+    kernel: gp.Kernel, prior: gp.Prior, theta: Array, table: Table, targets: Targets
+) -> Belief:
+    """Conditions on told rows, and on fantasies of the pending ones.
+
+    Fantasies are joint draws from the posterior (Matheron's rule): a prior draw at all rows,
+    corrected by what it misses at the told ones. The base draws are a fixed Latin hypercube, the
+    same in every call.
+    """
+    hyper = gp.unravel(theta)
+    told = targets.data
+    both = told.mask | table.is_pending
+    posterior = gp.condition(kernel, hyper, told._replace(mask=both), prior.bias)
+    normals = jnp.asarray(base_normals(both.shape[0], NUM_FANTASIES), theta.dtype)
+    draw = gp.matmul(posterior.factor, jnp.where(both[:, None], normals, 0.0))
+    known = gp.condition(kernel, hyper, told, prior.bias)
+    missed = jnp.where(told.mask[:, None], told.target[:, None] - draw, 0.0)
+    cross, _ = known.cross(told.features)
+    corrected = draw + gp.matmul(cross, known.retarget(missed).weights)
+    column = jnp.where(table.is_pending[:, None], corrected, told.target[:, None])
+    posterior = posterior.retarget(column)
+    noise = jnp.exp(hyper.log_noise) + told.noise
+    mean = column - noise[:, None] * posterior.weights
+    counts = targets.is_good | table.is_pending
+    best = jnp.min(jnp.where(counts[:, None], mean, jnp.inf), axis=0)
+    return Belief(posterior, jnp.where(jnp.isfinite(best), best, jnp.max(column, axis=0)))
+
+
+def base_normals(n: int, s: int) -> np.ndarray:
+    """Fixed normal draws `[n, s]`: each row holds the same `s` quantiles in its own order.
+
+    The first rows do not depend on `n`.
+    """
+    normal = statistics.NormalDist()
+    quantiles = np.asarray([normal.inv_cdf((i + 0.5) / s) for i in range(s)])
+    return quantiles[np.random.default_rng(0).uniform(size=(n, s)).argsort(axis=1)]

@@ -1,0 +1,166 @@
+"""The observations of a model-based sampler, in buffers of fixed capacity."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, has_proposal
+
+EMPTY, PENDING, TOLD = 0, 1, 2
+
+_SAME = 4.0 * float(np.finfo(np.float32).eps)
+"""A told point resolves a pending one this near: two programs may round a cell's centre apart.
+Proposals are kept further apart than that."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Observations:
+    """Points asked and told, in the order in which they became known.
+
+    An asked point takes a row at once and gets its value when it is told, so the order of tells
+    does not matter. Rows from `num_rows` on are empty.
+
+    Attributes:
+        unit: `[n, d]` snapped points.
+        value: `[n]` values as told; NaN or infinite for a failure.
+        se: `[n]` known standard error, 0 if none.
+        violation: `[n]` largest constraint violation, 0 if none.
+        status: `[n]` int32, `EMPTY`, `PENDING` or `TOLD`.
+        num_rows: `[]` int32, rows in use.
+        num_dropped: `[]` int32, points that found no row.
+    """
+
+    unit: Array
+    value: Array
+    se: Array
+    violation: Array
+    status: Array
+    num_rows: Array
+    num_dropped: Array
+
+    @property
+    def is_told(self) -> Array:
+        """Which rows have been told, `[n]` bool."""
+        return self.status == TOLD
+
+    @property
+    def is_known(self) -> Array:
+        """Which rows are in use, `[n]` bool."""
+        return self.status != EMPTY
+
+    @property
+    def num_told(self) -> Array:
+        """Number of rows told, int32."""
+        return jnp.sum(self.is_told, dtype=jnp.int32)
+
+    def ask(self, unit: Array) -> Observations:
+        """Appends one point `[d]` as pending; NaN is none."""
+        return self._append(unit, jnp.asarray(PENDING, jnp.int32), has_proposal(unit), None)
+
+    def tell(self, unit: Array, outcome: Outcome) -> Observations:
+        """Resolves the pending rows that equal the points `[q, d]` and appends the others."""
+        dtype = self.unit.dtype
+        zeros = jnp.zeros(unit.shape[0], dtype)
+        value = outcome.value.astype(dtype)
+        se = zeros if outcome.se is None else jnp.nan_to_num(outcome.se.astype(dtype))
+        violation = zeros if outcome.violation is None else _largest(outcome.violation, dtype)
+
+        def one(rows: Observations, told: tuple[Array, ...]) -> tuple[Observations, None]:
+            point, *news = told
+            gap = jnp.max(jnp.abs(rows.unit - point[None, :]), axis=1)
+            match = (rows.status == PENDING) & (gap <= _SAME)
+            is_pending, first = jnp.any(match), jnp.argmax(match)
+            slot = jnp.where(is_pending, first, rows.unit.shape[0])  # else out of range: dropped
+            resolved = rows._write(slot, point, news, jnp.asarray(TOLD, jnp.int32))
+            is_stranger = has_proposal(point) & ~is_pending
+            return resolved._append(point, jnp.asarray(TOLD, jnp.int32), is_stranger, news), None
+
+        rows, _ = jax.lax.scan(one, self, (unit, value, se, violation))
+        return rows
+
+    def resize(self, capacity: int) -> Observations:
+        """The same rows in buffers of another capacity; rows beyond it are dropped.
+
+        Args:
+            capacity: static.
+
+        Returns:
+            The observations.
+        """
+        n = self.unit.shape[0]
+
+        def fit(buffer: Array) -> Array:
+            if capacity <= n:
+                return buffer[:capacity]
+            padding = jnp.zeros((capacity - n, *buffer.shape[1:]), buffer.dtype)
+            return jnp.concatenate([buffer, padding])
+
+        names = ("unit", "value", "se", "violation", "status")
+        buffers = {name: fit(getattr(self, name)) for name in names}
+        kept = jnp.minimum(self.num_rows, jnp.asarray(capacity, jnp.int32))
+        dropped = self.num_dropped + self.num_rows - kept
+        return Observations(**buffers, num_rows=kept, num_dropped=dropped)
+
+    def _append(
+        self, unit: Array, status: Array, is_new: Array, news: list[Array] | None
+    ) -> Observations:
+        """Adds a row, or counts what found none."""
+        n = self.unit.shape[0]
+        fits = is_new & (self.num_rows < n)
+        slot = jnp.where(fits, self.num_rows, n)
+        if news is None:
+            zero = jnp.zeros((), self.value.dtype)
+            news = [zero, zero, zero]
+        rows = self._write(slot, unit, news, status)
+        return dataclasses.replace(
+            rows,
+            num_rows=rows.num_rows + fits.astype(jnp.int32),
+            num_dropped=rows.num_dropped + (is_new & ~fits).astype(jnp.int32),
+        )
+
+    def _write(self, slot: Array, unit: Array, news: list[Array], status: Array) -> Observations:
+        value, se, violation = news
+        return dataclasses.replace(
+            self,
+            unit=self.unit.at[slot].set(unit, mode="drop"),
+            value=self.value.at[slot].set(value, mode="drop"),
+            se=self.se.at[slot].set(se, mode="drop"),
+            violation=self.violation.at[slot].set(violation, mode="drop"),
+            status=self.status.at[slot].set(status, mode="drop"),
+        )
+
+
+def no_observations(capacity: int, num_dims: int) -> Observations:
+    """Makes empty buffers."""
+    dtype = jnp.result_type(float)
+    zero, column = jnp.zeros((), jnp.int32), jnp.zeros(capacity, dtype)
+    status = jnp.zeros(capacity, jnp.int32)
+    unit = jnp.zeros((capacity, num_dims), dtype)
+    return Observations(unit, column, column, column, status, zero, zero)
+
+
+def check_room(where: str, rows: Observations, unit: Any) -> None:
+    """Refuses, outside `jit`, more points than the buffers hold."""
+    if _checks.is_traced(rows.num_rows) or _checks.is_traced(unit):
+        return
+    free = rows.unit.shape[0] - int(rows.num_rows) + int(jnp.sum(rows.status == PENDING))
+    count = int(jnp.sum(has_proposal(unit)))
+    if count > free:
+        capacity = rows.unit.shape[0]
+        raise ValueError(
+            f"{where}: `unit` must fit the {free} rows that are free of {capacity}, got {count} "
+            "points; make the sampler with a larger `capacity`, or use its `resize`."
+        )
+
+
+def _largest(violation: Array, dtype: Any) -> Array:
+    """One violation a row; NaN counts as violated."""
+    violation = violation.astype(dtype).reshape(violation.shape[0], -1)
+    return jnp.max(jnp.where(jnp.isnan(violation), 1.0, violation), axis=1)

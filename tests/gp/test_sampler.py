@@ -1,0 +1,200 @@
+"""The `gp` sampler beyond the conformance suite: what it learns from what it is told."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import Outcome
+from jaxhpo.samplers import _gp_state
+
+BOX = {"x": hpo.uniform(-2.0, 3.0), "y": hpo.uniform(0.0, 4.0)}
+SMALL = {"capacity": 24, "num_candidates": 64, "num_lanes": 3}
+ask = jax.jit(lambda sampler, key, state: sampler.ask(key, state))
+tell = jax.jit(lambda sampler, key, state, unit, outcome: sampler.tell(key, state, unit, outcome))
+
+
+def bowl(unit):
+    return jnp.sum((unit - 0.3) ** 2, axis=1)
+
+
+def study(sampler, rounds, value_fn=bowl, seed=0):
+    key = jax.random.key(seed)
+    state, units = sampler.init(key), []
+    for i in range(rounds):
+        state, unit = ask(sampler, jax.random.fold_in(key, i), state)
+        outcome = value_fn(unit)
+        outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
+        state, info = tell(sampler, key, state, unit, outcome)
+        units.append(np.asarray(unit))
+    return state, np.concatenate(units), info
+
+
+@pytest.fixture(scope="module")
+def sampler():
+    return hpo.samplers.gp(hpo.Space(BOX), **SMALL)
+
+
+@pytest.mark.parametrize("scale", [1e12, 1e-12])
+def test_the_scale_of_values_does_not_matter(sampler, scale):
+    _, plain, _ = study(sampler, 8)
+    _, scaled, _ = study(sampler, 8, lambda unit: scale * bowl(unit))
+    np.testing.assert_allclose(plain, scaled, atol=2e-3)
+
+
+def test_it_converges_on_a_bowl(sampler):
+    _, unit, info = study(sampler, 16)
+    assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-5
+    assert int(info.num_told) == 16
+    assert (np.asarray(info.lengthscale) > 0).all()
+
+
+def test_failures_are_avoided_and_counted(sampler):
+    state, unit, info = study(
+        sampler, 20, lambda unit: jnp.where(unit[:, 0] > 0.5, jnp.nan, bowl(unit))
+    )
+    failed = unit[:, 0] > 0.5
+    assert int(info.num_failed) == failed.sum()
+    assert failed[8:].sum() < 6
+    assert np.isfinite(np.asarray(state.thetas[0])).all()
+
+
+def test_points_come_apart_while_others_are_running():
+    sampler = hpo.samplers.gp(hpo.Space(BOX), batch_size=4, **SMALL)
+    _, unit, _ = study(sampler, 4)
+    last = unit[-4:]
+    gaps = np.abs(last[:, None] - last[None]).max(axis=2)[np.triu_indices(4, 1)]
+    assert gaps.min() > 1e-6
+
+
+def test_more_points_than_rows_are_refused_outside_jit_and_counted_inside(sampler):
+    state = sampler.init(jax.random.key(0))
+    unit = jax.random.uniform(jax.random.key(1), (30, 2))
+    with pytest.raises(ValueError, match="24 rows that are free"):
+        sampler.tell(jax.random.key(2), state, unit, Outcome(bowl(unit)))
+    full, info = tell(sampler, jax.random.key(2), state, unit, Outcome(bowl(unit)))
+    assert int(info.num_dropped) == 6
+    np.testing.assert_array_equal(full.rows.unit, unit[:24])
+    _, proposal = ask(sampler, jax.random.key(3), full)
+    assert np.isfinite(proposal).all()
+
+
+def test_resizing_keeps_what_is_known(sampler):
+    state, _, _ = study(sampler, 10)
+    small = sampler.resize(state, 12)
+    large = sampler.resize(small, 40)
+    key = jax.random.key(5)
+    proposals = [np.asarray(ask(sampler, key, s)[1]) for s in (state, small, large)]
+    for other in proposals[1:]:
+        np.testing.assert_allclose(proposals[0], other, atol=1e-3)
+
+
+def test_infeasible_trials_are_left_with_a_constraint_model():
+    def outcome(unit):
+        return Outcome(-unit[:, 0], violation=unit[:, 0] + unit[:, 1] - 0.8)
+
+    sampler = hpo.samplers.gp(hpo.Space(BOX), constrained=True, **SMALL)
+    _, unit, _ = study(sampler, 20, outcome)
+    allowed = unit.sum(axis=1) <= 0.8
+    # The optimum is where the border meets the bottom edge.
+    assert np.median(np.abs(unit[10:].sum(axis=1) - 0.8)) < 0.1
+    assert unit[allowed, 0].max() > 0.79
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["log_pi", "ucb"])
+def test_other_acquisition_functions_search_too(name):
+    sampler = hpo.samplers.gp(hpo.Space(BOX), acquisition_function=name, **SMALL)
+    _, unit, _ = study(sampler, 18)
+    assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-2
+
+
+def test_float32_searches_too():
+    sampler = hpo.samplers.gp(hpo.Space(BOX), precision="float32", **SMALL)
+    _, unit, _ = study(sampler, 16)
+    assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-2
+
+
+def test_known_noise_is_believed(sampler):
+    def outcome(unit, se):
+        noise = jnp.sin(1e4 * unit[:, 0])
+        return Outcome(bowl(unit) + noise, se=jnp.full(unit.shape[0], se))
+
+    key = jax.random.key(0)
+    unit = jax.random.uniform(key, (20, 2))
+    found = []
+    for se in (0.0, 0.7):
+        state, _ = tell(sampler, key, sampler.init(key), unit, outcome(unit, se))
+        state, _ = ask(sampler, key, state)
+        found.append(float(state.thetas[0][-1]))
+    assert found[1] < found[0]  # what is known need not be learned
+
+
+@pytest.mark.slow
+def test_minimize_and_vmap_over_seeds():
+    space = hpo.Space(BOX)
+    sampler = hpo.samplers.gp(space, **SMALL)
+
+    def objective(key, params):
+        return (params["x"] - 1.0) ** 2 + (params["y"] - 1.0) ** 2
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    run = lambda key: hpo.minimize(objective, space, sampler, key=key, num_trials=14)  # noqa: E731
+    best = jax.vmap(lambda key: run(key).best_value)(keys)
+    assert (np.asarray(best) < 1e-2).all()
+
+
+def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch):
+    from jaxhpo.study import _proposer
+
+    monkeypatch.setattr(_proposer, "SMALLEST_CAPACITY", 8)
+    before = _proposer._ask_block._cache_size()
+    study = hpo.Study(
+        hpo.Space(BOX),
+        sampler=hpo.samplers.gp(hpo.Space(BOX), num_candidates=32, num_lanes=3),
+        storage=f"sqlite:///{tmp_path}/s.db",
+        name="s",
+    )
+    study.optimize(lambda params: params["x"] ** 2 + params["y"], num_trials=20)
+    assert _proposer._ask_block._cache_size() - before == 2  # 16 and 32 rows
+    assert study.best_value < 0.05
+
+
+def test_rows_resolve_in_any_order_and_strangers_are_appended():
+    rows = _gp_state.no_observations(6, 2)
+    points = jnp.asarray([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
+    for point in points:
+        rows = rows.ask(point)
+    rows = rows.ask(jnp.full(2, jnp.nan))
+    told = jnp.concatenate([points[2:], points[:1], jnp.asarray([[0.9, 0.9], [jnp.nan, 0.0]])])
+    rows = rows.tell(told, Outcome(jnp.asarray([3.0, 1.0, 9.0, 7.0])))
+    assert rows.status.tolist() == [2, 1, 2, 2, 0, 0]
+    assert rows.value.tolist() == [1.0, 0.0, 3.0, 9.0, 0.0, 0.0]
+    assert int(rows.num_rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, "`batch_size` must be at least 1"),
+        ({"capacity": 0}, "`capacity` must be at least 1"),
+        ({"num_startup": 0}, "`num_startup` must be at least 1"),
+        ({"acquisition_function": "ei"}, "`acquisition_function` must be one of log_ei"),
+        ({"kernel": "cubic"}, "`kernel` must be one of matern52"),
+        ({"precision": "float16"}, "`precision` must be one of float64"),
+        ({"beta": -1.0}, "`beta` must be greater than 0"),
+        ({"num_lanes": 2}, "`num_lanes` must be at least 3"),
+        ({"num_candidates": 4}, "`num_candidates` must be at least 16"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        hpo.samplers.gp(hpo.Space(BOX), **settings)
+
+
+def test_several_objectives_are_refused(sampler):
+    state = sampler.init(jax.random.key(0))
+    unit = jnp.full((1, 2), 0.5)
+    with pytest.raises(ValueError, match="takes one objective"):
+        sampler.tell(jax.random.key(0), state, unit, Outcome(jnp.zeros((1, 3))))
