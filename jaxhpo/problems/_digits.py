@@ -59,10 +59,11 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
         return nn.Sequential([nn.Dense(width), nn.relu, nn.Dense(10)])
 
     def optimizer(hparams: Any) -> optax.GradientTransformation:
-        return optax.chain(
-            optax.add_decayed_weights(hparams["decay"]),
-            optax.sgd(hparams["lr"], momentum=hparams["momentum"]),
+        # The model is float32 whatever precision the space is sampled in.
+        lr, momentum, decay = (
+            jnp.asarray(hparams[name], jnp.float32) for name in ("lr", "momentum", "decay")
         )
+        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(lr, momentum=momentum))
 
     def cross_entropy(hparams: Any, logits: jax.Array, labels: jax.Array) -> jax.Array:
         del hparams  # the loss itself is not searched
