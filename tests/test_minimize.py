@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo._minimize import trial_keys
+from jaxhpo._minimize import _segments, trial_keys
 
 SPACE = hpo.Space({"x": hpo.uniform(-2.0, 3.0), "y": hpo.log_uniform(1e-2, 1e2)})
 FINITE = hpo.Space({"n": hpo.integer(1, 5)})
@@ -321,3 +321,15 @@ def test_conditional_spaces_and_vectors():
     assert int(result.best_params["model"].index) == 0
     assert space.decode(result.best_params)["model"]["a"].keys() == {"w"}
     assert result.best_value < 2.0
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 63, 250, 1000])
+@pytest.mark.parametrize("q", [1, 16, 100, 4096])
+def test_segments_cover_all_rounds_once(rounds, q):
+    # Batches that do not divide the first capacity once made the search for segments endless.
+    sampler = hpo.samplers.qmc(SPACE)._replace(resize=lambda state, capacity: state)
+    segments = _segments(rounds, q, sampler)
+    assert [number for first, last in segments for number in range(first, last)] == list(
+        range(rounds)
+    )
+    assert all(first < last for first, last in segments)
