@@ -71,7 +71,9 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
 
     def test_accuracy(hparams: Any, state: Any) -> jax.Array:
         logits = model(hparams).apply({"params": state.params}, test[0])
-        return jnp.mean((jnp.argmax(logits, axis=-1) == test[1]).astype(jnp.float32))
+        return jnp.mean(
+            (jnp.argmax(logits, axis=-1).astype(jnp.int32) == test[1]).astype(jnp.float32)
+        )
 
     training = from_linen(
         model,
