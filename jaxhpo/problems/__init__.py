@@ -1,4 +1,37 @@
 """Real training problems on data that ships in packages."""
 
+from collections.abc import Callable as _Callable
+
+from jaxhpo.problems._cleaning import Corrupted as Corrupted
+from jaxhpo.problems._cleaning import clean_accuracy as clean_accuracy
+from jaxhpo.problems._cleaning import cleaning as cleaning
+from jaxhpo.problems._cleaning import corrupted_digits as corrupted_digits
 from jaxhpo.problems._digits import Problem as Problem
 from jaxhpo.problems._digits import digits as digits
+from jaxhpo.problems._distillation import distillation as distillation
+from jaxhpo.problems._initial import initial as initial
+from jaxhpo.problems._kernel import kernel as kernel
+from jaxhpo.problems._logistic import PUBLISHED_TRACE as PUBLISHED_TRACE
+from jaxhpo.problems._logistic import logistic as logistic
+from jaxhpo.problems._mlp import chaos as chaos
+from jaxhpo.problems._mlp import schedule as schedule
+from jaxhpo.problems._penalties import penalties as penalties
+from jaxhpo.problems._ridge import ridge as ridge
+from jaxhpo.problems._task import Task as Task
+from jaxhpo.problems._valley import valley as valley
+from jaxhpo.problems._weighting import weighting as weighting
+
+# Every bilevel task by name: what `benchmarks/hypergrad_table.py` and the tests go through.
+TASKS: dict[str, _Callable[..., Task]] = {
+    "ridge": ridge,  # a penalty a feature; closed form
+    "logistic": logistic,  # a penalty a feature; published trace
+    "penalties": penalties,  # a log penalty a feature, as many as weights
+    "kernel": kernel,  # length scales; the step solves a system; closed form
+    "valley": valley,  # one number, many local optima, all known
+    "cleaning": cleaning,  # a weight an example
+    "weighting": weighting,  # a small network
+    "distillation": distillation,  # the training data themselves
+    "initial": initial,  # initial weights
+    "schedule": schedule,  # a learning rate a step
+    "chaos": chaos,  # a learning rate, up to the edge of chaos
+}

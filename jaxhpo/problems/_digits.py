@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from jaxhpo.problems._load import cut, digits_images
 from jaxhpo.space import Space, log_uniform, static, uniform
 from jaxhpo.training import Training, from_linen
 
@@ -94,20 +94,8 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
 
 
 def _load_split() -> list[tuple[jax.Array, jax.Array]]:
-    """Shuffles once, always in the same way, and scales pixels to [0, 1]."""
-    try:
-        from sklearn.datasets import load_digits
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "problems.digits: scikit-learn is needed for the images; install it with "
-            '`pip install "jaxhpo[demo]"`.'
-        ) from error
-    images, labels = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(labels))
-    images = (images[order] / 16.0).astype(np.float32)
-    labels = labels[order].astype(np.int32)
-    cuts = [_NUM_TRAIN, _NUM_TRAIN + _NUM_VALIDATION]
+    """Shuffles once, always in the same way; float32 images, int32 labels."""
     return [
-        (jnp.asarray(x), jnp.asarray(y))
-        for x, y in zip(np.split(images, cuts), np.split(labels, cuts), strict=True)
+        (jnp.asarray(x, jnp.float32), jnp.asarray(y))
+        for x, y in cut(digits_images("digits"), [_NUM_TRAIN, _NUM_VALIDATION])
     ]
