@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -14,11 +14,15 @@ from jaxhpo._checks import check_callable, check_int, check_key, check_positive,
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
+from jaxhpo.population._programs import Programs
 from jaxhpo.population._record import Progress, Record, Sweep
 from jaxhpo.population._run import Crew, Finished, Report
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.training._objective import check_training
 from jaxhpo.training._training import Training
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _WHERE = "sweep"
 
@@ -51,6 +55,7 @@ def sweep(
     devices: Sequence[Any] | None = None,
     width: int | None = None,
     chunk: int | None = None,
+    programs: Programs | None = None,
 ) -> Sweep:
     """Trains many trials of one training run on all local devices and cores.
 
@@ -81,6 +86,7 @@ def sweep(
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None.
         chunk: trials a call; chosen if None.
+        programs: keeps the compiled programs for the next call that is given it; None keeps none.
 
     Returns:
         The `Sweep`.
@@ -113,6 +119,8 @@ def sweep(
     if timeout is not None:
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
+    if programs is not None and not isinstance(programs, Programs):
+        raise TypeError(f"{_WHERE}: `programs` must be a Programs or None, got {programs!r}.")
     chosen = tuple(jax.local_devices() if devices is None else devices)
     if not chosen:
         raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
@@ -129,7 +137,7 @@ def sweep(
         check_int(_WHERE, "first_trial", first_trial, 0),
     )
     record = Record(settings, hparams, num_trials, keep_states, progress, started)
-    return _run_groups(settings, groups, record, timeout)
+    return _run_groups(settings, groups, record, timeout, programs or Programs())
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:
@@ -139,27 +147,17 @@ def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:
 
 
 def _run_groups(
-    settings: Settings, groups: list[Group], record: Record, timeout: float | None
+    settings: Settings,
+    groups: list[Group],
+    record: Record,
+    timeout: float | None,
+    programs: Programs,
 ) -> Sweep:
-    """Compiles all programs, side by side where there are several, and runs each as it is ready."""
-    from concurrent.futures import ThreadPoolExecutor  # 5 ms that an import need not cost.
-
+    """Runs each group as soon as its program is ready."""
     deadline = math.inf if timeout is None else record.started + timeout
-    pool = ThreadPoolExecutor(max_workers=min(num_cores(), len(groups)))
-    x64 = uses_x64()
-
-    def compile_one(group: Group, traced: TracedTraining) -> Program:
-        with jax.enable_x64(x64):
-            return compile_group(_WHERE, settings, group, traced)
-
+    futures: list[Future[Program]] = []
     try:
-        record.tick(is_compiling=True)
-        before = time.perf_counter()
-        traced = [trace_group(_WHERE, settings, group) for group in groups]
-        record.compile_seconds += time.perf_counter() - before
-        futures = [
-            pool.submit(compile_one, group, t) for group, t in zip(groups, traced, strict=True)
-        ]
+        futures = _compile_all(settings, groups, record, programs)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
@@ -167,12 +165,49 @@ def _run_groups(
                 record.tick(is_compiling=True)
             program = future.result()
             record.add_program(program)
+            programs.keep(settings, group, program)
             _run_group(settings, group, program, record, deadline)
     except KeyboardInterrupt as interrupt:
         raise SweepInterrupted(record.finish()) from interrupt
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        for future in futures:
+            future.cancel()
     return record.finish()
+
+
+def _compile_all(
+    settings: Settings, groups: list[Group], record: Record, programs: Programs
+) -> list[Future[Program]]:
+    """Starts to compile the programs that are not known yet, side by side."""
+    from concurrent.futures import Future, ThreadPoolExecutor  # 5 ms that an import need not cost.
+
+    x64 = uses_x64()
+
+    def compile_one(group: Group, traced: TracedTraining) -> Program:
+        with jax.enable_x64(x64):
+            return compile_group(_WHERE, settings, group, traced)
+
+    found = [programs.find(settings, group) for group in groups]
+    num_missing = sum(program is None for program in found)
+    before = time.perf_counter()
+    if num_missing:
+        record.tick(is_compiling=True)
+    traced = [
+        None if program else trace_group(_WHERE, settings, group)
+        for group, program in zip(groups, found, strict=True)
+    ]
+    record.compile_seconds += time.perf_counter() - before
+    pool = ThreadPoolExecutor(max_workers=min(num_cores(), max(num_missing, 1)))
+    futures: list[Future[Program]] = []
+    for group, program, one in zip(groups, found, traced, strict=True):
+        if one is not None:
+            futures.append(pool.submit(compile_one, group, one))
+        else:
+            assert program is not None
+            futures.append(Future())
+            futures[-1].set_result(program)
+    pool.shutdown(wait=False)
+    return futures
 
 
 def _run_group(

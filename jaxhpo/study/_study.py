@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import optuna
     import pandas
 
+    from jaxhpo import population
     from jaxhpo.study._rows import Row
     from jaxhpo.study._sweep import SweepSummary
     from jaxhpo.training import Training
@@ -94,6 +95,7 @@ class Study:
         self.fail_stale()
         self._asker = Asker(self._store, self._space, chosen, self._seed, direction, asked)
         self._cache: dict[int, Trial] = {}
+        self._programs: population.Programs | None = None
         # Best value for the progress display; None until it has been looked up or there is one.
         self._best_value: float | None = None
         self._best_is_known = self._store.is_new
