@@ -4,6 +4,7 @@ The x64 switch comes from the environment (JAX_ENABLE_X64), so that one command 
 """
 
 import os
+import signal
 
 # Two host devices, so that sharding is really exercised on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
@@ -11,11 +12,27 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # No test may write into the user's folders.
 os.environ["JAXHPO_CACHE"] = "0"
 
+# A shell that starts the tests in the background lets its children ignore Ctrl-C; tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 import jax
+import psutil
 import pytest
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Compiled programs stay in memory; a worker that holds more than this forgets them.
+MEMORY_LIMIT = 2 * 1024**3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def bounded_memory():
+    """Keeps a long run of tests within the memory of a small machine."""
+    yield
+    if psutil.Process().memory_info().rss > MEMORY_LIMIT:
+        jax.clear_caches()
 
 
 @pytest.fixture

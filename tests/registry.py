@@ -33,3 +33,13 @@ SAMPLERS = (
         branin_below=0.45,
     ),
 )
+
+QUICK = {
+    "qmc-halton": {"continuous", "mixed", "each_once", "resume", "branin"},
+    "gp": {
+        *("signatures", "round_trip", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
+        *("all_failed", "infinite", "padding", "resume", "each_once", "branin"),
+    },
+}
+"""Checks of the quick suite, for rows whose programs take long to compile or that differ little
+from another row; their other checks are marked slow. A row that is not here runs them all."""

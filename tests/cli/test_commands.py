@@ -112,11 +112,14 @@ def test_ctrl_c_keeps_the_trials_and_tells_by_its_code(folder):
         [*command, "--trials", "1000", "--storage", STORAGE],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while not (folder / "s.db").exists() or not _complete(folder):
-        assert process.poll() is None
-        time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    try:
+        while not (folder / "s.db").exists() or not _complete(folder):
+            assert process.poll() is None
+            time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "jaxhpo resume f" in out
     assert _complete(folder) >= 1

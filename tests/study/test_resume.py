@@ -104,12 +104,15 @@ def test_a_living_process_keeps_its_running_trial(url):
 
 def test_ctrl_c_leaves_a_consistent_study_and_says_how_to_go_on(url):
     process = start(url, "continuous", "qmc", 100_000)
-    assert process.stdout.readline() == "ready\n"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not count(url):
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    try:
+        assert process.stdout.readline() == "ready\n"
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not count(url):
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode != 0
     assert "KeyboardInterrupt" in error
     assert f"storage={url!r}, name='study'" in error
