@@ -15,7 +15,7 @@ def pairs():
             yield pytest.param(case, check, id=f"{case.id}-{check}", marks=marks)
 
 
-@pytest.mark.parametrize(("case", "check"), pairs())
+@pytest.mark.parametrize(("case", "check"), list(pairs()))
 def test_sampler(case, check):
     CHECKS[check](case)
 
