@@ -1,5 +1,6 @@
 """Hypergradients: derivatives of a training run by its hyperparameters."""
 
+from jaxhpo.hypergrad import bilevel as bilevel
 from jaxhpo.hypergrad._base import Diagnostics as Diagnostics
 from jaxhpo.hypergrad._base import Estimator as Estimator
 from jaxhpo.hypergrad._base import Hypergradient as Hypergradient

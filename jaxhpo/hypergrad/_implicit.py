@@ -202,9 +202,9 @@ def _check_moves_solution(where: str, inner_loss: Any, run: Run) -> None:
     def trained(hparams: Any, carry: Carry) -> tuple[Carry, Carry]:
         return run.init(hparams), run.step(hparams, carry, jnp.int32(0))
 
-    moves = _reaches(jax.make_jaxpr(slope)(run.hparams, params).jaxpr, run.hparams)
-    acts = _reaches(jax.make_jaxpr(trained)(run.hparams, run.start).jaxpr, run.hparams)
-    judged = _reaches(jax.make_jaxpr(run.loss)(run.hparams, run.start).jaxpr, run.hparams)
+    moves = reaches(jax.make_jaxpr(slope)(run.hparams, params).jaxpr, run.hparams)
+    acts = reaches(jax.make_jaxpr(trained)(run.hparams, run.start).jaxpr, run.hparams)
+    judged = reaches(jax.make_jaxpr(run.loss)(run.hparams, run.start).jaxpr, run.hparams)
     paths = jax.tree_util.tree_flatten_with_path(run.hparams)[0]
     for (path, _), *flags in zip(paths, moves, acts, judged, strict=True):
         if flags == [False, True, False]:
@@ -216,7 +216,7 @@ def _check_moves_solution(where: str, inner_loss: Any, run: Run) -> None:
             )
 
 
-def _reaches(jaxpr: Any, hparams: Any) -> list[bool]:
+def reaches(jaxpr: Any, hparams: Any) -> list[bool]:
     """For every leaf of the hyperparameters, which come first: whether an output depends on it."""
     count = len(jax.tree.leaves(hparams))
     sources: dict[Any, set[int]] = {var: {i} for i, var in enumerate(jaxpr.invars[:count])}

@@ -1,0 +1,206 @@
+"""What every bilevel solver is: two pure functions over one state, in the manner of optax."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import Partial
+
+from jaxhpo._checks import check_positive, describe
+from jaxhpo.hypergrad._base import real_leaves
+from jaxhpo.hypergrad._coordinates import check_start
+from jaxhpo.hypergrad._implicit import reaches
+from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
+
+Array = jax.Array
+PyTree = Any
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class BilevelState:
+    """Where a solver stands.
+
+    Attributes:
+        free: hyperparameters in free coordinates `x` (see `BilevelSolver.hparams`).
+        params: inner parameters `w`.
+        adjoint: pytree like `params`, the estimate `v` of `-H^-1 ∂_w f`; zero where a solver keeps
+            none.
+        memory: what else the algorithm remembers.
+        grad: pytree like `free`, the hypergradient that the last update followed.
+        count: `[]` updates done.
+    """
+
+    free: PyTree
+    params: PyTree
+    adjoint: PyTree
+    memory: PyTree
+    grad: PyTree
+    count: Array
+
+
+class BilevelSolver(NamedTuple):
+    """A stochastic bilevel algorithm as pure functions; made by `soba`, `saba` and the others.
+
+    The functions are `jax.tree_util.Partial` objects over the settings, so that a solver is a
+    pytree: solvers of equal structure share compiled code, and step sizes and data are traced.
+
+    Attributes:
+        init: `init(hparams, params) -> state`.
+        update: `update(key, state) -> state`, one step of everything that the solver moves.
+        hparams: `hparams(state)`, the hyperparameters of a state, inside their space.
+    """
+
+    init: Callable[[PyTree, PyTree], BilevelState]
+    update: Callable[[Array, BilevelState], BilevelState]
+    hparams: Callable[[BilevelState], PyTree]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What all solvers share; step sizes are functions of the update's number.
+
+    Attributes:
+        problem: the problem.
+        inner: step size of `params`.
+        linear: step size of the linear system.
+        outer: step size of the hyperparameters.
+        penalty: weight of the inner problem (F2SA).
+        num_inner: inner steps an update.
+        num_linear: steps, or terms, of the linear system an update.
+    """
+
+    problem: BilevelProblem
+    inner: Callable[[Array], Array]
+    linear: Callable[[Array], Array]
+    outer: Callable[[Array], Array]
+    penalty: Callable[[Array], Array] | None = None
+    num_inner: int = dataclasses.field(default=1, metadata={"static": True})
+    num_linear: int = dataclasses.field(default=1, metadata={"static": True})
+
+
+def make_solver(
+    where: str,
+    settings: Settings,
+    update: Callable[[Settings, Array, BilevelState], BilevelState],
+    remember: Callable[[Settings, PyTree, PyTree, PyTree], PyTree] | None = None,
+) -> BilevelSolver:
+    """Binds an algorithm to its settings.
+
+    Args:
+        where: the factory's name, for errors.
+        settings: its settings.
+        update: `update(settings, key, state) -> state`, a module's function.
+        remember: `remember(settings, free, params, adjoint)`, the first `memory`; None: nothing.
+
+    Returns:
+        The solver.
+    """
+    init = Partial(_Init(where, remember), settings)
+    return BilevelSolver(init, Partial(update, settings), Partial(_hparams, settings))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Init:
+    """The first state of a solver; compared by value, so that equal solvers share programs."""
+
+    where: str
+    remember: Callable[..., PyTree] | None
+
+    def __call__(self, settings: Settings, hparams: PyTree, params: PyTree) -> BilevelState:
+        hparams = real_leaves(self.where, hparams)
+        params = _real_params(self.where, params)
+        if settings.problem.space is not None:
+            check_start(self.where, settings.problem.space, hparams)
+        _check_matters(self.where, settings.problem, hparams, params)
+        free = settings.problem.free(hparams)
+        adjoint = jax.tree.map(jnp.zeros_like, params)
+        remember = self.remember
+        memory = () if remember is None else remember(settings, free, params, adjoint)
+        grad = jax.tree.map(jnp.zeros_like, free)
+        return BilevelState(free, params, adjoint, memory, grad, jnp.zeros((), jnp.int32))
+
+
+def _check_matters(where: str, problem: BilevelProblem, hparams: PyTree, params: PyTree) -> None:
+    """Refuses hyperparameters that neither move the inner minimum nor enter the outer loss."""
+    plain = dataclasses.replace(problem, space=None)
+
+    def slopes(hparams: PyTree, params: PyTree) -> Any:
+        inner = plain.inner_slope(hparams, params, problem.train)
+        return inner, plain.outer(hparams, params, problem.validation)
+
+    flags = reaches(jax.make_jaxpr(slopes)(hparams, params).jaxpr, hparams)
+    paths = jax.tree_util.tree_flatten_with_path(hparams)[0]
+    for (path, _), flag in zip(paths, flags, strict=True):
+        if not flag:
+            name = "hparams" + jax.tree_util.keystr(path)
+            raise ValueError(
+                f"{where}: `{name}` does not move the minimum of the inner loss (a learning rate, "
+                "a momentum, a schedule, initial weights), so its hypergradient is identically "
+                "zero here. Use hypergrad.unrolled, forward or truncated on the training run."
+            )
+
+
+def _real_params(where: str, params: PyTree) -> PyTree:
+    def strong(leaf: Any) -> Array:
+        if isinstance(leaf, float):
+            return jnp.asarray(leaf, jnp.result_type(float))
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            raise ValueError(f"{where}: `params` must be real, got {describe(leaf)}.")
+        return jax.lax.convert_element_type(jnp.asarray(leaf), jnp.result_type(leaf))
+
+    return jax.tree.map(strong, params)
+
+
+def _hparams(settings: Settings, state: BilevelState) -> PyTree:
+    return settings.problem.hparams(state.free)
+
+
+def check_problem(where: str, problem: Any) -> BilevelProblem:
+    """Requires a problem made by `bilevel.problem`."""
+    if not isinstance(problem, BilevelProblem):
+        raise TypeError(
+            f"{where}: `problem` must come from bilevel.problem, got {describe(problem)}."
+        )
+    return problem
+
+
+def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:
+    """A positive number (traced), or a schedule as optax makes them, as a function of the count."""
+    if callable(value):
+        return Partial(_scheduled, value) if isinstance(value, Partial) else Partial(value)
+    value = check_positive(where, argument, value)
+    return Partial(_constant, jnp.asarray(value, jnp.result_type(float)))
+
+
+def _constant(value: Array, count: Array) -> Array:
+    return value
+
+
+def _scheduled(inner: Callable[[Array], Array], count: Array) -> Array:
+    return inner(count)
+
+
+def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:
+    """`at - rate direction`, leaf by leaf in the dtype of `at`."""
+    return jax.tree.map(lambda d, a: a - jnp.asarray(rate).astype(a.dtype) * d, direction, at)
+
+
+def add(one: PyTree, two: PyTree) -> PyTree:
+    """The sum of two trees."""
+    return jax.tree.map(jnp.add, one, two)
+
+
+def moved(
+    settings: Settings, state: BilevelState, params: PyTree, adjoint: PyTree, grad: PyTree
+) -> BilevelState:
+    """The next state: the hyperparameters step along `grad`."""
+    free = descend_along(settings.outer(state.count), grad, state.free)
+    return dataclasses.replace(
+        state, free=free, params=params, adjoint=adjoint, grad=grad, count=state.count + 1
+    )
