@@ -130,7 +130,7 @@ def plateau(value, hparams, grad, *, seed=0, num_directions=3):
             for g, d in zip(jax.tree.leaves(grad), direction, strict=True)
         )
         errors = []
-        for h in (1e-3, 1e-4, 1e-5, 1e-6):
+        for h in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
             ends = [
                 float(value(jax.tree.unflatten(
                     treedef, [jnp.asarray(leaf + sign * h * d) for leaf, d in
