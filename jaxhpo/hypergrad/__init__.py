@@ -9,11 +9,13 @@ from jaxhpo.hypergrad._descend import Descent as Descent
 from jaxhpo.hypergrad._descend import descend as descend
 from jaxhpo.hypergrad._diagnose import Diagnosis as Diagnosis
 from jaxhpo.hypergrad._diagnose import diagnose as diagnose
+from jaxhpo.hypergrad._drmad import drmad as drmad
 from jaxhpo.hypergrad._evolution import es as es
-from jaxhpo.hypergrad._evolution import finite_difference as finite_difference
-from jaxhpo.hypergrad._evolution import pes as pes
+from jaxhpo.hypergrad._finite_difference import finite_difference as finite_difference
 from jaxhpo.hypergrad._forward import forward as forward
+from jaxhpo.hypergrad._hyperdistill import hyperdistill as hyperdistill
 from jaxhpo.hypergrad._implicit import implicit as implicit
+from jaxhpo.hypergrad._pes import pes as pes
 from jaxhpo.hypergrad._recommend import Recommendation as Recommendation
 from jaxhpo.hypergrad._recommend import recommend as recommend
 from jaxhpo.hypergrad._reversible import reversible as reversible

@@ -29,6 +29,7 @@ class Diagnostics(NamedTuple):
             parameters; an implicit gradient is as wrong as this is large.
         contraction: `[]` estimated contraction factor of the inner iteration; below 1 it converges.
         linear_residual: `[]` relative residual of the linear solve.
+        linear_steps: `[]` iterations of the linear solve, where the solver counts them.
         standard_error: pytree like the gradient, standard errors of a stochastic estimate.
         reversal_ok: `[]` bool, whether a reversed run came back to its start bit for bit.
     """
@@ -38,6 +39,7 @@ class Diagnostics(NamedTuple):
     stationarity: Array | None = None
     contraction: Array | None = None
     linear_residual: Array | None = None
+    linear_steps: Array | None = None
     standard_error: PyTree | None = None
     reversal_ok: Array | None = None
 
@@ -81,12 +83,26 @@ class Traits(NamedTuple):
     cannot: str
 
 
+class Memory(NamedTuple):
+    """How an estimator goes on from what it found at the last hyperparameters.
+
+    Attributes:
+        init: `init(key, hparams) -> memory`, before the first call.
+        evaluate: `evaluate(key, hparams, memory) -> (Hypergradient, memory)`.
+    """
+
+    init: Callable[[Array, PyTree], PyTree]
+    evaluate: Callable[[Array, PyTree, PyTree], tuple[Hypergradient, PyTree]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Estimator:
     """A hypergradient estimator: `estimator(key, hparams) -> Hypergradient`.
 
     It is pure, so it can be jitted, vmapped over keys and hyperparameters, and scanned. It is
     hashable, so it can be a static argument. Made by the factories of `jaxhpo.hypergrad`.
+    `init` and `update` are the same estimator in a loop over hyperparameters: some estimators then
+    remember (a warm start, a fitted scale, unfinished runs). `descend` uses them.
 
     Attributes:
         name: the factory's name.
@@ -94,6 +110,7 @@ class Estimator:
         num_steps: inner steps.
         traits: what it costs and what it can do.
         evaluate: `evaluate(key, hparams)`, called with a typed key and checked real leaves.
+        memory: what it remembers between calls of `update`, or None.
     """
 
     name: str
@@ -101,6 +118,7 @@ class Estimator:
     num_steps: int
     traits: Traits
     evaluate: Callable[[Array, PyTree], Hypergradient]
+    memory: Memory | None = None
 
     def __call__(self, key: Any, hparams: PyTree) -> Hypergradient:
         """Estimates the hypergradient at `hparams` with the randomness of `key`.
@@ -116,6 +134,35 @@ class Estimator:
             ValueError: a leaf that is an integer, a boolean or a category.
         """
         return self.evaluate(check_key(self.name, key), real_leaves(self.name, hparams))
+
+    def init(self, key: Any, hparams: PyTree) -> PyTree:
+        """The memory before the first `update`; empty for an estimator that remembers nothing.
+
+        Args:
+            key: `[]` the first run's key.
+            hparams: pytree of real scalars or arrays; traced.
+
+        Returns:
+            The memory, a pytree of arrays.
+        """
+        key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
+        return () if self.memory is None else self.memory.init(key, hparams)
+
+    def update(self, key: Any, hparams: PyTree, memory: PyTree) -> tuple[Hypergradient, PyTree]:
+        """Estimates the hypergradient with the memory of the last call.
+
+        Args:
+            key: `[]` the run's key.
+            hparams: pytree of real scalars or arrays; traced.
+            memory: from `init` or the last `update`.
+
+        Returns:
+            `(hypergradient, memory)`.
+        """
+        key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
+        if self.memory is None:
+            return self.evaluate(key, hparams), memory
+        return self.memory.evaluate(key, hparams, memory)
 
 
 def real_leaves(where: str, hparams: PyTree) -> PyTree:

@@ -66,6 +66,7 @@ class _Loop(NamedTuple):
     opt_state: PyTree
     best: PyTree
     best_value: Array
+    memory: PyTree
 
 
 def descend(
@@ -153,10 +154,11 @@ def _run(settings: _Settings, key: Array, hparams: Any, space: Any, limit: Array
     def outer_step(loop: _Loop, i: Array) -> tuple[_Loop, Any]:
         hparams, pullback = jax.vjp(lambda free: from_free(space, free), loop.point)
         run_key = key if settings.seeds == "fixed" else jax.random.fold_in(key, i)
-        out = estimator(run_key, hparams)
+        out, memory = estimator.update(run_key, hparams, loop.memory)
         grads = pullback(out.grad)[0]
         accepted = _is_trusted(out, grads, limit)
         row = _row(settings, hparams, out, grads, accepted, i)
+        loop = loop._replace(memory=_where(accepted, memory, loop.memory))
         return _move(optimizer, loop, out.value, grads, accepted), row
 
     start = to_free(space, hparams)
@@ -169,6 +171,7 @@ def _run(settings: _Settings, key: Array, hparams: Any, space: Any, limit: Array
         opt_state=_strong(optimizer.init(start)),
         best=start,
         best_value=infinite,
+        memory=estimator.init(key, hparams),
     )
     steps = jnp.arange(settings.num_outer, dtype=jnp.int32)
     loop, rows = jax.lax.scan(outer_step, loop, steps)
@@ -229,6 +232,7 @@ def _move(optimizer: Any, loop: _Loop, value: Array, grads: Any, accepted: Array
         opt_state=_where(accepted, _strong(opt_state), loop.opt_state),
         best=_where(is_best, loop.point, loop.best),
         best_value=jnp.where(is_best, value, loop.best_value),
+        memory=loop.memory,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.extend.core
@@ -10,7 +10,14 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_int, describe, fail
 from jaxhpo.hypergrad import _solvers
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._base import (
+    Array,
+    Diagnostics,
+    Estimator,
+    Hypergradient,
+    Memory,
+    Traits,
+)
 from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
 from jaxhpo.hypergrad._solvers import Vector, axpy, norm
@@ -22,7 +29,20 @@ _HESSIAN = _solvers.CG | _solvers.Neumann | _solvers.Nystrom | _solvers.Dense
 _MAP = _solvers.FixedPoint | _solvers.GMRES | _solvers.NormalCG
 
 
-def implicit(training: Training, *, num_steps: int, solver: Any = "cg") -> Estimator:
+_WARM_STARTS = ("none", "solve", "both")
+
+
+class _Warm(NamedTuple):
+    """What the last call came to: the linear solution, the trained state, the step number."""
+
+    v: Vector
+    carry: Carry
+    t: Array
+
+
+def implicit(
+    training: Training, *, num_steps: int, solver: Any = "cg", warm_start: str = "none"
+) -> Estimator:
     """Hypergradient of the converged run, without looking back.
 
     Model: at `∂_w g(λ, w) = 0` the solution moves by `-H^-1 ∂²_{wλ} g`, so the gradient is
@@ -37,14 +57,19 @@ def implicit(training: Training, *, num_steps: int, solver: Any = "cg") -> Estim
         training: the run; for the Hessian solvers with `inner_loss`.
         num_steps: steps of the run; static.
         solver: "cg", "dense", "gmres", "normal_cg", or one of the solver functions; static.
+        warm_start: what `update`, and so `descend`, takes from the last hyperparameters; static.
+            "solve": the linear solve starts at its last solution (same result, fewer steps);
+            "both": training goes on from its last state, too, so that few steps a call are enough;
+            the gradient is then that of no finite run, and right where `stationarity` is small.
 
     Returns:
         The estimator.
 
     Raises:
         TypeError: `training` is not a Training, or `solver` is of a wrong type.
-        ValueError: no steps; a Hessian solver without `inner_loss` or with one whose gradient field
-            is not symmetric; on a call, a hyperparameter that moves no solution.
+        ValueError: no steps, an unknown warm start; a Hessian solver without `inner_loss` or with
+            one whose gradient field is not symmetric; on a call, a hyperparameter that moves no
+            solution.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, jaxhpo as hpo
@@ -71,21 +96,37 @@ def implicit(training: Training, *, num_steps: int, solver: Any = "cg") -> Estim
             "Without it use solver=gmres() or fixed_point(num_iters), which need only the step."
         )
 
-    def evaluate(key: Array, hparams: Any) -> Hypergradient:
+    if warm_start not in _WARM_STARTS:
+        raise fail(where, "warm_start", f"one of {_WARM_STARTS}", warm_start)
+
+    def evaluate_from(key: Array, hparams: Any, warm: _Warm | None) -> tuple[Hypergradient, _Warm]:
         with explained(where):
             run = open_run(where, training, key, hparams, mixed=False)
             if training.inner_loss is not None:
                 _check_moves_solution(where, training.inner_loss, run)
-            final = advance(run, run.start, jnp.int32(0), num_steps)
+            carry, t, v = run.start, jnp.int32(0), None if warm is None else warm.v
+            if warm is not None and warm_start == "both":
+                carry, t = warm.carry, warm.t
+            final, t = advance(run, carry, t, num_steps), t + jnp.int32(num_steps)
             value, by_hparams, by_state = run.loss_vjp(hparams, final)
             if isinstance(solver, _HESSIAN):
-                through, diagnostics = _by_hessian(
-                    where, training.inner_loss, run, final, by_state, key, solver
+                through, diagnostics, v = _by_hessian(
+                    where, training.inner_loss, run, final, by_state, key, solver, v
                 )
             else:
-                through, diagnostics = _by_map(run, final, by_state, num_steps, solver)
+                through, diagnostics, v = _by_map(run, final, by_state, t, solver, v)
         grad = jax.tree.map(jnp.add, by_hparams, through)
-        return Hypergradient(value, grad, run.state(final), diagnostics)
+        out = Hypergradient(value, grad, run.state(final), diagnostics)
+        return out, _Warm(v, final, t)
+
+    def evaluate(key: Array, hparams: Any) -> Hypergradient:
+        return evaluate_from(key, hparams, None)[0]
+
+    def init(key: Array, hparams: Any) -> _Warm:
+        run = open_run(where, training, key, hparams, mixed=False)
+        real = run.start.real
+        unknowns = _select(run, real) if isinstance(solver, _HESSIAN) else real
+        return _Warm([jnp.zeros_like(leaf) for leaf in unknowns], run.start, jnp.int32(0))
 
     traits = Traits(
         exact=False,
@@ -95,7 +136,8 @@ def implicit(training: Training, *, num_steps: int, solver: Any = "cg") -> Estim
         needs="inner_loss (cg, neumann, nystrom, dense)",
         cannot="learning rate, momentum, schedule, initial weights: their gradient would be zero",
     )
-    return Estimator(where, training, num_steps, traits, evaluate)
+    memory = None if warm_start == "none" else Memory(init, evaluate_from)
+    return Estimator(where, training, num_steps, traits, evaluate, memory)
 
 
 def _check_solver(where: str, solver: Any) -> Any:
@@ -112,8 +154,15 @@ def _check_solver(where: str, solver: Any) -> Any:
 
 
 def _by_hessian(
-    where: str, inner_loss: Any, run: Run, final: Carry, by_state: Vector, key: Array, solver: Any
-) -> tuple[Any, Diagnostics]:
+    where: str,
+    inner_loss: Any,
+    run: Run,
+    final: Carry,
+    by_state: Vector,
+    key: Array,
+    solver: Any,
+    start: Vector | None,
+) -> tuple[Any, Diagnostics, Vector]:
     """What the solution's motion contributes, by the Hessian of the inner loss."""
     params = _select(run, final.real)
     tree = _params_tree(run)
@@ -136,7 +185,7 @@ def _by_hessian(
         return jax.jvp(slope, (params,), (v,))[1]
 
     b = _select(run, by_state)
-    v, contraction = solver.solve(key, hessian, b)
+    v, contraction, steps = solver.solve(key, hessian, b, start)
     # ∂²_{λw} g v, forward over reverse.
     cross = jax.jvp(lambda p: jax.grad(loss)(run.hparams, p), (params,), (v,))[1]
     size = norm(params)
@@ -144,15 +193,15 @@ def _by_hessian(
         stationarity=norm(slope(params)) / jnp.maximum(size, jnp.finfo(size.dtype).tiny),
         contraction=contraction,
         linear_residual=_relative(axpy(-1.0, b, hessian(v)), b),
+        linear_steps=steps,
     )
-    return jax.tree.map(jnp.negative, cross), diagnostics
+    return jax.tree.map(jnp.negative, cross), diagnostics, v
 
 
 def _by_map(
-    run: Run, final: Carry, by_state: Vector, num_steps: int, solver: Any
-) -> tuple[Any, Diagnostics]:
+    run: Run, final: Carry, by_state: Vector, t: Array, solver: Any, start: Vector | None
+) -> tuple[Any, Diagnostics, Vector]:
     """What the fixed point's motion contributes, by the training step as a map."""
-    t = jnp.int32(num_steps)
     pullback = run.step_vjp(run.hparams, final, t)
 
     def real_step(real: Vector) -> Vector:
@@ -164,7 +213,7 @@ def _by_map(
     def ahead(v: Vector) -> Vector:
         return jax.jvp(real_step, (final.real,), (v,))[1]
 
-    v, contraction = solver.solve(back, ahead, by_state)
+    v, contraction, steps = solver.solve(back, ahead, by_state, start)
     moved = axpy(-1.0, final.real, real_step(final.real))
     size = norm(_select(run, final.real))
     residual = axpy(-1.0, by_state, axpy(-1.0, back(v), v))
@@ -172,8 +221,9 @@ def _by_map(
         stationarity=norm(_select(run, moved)) / jnp.maximum(size, jnp.finfo(size.dtype).tiny),
         contraction=contraction,
         linear_residual=_relative(residual, by_state),
+        linear_steps=steps,
     )
-    return pullback(v)[0], diagnostics
+    return pullback(v)[0], diagnostics, v
 
 
 def _relative(residual: Vector, b: Vector) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.flatten_util
@@ -18,6 +18,14 @@ Vector = list[Array]
 Operator = Callable[[Vector], Vector]
 
 
+class Solved(NamedTuple):
+    """A linear solve: the solution, the contraction of its iteration, the iterations it took."""
+
+    v: Vector
+    contraction: Array | None = None
+    steps: Array | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class CG:
     """Conjugate gradients on the Hessian; made by `cg`."""
@@ -26,10 +34,11 @@ class CG:
     tol: float | None
     damping: float
 
-    def solve(self, key: Array, apply: Operator, b: Vector) -> tuple[Vector, None]:
+    def solve(self, key: Array, apply: Operator, b: Vector, start: Vector | None) -> Solved:
         """Solves `(H + damping I) v = b`."""
         operator = damped(apply, self.damping)
-        return sparse.cg(operator, b, tol=_tol(self.tol, b), maxiter=self.max_steps)[0], None
+        v, steps = conjugate_gradients(operator, b, start, _tol(self.tol, b), self.max_steps)
+        return Solved(v, steps=steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +48,13 @@ class Neumann:
     num_terms: int
     step_size: float
 
-    def solve(self, key: Array, apply: Operator, b: Vector) -> tuple[Vector, Array]:
+    def solve(self, key: Array, apply: Operator, b: Vector, start: Vector | None) -> Solved:
         """Sums `step_size (I - step_size H)^j b` for j from 0 to `num_terms`."""
 
         def shrink(u: Vector) -> Vector:
             return axpy(-self.step_size, apply(u), u)
 
-        total, contraction = series(shrink, b, self.num_terms)
-        return [self.step_size * part for part in total], contraction
+        return series(shrink, [self.step_size * part for part in b], self.num_terms, start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Nystrom:
     rank: int
     damping: float
 
-    def solve(self, key: Array, apply: Operator, b: Vector) -> tuple[Vector, None]:
+    def solve(self, key: Array, apply: Operator, b: Vector, start: Vector | None) -> Solved:
         """Solves `(C W^-1 C' + damping I) v = b` by the Woodbury identity."""
         flat, unravel = jax.flatten_util.ravel_pytree(b)
         rank = min(self.rank, flat.size)
@@ -65,7 +73,7 @@ class Nystrom:
         columns = jax.vmap(lambda e: jax.flatten_util.ravel_pytree(apply(unravel(e)))[0])(basis)
         small = columns[:, chosen] + columns @ columns.T / self.damping
         inner = jnp.linalg.solve(small, columns @ flat)
-        return unravel(flat / self.damping - inner @ columns / self.damping**2), None
+        return Solved(unravel(flat / self.damping - inner @ columns / self.damping**2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Dense:
 
     damping: float
 
-    def solve(self, key: Array, apply: Operator, b: Vector) -> tuple[Vector, None]:
+    def solve(self, key: Array, apply: Operator, b: Vector, start: Vector | None) -> Solved:
         """Solves `(H + damping I) v = b`."""
         flat, unravel = jax.flatten_util.ravel_pytree(b)
 
@@ -82,7 +90,7 @@ class Dense:
             return jax.flatten_util.ravel_pytree(damped(apply, self.damping)(unravel(e)))[0]
 
         matrix = jax.vmap(column)(jnp.eye(flat.size, dtype=flat.dtype))
-        return unravel(jnp.linalg.solve(matrix, flat)), None
+        return Solved(unravel(jnp.linalg.solve(matrix, flat)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,9 +99,9 @@ class FixedPoint:
 
     num_iters: int
 
-    def solve(self, back: Operator, ahead: Operator, b: Vector) -> tuple[Vector, Array | None]:
+    def solve(self, back: Operator, ahead: Operator, b: Vector, start: Vector | None) -> Solved:
         """Sums `(A')^j b` for j from 0 to `num_iters`."""
-        return series(back, b, self.num_iters)
+        return series(back, b, self.num_iters, start)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,17 +111,18 @@ class GMRES:
     max_steps: int
     tol: float | None
 
-    def solve(self, back: Operator, ahead: Operator, b: Vector) -> tuple[Vector, None]:
+    def solve(self, back: Operator, ahead: Operator, b: Vector, start: Vector | None) -> Solved:
         """Solves `(I - A') v = b`."""
         restart = min(self.max_steps, max(1, sum(part.size for part in b)), 50)
         found = sparse.gmres(
             complement(back),
             b,
+            x0=start,
             tol=_tol(self.tol, b),
             restart=restart,
             maxiter=-(-self.max_steps // restart),
         )
-        return found[0], None
+        return Solved(found[0])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,13 +132,16 @@ class NormalCG:
     max_steps: int
     tol: float | None
 
-    def solve(self, back: Operator, ahead: Operator, b: Vector) -> tuple[Vector, None]:
+    def solve(self, back: Operator, ahead: Operator, b: Vector, start: Vector | None) -> Solved:
         """Solves `(I - A) (I - A') v = (I - A) b`."""
         outward, inward = complement(ahead), complement(back)
-        found = sparse.cg(
-            lambda v: outward(inward(v)), outward(b), tol=_tol(self.tol, b), maxiter=self.max_steps
-        )
-        return found[0], None
+
+        def normal(v: Vector) -> Vector:
+            return outward(inward(v))
+
+        tol = _tol(self.tol, b)
+        v, steps = conjugate_gradients(normal, outward(b), start, tol, self.max_steps)
+        return Solved(v, steps=steps)
 
 
 HessianSolver = CG | Neumann | Nystrom | Dense
@@ -289,17 +301,60 @@ def complement(apply: Operator) -> Operator:
     return lambda v: axpy(-1.0, apply(v), v)
 
 
-def series(apply: Operator, b: Vector, count: int) -> tuple[Vector, Array]:
-    """Sum of the powers 0 to `count` of an operator on `b`, and how much the last one shrank."""
+def conjugate_gradients(
+    apply: Operator, b: Vector, start: Vector | None, tol: float, max_steps: int
+) -> tuple[Vector, Array]:
+    """Solves a symmetric positive system to a relative residual, and counts the products."""
+    v = [jnp.zeros_like(part) for part in b] if start is None else start
+    residual = b if start is None else axpy(-1.0, apply(start), b)
+    square = dot(residual, residual)
+    enough = tol**2 * dot(b, b)
+
+    def is_open(loop: Any) -> Array:
+        return (loop[3] > enough) & (loop[4] < max_steps)
+
+    def body(loop: Any) -> Any:
+        v, residual, direction, square, count = loop
+        image = apply(direction)
+        step = square / dot(direction, image)
+        v, residual = _along(step, direction, v), _along(-step, image, residual)
+        new = dot(residual, residual)
+        return v, residual, _along(new / square, direction, residual), new, count + 1
+
+    loop = (v, residual, residual, square, jnp.int32(0))
+    v, _, _, _, count = jax.lax.while_loop(is_open, body, loop)
+    return v, count
+
+
+def _along(scale: Array, x: Vector, y: Vector) -> Vector:
+    return [scale.astype(a.dtype) * a + b for a, b in zip(x, y, strict=True)]
+
+
+def series(apply: Operator, b: Vector, count: int, start: Vector | None) -> Solved:
+    """Sum of the powers 0 to `count` of an operator on `b`, and how much the last one shrank.
+
+    From a start it is as many turns of `v <- A v + b`, whose changes shrink alike.
+    """
 
     def body(_: Any, loop: tuple[Vector, Vector, Array]) -> tuple[Vector, Vector, Array]:
-        power, total, _ = loop
-        new = apply(power)
-        return new, axpy(1.0, new, total), norm(new) / norm(power)
+        change, total, _ = loop
+        new = apply(change)
+        return new, axpy(1.0, new, total), norm(new) / norm(change)
 
+    change, total = b, b
+    if start is not None:
+        change = axpy(-1.0, start, axpy(1.0, apply(start), b))
+        total = axpy(1.0, change, start)
     ratio = jnp.full_like(norm(b), jnp.nan)
-    _, total, ratio = jax.lax.fori_loop(0, count, body, (b, b, ratio))
-    return total, ratio
+    _, total, ratio = jax.lax.fori_loop(0, count, body, (change, total, ratio))
+    return Solved(total, contraction=ratio)
+
+
+def dot(x: Vector, y: Vector) -> Array:
+    """Inner product over all leaves, in the widest of their dtypes."""
+    dtype = jnp.result_type(*x) if x else jnp.result_type(float)
+    parts = [jnp.sum((a * b).astype(dtype)) for a, b in zip(x, y, strict=True)]
+    return sum(parts, jnp.zeros((), dtype))
 
 
 def norm(v: Vector) -> Array:

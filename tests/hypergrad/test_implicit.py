@@ -121,6 +121,81 @@ def test_vmap_and_float32(float32):
     np.testing.assert_allclose(out.grad["l2"][0], by_l2, rtol=2e-3, atol=2e-5)
 
 
+def ladder_of_curvatures(num_params=40):
+    """A quadratic with curvatures from 0.1 to 2, which conjugate gradients take step by step."""
+    scale = jnp.linspace(0.1, 2.0, num_params, dtype=jnp.result_type(float))
+
+    def inner(hparams, w):
+        return 0.5 * jnp.sum((scale + jnp.exp(hparams["l2"])) * w**2) - jnp.sum(w)
+
+    def step(key, hparams, state, t):
+        grads = jax.grad(lambda w: inner(hparams, w))(state["params"])
+        return {"params": state["params"] - 0.3 * grads}
+
+    return hpo.Training(
+        lambda key, h: {"params": jnp.zeros(num_params, scale.dtype)},
+        step,
+        lambda h, s: jnp.sum(jnp.cos(7.0 * scale + s["params"])),
+        inner,
+    )
+
+
+@pytest.mark.parametrize("solver", [hg.cg(tol=1e-8), hg.normal_cg(tol=1e-8)], ids=["cg", "normal"])
+def test_a_warm_solve_takes_fewer_steps_to_the_same_gradient(float64, solver):
+    training = ladder_of_curvatures()
+    estimator = hg.implicit(training, num_steps=200, solver=solver, warm_start="solve")
+    update, cold = jax.jit(estimator.update), jax.jit(estimator)
+    memory, steps = estimator.init(KEY, {"l2": -2.0}), []
+    for l2 in (-2.0, -2.0001, -2.0002):
+        out, memory = update(KEY, {"l2": l2}, memory)
+        fresh = cold(KEY, {"l2": l2})
+        assert float(out.grad["l2"]) == pytest.approx(float(fresh.grad["l2"]), rel=1e-6)
+        steps.append((int(out.diagnostics.linear_steps), int(fresh.diagnostics.linear_steps)))
+    assert steps[0][0] == steps[0][1]
+    assert all(warm <= 0.75 * cold for warm, cold in steps[1:])
+    # At the same hyperparameters nothing is left to do.
+    assert int(update(KEY, {"l2": -2.0002}, memory)[0].diagnostics.linear_steps) == 0
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [hg.neumann(5, 0.3), hg.fixed_point(5), hg.gmres(3)],
+    ids=["neumann", "fixed", "gmres"],
+)  # fmt: skip
+def test_short_solves_add_up(float64, solver):
+    """Repeated at one point, a warm start turns few terms a call into the full series."""
+    training, (_, _, by_l2) = converged()
+    estimator = hg.implicit(training, num_steps=400, solver=solver, warm_start="solve")
+    hparams = {"l2": jnp.asarray(LOG_L2)}
+
+    def call(memory, _):
+        out, memory = estimator.update(KEY, hparams, memory)
+        return memory, (out.grad["l2"], out.diagnostics.linear_residual)
+
+    grads, residuals = jax.jit(lambda m: jax.lax.scan(call, m, length=40))(
+        estimator.init(KEY, hparams)
+    )[1]
+    assert float(jnp.linalg.norm(grads[0] - by_l2)) > 1e-4
+    np.testing.assert_allclose(grads[-1], by_l2, rtol=0, atol=1e-8)
+    assert float(residuals[-1]) < 1e-6 * float(residuals[0])
+
+
+def test_descend_carries_the_warm_start(float64):
+    """With two training steps an outer step only a kept state comes to the inner minimum."""
+    training, _ = converged()
+    distances = {}
+    for warm in ("none", "both"):
+        estimator = hg.implicit(training, num_steps=2, warm_start=warm)
+        path = hg.descend(
+            estimator, {"l2": jnp.asarray(LOG_L2)}, optax.adam(0.01), key=0, num_outer=60,
+            test_loss=lambda h, s: jnp.linalg.norm(
+                jax.grad(lambda w: training.inner_loss(h, w))(s["params"])
+            ),
+        )  # fmt: skip
+        distances[warm] = float(path.test_values[-1])
+    assert distances["both"] < 0.05 * distances["none"]
+
+
 def test_learning_rate_is_refused():
     training, _ = problems.ridge()
     hparams = {"lr": 0.3, "l2": jnp.zeros(5)}
@@ -174,6 +249,7 @@ def test_softmax_is_symmetric():
         (lambda t: hg.implicit(t._replace(inner_loss=None), num_steps=2), ValueError, "gmres"),
         (lambda t: hg.implicit(t, num_steps=2, solver="newton"), ValueError, "`solver` must be"),
         (lambda t: hg.implicit(t, num_steps=2, solver=3), TypeError, "`solver` must be"),
+        (lambda t: hg.implicit(t, num_steps=2, warm_start=True), ValueError, "`warm_start` must"),
         (lambda t: hg.implicit(t, num_steps=0), ValueError, "`num_steps` must be at least 1"),
         (lambda t: hg.cg(0), ValueError, "`max_steps` must be at least 1"),
         (lambda t: hg.neumann(3, -0.1), ValueError, "`step_size` must be greater than 0"),
