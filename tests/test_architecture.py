@@ -12,11 +12,12 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_base"}
+BASE = {"_status", "_checks", "_base", "_linalg"}
 ALLOWED = {
     "_status": set(),
     "_checks": set(),
     "_base": {"_status", "_checks"},
+    "_linalg": {"_base"},
     "space": BASE,
     "plots": BASE | {"space"},
     "problems": BASE | {"space", "training"},

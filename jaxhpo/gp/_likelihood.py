@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._linalg import inverse_cholesky
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, assemble, unravel
 from jaxhpo.gp._precision import matmul
@@ -44,9 +44,7 @@ def log_marginal_likelihood(
         (3,)
     """
     total, signal, slope, z = assemble(kernel, hyper, jnp.asarray(bias, data.target.dtype), data)
-    factor = jnp.linalg.cholesky(total, symmetrize_input=False)
-    eye = jnp.eye(total.shape[0], dtype=total.dtype)
-    inverse_factor = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    factor, inverse_factor = inverse_cholesky(total)
     inverse = matmul(inverse_factor.T, inverse_factor)
     alpha = matmul(inverse, data.target)
     count = jnp.sum(data.mask).astype(total.dtype)

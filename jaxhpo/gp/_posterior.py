@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._linalg import inverse_cholesky
 from jaxhpo.gp._kernels import Kernel, squared_distances
 from jaxhpo.gp._model import Data, Hyperparameters, covariance, scaled_features
 from jaxhpo.gp._precision import matmul
@@ -167,9 +168,7 @@ def condition(kernel: Kernel, hyper: Hyperparameters, data: Data, bias: Array) -
     """
     bias = jnp.asarray(bias, data.features.dtype)
     total = covariance(kernel, hyper, bias, data)
-    factor = jnp.linalg.cholesky(total, symmetrize_input=False)
-    eye = jnp.eye(total.shape[0], dtype=total.dtype)
-    inverse_factor = jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    factor, inverse_factor = inverse_cholesky(total)
     weights = matmul(inverse_factor.T, matmul(inverse_factor, data.target))
     scaled = scaled_features(kernel, hyper, data.features)
     return Posterior(kernel, hyper, bias, scaled, data.mask, factor, inverse_factor, weights)

@@ -1,0 +1,79 @@
+"""Dense factorisations that may be batched on any platform.
+
+On CPU, jaxlib spreads a batch of LAPACK calls over XLA's thread pool from a thread of that pool,
+and waits there. Two such batches at once on a machine of two cores wait for each other for ever
+(seen with jaxlib 0.10.2: a loop around two batches of triangular solves). A loop of single calls
+does not wait, and is no slower, so on CPU a batch is a loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.custom_batching import sequential_vmap
+
+from jaxhpo._base import Array
+
+
+def one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Makes `vmap` of a function a loop on CPU, and what it is elsewhere.
+
+    Args:
+        function: of arrays, unbatched. Its derivatives are its caller's affair.
+
+    Returns:
+        A function of the same arguments.
+    """
+    looped = sequential_vmap(function)
+
+    def call(*args: Array) -> Any:
+        return jax.lax.platform_dependent(*args, cpu=looped, default=function)
+
+    return call
+
+
+@jax.custom_jvp
+def inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
+    """Factors a symmetric positive definite matrix.
+
+    Args:
+        matrix: `[n, n]`, of which the lower triangle is read.
+
+    Returns:
+        `L` with `L L^T = matrix`, and `L^-1`, both `[n, n]`; not finite if there is no such `L`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> factor, inverse = inverse_cholesky(jnp.array([[4.0, 0.0], [0.0, 16.0]]))
+        >>> factor.diagonal().tolist(), inverse.diagonal().tolist()
+        ([2.0, 4.0], [0.5, 0.25])
+    """
+    factor, inverse = _inverse_cholesky(matrix)
+    return factor, inverse
+
+
+@one_by_one_on_cpu
+def _inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
+    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+    return factor, jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+
+
+@inverse_cholesky.defjvp
+def _inverse_cholesky_jvp(
+    primals: tuple[Array], tangents: tuple[Array]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """`dL = L phi(L^-1 dK L^-T)`, where `phi` halves the diagonal of the lower triangle.
+
+    Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527, eq. 8.
+    """
+    factor, inverse = inverse_cholesky(*primals)
+    lower = jnp.tril(tangents[0])
+    tangent = lower + jnp.tril(lower, -1).T
+    dot = lambda a, b: jnp.matmul(a, b, precision="highest")  # noqa: E731
+    inner = jnp.tril(dot(dot(inverse, tangent), inverse.T))
+    inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
+    return (factor, inverse), (dot(factor, inner), -dot(inner, inverse))

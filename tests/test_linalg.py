@@ -1,0 +1,58 @@
+"""Factorisations: their values, their derivatives, and how they are batched."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxhpo._linalg import inverse_cholesky
+
+
+def covariances(batch, n):
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(batch, n, n))
+    return jnp.asarray(root @ root.transpose(0, 2, 1) / n + np.eye(n), jnp.result_type(float))
+
+
+def test_values_single_and_batched():
+    matrices = covariances(3, 5)
+    tolerance = 50 * float(jnp.finfo(matrices.dtype).eps)
+    factor, inverse = jax.vmap(inverse_cholesky)(matrices)
+    np.testing.assert_allclose(factor, np.linalg.cholesky(matrices), rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(factor @ inverse, np.stack([np.eye(5)] * 3), atol=tolerance)
+    for i in range(3):
+        single = inverse_cholesky(matrices[i])
+        np.testing.assert_array_equal(single[0], factor[i])
+        np.testing.assert_array_equal(single[1], inverse[i])
+
+
+def test_no_factor_gives_nan():
+    assert not np.isfinite(inverse_cholesky(-jnp.eye(3))[0]).all()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_derivatives(which):
+    with jax.enable_x64(True):
+        matrix = jnp.asarray(np.asarray(covariances(1, 4)[0], np.float64))
+        seed = jnp.asarray(np.random.default_rng(1).normal(size=(4, 4)))
+        function = lambda a: jnp.sum(seed * inverse_cholesky(a)[which])  # noqa: E731
+        gradient = jax.jit(jax.grad(function))(matrix)
+        batched = jax.vmap(jax.grad(function))(matrix[None])[0]
+        np.testing.assert_allclose(batched, gradient, rtol=1e-12, atol=1e-14)
+        assert np.all(np.triu(gradient, 1) == 0)  # the lower triangle is what is read
+        for i, j in ((0, 0), (2, 1), (3, 3)):
+            step = jnp.zeros((4, 4)).at[i, j].set(1e-5)
+            slope = (function(matrix + step) - function(matrix - step)) / 2e-5
+            np.testing.assert_allclose(gradient[i, j], slope, rtol=1e-8, atol=1e-9)
+
+
+def test_on_cpu_lapack_gets_one_matrix_a_call():
+    """Two batched calls at once can wait for each other for ever on a machine of two cores."""
+
+    def calls(function):
+        text = jax.jit(jax.vmap(function)).lower(covariances(7, 5)).compile().as_text()
+        return [line for line in text.splitlines() if "lapack_" in line]
+
+    assert len(calls(inverse_cholesky)) >= 2
+    assert not any("[7,5,5]" in line for line in calls(inverse_cholesky))
+    assert any("[7,5,5]" in line for line in calls(jnp.linalg.cholesky))
