@@ -13,26 +13,39 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.custom_batching import sequential_vmap
+import numpy as np
+from jax.custom_batching import custom_vmap
 
 from jaxhpo._base import Array
 
 
-def one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
+def one_by_one_on_cpu(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """Makes `vmap` of a function a loop on CPU, and what it is elsewhere.
 
     Args:
-        function: of arrays, unbatched. Its derivatives are its caller's affair.
+        function: of one array, unbatched. Its derivatives are its caller's affair.
 
     Returns:
-        A function of the same arguments.
+        A function of the same argument. It may be batched outside a local float64 context.
     """
-    looped = sequential_vmap(function)
+    looped = custom_vmap(function)
 
-    def call(*args: Array) -> Any:
-        return jax.lax.platform_dependent(*args, cpu=looped, default=function)
+    @looped.def_vmap
+    def _(axis_size: int, in_batched: list[bool], array: Array) -> tuple[Any, Any]:
+        del axis_size, in_batched  # a call with one argument is batched in it
+        with _precision_of(array):
+            out = jax.lax.map(looped, array)
+        return out, jax.tree.map(lambda _: True, out)
+
+    def call(array: Array) -> Any:
+        return jax.lax.platform_dependent(array, cpu=looped, default=function)
 
     return call
+
+
+def _precision_of(array: Array) -> Any:
+    """A context in which float64 is float64, for an array that is already so."""
+    return jax.enable_x64(jax.config.jax_enable_x64 or array.dtype == np.float64)
 
 
 @jax.custom_jvp
@@ -57,9 +70,10 @@ def inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
 
 @one_by_one_on_cpu
 def _inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
-    factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
-    eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
-    return factor, jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
+    with _precision_of(matrix):
+        factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+        eye = jnp.eye(matrix.shape[0], dtype=matrix.dtype)
+        return factor, jax.scipy.linalg.solve_triangular(factor, eye, lower=True)
 
 
 @inverse_cholesky.defjvp

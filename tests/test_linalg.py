@@ -56,3 +56,15 @@ def test_on_cpu_lapack_gets_one_matrix_a_call():
     assert len(calls(inverse_cholesky)) >= 2
     assert not any("[7,5,5]" in line for line in calls(inverse_cholesky))
     assert any("[7,5,5]" in line for line in calls(jnp.linalg.cholesky))
+
+
+def test_batched_outside_a_local_float64_context():
+    def local(matrix):
+        with jax.enable_x64(True):
+            wide = jax.lax.convert_element_type(matrix, jnp.float64)
+            return jax.lax.convert_element_type(inverse_cholesky(wide)[1], matrix.dtype)
+
+    matrices = covariances(6, 4)
+    nested = jax.jit(jax.vmap(jax.vmap(local)))(matrices.reshape(2, 3, 4, 4))
+    expected = np.linalg.inv(np.linalg.cholesky(np.asarray(matrices, np.float64)))
+    np.testing.assert_allclose(nested.reshape(6, 4, 4), expected, rtol=1e-5, atol=1e-6)
