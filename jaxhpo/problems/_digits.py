@@ -39,7 +39,8 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
         batch_size: examples a step; static.
 
     Returns:
-        The problem: learning rate, momentum, weight decay and width of SGD with cross entropy.
+        The problem: learning rate, momentum, weight decay and width of SGD with cross entropy. The
+        run also takes a vector of learning rates, one a step.
 
     Raises:
         ModuleNotFoundError: scikit-learn or flax is not installed.
@@ -63,7 +64,8 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
         lr, momentum, decay = (
             jnp.asarray(hparams[name], jnp.float32) for name in ("lr", "momentum", "decay")
         )
-        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(lr, momentum=momentum))
+        rate = lr if lr.ndim == 0 else lambda count: lr[count]
+        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=momentum))
 
     def cross_entropy(hparams: Any, logits: jax.Array, labels: jax.Array) -> jax.Array:
         del hparams  # the loss itself is not searched

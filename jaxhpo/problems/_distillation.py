@@ -60,7 +60,7 @@ def distillation(optimizer: Optimizer = None, *, num_images: int = 10) -> Task:
     training, reversible = sgd_training(
         lambda key, hparams: linear_zeros(64, 10),
         loss,
-        Run(lambda hparams, t: 1.0, Fraction(9, 10)),
+        Run(lambda hparams, t: real(1.0), Fraction(9, 10)),
         optimizer,
         train=labels,
         validation=validation,

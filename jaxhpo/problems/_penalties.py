@@ -58,7 +58,7 @@ def penalties(optimizer: Optimizer = None) -> Task:
     training, reversible = sgd_training(
         init,
         loss,
-        Run(lambda hparams, t: 0.3, Fraction(9, 10)),
+        Run(lambda hparams, t: real(0.3), Fraction(9, 10)),
         optimizer,
         train=train,
         validation=validation,

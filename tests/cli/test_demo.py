@@ -8,8 +8,10 @@ def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     done = jaxhpo("demo", "--trials", 12, "--steps", 60)
     assert done.code == 0, done.err
     assert "unseen digits" in done.out
-    plot = folder / "jaxhpo-demo" / "digits.png"
-    assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    assert "exact hypergradients through all 60 steps" in done.out
+    for name in ("digits.png", "hypergradient.png"):
+        plot = folder / "jaxhpo-demo" / name
+        assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     study = optuna.load_study(
         study_name="digits-60-steps", storage="sqlite:///jaxhpo-demo/study.db"
     )
