@@ -103,8 +103,9 @@ class Problem(NamedTuple):
 def _is_known(unit: Array, known: Array) -> Array:
     """Which rows `[c]` lie within rounding of a known row."""
     near = 8.0 * float(np.finfo(np.float32).eps)
-    gap = jnp.max(jnp.abs(unit[:, None, :] - known[None, :, :]), axis=2)
-    return jnp.any(gap < near, axis=1)  # NaN compares false
+    # NaN compares false; a maximum over it is not NaN in every compiled program.
+    is_near = jnp.abs(unit[:, None, :] - known[None, :, :]) < near
+    return jnp.any(jnp.all(is_near, axis=2), axis=1)
 
 
 def optimize(

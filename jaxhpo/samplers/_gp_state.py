@@ -74,8 +74,8 @@ class Observations:
 
         def one(rows: Observations, told: tuple[Array, ...]) -> tuple[Observations, None]:
             point, *news = told
-            gap = jnp.max(jnp.abs(rows.unit - point[None, :]), axis=1)
-            match = (rows.status == PENDING) & (gap <= _SAME)
+            is_same = jnp.all(jnp.abs(rows.unit - point[None, :]) <= _SAME, axis=1)
+            match = (rows.status == PENDING) & is_same
             is_pending, first = jnp.any(match), jnp.argmax(match)
             slot = jnp.where(is_pending, first, rows.unit.shape[0])  # else out of range: dropped
             resolved = rows._write(slot, point, news, jnp.asarray(TOLD, jnp.int32))
