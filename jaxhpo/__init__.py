@@ -36,7 +36,10 @@ from jaxhpo.space import uniform as uniform
 
 if _TYPE_CHECKING:
     # Rooms, each with more names of its own.
+    from jaxhpo import acquisition as acquisition
+    from jaxhpo import gp as gp
     from jaxhpo import hypergrad as hypergrad
+    from jaxhpo import inspection as inspection
     from jaxhpo import plots as plots
     from jaxhpo import population as population
     from jaxhpo import problems as problems
@@ -48,7 +51,10 @@ if _TYPE_CHECKING:
     from jaxhpo.study import Study as Study
     from jaxhpo.training import Training as Training
 
-_ROOMS = ("hypergrad", "plots", "population", "problems", "study", "testing", "training")
+_ROOMS = (
+    "acquisition", "gp", "hypergrad", "inspection", "plots", "population", "problems", "study",
+    "testing", "training",
+)  # fmt: skip
 _NAMES = {"Study": "study", "Training": "training"}
 
 

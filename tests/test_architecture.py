@@ -19,7 +19,8 @@ ALLOWED = {
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
     "space": BASE,
-    "plots": BASE | {"space"},
+    "inspection": BASE | {"space", "gp", "acquisition"},
+    "plots": BASE | {"space", "inspection"},
     "problems": BASE | {"space", "training"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},
@@ -30,7 +31,7 @@ ALLOWED = {
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
     "testing": BASE | {"space", "samplers", "_minimize"},
-    "study": BASE | {"space", "samplers", "_minimize", "training", "population"},
+    "study": BASE | {"space", "samplers", "_minimize", "training", "population", "inspection"},
 }
 FREE = {"cli", "integrations", "__init__", "__main__"}  # they know everything, nobody knows them
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas
 
     from jaxhpo import population
+    from jaxhpo.inspection import Surrogate
     from jaxhpo.study._rows import Row
     from jaxhpo.study._sweep import SweepSummary
     from jaxhpo.training import Training
@@ -332,6 +333,27 @@ class Study:
         return optuna.load_study(study_name=self.name, storage=self._store.storage)
 
     # -- parts -------------------------------------------------------------------------------
+
+    def surrogate(self, *, kernel: str = "matern52") -> Surrogate:
+        """Fits a Gaussian process to the study's trials, to look at.
+
+        Args:
+            kernel: "matern52" or "rbf".
+
+        Returns:
+            The `inspection.Surrogate`; its values are negated where the study maximises. Trials
+            that failed, are running or were pruned are left out.
+
+        Raises:
+            ValueError: fewer than two complete trials.
+        """
+        from jaxhpo.inspection import fit_surrogate
+
+        done = [trial for trial in self.trials if trial.status is Status.COMPLETE]
+        sign = 1.0 if self.direction == "minimize" else -1.0
+        unit = np.asarray([trial.unit for trial in done]).reshape(len(done), self.space.num_dims)
+        value = sign * np.asarray([trial.value for trial in done], np.float64)
+        return fit_surrogate(self.space, unit, value, kernel=kernel)
 
     def _note(self, ended: Sequence[Trial | Row]) -> None:
         """Takes note of ended trials for the progress display."""

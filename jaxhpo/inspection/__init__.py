@@ -1,0 +1,9 @@
+"""A look at the model behind Bayesian optimization: what it believes, and how well it predicts."""
+
+from jaxhpo.inspection._sensitivity import sensitivity as sensitivity
+from jaxhpo.inspection._slices import Slice as Slice
+from jaxhpo.inspection._slices import slice_of as slice_of
+from jaxhpo.inspection._surrogate import Beliefs as Beliefs
+from jaxhpo.inspection._surrogate import LeaveOneOut as LeaveOneOut
+from jaxhpo.inspection._surrogate import Surrogate as Surrogate
+from jaxhpo.inspection._surrogate import fit_surrogate as fit_surrogate

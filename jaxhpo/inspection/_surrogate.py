@@ -1,0 +1,236 @@
+"""A Gaussian process of finished trials, fitted as the `gp` sampler fits its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import statistics
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks, acquisition, gp
+from jaxhpo._base import Array
+from jaxhpo.space import Space
+
+MAX_TRIALS = 1000
+_MAX_EVALS = 60
+_COVERAGE = 0.9
+_ONE_SIDED = statistics.NormalDist().inv_cdf(0.5 + 0.5 * _COVERAGE)
+
+
+class Beliefs(NamedTuple):
+    """What the model believes of the objective at `c` points; NumPy, float64.
+
+    The model works on standardised values, compressed above the median. `mean` and `deviation` are
+    on that scale; `median`, `lower` and `upper` are values as the objective gives them.
+
+    Attributes:
+        mean: `[c]`.
+        deviation: `[c]`.
+        median: `[c]`.
+        lower: `[c]` end of the central 90 % interval.
+        upper: `[c]` its other end.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    median: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+class LeaveOneOut(NamedTuple):
+    """Each trial's value beside what the model of all other trials predicts for it.
+
+    Attributes:
+        observed: `[n]` values, in the order of `Surrogate.unit`.
+        predicted: the `Beliefs` of an observation there, noise included.
+        z: `[n]` standardised residuals; standard normal where the model is right.
+    """
+
+    observed: np.ndarray
+    predicted: Beliefs
+    z: np.ndarray
+
+    @property
+    def r2(self) -> float:
+        """Share of the variance that is predicted, on the model's scale; NaN for equal values."""
+        residual = self.z * self.predicted.deviation
+        target = self.predicted.mean + residual
+        total = float(np.sum((target - target.mean()) ** 2))
+        return float(1.0 - np.sum(residual**2) / total) if total > 0 else float("nan")
+
+    @property
+    def coverage(self) -> float:
+        """Share of the trials within their 90 % interval."""
+        return float(np.mean(np.abs(self.z) <= _ONE_SIDED))
+
+
+@dataclasses.dataclass(frozen=True)
+class Surrogate:
+    """A fitted model; made by `fit_surrogate` or `Study.surrogate`.
+
+    Attributes:
+        space: the search space.
+        embedding: how unit coordinates become features.
+        posterior: the Gaussian process given the trials, in float64.
+        warped: the trials' targets and the map they came by.
+        unit: `[n, d]` the trials' points, snapped.
+        value: `[n]` their values as minimised.
+    """
+
+    space: Space
+    embedding: acquisition.Embedding
+    posterior: gp.Posterior
+    warped: gp.Warped
+    unit: np.ndarray
+    value: np.ndarray
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the unit coordinates; a vector parameter has one an element."""
+        return column_names(self.space)
+
+    @property
+    def lengthscales(self) -> dict[str, float]:
+        """Distance in the unit cube over which the objective changes; large: it hardly does."""
+        scales = np.exp(np.asarray(self.posterior.hyper.log_lengthscale))
+        return dict(zip(self.columns, map(float, scales), strict=True))
+
+    @property
+    def noise(self) -> float:
+        """Standard deviation of the noise, as a share of that of the values' own scale."""
+        return float(np.exp(0.5 * self.posterior.hyper.log_noise))
+
+    def predict(self, unit: Any) -> Beliefs:
+        """What the model believes at unit points `[c, d]`.
+
+        Raises:
+            ValueError: another shape.
+        """
+        unit = np.asarray(unit)
+        if unit.ndim != 2 or unit.shape[1] != self.space.num_dims:
+            expected = f"of shape [c, {self.space.num_dims}]"
+            raise _checks.fail("Surrogate.predict", "unit", expected, unit.shape)
+        features = features_of(self.space, self.embedding, unit)
+        with jax.enable_x64(True):
+            mean, variance = _predict(self.posterior, jnp.asarray(features))
+            return self._beliefs(mean, jnp.sqrt(variance))
+
+    def leave_one_out(self) -> LeaveOneOut:
+        """Predicts each trial from all others, in closed form.
+
+        Returns:
+            The `LeaveOneOut`. Hyperparameters are those of all trials (Rasmussen and Williams,
+            "Gaussian Processes for Machine Learning", 2006, eq. 5.12).
+        """
+        with jax.enable_x64(True):
+            inverse_factor = self.posterior.inverse_factor
+            variance = 1.0 / jnp.sum(inverse_factor**2, axis=0)
+            target = self.warped.target
+            deviation = jnp.sqrt(variance)
+            z = self.posterior.weights * deviation
+            predicted = self._beliefs(target - z * deviation, deviation)
+            return LeaveOneOut(self.value, predicted, np.asarray(z))
+
+    def _beliefs(self, mean: Array, deviation: Array) -> Beliefs:
+        low, high = mean - _ONE_SIDED * deviation, mean + _ONE_SIDED * deviation
+        values = [self.warped.invert(target) for target in (mean, low, high)]
+        return Beliefs(*map(np.asarray, (mean, deviation, *values)))
+
+
+def fit_surrogate(space: Space, unit: Any, value: Any, *, kernel: str = "matern52") -> Surrogate:
+    """Fits a Gaussian process to finished trials, to look at.
+
+    Args:
+        space: the search space.
+        unit: `[n, d]` the trials' points in the unit cube.
+        value: `[n]` values, minimised. Trials whose value is not finite are left out; of more than
+            1,000 the best half and the latest others are kept.
+        kernel: "matern52" or "rbf".
+
+    Returns:
+        The `Surrogate`.
+
+    Raises:
+        ValueError: shapes that do not fit, or fewer than two finite values.
+
+    Example:
+        >>> import jax, jaxhpo as hpo
+        >>> space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "idle": hpo.uniform(0.0, 1.0)})
+        >>> result = hpo.minimize(
+        ...     lambda key, params: (params["x"] - 0.3) ** 2,
+        ...     space, hpo.samplers.qmc(space), key=0, num_trials=16,
+        ... )
+        >>> trials = result.trials
+        >>> surrogate = hpo.inspection.fit_surrogate(space, trials.unit, trials.value)
+        >>> surrogate.lengthscales["idle"] > surrogate.lengthscales["x"]
+        True
+        >>> surrogate.leave_one_out().r2 > 0.9
+        True
+    """
+    unit, value = np.asarray(unit), np.asarray(value, np.float64)
+    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
+        expected = f"of shape [n, {space.num_dims}]"
+        raise _checks.fail("fit_surrogate", "unit", expected, unit.shape)
+    if value.shape != unit.shape[:1]:
+        raise _checks.fail("fit_surrogate", "value", f"of shape [{len(unit)}]", value.shape)
+    if kernel not in ("matern52", "rbf"):
+        raise _checks.fail("fit_surrogate", "kernel", "one of matern52, rbf", kernel)
+    kept = _chosen(np.flatnonzero(np.isfinite(value) & np.isfinite(unit).all(axis=1)), value)
+    if kept.size < 2:
+        raise _checks.fail("fit_surrogate", "value", "finite in two trials at least", value)
+    unit, value = np.asarray(space.snap(jnp.asarray(unit[kept]))), value[kept]
+    embedding = acquisition.embedding_of(space)
+    features = features_of(space, embedding, unit)
+    with jax.enable_x64(True):
+        posterior, warped = _fit(
+            embedding.kernel(kernel), space.num_dims, jnp.asarray(features), jnp.asarray(value)
+        )
+    return Surrogate(space, embedding, posterior, warped, unit, value)
+
+
+def column_names(space: Space) -> list[str]:
+    """Names of a space's unit coordinates, `name[i]` for the elements of a vector."""
+    names = []
+    for leaf in space.leaves:
+        count = leaf.stop - leaf.start
+        names += [leaf.name] if count == 1 else [f"{leaf.name}[{i}]" for i in range(count)]
+    return names
+
+
+def features_of(space: Space, embedding: acquisition.Embedding, unit: Any) -> np.ndarray:
+    """Features `[c, F]` of unit points, float64."""
+    snapped = space.snap(jnp.asarray(unit, jnp.result_type(float)))
+    return np.asarray(embedding.features(space, snapped), np.float64)
+
+
+def _chosen(finite: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """All trials, or the best half and the latest of the others, in their order."""
+    if finite.size <= MAX_TRIALS:
+        return finite
+    best_first = finite[np.argsort(value[finite], kind="stable")]
+    best, others = best_first[: MAX_TRIALS // 2], np.sort(best_first[MAX_TRIALS // 2 :])
+    return np.sort(np.concatenate([best, others[-(MAX_TRIALS - best.size) :]]))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _fit(
+    kernel: gp.Kernel, num_groups: int, features: Array, value: Array
+) -> tuple[gp.Posterior, gp.Warped]:
+    mask = jnp.ones(value.shape, bool)
+    warped = gp.warp(value, mask)
+    data = gp.Data(features, warped.target, jnp.zeros_like(value), mask)
+    prior = gp.default_prior(num_groups, value.dtype)
+    centre = prior.mean
+    starts = jnp.stack([centre, centre.at[:num_groups].add(-1.0), centre.at[-1].set(-4.0)])
+    found = gp.fit(kernel, data, prior, starts, max_evals=_MAX_EVALS)
+    return gp.condition(kernel, found.hyper, data, prior.bias), warped
+
+
+@jax.jit
+def _predict(posterior: gp.Posterior, features: Array) -> tuple[Array, Array]:
+    return tuple(posterior.predict(features))

@@ -1,0 +1,158 @@
+"""The model to look at: against refits, closed forms and known functions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import gp, inspection
+
+SPACE = {
+    "lr": hpo.log_uniform(1e-3, 1.0),
+    "idle": hpo.uniform(0.0, 1.0),
+    "kind": hpo.choice(["a", "b"]),
+}
+
+
+def value_of(unit):
+    return (unit[:, 0] - 0.4) ** 2 + 0.3 * (unit[:, 2] > 0.5)
+
+
+@pytest.fixture(scope="module")
+def space():
+    return hpo.Space(SPACE)
+
+
+@pytest.fixture(scope="module")
+def surrogate(space):
+    unit = np.random.default_rng(0).uniform(size=(30, 3))
+    value = value_of(unit)
+    value[[3, 7]] = np.nan, np.inf
+    return inspection.fit_surrogate(space, unit, value)
+
+
+def test_trials_without_a_value_are_left_out_and_others_kept(surrogate):
+    assert surrogate.unit.shape == (28, 3)
+    beliefs = surrogate.predict(surrogate.unit)
+    np.testing.assert_allclose(beliefs.median, surrogate.value, atol=0.01)
+    assert np.all(beliefs.lower <= beliefs.median)
+    assert np.all(beliefs.median <= beliefs.upper)
+
+
+def test_predictions_where_nothing_was_seen(surrogate):
+    unit = np.random.default_rng(1).uniform(size=(50, 3))
+    beliefs = surrogate.predict(unit)
+    inside = (beliefs.lower <= value_of(unit)) & (value_of(unit) <= beliefs.upper)
+    assert np.corrcoef(beliefs.median, value_of(unit))[0, 1] > 0.98
+    assert inside.mean() > 0.7
+
+
+def test_leave_one_out_equals_models_without_that_trial(surrogate):
+    found = surrogate.leave_one_out()
+    posterior, n = surrogate.posterior, len(surrogate.value)
+    hyper, kernel = posterior.hyper, posterior.kernel
+    with jax.enable_x64(True):
+        features = np.asarray(posterior.scaled) * np.exp(
+            np.asarray(kernel.spread(hyper.log_lengthscale))
+        )
+        target = jnp.asarray(surrogate.warped.target)
+        for i in (0, 5, 20):
+            mask = jnp.arange(n) != i
+            data = gp.Data(jnp.asarray(features), jnp.where(mask, target, 0.0), jnp.zeros(n), mask)
+            other = gp.condition(kernel, hyper, data, posterior.bias)
+            one = other.predict(jnp.asarray(features[i : i + 1]))
+            deviation = np.sqrt(one.variance[0] + jnp.exp(hyper.log_noise))
+            np.testing.assert_allclose(found.predicted.mean[i], one.mean[0], rtol=1e-6, atol=1e-7)
+            np.testing.assert_allclose(found.predicted.deviation[i], deviation, rtol=1e-5)
+            z = (target[i] - one.mean[0]) / deviation
+            np.testing.assert_allclose(found.z[i], z, rtol=1e-4, atol=1e-5)
+    assert 0.9 < found.r2 <= 1.0
+    assert found.coverage > 0.7
+
+
+def test_what_does_not_matter_is_seen(surrogate):
+    assert surrogate.columns == ["lr", "idle", "kind"]
+    assert surrogate.lengthscales["idle"] > 3 * surrogate.lengthscales["lr"]
+    shares = inspection.sensitivity(surrogate, num_samples=256)
+    assert list(shares)[-1] == "idle"
+    assert shares["idle"] < 0.02
+
+
+def test_sensitivity_of_a_sum_is_the_share_of_each_term(space):
+    unit = np.random.default_rng(2).uniform(size=(60, 3))
+    surrogate = inspection.fit_surrogate(space, unit, -(unit[:, 0] + 2 * unit[:, 1]))
+    # Variances 1 and 4; values enter on the model's scale, which is not quite linear.
+    shares = inspection.sensitivity(surrogate)
+    assert shares["idle"] == pytest.approx(0.8, abs=0.12)
+    assert shares["lr"] == pytest.approx(0.2, abs=0.12)
+    assert shares["kind"] < 0.02
+
+
+def test_slices_are_the_predictions_on_their_grid(surrogate):
+    cut = inspection.slice_of(surrogate, ["lr", "kind"], num_points=7)
+    assert cut.beliefs.mean.shape == (7, 2)
+    np.testing.assert_allclose(cut.ticks[0], np.geomspace(1e-3, 1.0, 7), rtol=1e-5)
+    assert cut.ticks[1] == ["a", "b"]
+    again = surrogate.predict(cut.unit.reshape(-1, 3))
+    np.testing.assert_array_equal(again.mean, cut.beliefs.mean.reshape(-1))
+    best = surrogate.unit[np.argmin(surrogate.value)]
+    assert np.all(cut.unit[..., 1] == best[1])
+
+
+def test_a_slice_through_given_params(surrogate):
+    at = {"lr": 0.1, "idle": 0.25, "kind": "b"}
+    cut = inspection.slice_of(surrogate, "lr", num_points=5, at=at)
+    np.testing.assert_allclose(cut.unit[:, 1], 0.25, rtol=1e-6)
+    low = inspection.slice_of(surrogate, "lr", num_points=5, at={**at, "kind": "a"})
+    assert np.all(cut.beliefs.median > low.beliefs.median + 0.15)
+    assert np.isfinite(cut.acquisition).all()
+
+
+def test_a_study_gives_its_surrogate_and_maximising_is_negated(space):
+    values = []
+
+    def objective(params):
+        values.append(-np.log10(params["lr"]))
+        return values[-1]
+
+    study = hpo.Study(space, "qmc", direction="maximize", seed=0)
+    study.optimize(objective, num_trials=8, progress=False)
+    surrogate = study.surrogate()
+    np.testing.assert_allclose(np.sort(surrogate.value), np.sort(-np.asarray(values)), rtol=1e-6)
+
+
+def test_of_many_trials_the_best_and_the_latest_are_kept(space):
+    from jaxhpo.inspection._surrogate import MAX_TRIALS, _chosen
+
+    value = np.random.default_rng(0).normal(size=3 * MAX_TRIALS)
+    kept = _chosen(np.arange(value.size), value)
+    assert kept.size == np.unique(kept).size == MAX_TRIALS
+    assert set(np.argsort(value)[: MAX_TRIALS // 2]) <= set(kept)
+    assert value.size - 1 in kept
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: inspection.fit_surrogate(s, np.zeros((3, 2)), np.zeros(3)), "`unit` must be"),
+        (lambda s: inspection.fit_surrogate(s, np.zeros((3, 3)), np.zeros(2)), "`value` must be"),
+        (
+            lambda s: inspection.fit_surrogate(s, np.zeros((3, 3)), [1, np.nan, np.inf]),
+            "two trials",
+        ),
+        (
+            lambda s: inspection.fit_surrogate(s, np.zeros((3, 3)), [1, 2, 3], kernel="x"),
+            "`kernel`",
+        ),
+    ],
+)
+def test_bad_input_is_named(space, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(space)
+
+
+@pytest.mark.parametrize("names", ["nope", ["lr", "lr"], ["lr", "idle", "kind"], []])
+def test_bad_names_of_a_slice(surrogate, names):
+    with pytest.raises(ValueError, match="`names` must be"):
+        inspection.slice_of(surrogate, names)
