@@ -65,7 +65,7 @@ def kernel() -> Task:
     return Task(
         training=training,
         num_steps=1,
-        hparams={"scale": real(np.full(10, 1.5)), "noise": real(0.0)},
+        hparams={"scale": real(np.ones(10)), "noise": real(1.0)},
         test_loss=lambda hparams, state: error(hparams, state["params"], test),
         score=lambda hparams, state: -error(hparams, state["params"], test),
         outer_lr=0.05,

@@ -92,8 +92,10 @@ def test_exact_estimators_agree(name, precision):
             other: difference(jax.jit(estimator)(key, hparams).grad, reference.grad)
             for other, estimator in exact_estimators(task, num_steps)
         }
-        limit = 1e-11 if precision == "float64" else 1e-5
-        assert {other: error for other, error in found.items() if not error < limit} == {}
+        limits = dict.fromkeys(found, 1e-11 if precision == "float64" else 1e-5)
+        if precision == "float64":
+            limits["reversible"] = 1e-9  # it rounds its parameters to 2^-40 = 9e-13
+        assert {other: error for other, error in found.items() if not error < limits[other]} == {}
 
 
 def rate(h):
@@ -136,6 +138,7 @@ def test_optimizers(float64, name, optimizer):
         extra = {"rate": jnp.asarray(-3.5), "a": jnp.asarray(1.0), "b": jnp.asarray(2.0)}
         key, hparams = jax.random.key(3), {**near_start(task), **extra}
         objective = jax.jit(hpo.training.objective(task.training, num_steps))
-        out = jax.jit(hg.unrolled(task.training, num_steps=num_steps))(key, hparams)
+        estimator = hg.unrolled(task.training, num_steps=num_steps, checkpoint="step")
+        out = jax.jit(estimator)(key, hparams)
         assert plateau(lambda h: objective(key, h), hparams, out.grad) < 1e-6
         assert float(jnp.abs(out.grad["rate"])) > 1e-9
