@@ -18,17 +18,14 @@ import jax.numpy as jnp
 from jaxhpo._checks import check_callable, check_int, describe, fail
 from jaxhpo.hypergrad import _safe
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._fixed_point import RESOLUTION, Ints, exchange, fix, steps_per_word, to_real
+from jaxhpo.hypergrad._implicit import reaches
 from jaxhpo.hypergrad._reverse import Adjoint, advance, start_adjoint
 from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
 from jaxhpo.hypergrad._unrolled import log_growth
 from jaxhpo.training import Training, gradient, trial_keys
 from jaxhpo.training._gradient import mixed_mode
 from jaxhpo.training._objective import check_training
-
-Ints = list[Array]
-
-_RADIX = 40  # binary digits after the point; 23 remain before it
-_WORD = 24  # binary digits of the buffer that one stored word may fill
 
 _TRAITS = Traits(
     exact=True,
@@ -41,7 +38,7 @@ _TRAITS = Traits(
 
 
 class _Point(NamedTuple):
-    """Fixed-point training: parameters, velocity and digits not yet written out."""
+    """Fixed-point training: parameters, velocity and the word of digits not yet written out."""
 
     params: Ints
     velocity: Ints
@@ -87,7 +84,7 @@ def reversible(
     Raises:
         TypeError: `training` is not a Training, or a function is not callable.
         ValueError: no steps, no inner loss, a `decay` that is no such fraction, or (when called) a
-            state without real parameters.
+            state without real parameters, or a hyperparameter that acts elsewhere in the step.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, jaxhpo as hpo
@@ -126,6 +123,7 @@ def reversible(
             params = _params(where, run)
             key_step = trial_keys(key)[1]
             slopes = _trace_slopes(inner, learning_rate, key_step, run, params)
+            _check_all_differentiated(where, run, slopes, params)
             dynamics = _Dynamics(slopes, numerator, denominator, [p.dtype for p in params])
             return _run_there_and_back(run, dynamics, params, num_steps)
 
@@ -181,19 +179,39 @@ def _trace_slopes(
     return replay
 
 
+def _check_all_differentiated(
+    where: str, run: Run, slopes: Callable[..., Any], params: list[Array]
+) -> None:
+    """Refuses hyperparameters that act in the step outside of what is differentiated here."""
+    t, hparams = jnp.int32(0), run.hparams
+    known = [
+        reaches(jax.make_jaxpr(slopes)(hparams, params, t).jaxpr, hparams),
+        reaches(jax.make_jaxpr(run.init)(hparams).jaxpr, hparams),
+        reaches(jax.make_jaxpr(run.loss)(hparams, run.start).jaxpr, hparams),
+    ]
+    acts = reaches(jax.make_jaxpr(run.step)(hparams, run.start, t).jaxpr, hparams)
+    paths = jax.tree_util.tree_flatten_with_path(hparams)[0]
+    for (path, _), is_used, *flags in zip(paths, acts, *known, strict=True):
+        if is_used and not any(flags):
+            name = "hparams" + jax.tree_util.keystr(path)
+            raise ValueError(
+                f"{where}: `{name}` acts in the step, but neither in its gradient nor in its "
+                "learning rate (a momentum, a decoupled weight decay), so its derivative would be "
+                "missing. Keep it constant here, or use hypergrad.unrolled or forward."
+            )
+
+
 def _run_there_and_back(
     run: Run, dynamics: _Dynamics, params: list[Array], num_steps: int
 ) -> Hypergradient:
     """Trains in fixed point, differentiates on the way back, and checks both ways."""
-    flush = max(1, math.floor(_WORD / math.log2(dynamics.denominator / dynamics.numerator)))
-    chunks = math.ceil(num_steps / flush)
+    chunks = math.ceil(num_steps / steps_per_word(dynamics.numerator, dynamics.denominator))
     chunk = math.ceil(num_steps / chunks)
+    is_same, params = _probe(run, dynamics, params, min(2, num_steps))
     with jax.enable_x64(True):
         begin = _fixed_start(params)
         end, words = _forward(run, dynamics, begin, num_steps, chunks, chunk)
-        final_params = _real(end.params, dynamics.dtypes)
-        probe = _steps(run, dynamics, begin, jnp.int32(0), jnp.int32(min(2, num_steps)))
-        probe_params = _real(probe.params, dynamics.dtypes)
+        final_params = to_real(end.params, dynamics.dtypes)
     final = _with_params(run, final_params)
     value, start = start_adjoint(run, final)
     is_param = run.is_param
@@ -204,9 +222,8 @@ def _run_there_and_back(
             run, dynamics, end, words, Adjoint(start.hparams, by_params), num_steps, chunk
         )
         point, adjoint, sizes = back
-        pairs = zip(jax.tree.leaves(point), jax.tree.leaves(begin), strict=True)
-        is_back = jnp.all(jnp.stack([jnp.all(a == b) for a, b in pairs]))
-    reversal_ok = is_back & _same_steps(run, probe_params, min(2, num_steps))
+        is_back = _is_start(point, params)
+    reversal_ok = is_back & is_same
     cotangents = iter(adjoint.real)
     real = [
         next(cotangents) if flag else jnp.zeros_like(leaf)
@@ -219,19 +236,38 @@ def _run_there_and_back(
     return Hypergradient(value, grad, run.state(final), diagnostics)
 
 
+def _probe(
+    run: Run, dynamics: _Dynamics, params: list[Array], count: int
+) -> tuple[Array, list[Array]]:
+    """Whether the first steps are those of the training, and where the run then begins.
+
+    If they are not, the start is NaN: the value of another run would be wrong. That the run waits
+    for the answer also keeps the memory of both from adding up.
+    """
+    with jax.enable_x64(True):
+        begin = _fixed_start(params)
+        point = _steps(run, dynamics, begin, jnp.int32(0), jnp.int32(count))
+        ours = to_real(point.params, dynamics.dtypes)
+    is_same = _same_steps(run, ours, count)
+
+    def spoiled(params: list[Array]) -> list[Array]:
+        return [jnp.full_like(p, jnp.nan) for p in params]
+
+    # A branch, not a selection: the start is then kept as it is, not as what it was made from.
+    return is_same, jax.lax.cond(is_same, lambda params: params, spoiled, params)
+
+
 def _fixed_start(params: list[Array]) -> _Point:
-    fixed = [_fix(p) for p in params]
+    fixed = [fix(p) for p in params]
     zero = [jnp.zeros_like(p) for p in fixed]
-    return _Point(fixed, zero, zero)
+    return _Point(fixed, zero, [z.astype(jnp.uint32) for z in zero])
 
 
-def _fix(x: Array) -> Array:
-    return jnp.rint(x.astype(jnp.float64) * 2.0**_RADIX).astype(jnp.int64)
-
-
-def _real(ints: Ints, dtypes: list[Any]) -> list[Array]:
-    pairs = zip(ints, dtypes, strict=True)
-    return [(i.astype(jnp.float64) * 2.0**-_RADIX).astype(dtype) for i, dtype in pairs]
+def _is_start(point: _Point, params: list[Array]) -> Array:
+    """Whether a reversed run came back; the start is rounded anew, so that it need not be kept."""
+    same = [jnp.all(a == fix(b)) for a, b in zip(point.params, params, strict=True)]
+    empty = [jnp.all(a == 0) for a in (*point.velocity, *point.digits)]
+    return jnp.all(jnp.stack([*same, *empty]))
 
 
 def _move(rate: Array, velocity: Ints) -> Ints:
@@ -240,29 +276,14 @@ def _move(rate: Array, velocity: Ints) -> Ints:
     return [jnp.rint(v.astype(jnp.float64) * scale).astype(jnp.int64) for v in velocity]
 
 
-def _decayed(dynamics: _Dynamics, v: Array, digits: Array) -> tuple[Array, Array]:
-    """`v n / d`, invertible: a remainder by d goes into the digits, one by n comes out."""
-    n, d = dynamics.numerator, dynamics.denominator
-    digits = digits * d + v % d
-    v = (v // d) * n + digits % n
-    return v, digits // n
-
-
-def _undecayed(dynamics: _Dynamics, v: Array, digits: Array) -> tuple[Array, Array]:
-    n, d = dynamics.numerator, dynamics.denominator
-    digits = digits * n + v % n
-    v = (v // n) * d + digits % d
-    return v, digits // d
-
-
 def _step(run: Run, dynamics: _Dynamics, point: _Point, t: Array) -> _Point:
     """One step of momentum."""
-    grads, rate = dynamics.slopes(run.hparams, _real(point.params, dynamics.dtypes), t)
+    grads, rate = dynamics.slopes(run.hparams, to_real(point.params, dynamics.dtypes), t)
+    n, d = dynamics.numerator, dynamics.denominator
     pairs = [
-        _decayed(dynamics, v, digits)
-        for v, digits in zip(point.velocity, point.digits, strict=True)
+        exchange(v, digits, d, n) for v, digits in zip(point.velocity, point.digits, strict=True)
     ]
-    velocity = [v + _fix(g) for (v, _), g in zip(pairs, grads, strict=True)]
+    velocity = [v + fix(g) for (v, _), g in zip(pairs, grads, strict=True)]
     move = _move(rate, velocity)
     params = [p - m for p, m in zip(point.params, move, strict=True)]
     return _Point(params, velocity, [digits for _, digits in pairs])
@@ -280,8 +301,7 @@ def _forward(
     def body(point: _Point, i: Array) -> tuple[_Point, Ints]:
         first = i * jnp.int32(chunk)
         point = _steps(run, dynamics, point, first, jnp.minimum(first + chunk, num_steps))
-        words = [digits.astype(jnp.int32) for digits in point.digits]
-        return point._replace(digits=[jnp.zeros_like(d) for d in point.digits]), words
+        return point._replace(digits=[jnp.zeros_like(d) for d in point.digits]), point.digits
 
     return jax.lax.scan(body, begin, jnp.arange(chunks, dtype=jnp.int32))
 
@@ -291,32 +311,40 @@ def _step_back(
 ) -> tuple[_Point, tuple[Adjoint, list[Array]]]:
     """Undoes one step and carries the adjoint over it."""
     (by_hparams, by_params), by_velocity = adjoint
-    velocity = _real(point.velocity, dynamics.dtypes)
-    (_, rate) = dynamics.slopes(run.hparams, _real(point.params, dynamics.dtypes), t)
+    velocity = to_real(point.velocity, dynamics.dtypes)
+    (_, rate) = dynamics.slopes(run.hparams, to_real(point.params, dynamics.dtypes), t)
     move = _move(rate, point.velocity)
     params = [p + m for p, m in zip(point.params, move, strict=True)]
-    real = _real(params, dynamics.dtypes)
-
-    (grads, rate), pullback = jax.vjp(
-        lambda hparams, real: dynamics.slopes(hparams, real, t), run.hparams, real
-    )
-    pairs = [
-        _undecayed(dynamics, v - _fix(g), digits)
-        for v, g, digits in zip(point.velocity, grads, point.digits, strict=True)
-    ]
-    before = _Point(params, [v for v, _ in pairs], [digits for _, digits in pairs])
+    real = to_real(params, dynamics.dtypes)
 
     by_rate = -sum(
         (jnp.sum(a * v).astype(rate.dtype) for a, v in zip(by_params, velocity, strict=True)),
         jnp.zeros((), rate.dtype),
     )
+    # What is read above is overwritten below. The compiler keeps a second copy of it unless it
+    # sees an order, so the new values are made to depend on the sum: a NaN in it spoils them.
+    is_lost = jnp.isnan(by_rate)
+    slip = is_lost.astype(jnp.int64)
+    (grads, rate), pullback = jax.vjp(
+        lambda hparams, real: dynamics.slopes(hparams, real, t), run.hparams, real
+    )
+    n, d = dynamics.numerator, dynamics.denominator
+    pairs = [
+        exchange(v - fix(g) + slip, digits, n, d)
+        for v, g, digits in zip(point.velocity, grads, point.digits, strict=True)
+    ]
+    before = _Point(params, [v for v, _ in pairs], [digits for _, digits in pairs])
+
     total = [b - rate.astype(b.dtype) * a for a, b in zip(by_params, by_velocity, strict=True)]
     d_hparams, d_params = pullback((total, by_rate))
     momentum = dynamics.numerator / dynamics.denominator
     return before, (
         Adjoint(
             jax.tree.map(jnp.add, by_hparams, d_hparams),
-            [a + d for a, d in zip(by_params, d_params, strict=True)],
+            [
+                jnp.where(is_lost, jnp.full_like(a, jnp.nan), a + d)
+                for a, d in zip(by_params, d_params, strict=True)
+            ],
         ),
         [b * momentum for b in total],
     )
@@ -347,7 +375,7 @@ def _backward(
         i, words = x
         first = i * jnp.int32(chunk)
         stop = jnp.minimum(first + jnp.int32(chunk), jnp.int32(num_steps))
-        point = point._replace(digits=[word.astype(jnp.int64) for word in words])
+        point = point._replace(digits=words)
         loop = (point, both, sizes, stop)
         point, both, sizes, _ = jax.lax.fori_loop(jnp.int32(0), stop - first, one, loop)
         # The digits must be used up; what is left over shows that the way back was another.
@@ -361,7 +389,7 @@ def _backward(
     (point, both, sizes), clean = jax.lax.scan(
         body, (end, both, sizes), (numbers, words), reverse=True
     )
-    left = jnp.where(jnp.all(clean), 0, 1).astype(jnp.int64)
+    left = jnp.where(jnp.all(clean), 0, 1).astype(jnp.uint32)
     return point._replace(digits=[d + left for d in point.digits]), both[0], sizes
 
 
@@ -382,7 +410,7 @@ def _same_steps(run: Run, params: list[Array], count: int) -> Array:
         moved = jnp.max(jnp.abs(theirs - start)) if start.size else jnp.zeros((), start.dtype)
         eps = jnp.finfo(start.dtype).eps
         largest = jnp.max(jnp.abs(theirs)) if start.size else moved
-        allowed = 1e-4 * moved + 8 * eps * largest + 2.0 ** (3 - _RADIX)
+        allowed = 1e-4 * moved + 8 * eps * largest + 8 * RESOLUTION
         return jnp.all(jnp.abs(ours - theirs) <= allowed)
 
     triples = zip(params, kept, starts, strict=True)

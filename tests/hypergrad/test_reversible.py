@@ -11,7 +11,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad import _reversible
+from jaxhpo.hypergrad import _fixed_point, _reversible
 
 HPARAMS = {"lr": -2.5, "l2": -3.0}
 KEY = jax.random.key(4)
@@ -133,16 +133,55 @@ def test_refuses_another_run(broken):
 
 def test_refuses_a_way_back_that_differs(monkeypatch):
     """One lost digit on the way back must be noticed."""
-    honest = _reversible._undecayed
+    honest = _reversible.exchange
 
-    def lossy(dynamics, v, digits):
-        v, digits = honest(dynamics, v, digits)
-        return v + 1, digits
+    def lossy(v, digits, out, back):
+        v, digits = honest(v, digits, out, back)
+        return v + (1 if out < back else 0), digits
 
-    monkeypatch.setattr(_reversible, "_undecayed", lossy)
+    monkeypatch.setattr(_reversible, "exchange", lossy)
     out = jax.jit(hg.reversible(training_with(0.9), num_steps=4, learning_rate=rate))(KEY, HPARAMS)
     assert not bool(out.diagnostics.reversal_ok)
     assert bool(jnp.isnan(out.grad["lr"]))
+
+
+def test_refuses_a_momentum_among_the_hyperparameters():
+    """It acts in the step alone, so its derivative would silently be zero."""
+    training = problems.momentum_network()
+    estimator = hg.reversible(training, num_steps=4, learning_rate=rate)
+    with pytest.raises(ValueError, match=r"`hparams\['m'\]`.*momentum.*hypergrad\.unrolled"):
+        estimator(KEY, {**HPARAMS, "m": 2.2})
+
+
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (9, 10), (98, 100), (999, 1000)])
+def test_digits_fit_into_their_word(float64, n, d):
+    """As many steps as one word takes, there and back, on extreme velocities."""
+    v = jnp.asarray([-(2**55), 2**55, -1, 0, 12345], jnp.int64)
+    count = _fixed_point.steps_per_word(n, d)
+
+    def ahead(t, loop):
+        return _fixed_point.exchange(loop[0] + 1000 * t, loop[1], d, n)
+
+    def back(i, loop):
+        v, digits = _fixed_point.exchange(*loop, n, d)
+        return v - 1000 * (count - 1 - i), digits
+
+    @jax.jit
+    def there_and_back(v):
+        far = jax.lax.fori_loop(0, count, ahead, (v, jnp.zeros_like(v, jnp.uint32)))
+        return far, jax.lax.fori_loop(0, count, back, far)
+
+    far, (again, digits) = there_and_back(v)
+    np.testing.assert_array_equal(again, v)
+    np.testing.assert_array_equal(digits, 0)
+    exact, lost = [int(a) for a in v], [0] * len(v)
+    for t in range(count):
+        for i in range(len(v)):
+            exact[i], rest = divmod(exact[i] + 1000 * t, d)
+            lost[i], low = divmod(lost[i] * d + rest, n)
+            exact[i] = exact[i] * n + low
+    assert max(lost) < 2**32
+    assert far[1].tolist() == lost
 
 
 @pytest.mark.parametrize(
