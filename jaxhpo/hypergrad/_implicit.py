@@ -262,7 +262,9 @@ def _check_moves_solution(where: str, inner_loss: Any, run: Run) -> None:
             raise ValueError(
                 f"{where}: `{name}` does not move the solution of the inner problem (a learning "
                 "rate, a momentum, a schedule, initial weights), so its implicit gradient is "
-                "identically zero. Use hypergrad.unrolled, forward or truncated."
+                "identically zero. Use hypergrad.unrolled, forward or truncated. (A decoupled "
+                "weight decay moves the step's fixed point, not the minimum of inner_loss: for it "
+                "use solver=gmres() on training._replace(inner_loss=None).)"
             )
 
 

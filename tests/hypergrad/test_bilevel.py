@@ -209,6 +209,12 @@ def test_moves_in_free_coordinates_and_stays_inside():
     np.testing.assert_array_equal(solver.hparams(found.state)["x"], found.hparams["x"])
 
 
+def test_starts_outside_the_space_are_refused():
+    space = hpo.Space({"x": hpo.uniform(-0.1, 0.1, shape=3)})
+    with pytest.raises(ValueError, match="soba: `hparams` must lie inside their space"):
+        run(bilevel.soba(quadratic(space=space), inner_step=0.1, outer_step=0.1), 2)
+
+
 def test_divergence_is_told():
     assert not bool(run(bilevel.soba(quadratic(), inner_step=1e3, outer_step=1e3), 200).is_finite)
 

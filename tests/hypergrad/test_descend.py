@@ -171,6 +171,27 @@ def test_guard_survives_divergence():
     assert float(path.best_hparams["lr"]) == pytest.approx(1e6)
 
 
+def test_a_schedule_of_one_value_a_step(float64):
+    """Two steps with rates 1 / c solve a quadratic with two curvatures c; no constant does."""
+    curvature = jnp.asarray([1.0, 0.25])
+    training = hpo.Training(
+        init=lambda key, hparams: jnp.ones(2),
+        step=lambda key, hparams, w, t: (1 - hparams["lr"][t] * curvature) * w,
+        loss=lambda hparams, w: 0.5 * jnp.sum(curvature * w**2),
+    )
+    path = hg.descend(
+        hg.unrolled(training, num_steps=2), {"lr": jnp.asarray([1.5, 2.5])}, optax.adam(0.05),
+        key=0, num_outer=300, space=hpo.Space({"lr": hpo.log_uniform(0.1, 10.0, shape=2)}),
+    )  # fmt: skip
+    assert path.hparams["lr"].shape == (300, 2)
+    np.testing.assert_allclose(path.best_hparams["lr"], 1 / curvature, rtol=1e-3)
+    constants = jnp.geomspace(0.1, 10.0, 30)
+    best_constant = jnp.min(
+        jnp.sum(0.5 * curvature[None] * (1 - constants[:, None] * curvature[None]) ** 4, axis=1)
+    )
+    assert float(path.best_value) < 1e-5 < 1e-2 < float(best_constant)
+
+
 def test_third_split_and_progress():
     training, _ = problems.ridge()
     seen = []

@@ -1,5 +1,8 @@
 """Wrong use: each raises an error that names the reason and what to use instead."""
 
+import inspect
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,17 +29,69 @@ def simple(step=None, **parts):
 
 FACTORIES = [hg.unrolled, hg.forward]
 
+# Every factory, as a function of the training and the number of steps.
+ALL = {
+    "unrolled": hg.unrolled,
+    "forward": hg.forward,
+    "truncated": partial(hg.truncated, window=1),
+    "one_step": hg.one_step,
+    "greedy": hg.greedy,
+    "drmad": hg.drmad,
+    "hyperdistill": hg.hyperdistill,
+    "implicit": partial(hg.implicit, solver="gmres"),
+    "es": hg.es,
+    "pes": partial(hg.pes, window=1),
+    "finite_difference": hg.finite_difference,
+    "reversible": partial(
+        hg.reversible,
+        learning_rate=lambda hparams, t: hparams["lr"],
+        loss=lambda key, hparams, params, t: params**2,
+    ),
+}
 
-@pytest.mark.parametrize("factory", FACTORIES)
-def test_zero_steps(factory):
-    with pytest.raises(ValueError, match="`num_steps` must be at least 1, got 0"):
-        factory(simple(), num_steps=0)
+
+def test_all_factories_are_here():
+    """A factory returns an Estimator; whoever adds one adds it to the table above."""
+    functions = {name: getattr(hg, name) for name in dir(hg)}
+    made = {
+        name
+        for name, value in functions.items()
+        if inspect.isfunction(value) and value.__annotations__.get("return") == "Estimator"
+    }
+    assert made == ALL.keys()
 
 
-@pytest.mark.parametrize("factory", FACTORIES)
-def test_not_a_training(factory):
-    with pytest.raises(TypeError, match="must be a Training"):
-        factory(lambda x: x, num_steps=3)
+@pytest.mark.parametrize("name", ALL)
+def test_zero_steps(name):
+    with pytest.raises(ValueError, match=f"{name}: `num_steps` must be at least 1, got 0"):
+        ALL[name](simple(), num_steps=0)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_not_a_training(name):
+    with pytest.raises(TypeError, match=f"{name}: .* must be a Training"):
+        ALL[name](lambda x: x, num_steps=3)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_estimator_refuses_integers_and_unseeded_batches(name):
+    with pytest.raises(ValueError, match=rf"{name}: `hparams\['lr'\]` must be real.*sweep"):
+        ALL[name](simple(), num_steps=2)(KEY, {"lr": 3})
+    rng = np.random.default_rng()
+    data = jnp.arange(1000.0)
+
+    def unseeded(key, hparams, state, t):
+        return state * (1 - hparams["lr"]) + data[rng.integers(1000)]
+
+    with pytest.raises(ValueError, match=f"{name}: .*fold_in"):
+        ALL[name](simple(unseeded), num_steps=2)(KEY, {"lr": 0.1})
+
+
+@pytest.mark.parametrize("name", ["truncated", "one_step", "greedy", "drmad", "hyperdistill"])
+def test_every_reverse_sweep_names_forward_for_a_while_loop(name):
+    estimator = ALL[name](simple(looped), num_steps=2)
+    with pytest.raises(ValueError, match=rf"{name}: .*while_loop.*hypergrad\.forward"):
+        jax.eval_shape(estimator, jax.random.key(0), {"lr": 0.1})
 
 
 @pytest.mark.parametrize("leaf", [3, True, np.int32(2), jnp.ones((), bool), "adam"])

@@ -205,6 +205,27 @@ def test_learning_rate_is_refused():
             estimator(KEY, hparams)
 
 
+def test_decoupled_decay_names_gmres_on_the_map(float64):
+    """AdamW's decay is not the gradient of a loss: the message names the way, and it is right."""
+    training, _ = problems.ridge()
+    inner = training.inner_loss
+
+    def step(key, hparams, state, t):
+        w = state["params"]
+        grads = jax.grad(lambda w: inner({"l2": jnp.full(5, -9.0)}, w))(w)
+        return {"params": (1 - 0.3 * hparams["wd"]) * w - 0.3 * grads}
+
+    plain = training._replace(
+        step=step, inner_loss=lambda h, w: inner({"l2": jnp.full(5, -9.0)}, w)
+    )
+    with pytest.raises(ValueError, match=r"decoupled weight decay.*gmres\(\).*inner_loss=None"):
+        hg.implicit(plain, num_steps=3)(KEY, {"wd": 0.2})
+    by_map = hg.implicit(plain._replace(inner_loss=None), num_steps=300, solver="gmres")
+    exact = hg.unrolled(plain, num_steps=300)
+    one, two = (jax.jit(e)(KEY, {"wd": 0.2}).grad["wd"] for e in (by_map, exact))
+    assert float(one) == pytest.approx(float(two), rel=1e-8)
+
+
 def test_initial_weights_are_refused():
     training, _ = converged()
     training = training._replace(
