@@ -32,6 +32,23 @@ SAMPLERS = (
         sphere_below=1e-4,
         branin_below=0.45,
     ),
+    SamplerCase(
+        "tpe",
+        samplers.tpe,
+        {"capacity": 64},
+        progress_trials=100,
+        sphere_below=0.05,
+        branin_below=0.7,
+    ),
+    SamplerCase(
+        "tpe",
+        samplers.tpe,
+        {"capacity": 64, "multivariate": False, "split": "sqrt", "num_startup": 20},
+        variant="hyperopt",
+        progress_trials=100,
+        sphere_below=0.2,
+        branin_below=0.9,
+    ),
 )
 
 QUICK = {
@@ -40,6 +57,8 @@ QUICK = {
         *("signatures", "round_trip", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
         *("all_failed", "infinite", "padding", "resume", "each_once", "branin"),
     },
+    "tpe": {"signatures", "mixed", "conditional", "branin"},
+    "tpe-hyperopt": {"signatures"},
 }
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""

@@ -6,5 +6,6 @@ from jaxhpo.samplers._names import get as get
 from jaxhpo.samplers._names import names as names
 from jaxhpo.samplers._qmc import qmc as qmc
 from jaxhpo.samplers._random import random as random
+from jaxhpo.samplers._tpe import tpe as tpe
 
-__all__ = ["get", "gp", "grid", "names", "qmc", "random"]
+__all__ = ["get", "gp", "grid", "names", "qmc", "random", "tpe"]

@@ -11,6 +11,7 @@ from jaxhpo.samplers._gp import gp
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._random import random
+from jaxhpo.samplers._tpe import tpe
 from jaxhpo.space import Space
 
 _FACTORIES: dict[str, Callable[..., Sampler]] = {
@@ -18,6 +19,7 @@ _FACTORIES: dict[str, Callable[..., Sampler]] = {
     "grid": grid,
     "qmc": qmc,
     "random": random,
+    "tpe": tpe,
 }
 
 
@@ -30,7 +32,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.samplers.names()
-        ('gp', 'grid', 'qmc', 'random')
+        ('gp', 'grid', 'qmc', 'random', 'tpe')
     """
     return tuple(sorted(_FACTORIES))
 

@@ -5,6 +5,7 @@ from jaxhpo.space._choice import static as static
 from jaxhpo.space._constraints import forbid as forbid
 from jaxhpo.space._dimension import Dimension as Dimension
 from jaxhpo.space._dimension import Discrete as Discrete
+from jaxhpo.space._features import cell_ends as cell_ends
 from jaxhpo.space._fixed import fixed as fixed
 from jaxhpo.space._layout import Leaf as Leaf
 from jaxhpo.space._layout import choice as choice

@@ -37,6 +37,11 @@ class _Listed(Discrete):
         """Middle of the option's share."""
         return (level.astype(dtype) + 0.5) * (1 / self.num_levels)
 
+    def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
+        """Both ends of the option's share."""
+        start = level.astype(dtype) * (1 / self.num_levels)
+        return start, (level.astype(dtype) + 1) * (1 / self.num_levels)
+
     def value_of_level(self, level: Array, dtype: Any) -> Any:
         """The number if all options are numbers, the bool if all are bools, else the index."""
         kind = self.options.kind()
@@ -108,11 +113,21 @@ class Choice(_Listed):
         """Middle of the option's share."""
         if self.weights is None:
             return super().unit_of_level(level, dtype)
+        starts, ends = self._shares(dtype)
+        return ((starts + ends) / 2)[level]
+
+    def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
+        """Both ends of the option's share."""
+        if self.weights is None:
+            return super().cell_of_level(level, dtype)
+        starts, ends = self._shares(dtype)
+        return starts[level], ends[level]
+
+    def _shares(self, dtype: Any) -> tuple[Array, Array]:
         ends = jnp.cumsum(jnp.asarray(self.weights, dtype))
         # The last end is 1 by definition; the sum may miss it by a rounding error.
         ends = ends.at[-1].set(1)
-        starts = jnp.concatenate([jnp.zeros(1, dtype), ends[:-1]])
-        return ((starts + ends) / 2)[level]
+        return jnp.concatenate([jnp.zeros(1, dtype), ends[:-1]]), ends
 
     def describe(self) -> dict[str, Any]:
         """The dimension as JSON."""

@@ -84,11 +84,16 @@ class Dimension:
 class Discrete(Dimension):
     """A leaf whose elements take finitely many values, numbered from 0.
 
-    Subclasses give `level`, `unit_of_level`, `value_of_level` and `level_of_value`.
+    Subclasses give `level`, `unit_of_level`, `cell_of_level`, `value_of_level` and
+    `level_of_value`.
     """
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Centre of a level's cell in the unit interval."""
+        raise NotImplementedError  # abstract
+
+    def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
+        """Both ends of a level's cell in the unit interval."""
         raise NotImplementedError  # abstract
 
     def value_of_level(self, level: Array, dtype: Any) -> Any:

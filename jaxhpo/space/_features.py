@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.space._dimension import Array
+from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._layout import Leaf
 
 
@@ -34,3 +34,28 @@ def _leaf_features(leaf: Leaf, unit: Array, active: Array, categories: str) -> A
     columns = jax.nn.one_hot(level, dimension.num_levels, dtype=unit.dtype)
     columns = jnp.where(active[..., None], columns, 0)
     return columns.reshape(*unit.shape[:-1], -1)
+
+
+def cell_ends(leaves: tuple[Leaf, ...], unit: Array) -> tuple[Array, Array]:
+    """Both ends of the discrete cell that each coordinate of unit points lies in.
+
+    Args:
+        leaves: a space's table of leaves.
+        unit: `[..., d]`.
+
+    Returns:
+        Two arrays `[..., d]`; where continuous both are the coordinate itself.
+    """
+    pairs = [
+        _leaf_cell(leaf, unit[..., leaf.start : leaf.stop])
+        for leaf in leaves
+        if leaf.stop > leaf.start
+    ]
+    low, high = (jnp.concatenate(part, axis=-1) for part in zip(*pairs, strict=True))
+    return low, high
+
+
+def _leaf_cell(leaf: Leaf, part: Array) -> tuple[Array, Array]:
+    if not isinstance(leaf.dimension, Discrete):
+        return part, part
+    return leaf.dimension.cell_of_level(leaf.dimension.level(part), part.dtype)

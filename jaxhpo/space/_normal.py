@@ -141,10 +141,15 @@ class SteppedNormal(Discrete):
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Middle of the cell in probability."""
+        left, right = self.cell_of_level(level, dtype)
+        return (left + right) / 2
+
+    def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
+        """Both ends of the cell in probability."""
         value, half = self.value_of_level(level, dtype), jnp.asarray(self.step, dtype) / 2
         low, high = self.base.ends(dtype)
         left = self.base.to_unit(jnp.clip(value - half, low, high))
-        return (left + self.base.to_unit(jnp.clip(value + half, low, high))) / 2
+        return left, self.base.to_unit(jnp.clip(value + half, low, high))
 
     def value_of_level(self, level: Array, dtype: Any) -> Array:
         """(first + level) · step."""

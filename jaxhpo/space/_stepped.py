@@ -72,6 +72,21 @@ class Stepped(Discrete):
         value = low + level.astype(dtype) * step
         return jnp.clip((jnp.log(value) - start) * (1 / (stop - start)), 0, 1)
 
+    def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
+        """Both ends of a level's cell (log scale: half a step below and above its value)."""
+        place = level.astype(dtype)
+        if not self.log:
+            share = 1 / jnp.asarray(self.count, dtype)
+            return place * share, (place + 1) * share
+        start, stop = self._log_edges(dtype)
+        low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
+        scale = 1 / (stop - start)
+        edges = [low + (place - 0.5) * step, low + (place + 0.5) * step]
+        lower, upper = (
+            jnp.clip((jnp.log(jnp.maximum(edge, low / 2)) - start) * scale, 0, 1) for edge in edges
+        )
+        return jnp.where(level == 0, 0, lower), upper
+
     def value_of_level(self, level: Array, dtype: Any) -> Array:
         """The grid point low + level · step, int32 for integers."""
         kind = jnp.int32 if self.is_integer else dtype
