@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from jaxhpo.cli._demo_bayes import bayesian_optimization
 from jaxhpo.cli._demo_hypergradient import hypergradient_descent
 from jaxhpo.cli._demo_search import random_search
 from jaxhpo.cli._errors import UserError
@@ -36,6 +37,7 @@ class Stage(NamedTuple):
 # Act by act; each prints what it found and returns its picture.
 ACTS: tuple[tuple[str, Callable[[Stage], pathlib.Path]], ...] = (
     ("Random trials, side by side", random_search),
+    ("Bayesian optimization in the same space", bayesian_optimization),
     ("Hypergradient descent from the best of them", hypergradient_descent),
 )
 

@@ -63,32 +63,19 @@ def _best_trials(study: Any) -> list[Any]:
 
 def _continuous(problem: Any, width: int, steps: int) -> tuple[Any, Any]:
     """Runs at one width, and the space of what is left, with a learning rate a step."""
-    import jax
-    import jax.numpy as jnp
-
     from jaxhpo import Space, Training, log_uniform, uniform
+    from jaxhpo.training import averaged
 
     whole = problem.training
 
     def full(hparams: Any) -> Any:
         return {**hparams, "width": width}
 
-    def init(key: Any, hparams: Any) -> Any:
-        """The runs side by side, each with its key."""
-        keys = jax.random.split(key, _NUM_RUNS)
-        runs = jax.vmap(lambda key: whole.init(key, full(hparams)))(keys)
-        return {"keys": keys, "params": runs}
-
-    def step(key: Any, hparams: Any, state: Any, t: Any) -> Any:
-        def one(key: Any, run: Any) -> Any:
-            return whole.step(key, full(hparams), run, t)
-
-        return {**state, "params": jax.vmap(one)(state["keys"], state["params"])}
-
-    def loss(hparams: Any, state: Any) -> Any:
-        return jnp.mean(jax.vmap(lambda run: whole.loss(full(hparams), run))(state["params"]))
-
-    training = Training(init, step, loss)
+    one = Training(
+        init=lambda key, hparams: whole.init(key, full(hparams)),
+        step=lambda key, hparams, state, t: whole.step(key, full(hparams), state, t),
+        loss=lambda hparams, state: whole.loss(full(hparams), state),
+    )
     space = Space(
         {
             "lr": log_uniform(1e-4, 10.0, shape=steps),
@@ -96,7 +83,7 @@ def _continuous(problem: Any, width: int, steps: int) -> tuple[Any, Any]:
             "decay": log_uniform(1e-6, 1e-1),
         }
     )
-    return training, space
+    return averaged(one, _NUM_RUNS), space
 
 
 def _stacked(trials: list[Any], steps: int) -> Any:

@@ -233,4 +233,5 @@ def _fit(
 
 @jax.jit
 def _predict(posterior: gp.Posterior, features: Array) -> tuple[Array, Array]:
-    return tuple(posterior.predict(features))
+    mean, variance = posterior.predict(features)
+    return mean, variance

@@ -334,6 +334,15 @@ class Study:
 
     # -- parts -------------------------------------------------------------------------------
 
+    @property
+    def programs(self) -> population.Programs:
+        """What `sweep` has compiled; another study's `sweep` of the same training may take it."""
+        if self._programs is None:
+            from jaxhpo.population import Programs
+
+            self._programs = Programs()
+        return self._programs
+
     def surrogate(self, *, kernel: str = "matern52") -> Surrogate:
         """Fits a Gaussian process to the study's trials, to look at.
 

@@ -174,8 +174,6 @@ class _Run:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
-        if self.study._programs is None:
-            self.study._programs = population.Programs()
         left = self._seconds_left()
         start, best = datetime.datetime.now(), self.study._best_value_or_none()
         try:
@@ -189,7 +187,7 @@ class _Run:
                     num_reports=self.num_reports,
                     timeout=None if left is None else max(left, 1e-3),
                     progress=lambda event: self._tick(event, best),
-                    **{"programs": self.study._programs, **self.options},
+                    **{"programs": self.study.programs, **self.options},
                 )
         except population.SweepInterrupted as interrupt:
             self._write(first, unit, values, interrupt.sweep, start, "interrupted")

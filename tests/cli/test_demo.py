@@ -9,7 +9,8 @@ def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     assert done.code == 0, done.err
     assert "unseen digits" in done.out
     assert "exact hypergradients through all 60 steps" in done.out
-    for name in ("digits.png", "hypergradient.png"):
+    assert "trials by a Gaussian process" in done.out
+    for name in ("digits.png", "bayesian.png", "hypergradient.png"):
         plot = folder / "jaxhpo-demo" / name
         assert plot.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     study = optuna.load_study(
