@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 import jaxhpo as hpo
 from jaxhpo import training as tr
@@ -13,6 +14,13 @@ def regression(num=20, features=4, seed=0):
     """Fixed data of a regression task."""
     rng = np.random.default_rng(seed)
     return rng.normal(size=(num, features)), rng.normal(size=num)
+
+
+def mostly_slow(values, *quick):
+    """Values as parameters of a test, all slow but the quick ones."""
+    rows = [v if isinstance(v, tuple) else (v,) for v in values]
+    marks = [() if v in quick else pytest.mark.slow for v in values]
+    return [pytest.param(*row, marks=mark) for row, mark in zip(rows, marks, strict=True)]
 
 
 def as_real(*arrays):

@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import problems
 import pytest
 
 import jaxhpo as hpo
@@ -78,7 +79,7 @@ def run(solver, num_updates, key=0, record_every=None, **kwargs):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", problems.mostly_slow(SOLVERS, "soba", "f2sa"))
 def test_full_batches_find_the_hypergradient_and_the_solution(float64, name):
     problem = quadratic()
     # Hyperparameters that stand still: what is left is the hypergradient there.
@@ -92,6 +93,7 @@ def test_full_batches_find_the_hypergradient_and_the_solution(float64, name):
     assert float(moving.grad_norms[-1]) < 10 * tolerance
 
 
+@pytest.mark.slow
 def test_penalty_bias_is_known_and_falls(float64):
     problem, errors = quadratic(), []
     for weight in (10.0, 20.0):
@@ -102,6 +104,7 @@ def test_penalty_bias_is_known_and_falls(float64):
     assert errors[0] / errors[1] == pytest.approx(2.0, rel=0.2)
 
 
+@pytest.mark.slow
 def test_short_series_of_stocbio_has_the_neumann_bias(float64):
     solver = bilevel.stocbio(quadratic(), inner_step=0.4, outer_step=1e-30, num_linear=3)
     found = run(solver, 400)
@@ -125,6 +128,7 @@ STOCHASTIC = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOLVERS)
 def test_batches_come_close_to_the_solution(name):
     solver = SOLVERS[name](quadratic(4, 4), **STOCHASTIC[name])
@@ -146,6 +150,68 @@ def test_tables_take_the_variance_out(float64):
     assert np.min(distance["soba"]) > 1e-3
 
 
+def falls(scale):
+    """The square-root schedule of the benchmark."""
+    return lambda count: scale / jnp.sqrt(1.0 + count.astype(jnp.result_type(float)))
+
+
+LARGE = {
+    "soba": (20_000, {"inner_step": falls(0.3), "outer_step": falls(3.0)}, 2e-3),
+    "saba": (20_000, {"inner_step": 0.2, "outer_step": 0.2}, 1e-6),
+    "stocbio": (2000, {"inner_step": falls(0.5), "linear_step": 0.3, "outer_step": falls(3.0),
+                       "num_linear": 30}, 2e-3),
+    "amigo": (2000, {"inner_step": falls(0.5), "outer_step": falls(3.0)}, 2e-3),
+    "f2sa": (2000, {"inner_step": falls(0.5), "outer_step": falls(3.0), "penalty": 100.0}, 2e-3),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_large_quadratic(float32, name):
+    """1024 examples on either side, 100 unknowns on either level, batches of 64, in float32.
+
+    The targets for the squared norm of the true hypergradient are those of the reference: 2e-3,
+    and 1e-6 for the variance-reduced solver at as many samples.
+    """
+    rng, d, n = np.random.default_rng(0), 100, 1024
+    q, r = (np.linalg.qr(rng.normal(size=(d, d)))[0] for _ in range(2))
+    root = np.sqrt(np.linspace(0.1, 1, d))
+    a, c = (rng.normal(size=(n, d)) * root @ m.T for m in (q, r))
+    b, e = rng.normal(size=(n, d)), rng.normal(size=(n, d))
+    cross = jnp.asarray(0.1 * r, jnp.float32)
+
+    def inner(h, w, batch):
+        fit = 0.5 * jnp.mean((batch["a"] @ w) ** 2) + jnp.mean(batch["b"] @ w)
+        return fit + 0.05 * jnp.sum(w**2) + h["x"] @ cross @ w
+
+    def outer(h, w, batch):
+        fit = 0.5 * jnp.mean((batch["c"] @ w) ** 2) + jnp.mean(batch["e"] @ w)
+        return fit + 0.05 * jnp.sum(h["x"] ** 2) + 0.1 * jnp.sum(h["x"])
+
+    def true_grad(x):
+        hessian = a.T @ a / n + 0.1 * np.eye(d)
+        w = -np.linalg.solve(hessian, 0.1 * r.T @ x + b.mean(0))
+        v = -np.linalg.solve(hessian, c.T @ (c @ w) / n + e.mean(0))
+        return 0.1 * r @ v + 0.1 * x + 0.1
+
+    train, validation = (
+        {k: jnp.asarray(v, jnp.float32) for k, v in data.items()}
+        for data in ({"a": a, "b": b}, {"c": c, "e": e})
+    )
+    problem = bilevel.problem(
+        inner, outer, train=train, validation=validation, batch_size=64, validation_batch_size=64
+    )
+    num_updates, settings, target = LARGE[name]
+    start = np.full(d, -2.0)
+    found = bilevel.solve(
+        getattr(bilevel, name)(problem, **settings), {"x": jnp.asarray(start, jnp.float32)},
+        jnp.zeros(d), key=0, num_updates=num_updates, record_every=num_updates,
+    )  # fmt: skip
+    assert np.sum(true_grad(start) ** 2) > 1
+    assert np.sum(true_grad(np.asarray(found.hparams["x"], np.float64)) ** 2) < target
+
+
+@pytest.mark.slow
 def test_directions_of_saba_are_unbiased_and_its_means_are_means(float64):
     problem = quadratic(4, 4)
     solver = bilevel.saba(problem, inner_step=0.1, outer_step=0.1)
@@ -165,7 +231,7 @@ def test_directions_of_saba_are_unbiased_and_its_means_are_means(float64):
     np.testing.assert_allclose(np.mean(distinct, axis=0), full, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", problems.mostly_slow(SOLVERS, "amigo"))
 def test_jit_is_eager_and_solve_is_a_loop_of_updates(name):
     penalty = {"penalty": 20.0} if name == "f2sa" else {}
     solver = SOLVERS[name](quadratic(4, 4), inner_step=0.1, outer_step=0.05, **penalty)

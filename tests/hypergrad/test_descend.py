@@ -58,6 +58,7 @@ def test_first_step_is_the_optimizers_in_free_coordinates(float64):
     assert float(path.hparams["lr"][1]) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_without_a_space_it_is_plain_optax(float64):
     training, _ = problems.ridge()
     estimator = hg.unrolled(training, num_steps=5)
@@ -114,6 +115,7 @@ def test_one_compilation_whatever_the_values():
     assert _compiled._cache_size() == before + 1
 
 
+@pytest.mark.slow
 def test_seeds():
     training = problems.momentum_network()
     estimator = hg.unrolled(training, num_steps=2, checkpoint="step")
@@ -137,7 +139,7 @@ def logistic_map():
     )
 
 
-@pytest.mark.parametrize("checkpoint", ["none", "sqrt"])
+@pytest.mark.parametrize("checkpoint", problems.mostly_slow(["none", "sqrt"], "sqrt"))
 def test_guard_refuses_chaos(float64, checkpoint):
     training = logistic_map()
     estimator = hg.unrolled(training, num_steps=60, checkpoint=checkpoint)

@@ -45,6 +45,7 @@ def test_drmad_is_exact_on_a_linear_system(float64):
     assert_close(out, exact)
 
 
+@pytest.mark.slow
 def test_drmad_is_the_sweep_along_the_line(float64):
     """Written once more with plain vector-Jacobian products."""
     training = problems.momentum_network()
@@ -85,6 +86,7 @@ def test_hyperdistill_is_exact_where_every_step_contracts_alike(float64):
     assert 1e-3 < error < 0.5 * short
 
 
+@pytest.mark.slow
 def test_one_step_has_nothing_to_distill(float64):
     training = problems.momentum_network()
     one = jax.jit(hg.one_step(training, num_steps=1))(KEY, problems.MOMENTUM_HPARAMS)
@@ -108,6 +110,7 @@ def test_hyperdistill_is_the_least_squares_fit(float64):
     np.testing.assert_allclose(out.grad["push"], expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_scale_is_kept_between_fits(float64):
     training = linear(0.8 * np.eye(3))
     estimator = hg.hyperdistill(training, num_steps=T, decay=0.3, refit_every=2)

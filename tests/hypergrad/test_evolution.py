@@ -30,19 +30,21 @@ def hparams(dtype=None):
     return {"push": jnp.asarray([0.4, -0.3], dtype or jnp.result_type(float))}
 
 
-def test_finite_difference(float64):
+@pytest.mark.parametrize("step", problems.mostly_slow([None, 1e-5], None))
+def test_finite_difference(float64, step):
     training = problems.momentum_network()
     exact = jax.jit(hg.forward(training, num_steps=5))(KEY, problems.MOMENTUM_HPARAMS)
-    for step in (None, 1e-5):
-        estimator = hg.finite_difference(training, num_steps=5, step=step)
-        out = jax.jit(estimator)(KEY, problems.MOMENTUM_HPARAMS)
-        assert float(out.value) == pytest.approx(float(exact.value), rel=1e-13)
-        for name in exact.grad:
-            assert float(out.grad[name]) == pytest.approx(float(exact.grad[name]), rel=1e-6)
+    estimator = hg.finite_difference(training, num_steps=5, step=step)
+    out = jax.jit(estimator)(KEY, problems.MOMENTUM_HPARAMS)
+    assert float(out.value) == pytest.approx(float(exact.value), rel=1e-13)
+    for name in exact.grad:
+        assert float(out.grad[name]) == pytest.approx(float(exact.grad[name]), rel=1e-6)
 
 
 @pytest.mark.parametrize("make", [
-    lambda t: hg.es(t, num_steps=20, num_pairs=10_000, sigma=0.1),
+    pytest.param(
+        lambda t: hg.es(t, num_steps=20, num_pairs=10_000, sigma=0.1), marks=pytest.mark.slow
+    ),
     lambda t: hg.pes(t, num_steps=20, window=4, num_pairs=10_000, sigma=0.1),
 ], ids=["es", "pes"])  # fmt: skip
 def test_mean_is_the_exact_gradient(float64, make):
@@ -55,6 +57,7 @@ def test_mean_is_the_exact_gradient(float64, make):
     assert bool(jnp.all(error < 0.2 * jnp.max(jnp.abs(exact))))
 
 
+@pytest.mark.slow
 def test_standard_error_is_honest(float64):
     """Over independent keys the estimates scatter as much as they say."""
     estimator = hg.pes(drift(), num_steps=6, window=2, num_pairs=32, sigma=0.1)
@@ -65,16 +68,14 @@ def test_standard_error_is_honest(float64):
 
 
 def test_one_window_is_es(float64):
-    training = problems.momentum_network()
-    one = jax.jit(hg.es(training, num_steps=4, num_pairs=3))(KEY, problems.MOMENTUM_HPARAMS)
-    two = jax.jit(hg.pes(training, num_steps=4, window=4, num_pairs=3))(
-        KEY, problems.MOMENTUM_HPARAMS
-    )
+    training = drift()
+    one = jax.jit(hg.es(training, num_steps=4, num_pairs=3))(KEY, hparams())
+    two = jax.jit(hg.pes(training, num_steps=4, window=4, num_pairs=3))(KEY, hparams())
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
-@pytest.mark.parametrize("reuse", [None, 2, 5])
+@pytest.mark.parametrize("reuse", problems.mostly_slow([None, 2], None))
 def test_one_draw_for_all_windows_is_es(float64, reuse):
     """ES-Single: the changes of the loss add up to the loss, whatever the windows."""
     training = drift()
@@ -115,7 +116,7 @@ def test_order_of_variances(float64):
     assert kept_many < between < many
 
 
-@pytest.mark.parametrize("reuse", [1, None])
+@pytest.mark.parametrize("reuse", problems.mostly_slow([1, None], 1))
 def test_online_windows_add_up_to_the_gradient(float64, reuse):
     """At hyperparameters that stand still the mean over calls is the exact gradient."""
     training = drift()
@@ -139,6 +140,7 @@ def test_online_windows_add_up_to_the_gradient(float64, reuse):
     assert bool(jnp.all(jnp.isfinite(values)))
 
 
+@pytest.mark.slow
 def test_descend_takes_one_window_a_step(float64):
     """An outer step costs a window, not a run: counted in calls of the training step."""
     calls = []
@@ -156,6 +158,7 @@ def test_descend_takes_one_window_a_step(float64):
     assert len(calls) == 30 * 2 * 10 * 2 + 10 * 18
 
 
+@pytest.mark.slow
 def test_truncated_es_has_the_bias_of_truncation(float64):
     training = drift()
     short = jax.jit(hg.es(training, num_steps=20, num_pairs=10_000, window=3))(KEY, hparams())

@@ -1,5 +1,7 @@
 """Implicit hypergradients: against the closed form, and the identities among solvers."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,7 @@ from jaxhpo import hypergrad as hg
 
 KEY = jax.random.key(0)
 LOG_L2 = np.linspace(-3.0, 0.0, 5)
+MAP_SOLVERS = ["gmres", "normal_cg", hg.fixed_point(800)]
 
 
 def converged(momentum=None, decoupled=False):
@@ -38,8 +41,10 @@ def converged(momentum=None, decoupled=False):
 
 @pytest.mark.parametrize(
     "solver",
-    ["cg", "dense", "gmres", "normal_cg", hg.neumann(400, 0.3), hg.fixed_point(400),
-     hg.nystrom(5, 1e-9)],
+    problems.mostly_slow(
+        ["cg", "dense", "gmres", "normal_cg", hg.neumann(400, 0.3), hg.fixed_point(400),
+         hg.nystrom(5, 1e-9)], "cg", "gmres",
+    ),
     ids=str,
 )  # fmt: skip
 def test_converged_ridge(float64, solver):
@@ -54,8 +59,13 @@ def test_converged_ridge(float64, solver):
         assert 0 < float(out.diagnostics.contraction) < 1
 
 
-@pytest.mark.parametrize("solver", ["gmres", "normal_cg", hg.fixed_point(800)], ids=str)
-@pytest.mark.parametrize("kind", ["momentum", "decoupled"])
+@pytest.mark.parametrize(
+    ("solver", "kind"),
+    problems.mostly_slow(
+        list(itertools.product(MAP_SOLVERS, ["momentum", "decoupled"])), ("normal_cg", "momentum")
+    ),
+    ids=str,
+)
 def test_maps_that_are_not_symmetric(float64, kind, solver):
     training, (_, _, by_l2) = converged(momentum=0.8, decoupled=kind == "decoupled")
     estimator = hg.implicit(training, num_steps=600, solver=solver)
@@ -67,7 +77,7 @@ def test_maps_that_are_not_symmetric(float64, kind, solver):
         np.testing.assert_allclose(out.grad["l2"], unrolled.grad["l2"], rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("num_terms", [0, 3, 10])
+@pytest.mark.parametrize("num_terms", problems.mostly_slow([0, 3, 10], 3))
 def test_neumann_is_truncated_from_the_optimum(float64, num_terms):
     training, _ = converged()
     hparams = {"l2": jnp.asarray(LOG_L2)}
@@ -80,6 +90,7 @@ def test_neumann_is_truncated_from_the_optimum(float64, num_terms):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_cg_is_closer_than_unrolling_before_convergence(float64):
     """Grazzi et al. 2020: approximate implicit beats iterative differentiation at equal steps."""
     training, (_, _, by_l2) = converged()
@@ -92,6 +103,7 @@ def test_cg_is_closer_than_unrolling_before_convergence(float64):
         assert errors[0] < errors[1]
 
 
+@pytest.mark.slow
 def test_nystrom_of_full_rank_is_dense(float64):
     training, _ = converged()
     hparams = {"l2": jnp.asarray(LOG_L2)}
@@ -103,6 +115,7 @@ def test_nystrom_of_full_rank_is_dense(float64):
     np.testing.assert_allclose(got[2], got[1], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_unfinished_training_shows_in_stationarity(float64):
     training, _ = converged()
     values = [
@@ -140,7 +153,11 @@ def ladder_of_curvatures(num_params=40):
     )
 
 
-@pytest.mark.parametrize("solver", [hg.cg(tol=1e-8), hg.normal_cg(tol=1e-8)], ids=["cg", "normal"])
+@pytest.mark.parametrize(
+    "solver",
+    problems.mostly_slow([hg.cg(tol=1e-8), hg.normal_cg(tol=1e-8)], hg.cg(tol=1e-8)),
+    ids=["cg", "normal"],
+)
 def test_a_warm_solve_takes_fewer_steps_to_the_same_gradient(float64, solver):
     training = ladder_of_curvatures()
     estimator = hg.implicit(training, num_steps=200, solver=solver, warm_start="solve")
@@ -159,7 +176,7 @@ def test_a_warm_solve_takes_fewer_steps_to_the_same_gradient(float64, solver):
 
 @pytest.mark.parametrize(
     "solver",
-    [hg.neumann(5, 0.3), hg.fixed_point(5), hg.gmres(3)],
+    problems.mostly_slow([hg.neumann(5, 0.3), hg.fixed_point(5), hg.gmres(3)], hg.neumann(5, 0.3)),
     ids=["neumann", "fixed", "gmres"],
 )  # fmt: skip
 def test_short_solves_add_up(float64, solver):
@@ -180,6 +197,7 @@ def test_short_solves_add_up(float64, solver):
     assert float(residuals[-1]) < 1e-6 * float(residuals[0])
 
 
+@pytest.mark.slow
 def test_descend_carries_the_warm_start(float64):
     """With two training steps an outer step only a kept state comes to the inner minimum."""
     training, _ = converged()
@@ -205,6 +223,7 @@ def test_learning_rate_is_refused():
             estimator(KEY, hparams)
 
 
+@pytest.mark.slow
 def test_decoupled_decay_names_gmres_on_the_map(float64):
     """AdamW's decay is not the gradient of a loss: the message names the way, and it is right."""
     training, _ = problems.ridge()
@@ -260,8 +279,7 @@ def test_softmax_is_symmetric():
         lambda h, s: jnp.sum(s["params"]),
         inner,
     )
-    out = hg.implicit(training, num_steps=3)(KEY, {"l2": 0.3})
-    assert bool(jnp.isfinite(out.grad["l2"]))
+    jax.eval_shape(hg.implicit(training, num_steps=3), KEY, {"l2": 0.3})
 
 
 @pytest.mark.parametrize(

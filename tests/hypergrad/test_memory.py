@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import problems
 import pytest
 
 import jaxhpo as hpo
@@ -100,6 +101,7 @@ def test_reversible_takes_four_times_the_plain_run(float32):
     assert reverse <= 4 * base
 
 
+@pytest.mark.slow
 def test_ten_slots_take_less_than_a_megabyte(float32):
     estimator = hg.unrolled(ladder(), num_steps=T, checkpoint=hg.binomial(10))
     assert temporary_bytes(estimator, T) <= 1.0e6
@@ -110,7 +112,10 @@ def test_ten_thousand_steps(float32):
     assert temporary_bytes(estimator, 10_000) < 32e6
 
 
-@pytest.mark.parametrize(("budget", "kind"), [(4.5e7, 1), (4e6, 2), (2e6, 3), (6e5, None)])
+@pytest.mark.parametrize(
+    ("budget", "kind"),
+    problems.mostly_slow([(4.5e7, 1), (4e6, 2), (2e6, 3), (6e5, None)], (2e6, 3)),
+)
 def test_auto_stays_in_its_budget_and_is_not_idle(float32, budget, kind):
     estimator = hg.unrolled(ladder(), num_steps=T, checkpoint=hg.auto(budget))
     used = temporary_bytes(estimator, T)
@@ -121,6 +126,7 @@ def test_auto_stays_in_its_budget_and_is_not_idle(float32, budget, kind):
         assert faster.num_states(T) * state > 0.9 * budget - 1e6
 
 
+@pytest.mark.slow
 def test_auto_refuses_what_cannot_fit(float32):
     with pytest.raises(ValueError, match="at least"):
         temporary_bytes(hg.unrolled(ladder(), num_steps=T, checkpoint=hg.auto(1e4)), T)

@@ -40,6 +40,7 @@ def test_equals_unrolled_through_several_words(float64):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("x64", [False, True])
 def test_either_precision_and_vmap(x64):
     with jax.enable_x64(x64):
@@ -88,6 +89,7 @@ def test_initial_weights_and_schedule(float64):
         np.testing.assert_allclose(out.grad[name], exact.grad[name], rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_minibatches_by_key(float64):
     x, y = problems.as_real(*problems.regression())
 
@@ -153,7 +155,7 @@ def test_refuses_a_momentum_among_the_hyperparameters():
         estimator(KEY, {**HPARAMS, "m": 2.2})
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 2), (9, 10), (98, 100), (999, 1000)])
+@pytest.mark.parametrize(("n", "d"), [(1, 2), (9, 10), (999, 1000)])
 def test_digits_fit_into_their_word(float64, n, d):
     """As many steps as one word takes, there and back, on extreme velocities."""
     v = jnp.asarray([-(2**55), 2**55, -1, 0, 12345], jnp.int64)

@@ -34,7 +34,7 @@ def test_whole_window_is_unrolled_bit_for_bit():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("window", [1, 3])
+@pytest.mark.parametrize("window", problems.mostly_slow([1, 3], 3))
 def test_window_is_the_gradient_from_a_constant_start(float64, window):
     training = problems.momentum_network()
     hparams = jax.tree.map(jnp.asarray, HPARAMS)
@@ -54,6 +54,7 @@ def test_window_is_the_gradient_from_a_constant_start(float64, window):
         assert_trees_close(online.grad, expected, 1e-10)
 
 
+@pytest.mark.slow
 def test_bias_falls_geometrically_with_the_window(float64):
     training, _ = problems.ridge()
     hparams = {"lr": 0.3, "l2": jnp.zeros(5)}
