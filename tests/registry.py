@@ -49,6 +49,25 @@ SAMPLERS = (
         sphere_below=0.2,
         branin_below=0.9,
     ),
+    # A told history lacks the points as they were before rounding to discrete values.
+    SamplerCase(
+        "cma_es",
+        samplers.cma_es,
+        resumes_exactly=False,
+        progress_trials=200,
+        sphere_below=1e-3,
+        branin_below=0.41,
+    ),
+    SamplerCase(
+        "cma_es",
+        samplers.cma_es,
+        {"separable": True, "restarts": "bipop", "max_doublings": 2},
+        variant="separable",
+        resumes_exactly=False,
+        progress_trials=200,
+        sphere_below=1e-3,
+        branin_below=0.6,
+    ),
 )
 
 QUICK = {
@@ -59,6 +78,8 @@ QUICK = {
     },
     "tpe": {"signatures", "mixed", "conditional", "branin"},
     "tpe-hyperopt": {"signatures"},
+    "cma_es": {"signatures", "infinite", "branin"},
+    "cma_es-separable": {"signatures"},
 }
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
+from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._gp import gp
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._qmc import qmc
@@ -15,6 +16,7 @@ from jaxhpo.samplers._tpe import tpe
 from jaxhpo.space import Space
 
 _FACTORIES: dict[str, Callable[..., Sampler]] = {
+    "cma_es": cma_es,
     "gp": gp,
     "grid": grid,
     "qmc": qmc,
@@ -32,7 +34,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.samplers.names()
-        ('gp', 'grid', 'qmc', 'random', 'tpe')
+        ('cma_es', 'gp', 'grid', 'qmc', 'random', 'tpe')
     """
     return tuple(sorted(_FACTORIES))
 

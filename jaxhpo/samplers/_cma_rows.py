@@ -1,0 +1,124 @@
+"""The points of a generation of CMA-ES: asked, told, ranked and forgotten."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo.samplers._gp_state import PENDING, Observations, no_observations
+
+_STALE = 2
+"""Points asked so many generations ago keep no row; told later, they count as anybody's points."""
+
+
+class Ranked(NamedTuple):
+    """The rows that make up a generation.
+
+    Attributes:
+        points: `[p, d]` points as the distribution drew them, before rounding.
+        is_used: `[p]` bool, which rows make up the generation.
+        rank: `[p]` int32 place among them, 0 the best.
+        best: `[]` smallest value of a feasible point, infinite if there is none.
+        worst: `[]` largest value, infinite if a trial failed or broke a constraint.
+        has_value: `[]` bool, whether any trial succeeded.
+    """
+
+    points: Array
+    is_used: Array
+    rank: Array
+    best: Array
+    worst: Array
+    has_value: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Points that are pending, or told and not yet used; in the order in which they came.
+
+    Attributes:
+        seen: what was asked and told.
+        raw: `[p, d]` points as drawn; NaN where somebody else's.
+        age: `[p]` int32 generation in which a row was asked; -1 where it no longer counts.
+    """
+
+    seen: Observations
+    raw: Array
+    age: Array
+
+    def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
+        """Appends a pending point `[d]`; NaN is none."""
+        slot = jnp.where(has_proposal(unit), self.seen.num_rows, self.age.shape[0])
+        return Rows(
+            self.seen.ask(unit),
+            self.raw.at[slot].set(raw, mode="drop"),
+            self.age.at[slot].set(generation, mode="drop"),
+        )
+
+    def tell(self, unit: Array, outcome: Outcome) -> Rows:
+        """Resolves and appends points `[q, d]`."""
+        return dataclasses.replace(self, seen=self.seen.tell(unit, outcome))
+
+    def num_told(self) -> Array:
+        """Told points that count, int32."""
+        return jnp.sum(self._counts(), dtype=jnp.int32)
+
+    def ranked(self, size: Array) -> Ranked:
+        """Ranks the first `size` told points: by value, then by violation, failures last."""
+        counts = self._counts()
+        is_used = counts & (jnp.cumsum(counts.astype(jnp.int32), dtype=jnp.int32) <= size)
+        value, violation = self.seen.value, self.seen.violation
+        has_failed, is_broken = ~jnp.isfinite(value), violation > 0
+        group = jnp.where(has_failed, 2, jnp.where(is_broken, 1, 0))
+        group = jnp.where(is_used, group, 3)
+        score = jnp.where(group == 0, value, jnp.where(group == 1, violation, 0))
+        order = jnp.lexsort((score, group))
+        rank = jnp.zeros_like(self.age).at[order].set(jnp.arange(order.shape[0], dtype=jnp.int32))
+        return Ranked(
+            jnp.where(jnp.isnan(self.raw), self.seen.unit, self.raw),
+            is_used,
+            rank,
+            jnp.min(jnp.where(group == 0, value, jnp.inf)),
+            jnp.max(jnp.where(group == 0, value, jnp.where(group == 3, -jnp.inf, jnp.inf))),
+            jnp.any(group < 2),
+        )
+
+    def forget(self, is_used: Array, generation: Array, has_restarted: Array) -> Rows:
+        """Drops used rows and stale ones; after a restart pending rows no longer count."""
+        seen, p = self.seen, self.age.shape[0]
+        is_pending = seen.status == PENDING
+        is_stale = is_pending & (self.age < generation - _STALE)
+        is_void = (self.age < 0) & seen.is_told
+        keep = seen.is_known & ~is_used & ~is_stale & ~is_void
+        place = jnp.cumsum(keep.astype(jnp.int32), dtype=jnp.int32) - 1
+        place = jnp.where(keep, place, p)
+
+        def pack(buffer: Array, filling: float) -> Array:
+            return jnp.full_like(buffer, filling).at[place].set(buffer, mode="drop")
+
+        kept = Observations(
+            pack(seen.unit, 0),
+            pack(seen.value, 0),
+            pack(seen.se, 0),
+            pack(seen.violation, 0),
+            pack(seen.status, 0),
+            jnp.sum(keep, dtype=jnp.int32),
+            seen.num_dropped,
+        )
+        # Generations start at 0 again after a restart.
+        age = jnp.where(has_restarted & is_pending, -1, self.age)
+        return Rows(kept, pack(self.raw, jnp.nan), pack(age, 0))
+
+    def _counts(self) -> Array:
+        return self.seen.is_told & (self.age >= 0)
+
+
+def no_rows(num_rows: int, num_dims: int) -> Rows:
+    """Makes empty buffers."""
+    seen = no_observations(num_rows, num_dims)
+    raw = jnp.full((num_rows, num_dims), jnp.nan, seen.unit.dtype)
+    return Rows(seen, raw, jnp.zeros(num_rows, jnp.int32))

@@ -1,0 +1,214 @@
+"""CMA-ES: the `cmaes` library is the oracle of the update, from the same samples."""
+
+import functools
+
+import cmaes
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo.samplers import _cma_update as cma
+from jaxhpo.samplers._cma_restart import first_restarts
+
+D = 4
+GENERATIONS = 25
+
+
+def tolerance():
+    return 1e-9 if jax.config.jax_enable_x64 else 5e-3
+
+
+def value_of(point):
+    return float(np.sum(np.arange(1, D + 1) ** 2 * (point - 0.3) ** 2) + point[0] * point[1])
+
+
+def weights_of(constants, values):
+    rank = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    return jnp.asarray(np.asarray(constants.weights)[rank])
+
+
+@functools.lru_cache
+def compiled():
+    return jax.jit(cma.update), jax.jit(cma.correct_margin)
+
+
+VARIANTS = {
+    "full": (cmaes.CMA, {}, {"separable": False, "adapts_rates": False}),
+    "rates": (cmaes.CMA, {"lr_adapt": True}, {"separable": False, "adapts_rates": True}),
+    "separable": (cmaes.SepCMA, {}, {"separable": True, "adapts_rates": False}),
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_update_is_that_of_cmaes(variant):
+    """25 generations from the same samples, with a population buffer larger than needed."""
+    make, settings, ours = VARIANTS[variant]
+    theirs = make(np.full(D, 0.5), 0.2, seed=1, **settings)
+    size, dtype = theirs.population_size, jnp.result_type(float)
+    constants = cma.strategy(jnp.asarray(size, jnp.int32), 3 * size, D, separable=ours["separable"])
+    cov = jnp.ones(D, dtype) if ours["separable"] else jnp.eye(D, dtype=dtype)
+    gaussian = cma.new_gaussian(jnp.full(D, 0.5, dtype), jnp.asarray(0.2, dtype), cov, **ours)
+    update, _ = compiled()
+    # float32 cannot follow for long: rounding changes the path.
+    for _ in range(GENERATIONS if jax.config.jax_enable_x64 else 4):
+        points = np.stack([theirs.ask() for _ in range(size)])
+        values = [value_of(point) for point in points]
+        gaussian = update(
+            gaussian, constants, jnp.asarray(points, dtype), weights_of(constants, values)
+        )
+        theirs.tell(list(zip(points, values, strict=True)))
+    for found, expected in (
+        (gaussian.mean, theirs._mean),
+        (gaussian.sigma, theirs._sigma),
+        (gaussian.cov, theirs._C),
+        (gaussian.path_sigma, theirs._p_sigma),
+        (gaussian.path_cov, theirs._pc),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=tolerance(), atol=tolerance())
+
+
+def test_margin_is_that_of_cmaes():
+    """Discrete coordinates of 5 and 3 values beside real ones, until steps are small."""
+    theirs = cmaes.CMAwM(
+        np.full(D, 0.5),
+        0.3,
+        np.asarray([[0.0, 1.0], [0.1, 0.9], [0.0, 1.0], [1 / 6, 5 / 6]]),
+        np.asarray([0.0, 0.2, 0.0, 1 / 3]),
+        seed=3,
+    )
+    space = hpo.Space(
+        {
+            "a": hpo.uniform(0.0, 1.0),
+            "b": hpo.integer(0, 4),
+            "c": hpo.uniform(0.0, 1.0),
+            "d": hpo.integer(0, 2),
+        }
+    )
+    size, dtype = theirs.population_size, jnp.result_type(float)
+    constants = cma.strategy(jnp.asarray(size, jnp.int32), size, D, separable=False)
+    gaussian = cma.new_gaussian(
+        jnp.full(D, 0.5, dtype),
+        jnp.asarray(0.3, dtype),
+        jnp.eye(D, dtype=dtype),
+        separable=False,
+        adapts_rates=False,
+    )
+    update, margin = compiled()
+    is_discrete = jnp.asarray([False, True, False, True])
+    edges = [np.arange(6) / 5, np.arange(4) / 3]
+    for _ in range(40 if jax.config.jax_enable_x64 else 4):
+        pairs = [theirs.ask() for _ in range(size)]
+        values = [value_of(encoded) for encoded, _ in pairs]
+        points = np.stack([raw for _, raw in pairs])
+        gaussian = update(
+            gaussian, constants, jnp.asarray(points, dtype), weights_of(constants, values)
+        )
+        low, high = np.zeros(D), np.ones(D)
+        for column, ends in zip((1, 3), edges, strict=True):
+            cell = np.clip(
+                np.searchsorted(ends, float(gaussian.mean[column])) - 1, 0, len(ends) - 2
+            )
+            low[column], high[column] = ends[cell], ends[cell + 1]
+        gaussian = margin(
+            gaussian,
+            jnp.asarray(low, dtype),
+            jnp.asarray(high, dtype),
+            is_discrete,
+            jnp.asarray(1 / (D * size), dtype),
+        )
+        theirs.tell([(raw, value) for (_, raw), value in zip(pairs, values, strict=True)])
+        # What both would evaluate for one raw point is the same.
+        raw = jnp.asarray(points[0], dtype)
+        stretched = gaussian.mean + (raw - gaussian.mean) * gaussian.stretch
+        found = space.snap(jnp.clip(stretched, 0, 1))
+        expected = theirs._encode_discrete_params(points[0, [1, 3]])
+        np.testing.assert_allclose(np.asarray(found)[[1, 3]], expected, atol=1e-6)
+    np.testing.assert_allclose(gaussian.mean, theirs._cma._mean, rtol=1e-4, atol=tolerance())
+    np.testing.assert_allclose(gaussian.stretch, theirs._A, rtol=max(1e-6, tolerance()))
+
+
+@pytest.mark.slow
+def test_restarts_double_the_population():
+    """A flat objective is over after 10 + 30 d/λ generations, whatever the rule."""
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
+
+    def objective(key, params):
+        return 0.0 * params["x"] + 1.0
+
+    sampler = hpo.samplers.cma_es(space, batch_size=8, max_doublings=2)
+    info = hpo.minimize(objective, space, sampler, key=0, num_trials=8 * 150).info
+    assert list(dict.fromkeys(np.asarray(info.population_size).tolist())) == [8, 16, 32]
+    first = int(np.argmax(np.asarray(info.num_restarts) > 0))
+    assert 10 + int(np.ceil(60 / 8)) <= first + 1 <= 12 + int(np.ceil(60 / 8))
+    assert int(info.num_restarts[-1]) >= 3, "no restart at the largest population"
+
+
+def test_bipop_alternates():
+    restarts = first_restarts(10, 2)
+    sizes, small = [], []
+    for number in range(6):
+        restarts, factor = restarts.restarted(jax.random.key(number), "bipop", 10, 160)
+        restarts = restarts.record(jnp.asarray(1, jnp.int32), *jnp.zeros(2))
+        sizes.append(int(restarts.size))
+        small.append(bool(restarts.is_small))
+        assert (float(factor) < 1) == small[-1]
+    assert [size for size, is_small in zip(sizes, small, strict=True) if not is_small] == sorted(
+        {size for size, is_small in zip(sizes, small, strict=True) if not is_small}
+    )
+    assert any(small)
+    assert not all(small)
+    assert all(
+        4 <= size <= 160 and (not is_small or size < 160)
+        for size, is_small in zip(sizes, small, strict=True)
+    )
+
+
+def test_source_is_that_of_cmaes():
+    rng = np.random.default_rng(0)
+    points, space = rng.random((57, D)), hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(D,))})
+    values = np.sum((points - 0.4) ** 2 * [1, 5, 1, 9], axis=1)
+    mean, sigma, cov = cmaes.get_warm_start_mgd(list(zip(points, values, strict=True)))
+    first = hpo.samplers.cma_es(space, source=(points, values)).init.args[0].first
+    for found, expected in ((first.mean, mean), (first.sigma, sigma), (first.cov, cov)):
+        np.testing.assert_allclose(found, expected, rtol=1e-5 if tolerance() > 1e-4 else 1e-9)
+
+
+def test_points_count_in_whatever_order_they_come():
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
+    sampler = hpo.samplers.cma_es(space, batch_size=6, restarts="none")
+    ask, tell = jax.jit(sampler.ask), jax.jit(sampler.tell)
+    key = jax.random.key(0)
+    state, first = ask(key, sampler.init(key))
+    state, second = ask(jax.random.key(1), state)
+
+    def told(state, unit):
+        return tell(key, state, unit, hpo.Outcome(jnp.sum((unit - 0.2) ** 2, axis=1)))
+
+    state, info = told(state, second)
+    assert int(info.generation) == 1
+    state, info = told(state, first)
+    assert int(info.generation) == 2
+    assert int(state.rows.seen.num_rows) == 0
+    assert float(jnp.linalg.norm(state.gaussian.mean - 0.2)) < 0.42
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"population_size": 3}, ValueError, "`population_size` must be at least 4, got 3"),
+        ({"sigma": 0.0}, ValueError, "`sigma` must be greater than 0"),
+        ({"mean": [0.5]}, ValueError, "`mean` must be of shape (2,), got (1,)"),
+        ({"restarts": "never"}, ValueError, "`restarts` must be one of ipop, bipop, none"),
+        ({"separable": 1}, TypeError, "`separable` must be a bool"),
+        ({"separable": True, "adapts_rates": True}, ValueError, "`adapts_rates` must be False"),
+        ({"source": (np.zeros((5, 2)), np.zeros(5))}, ValueError, "of 10 points at least, got 5"),
+        ({"source": (np.zeros((20, 3)), np.zeros(20))}, ValueError, "`source` must be points"),
+    ],
+)
+def test_bad_settings(settings, error, message):
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
+    with pytest.raises(error) as caught:
+        hpo.samplers.cma_es(space, **settings)
+    assert message in str(caught.value)
