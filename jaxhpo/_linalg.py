@@ -19,26 +19,29 @@ from jax.custom_batching import custom_vmap
 from jaxhpo._base import Array
 
 
-def one_by_one_on_cpu(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
+def one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     """Makes `vmap` of a function a loop on CPU, and what it is elsewhere.
 
     Args:
-        function: of one array, unbatched. Its derivatives are its caller's affair.
+        function: of arrays of one dtype, unbatched. Its derivatives are its caller's affair.
 
     Returns:
-        A function of the same argument. It may be batched outside a local float64 context.
+        A function of the same arguments. It may be batched outside a local float64 context.
     """
     looped = custom_vmap(function)
 
     @looped.def_vmap
-    def _(axis_size: int, in_batched: list[bool], array: Array) -> tuple[Any, Any]:
-        del axis_size, in_batched  # a call with one argument is batched in it
-        with _precision_of(array):
-            out = jax.lax.map(looped, array)
+    def _(axis_size: int, in_batched: list[bool], *arrays: Array) -> tuple[Any, Any]:
+        with _precision_of(arrays[0]):
+            whole = [
+                array if is_batched else jnp.broadcast_to(array, (axis_size, *array.shape))
+                for array, is_batched in zip(arrays, in_batched, strict=True)
+            ]
+            out = jax.lax.map(lambda row: looped(*row), whole)
         return out, jax.tree.map(lambda _: True, out)
 
-    def call(array: Array) -> Any:
-        return jax.lax.platform_dependent(array, cpu=looped, default=function)
+    def call(*arrays: Array) -> Any:
+        return jax.lax.platform_dependent(*arrays, cpu=looped, default=function)
 
     return call
 
@@ -91,3 +94,23 @@ def _inverse_cholesky_jvp(
     inner = jnp.tril(dot(dot(inverse, tangent), inverse.T))
     inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
     return (factor, inverse), (dot(factor, inner), -dot(inner, inverse))
+
+
+def solve(matrix: Array, right: Array) -> Array:
+    """Solves `matrix x = right` by LU factors.
+
+    Args:
+        matrix: `[n, n]`, any that has an inverse.
+        right: `[n]`, of the same dtype.
+
+    Returns:
+        `x`, `[n]`; not to be differentiated.
+    """
+    x: Array = _solve(matrix, right)
+    return x
+
+
+@one_by_one_on_cpu
+def _solve(matrix: Array, right: Array) -> Array:
+    with _precision_of(matrix):
+        return jnp.linalg.solve(matrix, right)

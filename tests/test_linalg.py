@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxhpo._linalg import inverse_cholesky
+from jaxhpo._linalg import inverse_cholesky, solve
 
 
 def covariances(batch, n):
@@ -68,3 +68,16 @@ def test_batched_outside_a_local_float64_context():
     nested = jax.jit(jax.vmap(jax.vmap(local)))(matrices.reshape(2, 3, 4, 4))
     expected = np.linalg.inv(np.linalg.cholesky(np.asarray(matrices, np.float64)))
     np.testing.assert_allclose(nested.reshape(6, 4, 4), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+def test_solve_single_and_batched(axes):
+    matrices = covariances(3, 5)
+    rights = matrices[:, 0] + 1.0
+    found = jax.vmap(solve, in_axes=axes)(
+        matrices if axes[0] == 0 else matrices[0], rights if axes[1] == 0 else rights[0]
+    )
+    for i in range(3):
+        matrix, right = matrices[i if axes[0] == 0 else 0], rights[i if axes[1] == 0 else 0]
+        expected = np.linalg.solve(np.asarray(matrix, np.float64), np.asarray(right, np.float64))
+        np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-5)

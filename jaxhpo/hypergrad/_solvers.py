@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import jax.scipy.sparse.linalg as sparse
 
 from jaxhpo._checks import check_int, check_positive
+from jaxhpo._linalg import solve
 
 Array = jax.Array
 Vector = list[Array]
@@ -72,7 +73,7 @@ class Nystrom:
         basis = jax.nn.one_hot(chosen, flat.size, dtype=flat.dtype)
         columns = jax.vmap(lambda e: jax.flatten_util.ravel_pytree(apply(unravel(e)))[0])(basis)
         small = columns[:, chosen] + columns @ columns.T / self.damping
-        inner = jnp.linalg.solve(small, columns @ flat)
+        inner = solve(small, columns @ flat)
         return Solved(unravel(flat / self.damping - inner @ columns / self.damping**2))
 
 
@@ -90,7 +91,7 @@ class Dense:
             return jax.flatten_util.ravel_pytree(damped(apply, self.damping)(unravel(e)))[0]
 
         matrix = jax.vmap(column)(jnp.eye(flat.size, dtype=flat.dtype))
-        return Solved(unravel(jnp.linalg.solve(matrix, flat)))
+        return Solved(unravel(solve(matrix, flat)))
 
 
 @dataclasses.dataclass(frozen=True)
