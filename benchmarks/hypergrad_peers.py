@@ -339,7 +339,7 @@ def main() -> None:
     print(f"jax {jax.__version__}, torch {torch.__version__}, {os.cpu_count()} cores")
     for section in SECTIONS if args.section == "all" else [args.section]:
         # A solution to differentiate at needs more steps; a Python loop in the peer, fewer.
-        num_steps = {"implicit": 600, "greedy": min(args.num_steps, 100)}.get(
+        num_steps = {"implicit": 600, "greedy": min(args.num_steps, 30)}.get(
             section, args.num_steps
         )
         s = setting_of(section, args.width, num_steps)

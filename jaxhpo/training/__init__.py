@@ -1,6 +1,7 @@
 """Training runs as pure functions, and adapters from optax and flax."""
 
 from jaxhpo.training._adapter import TrainState as TrainState
+from jaxhpo.training._averaged import averaged as averaged
 from jaxhpo.training._dropout import dropout as dropout
 from jaxhpo.training._gradient import gradient as gradient
 from jaxhpo.training._linen import from_linen as from_linen
