@@ -18,7 +18,8 @@ from jaxhpo._base import Result as Result
 from jaxhpo._base import Sampler as Sampler
 from jaxhpo._base import Trials as Trials
 
-# A whole study as one pure function.
+# A whole study as one pure function, and many of them.
+from jaxhpo._many import minimize_many as minimize_many
 from jaxhpo._minimize import minimize as minimize
 from jaxhpo._status import Status as Status
 from jaxhpo.space import Space as Space

@@ -104,7 +104,7 @@ def minimize(
     if batch_size is not None:
         batch_size = _checks.check_int("minimize", "batch_size", batch_size, 1)
     key = _checks.check_key("minimize", key)
-    result: Result = _run(_as_pytree(objective), space, sampler, key, num_trials, batch_size)
+    result: Result = _run(as_pytree(objective), space, sampler, key, num_trials, batch_size)
     if raise_on_failure:
         _raise_on_failure(result)
     return result
@@ -219,7 +219,7 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
     )
 
 
-def _as_pytree(objective: Callable[..., Any]) -> Callable[..., Any]:
+def as_pytree(objective: Callable[..., Any]) -> Callable[..., Any]:
     """Makes the objective an argument of `jit`: a callable pytree is one, a function becomes one.
 
     An equal function is then the same program. One that cannot be hashed compiles on every call.

@@ -27,6 +27,7 @@ ALLOWED = {
     "samplers": BASE | {"space", "gp", "acquisition"},
     "_evaluate": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers", "_evaluate"},
+    "_many": BASE | {"space", "samplers", "_minimize"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
