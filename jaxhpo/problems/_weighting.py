@@ -59,6 +59,9 @@ def weighting(optimizer: Optimizer = None, *, seed: int = 0, corruption: float =
 
     def init(key: Array, hparams: Any) -> Any:
         params = linear_zeros(64, 10)
+        # From zero all losses, and so all weights, would be the same in the first step.
+        noise = jax.random.normal(key, (64, 10), params["w"].dtype)
+        params = {**params, "w": 0.01 * noise}
         return {"params": params, "opt_state": build(hparams).init(params)}
 
     def step(key: Array, hparams: Any, state: Any, t: Array) -> Any:

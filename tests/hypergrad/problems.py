@@ -123,6 +123,16 @@ def ridge():
     return training, exact
 
 
+def seeded_ridge():
+    """Ridge regression from random weights: the smallest run that depends on its key."""
+    training, _ = ridge()
+
+    def init(key, hparams):
+        return {"params": 0.5 * jax.random.normal(key, (5,), jnp.result_type(float))}
+
+    return training._replace(init=init)
+
+
 def plateau(value, hparams, grad, *, seed=0, num_directions=3):
     """Smallest disagreement of central differences with a gradient over a scan of step sizes.
 
@@ -138,7 +148,7 @@ def plateau(value, hparams, grad, *, seed=0, num_directions=3):
             for g, d in zip(jax.tree.leaves(grad), direction, strict=True)
         )
         errors = []
-        for h in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7):
+        for h in (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8):
             ends = [
                 float(value(jax.tree.unflatten(
                     treedef, [jnp.asarray(leaf + sign * h * d) for leaf, d in
