@@ -1,0 +1,206 @@
+"""CPU time of a warm ask and tell at n observations, beside Optuna's GPSampler and BoTorch.
+
+    python benchmarks/bo_latency.py warm --sizes 100 250 --rounds 5 --libraries jaxhpo optuna
+    python benchmarks/bo_latency.py cold
+
+`warm`: every library is told the same `n` points; each round then times one ask and one tell of
+each in turn, in CPU milliseconds, so that a busy machine hits all alike; the first round is left
+out. The median of the rounds is printed. jaxhpo is measured by its sampler's functions and, as
+"study", through `Study.ask` and `Study.tell` in memory, which is what Optuna's loop does.
+
+`cold`: new processes that import the library, tell 10 points in 6 dimensions and ask the model for
+one more: wall and CPU seconds with an empty and with a filled compilation cache, and the peers'.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import numpy as np
+from _bo_problems import Problem, Real
+
+Step = Callable[[], None]
+
+
+def problem(d: int) -> Problem:
+    """A bowl with a ripple."""
+    names = [f"x{i}" for i in range(d)]
+
+    def function(values: Mapping[str, Any]) -> float:
+        x = np.asarray([values[name] for name in names])
+        return float(np.sum((x - 0.3) ** 2) + 0.1 * np.sum(np.sin(10 * x)))
+
+    return Problem({name: Real(0.0, 1.0) for name in names}, function)
+
+
+def data(d: int, n: int) -> list[tuple[dict[str, float], float]]:
+    """Points that are half spread out, half around the optimum, as a search leaves them."""
+    rng = np.random.default_rng(0)
+    spread = rng.uniform(size=(n - n // 2, d))
+    near = np.clip(0.3 + 0.1 * rng.standard_normal((n // 2, d)), 0.0, 1.0)
+    function = problem(d).function
+    rows = [{f"x{i}": float(v) for i, v in enumerate(x)} for x in np.concatenate([spread, near])]
+    return [(row, function(row)) for row in rows]
+
+
+def jaxhpo_step(d: int, n: int) -> Step:
+    """The sampler's own functions, compiled."""
+    import jax
+    from _bo_peers import _programs, jaxhpo_space
+
+    import jaxhpo as hpo
+
+    space, function = jaxhpo_space(problem(d)), problem(d).function
+    sampler = hpo.samplers.gp(space, capacity=n + 28)
+    ask, tell = _programs()
+    key, rows = jax.random.key(0), data(d, n)
+    unit = np.asarray([[row[f"x{i}"] for i in range(d)] for row, _ in rows], np.float32)
+    value = np.asarray([v for _, v in rows], np.float32)
+    held = {"state": tell(sampler, key, jax.jit(sampler.init)(key), unit, value)}
+
+    def step() -> None:
+        held["state"], asked, params = ask(sampler, space, key, held["state"])
+        got = function({name: float(v) for name, v in params.items()})
+        held["state"] = tell(sampler, key, held["state"], asked, np.asarray([got], np.float32))
+        jax.block_until_ready(held["state"])
+
+    return step
+
+
+def study_step(d: int, n: int) -> Step:
+    """A `Study` in memory."""
+    from _bo_peers import jaxhpo_space
+
+    import jaxhpo as hpo
+
+    study = hpo.Study(jaxhpo_space(problem(d)), sampler="gp", storage=None, seed=0)
+    params, values = zip(*data(d, n), strict=True)
+    study.record(list(params), list(values))
+    function = problem(d).function
+
+    def step() -> None:
+        [trial] = study.ask()
+        study.tell(trial, function(trial.params))
+
+    return step
+
+
+def optuna_step(d: int, n: int) -> Step:
+    """Optuna's study in memory with its GPSampler."""
+    import optuna
+    from _bo_peers import _distributions
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space, function = _distributions(problem(d)), problem(d).function
+    study = optuna.create_study(sampler=optuna.samplers.GPSampler(seed=0))
+    for params, value in data(d, n):
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
+
+    def step() -> None:
+        trial = study.ask(space)
+        study.tell(trial, function(trial.params))
+
+    return step
+
+
+def botorch_step(d: int, n: int) -> Step:
+    """A proposal by BoTorch's defaults, as in `_bo_peers.botorch_gp`."""
+    from _bo_peers import _botorch_propose
+
+    task, rows = problem(d), data(d, n)
+    held = {"x": [list(row.values()) for row, _ in rows], "y": [-v for _, v in rows]}
+
+    def step() -> None:
+        point = _botorch_propose(task, held).tolist()
+        held["x"].append(point)
+        held["y"].append(-task.function(dict(zip(task.params, point, strict=True))))
+
+    return step
+
+
+STEPS = {
+    "jaxhpo": jaxhpo_step, "study": study_step, "optuna": optuna_step, "botorch": botorch_step
+}  # fmt: skip
+
+
+def warm(args: argparse.Namespace) -> None:
+    from _bo_peers import one_thread
+
+    one_thread()
+    print("CPU ms of an ask and a tell, median (least) of the rounds; n, d, then each library")
+    for n in args.sizes:
+        steps = {name: STEPS[name](args.dims, n) for name in args.libraries}
+        times: dict[str, list[float]] = {name: [] for name in steps}
+        for _ in range(args.rounds + 1):
+            for name, step in steps.items():
+                start = time.process_time()
+                step()
+                times[name].append(1e3 * (time.process_time() - start))
+        cells = (
+            f"{name} {np.median(spent[1:]):.1f} ({min(spent[1:]):.1f})"
+            for name, spent in times.items()
+        )
+        print(f"n = {n:5d}, d = {args.dims}:  " + ",  ".join(cells), flush=True)
+
+
+def cold_child(library: str) -> None:
+    """What one new process does."""
+    STEPS[library](6, 10)()
+    print(time.process_time())
+
+
+def cold(args: argparse.Namespace) -> None:
+    print("start of the process to the first proposal of the model: wall s, CPU s")
+    run = functools.partial(_timed, [sys.executable, __file__, "child"])
+    with tempfile.TemporaryDirectory() as folder:
+        cache = {
+            "JAX_COMPILATION_CACHE_DIR": folder,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        for name in ("jaxhpo", "jaxhpo again"):
+            filled = "filled" if any(pathlib.Path(folder).iterdir()) else "empty"
+            print(f"  {name:14s} {filled:6s} cache  {run('jaxhpo', cache)}", flush=True)
+    for library in args.libraries:
+        if library not in ("jaxhpo", "study"):
+            print(f"  {library:14s} {'':12s}  {run(library, {})}", flush=True)
+
+
+def _timed(command: list[str], library: str, more: dict[str, str]) -> str:
+    start = time.perf_counter()
+    done = subprocess.run(
+        [*command, "--libraries", library], env=os.environ | more, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    return f"{time.perf_counter() - start:.1f}, {float(done.stdout.split()[-1]):.1f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("action", choices=("warm", "cold", "child"))
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100])
+    parser.add_argument("--dims", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--libraries", nargs="*", default=list(STEPS), choices=STEPS)
+    args = parser.parse_args()
+    if args.action == "child":
+        cold_child(args.libraries[0])
+    else:
+        {"warm": warm, "cold": cold}[args.action](args)
+
+
+if __name__ == "__main__":
+    main()
