@@ -9,6 +9,26 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
+# Modules and tests where what the compiler makes of a program is itself the claim: memory, bits.
+OPTIMIZED = (
+    "test_memory", "test_reversible", "test_tasks", "test_forward_agrees", "test_whole_window",
+    "test_the_cure",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick_to_compile(request):
+    """Quick tests spend their time in the compiler, so it optimises less; slow ones do not."""
+    module = request.module.__name__.split(".")[-1]
+    is_claim = module.startswith(OPTIMIZED) or request.node.name.startswith(OPTIMIZED)
+    if is_claim or request.node.get_closest_marker("slow"):
+        yield
+        return
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture
 def float64():
     with jax.enable_x64(True):

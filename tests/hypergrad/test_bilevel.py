@@ -231,7 +231,7 @@ def test_directions_of_saba_are_unbiased_and_its_means_are_means(float64):
     np.testing.assert_allclose(np.mean(distinct, axis=0), full, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", problems.mostly_slow(SOLVERS, "amigo"))
+@pytest.mark.parametrize("name", problems.mostly_slow(SOLVERS, "soba"))
 def test_jit_is_eager_and_solve_is_a_loop_of_updates(name):
     penalty = {"penalty": 20.0} if name == "f2sa" else {}
     solver = SOLVERS[name](quadratic(4, 4), inner_step=0.1, outer_step=0.05, **penalty)

@@ -74,6 +74,7 @@ def test_without_a_space_it_is_plain_optax(float64):
         hparams = optax.apply_updates(hparams, updates)
 
 
+@pytest.mark.slow
 def test_never_leaves_the_space():
     training, _ = problems.ridge()
     path = hg.descend(
@@ -85,7 +86,7 @@ def test_never_leaves_the_space():
 
 
 def test_vmap_over_starts_and_seeds_is_a_loop():
-    training = problems.momentum_network()
+    training = problems.seeded_ridge()
     estimator = hg.unrolled(training, num_steps=3, checkpoint="step")
     optimizer = optax.sgd(0.05)
 
@@ -93,7 +94,7 @@ def test_vmap_over_starts_and_seeds_is_a_loop():
         return hg.descend(estimator, hparams, optimizer, key=key, num_outer=3).values
 
     keys = jax.random.split(jax.random.key(0), 2)
-    starts = {k: v + jnp.arange(2.0) / 5 for k, v in problems.MOMENTUM_HPARAMS.items()}
+    starts = {"lr": 0.1 + jnp.arange(2.0) / 5, "l2": jnp.arange(10.0).reshape(2, 5) / 10}
     together = jax.vmap(one)(keys, starts)
     for i in range(2):
         alone = one(keys[i], {k: v[i] for k, v in starts.items()})

@@ -48,6 +48,7 @@ def test_chaos(rate, start):
     assert (found.fd_agreement > 1e-3) == (start == "unreliable")
 
 
+@pytest.mark.slow
 def test_divergence():
     with jax.enable_x64(True):
         training, _ = problems.ridge()

@@ -57,16 +57,17 @@ def temporary_bytes(function, num_steps):
     return jax.jit(kept).lower(key, hparams).compile().memory_analysis().temp_size_in_bytes
 
 
-def test_sqrt_fits_where_plain_storing_does_not(float32):
-    training = ladder()
-    sqrt = temporary_bytes(hg.unrolled(training, num_steps=T, checkpoint="sqrt"), T)
-    stored = temporary_bytes(
-        hg.unrolled(training, num_steps=T, checkpoint="none", mixed_mode=False), T
-    )
-    assert sqrt <= 3.0e6
-    assert stored >= 60 * sqrt
+def test_sqrt_fits_into_three_megabytes(float32):
+    assert temporary_bytes(hg.unrolled(ladder(), num_steps=T, checkpoint="sqrt"), T) <= 3.0e6
 
 
+@pytest.mark.slow
+def test_plain_storing_takes_sixty_times_as_much(float32):
+    naive = hg.unrolled(ladder(), num_steps=T, checkpoint="none", mixed_mode=False)
+    assert temporary_bytes(naive, T) >= 60 * 3.0e6
+
+
+@pytest.mark.slow
 def test_reversible_takes_four_times_the_plain_run(float32):
     """The reference's goal at its protocol: float32, batches of 128 drawn by key.
 
@@ -107,6 +108,7 @@ def test_ten_slots_take_less_than_a_megabyte(float32):
     assert temporary_bytes(estimator, T) <= 1.0e6
 
 
+@pytest.mark.slow
 def test_ten_thousand_steps(float32):
     estimator = hg.unrolled(ladder(), num_steps=10_000, checkpoint="sqrt")
     assert temporary_bytes(estimator, 10_000) < 32e6

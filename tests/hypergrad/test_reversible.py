@@ -118,10 +118,10 @@ def test_minibatches_by_key(float64):
 @pytest.mark.parametrize(
     "broken",
     [
-        {"learning_rate": lambda h, t: 1.02 * rate(h, t)},
-        {"decay": Fraction(8, 10)},
+        pytest.param({"learning_rate": lambda h, t: 1.02 * rate(h, t)}, marks=pytest.mark.slow),
+        pytest.param({"decay": Fraction(8, 10)}, marks=pytest.mark.slow),
         {"training": problems.network(lambda h: optax.adam(jnp.exp(h["lr"])))},
-        {"training": training_with(0.9, batch_size=5)},
+        pytest.param({"training": training_with(0.9, batch_size=5)}, marks=pytest.mark.slow),
     ],
     ids=["other rate", "other decay", "other optimizer", "other batches"],
 )
@@ -155,7 +155,7 @@ def test_refuses_a_momentum_among_the_hyperparameters():
         estimator(KEY, {**HPARAMS, "m": 2.2})
 
 
-@pytest.mark.parametrize(("n", "d"), [(1, 2), (9, 10), (999, 1000)])
+@pytest.mark.parametrize(("n", "d"), problems.mostly_slow([(1, 2), (9, 10), (999, 1000)], (9, 10)))
 def test_digits_fit_into_their_word(float64, n, d):
     """As many steps as one word takes, there and back, on extreme velocities."""
     v = jnp.asarray([-(2**55), 2**55, -1, 0, 12345], jnp.int64)

@@ -34,7 +34,8 @@ def test_whole_window_is_unrolled_bit_for_bit():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("window", problems.mostly_slow([1, 3], 3))
+@pytest.mark.slow
+@pytest.mark.parametrize("window", [1, 3])
 def test_window_is_the_gradient_from_a_constant_start(float64, window):
     training = problems.momentum_network()
     hparams = jax.tree.map(jnp.asarray, HPARAMS)
