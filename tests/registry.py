@@ -38,7 +38,7 @@ SAMPLERS = (
         {"capacity": 64},
         progress_trials=100,
         sphere_below=0.05,
-        branin_below=0.7,
+        branin_below=1.0,  # Optuna's worst of 100 seeds after as many trials: 0.78
     ),
     SamplerCase(
         "tpe",
@@ -68,6 +68,17 @@ SAMPLERS = (
         sphere_below=1e-3,
         branin_below=0.6,
     ),
+    # A told history does not say which member a point competed with.
+    SamplerCase("de", samplers.de, resumes_exactly=False, sphere_below=0.02, branin_below=0.45),
+    SamplerCase(
+        "de",
+        samplers.de,
+        {"strategy": "rand2exp", "population_size": 10},
+        variant="rand2exp",
+        resumes_exactly=False,
+        sphere_below=0.5,
+        branin_below=1.0,
+    ),
 )
 
 QUICK = {
@@ -80,6 +91,8 @@ QUICK = {
     "tpe-hyperopt": {"signatures"},
     "cma_es": {"signatures", "infinite", "branin"},
     "cma_es-separable": {"signatures"},
+    "de": {"signatures", "infinite", "branin"},
+    "de-rand2exp": {"signatures"},
 }
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""

@@ -1,6 +1,7 @@
 """Search algorithms: one file each, all three pure functions of the `Sampler` protocol."""
 
 from jaxhpo.samplers._cma_es import cma_es as cma_es
+from jaxhpo.samplers._de import de as de
 from jaxhpo.samplers._gp import gp as gp
 from jaxhpo.samplers._grid import grid as grid
 from jaxhpo.samplers._names import get as get
@@ -9,4 +10,4 @@ from jaxhpo.samplers._qmc import qmc as qmc
 from jaxhpo.samplers._random import random as random
 from jaxhpo.samplers._tpe import tpe as tpe
 
-__all__ = ["cma_es", "get", "gp", "grid", "names", "qmc", "random", "tpe"]
+__all__ = ["cma_es", "de", "get", "gp", "grid", "names", "qmc", "random", "tpe"]

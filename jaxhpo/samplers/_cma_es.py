@@ -13,8 +13,9 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _cma_update as cma
 from jaxhpo.samplers._cma_restart import RESTARTS, Restarts, first_restarts
-from jaxhpo.samplers._cma_rows import Rows, no_rows
+from jaxhpo.samplers._drawn_rows import Rows, no_rows
 from jaxhpo.samplers._guard import Guard, make_guard
+from jaxhpo.samplers._pieces import in_pieces, summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
 from jaxhpo.space import Space, cell_ends
@@ -284,14 +285,14 @@ def _tell(
         raise _checks.fail("cma_es.tell", "outcome.value", expected, outcome.value.shape)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
-    told = (unit, Outcome(outcome.value, violation=_summed(outcome.violation)))
+    told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
     # Long histories come in pieces of a population, so that the buffers can take them.
     size = settings.population_size
     if unit.shape[0] <= size:
         state = _absorb(settings, key, state, told)
     else:
-        pieces = -(-unit.shape[0] // size)
-        told = jax.tree.map(lambda part: _in_pieces(part, pieces, size), told)
+        told = in_pieces(told, size)
+        pieces = told[0].shape[0]
         state, _ = jax.lax.scan(
             lambda state, item: (
                 _absorb(settings, jax.random.fold_in(key, item[0]), state, item[1]),
@@ -369,16 +370,3 @@ def _restarted(
     return jax.tree.map(
         lambda new, old: jnp.where(is_over, new, old), (after, fresh), (restarts, gaussian)
     )
-
-
-def _summed(violation: Array | None) -> Array | None:
-    """Several constraints as the sum of what is violated."""
-    if violation is None or violation.ndim == 1:
-        return violation
-    return jnp.sum(jnp.maximum(violation, 0), axis=1)
-
-
-def _in_pieces(part: Array, pieces: int, size: int) -> Array:
-    """Cuts `[q, …]` into `[pieces, size, …]`, padded with NaN."""
-    padding = jnp.full((pieces * size - part.shape[0], *part.shape[1:]), jnp.nan, part.dtype)
-    return jnp.concatenate([part, padding]).reshape(pieces, size, *part.shape[1:])

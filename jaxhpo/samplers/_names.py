@@ -8,6 +8,7 @@ from typing import Any
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
 from jaxhpo.samplers._cma_es import cma_es
+from jaxhpo.samplers._de import de
 from jaxhpo.samplers._gp import gp
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._qmc import qmc
@@ -17,6 +18,7 @@ from jaxhpo.space import Space
 
 _FACTORIES: dict[str, Callable[..., Sampler]] = {
     "cma_es": cma_es,
+    "de": de,
     "gp": gp,
     "grid": grid,
     "qmc": qmc,
@@ -34,7 +36,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.samplers.names()
-        ('cma_es', 'gp', 'grid', 'qmc', 'random', 'tpe')
+        ('cma_es', 'de', 'gp', 'grid', 'qmc', 'random', 'tpe')
     """
     return tuple(sorted(_FACTORIES))
 

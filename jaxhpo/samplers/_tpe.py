@@ -14,6 +14,7 @@ from jaxhpo.samplers import _parzen as parzen
 from jaxhpo.samplers._gp_state import Observations, check_room, no_observations
 from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._neighbours import Neighbours, neighbours_of, no_neighbours
+from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
 from jaxhpo.samplers._tpe_split import MAX_GOOD, SPLITS, good_rows
@@ -230,7 +231,8 @@ def _tell(
         raise _checks.fail("tpe.tell", "outcome.value", expected, outcome.value.shape)
     check_room("tpe.tell", state.rows, unit)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
-    rows = state.rows.tell(unit, _summed(outcome))
+    outcome = Outcome(outcome.value, violation=summed_violation(outcome.violation))
+    rows = state.rows.tell(unit, outcome)
     good, num_good = good_rows(rows, settings.split)
     is_other = rows.is_known.at[good].set(False, mode="drop")
     if unit.shape[0] <= _FEW_TOLD:
@@ -333,10 +335,3 @@ def _move(
     return jax.lax.while_loop(lambda carry: jnp.any(carry[1] != target), move, (others, is_other))[
         0
     ]
-
-
-def _summed(outcome: Outcome) -> Outcome:
-    """Several constraints as the sum of what is violated; NaN stays NaN."""
-    if outcome.violation is None or outcome.violation.ndim == 1:
-        return outcome
-    return outcome._replace(violation=jnp.sum(jnp.maximum(outcome.violation, 0), axis=1))

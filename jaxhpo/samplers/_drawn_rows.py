@@ -1,4 +1,4 @@
-"""The points of a generation of CMA-ES: asked, told, ranked and forgotten."""
+"""Points that a population-based sampler has drawn: asked, told, ranked and forgotten."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ class Rows:
 
     Attributes:
         seen: what was asked and told.
-        raw: `[p, d]` points as drawn; NaN where somebody else's.
+        raw: `[p, d]` points as drawn.
+        is_own: `[p]` bool, whether a row has one: false where it is somebody else's.
         age: `[p]` int32 generation in which a row was asked; -1 where it no longer counts.
     """
 
     seen: Observations
     raw: Array
+    is_own: Array
     age: Array
 
     def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
@@ -56,6 +58,7 @@ class Rows:
         return Rows(
             self.seen.ask(unit),
             self.raw.at[slot].set(raw, mode="drop"),
+            self.is_own.at[slot].set(True, mode="drop"),
             self.age.at[slot].set(generation, mode="drop"),
         )
 
@@ -79,7 +82,7 @@ class Rows:
         order = jnp.lexsort((score, group))
         rank = jnp.zeros_like(self.age).at[order].set(jnp.arange(order.shape[0], dtype=jnp.int32))
         return Ranked(
-            jnp.where(jnp.isnan(self.raw), self.seen.unit, self.raw),
+            jnp.where(self.is_own[:, None], self.raw, self.seen.unit),
             is_used,
             rank,
             jnp.min(jnp.where(group == 0, value, jnp.inf)),
@@ -111,7 +114,7 @@ class Rows:
         )
         # Generations start at 0 again after a restart.
         age = jnp.where(has_restarted & is_pending, -1, self.age)
-        return Rows(kept, pack(self.raw, jnp.nan), pack(age, 0))
+        return Rows(kept, pack(self.raw, 0), pack(self.is_own, False), pack(age, 0))
 
     def _counts(self) -> Array:
         return self.seen.is_told & (self.age >= 0)
@@ -120,5 +123,5 @@ class Rows:
 def no_rows(num_rows: int, num_dims: int) -> Rows:
     """Makes empty buffers."""
     seen = no_observations(num_rows, num_dims)
-    raw = jnp.full((num_rows, num_dims), jnp.nan, seen.unit.dtype)
-    return Rows(seen, raw, jnp.zeros(num_rows, jnp.int32))
+    is_own = jnp.zeros(num_rows, bool)
+    return Rows(seen, jnp.zeros_like(seen.unit), is_own, jnp.zeros(num_rows, jnp.int32))
