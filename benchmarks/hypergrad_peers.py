@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
+import pathlib
 import subprocess
 import sys
 import time
@@ -309,10 +309,16 @@ def child(name: str, s: Any) -> None:
     import _torch_peers as peers
 
     peers.plain(s)()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes()
     if name in peers.UNROLLED:
         peers.UNROLLED[name][1](s)()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e3)
+    print(peak_megabytes() - before)
+
+
+def peak_megabytes() -> float:
+    """Peak resident set of this process; `getrusage` would count the parent's as well (Linux)."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return float(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1e3
 
 
 def setting_of(section: str, width: int, num_steps: int) -> Any:
