@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 _NUM_STARTS, _NUM_OUTER = 3, 25
-_OUTER_RATE = 0.05
+_OUTER_RATE = 0.015
 _NUM_RUNS = 4  # side by side: what is good for one seed alone is luck
 
 
