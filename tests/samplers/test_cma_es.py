@@ -175,6 +175,7 @@ def test_source_is_that_of_cmaes():
         np.testing.assert_allclose(found, expected, rtol=1e-5 if tolerance() > 1e-4 else 1e-9)
 
 
+@pytest.mark.slow
 def test_points_count_in_whatever_order_they_come():
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
     sampler = hpo.samplers.cma_es(space, batch_size=6, restarts="none")

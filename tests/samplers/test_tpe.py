@@ -224,6 +224,7 @@ def test_log_mass():
         assert np.isfinite(found).all()
 
 
+@pytest.mark.slow
 def test_draws_follow_the_density():
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "k": hpo.choice(["a", "b"], weights=[1, 3])})
     kinds = parzen.kinds_of(space)
@@ -275,6 +276,7 @@ def test_absent_coordinates_have_the_priors_shape():
     np.testing.assert_allclose(found, [on, off], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_failed_trials_repel():
     """All trials of one half fail: proposals leave it."""
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
