@@ -281,7 +281,7 @@ def _tell(
 ) -> tuple[CmaState, CmaInfo]:
     unit = told_points("cma_es.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
-        expected = "of shape [q]: `cma_es` takes one objective; use `nsga2`"
+        expected = "of shape [q]: `cma_es` takes one objective"
         raise _checks.fail("cma_es.tell", "outcome.value", expected, outcome.value.shape)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)

@@ -239,7 +239,7 @@ def _tell(
 ) -> tuple[DeState, DeInfo]:
     unit = told_points("de.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
-        expected = "of shape [q]: `de` takes one objective; use `nsga2`"
+        expected = "of shape [q]: `de` takes one objective"
         raise _checks.fail("de.tell", "outcome.value", expected, outcome.value.shape)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)

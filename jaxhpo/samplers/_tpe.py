@@ -227,7 +227,7 @@ def _tell(
 ) -> tuple[TpeState, TpeInfo]:
     unit = told_points("tpe.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
-        expected = "of shape [q]: `tpe` takes one objective; use `nsga2`"
+        expected = "of shape [q]: `tpe` takes one objective"
         raise _checks.fail("tpe.tell", "outcome.value", expected, outcome.value.shape)
     check_room("tpe.tell", state.rows, unit)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
