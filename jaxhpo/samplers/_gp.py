@@ -76,6 +76,7 @@ def gp(
     constrained: bool = False,
     num_candidates: int = 512,
     num_lanes: int = 6,
+    num_basins: int = 4,
     precision: str = "float64",
 ) -> Sampler:
     """Bayesian optimization: a Gaussian process of the values so far says where to look next.
@@ -106,6 +107,9 @@ def gp(
             counts as failed.
         num_candidates: static; points at which the acquisition function is tried first.
         num_lanes: static; quasi-Newton searches that start from the best of them, at least 3.
+        num_basins: static; a minimum that has been reached is left alone in three proposals of
+            four, and other basins are searched from a start of their own; up to so many minima.
+            0: never.
         precision: static; "float64" whatever the global switch says, or "float32" with a noise
             variance of 1e-4 at least.
 
@@ -146,11 +150,19 @@ def gp(
         raise TypeError(f"gp: `constrained` must be a bool, got {_checks.describe(constrained)}.")
     num_candidates = _checks.check_int("gp", "num_candidates", num_candidates, 16)
     num_lanes = _checks.check_int("gp", "num_lanes", num_lanes, 3)
+    num_basins = _checks.check_int("gp", "num_basins", num_basins, 0)
     beta = _checks.check_positive("gp", "beta", beta)
     embedding = acquisition.embedding_of(space)
     budget = acquisition.Budget(num_candidates, num_candidates // 4, num_lanes)
     options = search.Options(
-        batch_size, capacity, start, acquisition_function, constrained, precision, budget
+        batch_size,
+        capacity,
+        start,
+        acquisition_function,
+        constrained,
+        precision,
+        num_basins,
+        budget,
     )
     settings = search.GpSettings(
         space=space,

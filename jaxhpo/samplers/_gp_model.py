@@ -16,6 +16,9 @@ from jaxhpo._base import Array
 
 NUM_FANTASIES = 8
 
+_NOISY = -2.0
+"""Log noise variance of the start that explains by noise what the other takes for the function."""
+
 
 class Table(NamedTuple):
     """Observations in the precision of the linear algebra.
@@ -111,10 +114,11 @@ def refit(
     num_fitted: Array,
     max_evals: int,
 ) -> tuple[tuple[Array, ...], Array]:
-    """Brings hyperparameters up to date, one fit for each scheduled count that has been passed.
+    """Brings hyperparameters up to date: by the fit for the last scheduled count that is reached.
 
-    Each fit sees the rows told first, up to its count, and starts from the result of the one before
-    and from the prior's centre. So the outcome depends on the history, not on when it was told.
+    It sees the rows told first, up to that count, and starts from the prior's centre, and from
+    there with much noise. So the outcome depends on the history alone, and one fit takes up a
+    history of any length.
 
     Args:
         kernel: static structure of the kernel.
@@ -124,35 +128,33 @@ def refit(
         table: the observations.
         thetas: `[g + 2]` hyperparameters of each model.
         num_fitted: `[]` int32, count of the last fit.
-        max_evals: evaluations of the likelihood a start, at most.
+        max_evals: evaluations of the likelihood, at most.
 
     Returns:
         The hyperparameters of each model, and the count of the last fit.
     """
     order = jnp.cumsum(table.is_told, dtype=jnp.int32)
+    due = jax.lax.while_loop(
+        lambda count: schedule.after(count) <= order[-1], schedule.after, num_fitted
+    )
+
     centre = first_theta(prior)
+    starts = jnp.stack([centre, centre.at[-1].set(_NOISY)])
 
-    def body(carry: tuple[tuple[Array, ...], Array]) -> tuple[tuple[Array, ...], Array]:
-        thetas, fitted = carry
-        count = schedule.after(fitted)
-        mask = table.is_told & (order <= count)
+    def one(data: gp.Data) -> Array:
+        found = gp.fit(kernel, data, prior, starts, max_evals=max_evals)
+        # Rounded, so that it is the same number once it has been through the state.
+        return found.hyper.ravel().astype(jnp.float32).astype(thetas[0].dtype)
 
-        def one(data: gp.Data, theta: Array) -> Array:
-            starts = jnp.stack([theta, centre])
-            found = gp.fit(kernel, data, prior, starts, max_evals=max_evals)
-            # Rounded, so that it is the same number once it has been through the state.
-            return found.hyper.ravel().astype(jnp.float32).astype(theta.dtype)
-
+    def fitted() -> tuple[Array, ...]:
+        mask = table.is_told & (order <= due)
         datas = [make(table, mask).data for make in makers]
         if len(datas) == 1:
-            return (one(datas[0], thetas[0]),), count
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas)
-        fitted_thetas = jax.vmap(one)(stacked, jnp.stack(thetas))
-        return tuple(fitted_thetas[i] for i in range(len(datas))), count
+            return (one(datas[0]),)
+        found = jax.vmap(one)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas))
+        return tuple(found[i] for i in range(len(datas)))
 
-    return jax.lax.while_loop(
-        lambda carry: schedule.after(carry[1]) <= order[-1], body, (thetas, num_fitted)
-    )
+    return jax.lax.cond(due > num_fitted, fitted, lambda: thetas), due
 
 
 def first_theta(prior: gp.Prior) -> Array:
@@ -177,27 +179,45 @@ def believe(
 ) -> Belief:
     """Conditions on told rows, and on fantasies of the pending ones.
 
-    Fantasies are joint draws from the posterior (Matheron's rule): a prior draw at all rows,
-    corrected by what it misses at the told ones. The base draws are a fixed Latin hypercube, the
-    same in every call.
+    Fantasies are joint draws from the posterior. With the told rows first, one Cholesky factor
+    serves: `L z` has the told targets if the first part of `z` solves for them, and what follows is
+    a draw if the rest of `z` is normal. The base draws are a fixed Latin hypercube, the same in
+    every call.
     """
     hyper = gp.unravel(theta)
-    told = targets.data
-    both = told.mask | table.is_pending
-    posterior = gp.condition(kernel, hyper, told._replace(mask=both), prior.bias)
-    normals = jnp.asarray(base_normals(both.shape[0], NUM_FANTASIES), theta.dtype)
-    draw = gp.matmul(posterior.factor, jnp.where(both[:, None], normals, 0.0))
-    known = gp.condition(kernel, hyper, told, prior.bias)
-    missed = jnp.where(told.mask[:, None], told.target[:, None] - draw, 0.0)
-    cross, _ = known.cross(told.features)
-    corrected = draw + gp.matmul(cross, known.retarget(missed).weights)
-    column = jnp.where(table.is_pending[:, None], corrected, told.target[:, None])
-    posterior = posterior.retarget(column)
+    order = _told_first(targets.data.mask, table.is_pending)
+    told, is_good, is_pending, normals = jax.tree.map(
+        lambda leaf: leaf[order],
+        (
+            targets.data,
+            targets.is_good,
+            table.is_pending,
+            jnp.asarray(base_normals(order.shape[0], NUM_FANTASIES), theta.dtype),
+        ),
+    )
+    both = told._replace(mask=told.mask | is_pending)
+    posterior = gp.condition(kernel, hyper, both, prior.bias)
+    forward = gp.matmul(posterior.inverse_factor, jnp.where(told.mask, told.target, 0.0))
+    white = jnp.where(is_pending[:, None], normals, forward[:, None])
+    weights = gp.matmul(posterior.inverse_factor.T, white)
+    column = gp.matmul(posterior.factor, white)
     noise = jnp.exp(hyper.log_noise) + told.noise
-    mean = column - noise[:, None] * posterior.weights
-    counts = targets.is_good | table.is_pending
-    best = jnp.min(jnp.where(counts[:, None], mean, jnp.inf), axis=0)
-    return Belief(posterior, jnp.where(jnp.isfinite(best), best, jnp.max(column, axis=0)))
+    mean = column - noise[:, None] * weights
+    best = jnp.min(jnp.where((is_good | is_pending)[:, None], mean, jnp.inf), axis=0)
+    best = jnp.where(jnp.isfinite(best), best, jnp.max(column, axis=0))
+    return Belief(dataclasses.replace(posterior, weights=weights), best)
+
+
+def _told_first(is_told: Array, is_pending: Array) -> Array:
+    """Row numbers `[n]` int32: told rows, then pending ones, then the others, each in order."""
+    kinds = (is_told, is_pending, ~(is_told | is_pending))
+    place, before = jnp.zeros(is_told.shape, jnp.int32), jnp.zeros((), jnp.int32)
+    for kind in kinds:
+        counted = jnp.cumsum(kind, dtype=jnp.int32)
+        place = jnp.where(kind, before + counted - 1, place)
+        before = before + counted[-1]
+    row = jnp.arange(is_told.shape[0], dtype=jnp.int32)
+    return jnp.zeros_like(row).at[place].set(row, unique_indices=True)
 
 
 def base_normals(n: int, s: int) -> np.ndarray:

@@ -14,14 +14,16 @@ import numpy as np
 
 from jaxhpo import acquisition, gp
 from jaxhpo._base import Array, Sampler
+from jaxhpo.samplers import _gp_basins, _sobol
 from jaxhpo.samplers import _gp_model as model
-from jaxhpo.samplers import _sobol
+from jaxhpo.samplers._gp_basins import cap_lengthscales, is_leaving, settled_basins
 from jaxhpo.samplers._gp_state import Observations
 from jaxhpo.samplers._lattice import Lattice
 from jaxhpo.space import Space
 
 ACQUISITIONS = ("log_ei", "log_pi", "ucb")
 _FIT_EVALS = 30
+_NUM_PROBES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Options:
     goal: str
     constrained: bool
     precision: str
+    num_basins: int
     budget: acquisition.Budget
 
 
@@ -97,7 +100,8 @@ def search(
     luck = settings.table[:, -1].astype(outer) + shift[-1]
     with _inside(settings) as precision:
         table = _table(settings, precision, rows)
-        score, incumbent, theta = _score(settings, precision, table, thetas)
+        probes = _probes(settings, precision)
+        score, incumbent, theta = _score(settings, precision, table, thetas, probes)
         problem = acquisition.Problem(
             settings.space, settings.embedding, known, precision.is_double_outside
         )
@@ -155,15 +159,40 @@ def _makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
     return objective, functools.partial(model.violation_targets, num_reference=count)
 
 
+def _probes(settings: GpSettings, precision: _Precision) -> Array:
+    """Features `[c, F]` of points spread over the space."""
+    with jax.enable_x64(precision.is_double_outside):
+        table = settings.table[:_NUM_PROBES, :-2].astype(jnp.result_type(float))
+        features = settings.embedding.features(settings.space, settings.space.snap(table))
+    return features.astype(precision.work)
+
+
 def _score(
-    settings: GpSettings, precision: _Precision, table: model.Table, thetas: tuple[Array, ...]
+    settings: GpSettings,
+    precision: _Precision,
+    table: model.Table,
+    thetas: tuple[Array, ...],
+    probes: Array,
 ) -> tuple[Callable[[Array], tuple[Array, Array]], Array, Array]:
     """The acquisition function, the row of the incumbent, and the objective's hyperparameters."""
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
     thetas = gp.cast(thetas, precision.work)
     targets = [make(table, table.is_told) for make in _makers(options)]
-    belief = model.believe(settings.kernel, prior, thetas[0], table, targets[0])
+    theta, is_held = thetas[0], _nowhere
+    if options.num_basins:
+        basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
+        leaves = is_leaving(settings.kernel, basins, table, probes)
+        outside = _makers(options)[0](table, table.is_told & ~(leaves & basins.inner))
+        targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
+        theta = jnp.where(leaves, cap_lengthscales(theta, prior), theta)
+        # Until some points have been tried outside, none is proposed: the sequence steps in.
+        is_closed = leaves & (basins.num_fresh < _gp_basins.NUM_FRESH)
+
+        def is_held(features: Array) -> Array:
+            return (leaves & basins.hold(settings.kernel, features)) | is_closed
+
+    belief = model.believe(settings.kernel, prior, theta, table, targets[0])
     beta = settings.beta.astype(precision.work)
 
     def objective(features: Array) -> tuple[Array, Array]:
@@ -175,11 +204,12 @@ def _score(
             function = {"log_ei": acquisition.log_ei, "log_pi": acquisition.log_pi}
             one = function[options.goal](mean, variance, belief.best[None, :])
         one = acquisition.average(one)
-        return one.value, pull(one.by_mean, one.by_variance)
+        value = jnp.where(is_held(features), -jnp.inf, one.value)
+        return value, pull(one.by_mean, one.by_variance)
 
     goal = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
     if not options.constrained:
-        return objective, gp.argmax(-goal), thetas[0]
+        return objective, gp.argmax(-goal), theta
     limit = targets[1].warped.apply(jnp.zeros((), precision.work))
     violation = gp.condition(settings.kernel, gp.unravel(thetas[1]), targets[1].data, prior.bias)
     has_good = jnp.any(targets[0].is_good).astype(precision.work)
@@ -189,10 +219,14 @@ def _score(
         prediction, pull = violation.predict_with_pull(features)
         chance = acquisition.log_pi(prediction.mean, prediction.variance, limit)
         # Before anything feasible is known there is nothing to improve on: only the chance counts.
-        value = has_good * value + chance.value
+        value = jnp.where(has_good > 0, value, 0.0) + chance.value
         return value, has_good * gradient + pull(chance.by_mean, chance.by_variance)
 
     # Without a feasible row, look around the one that violates least.
     least = jnp.where(table.is_told & jnp.isfinite(table.value), table.violation, jnp.inf)
     goal = jnp.where(jnp.any(targets[0].is_good), goal, least)
-    return weighted, gp.argmax(-goal), thetas[0]
+    return weighted, gp.argmax(-goal), theta
+
+
+def _nowhere(features: Array) -> Array:
+    return jnp.zeros(features.shape[0], bool)

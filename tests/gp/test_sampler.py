@@ -116,6 +116,21 @@ def test_float32_searches_too():
     assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-2
 
 
+@pytest.mark.slow
+def test_a_settled_basin_is_left():
+    def well(unit):
+        return -jnp.exp(-jnp.sum((unit - 0.3) ** 2, axis=1) / 0.02)
+
+    away = {}
+    for num_basins in (0, 4):
+        settings = SMALL | {"capacity": 64, "num_basins": num_basins}
+        _, unit, _ = study(hpo.samplers.gp(hpo.Space(BOX), **settings), 56, well, seed=1)
+        assert np.abs(unit - 0.3).max(axis=1).min() < 1e-2
+        away[num_basins] = np.mean(np.abs(unit[-24:] - 0.3).max(axis=1) > 0.2)
+    assert away[4] > 0.5
+    assert away[0] < away[4] - 0.2
+
+
 def test_known_noise_is_believed(sampler):
     def outcome(unit, se):
         noise = jnp.sin(1e4 * unit[:, 0])
@@ -186,6 +201,7 @@ def test_rows_resolve_in_any_order_and_strangers_are_appended():
         ({"beta": -1.0}, "`beta` must be greater than 0"),
         ({"num_lanes": 2}, "`num_lanes` must be at least 3"),
         ({"num_candidates": 4}, "`num_candidates` must be at least 16"),
+        ({"num_basins": -1}, "`num_basins` must be at least 0"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
