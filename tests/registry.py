@@ -82,10 +82,10 @@ SAMPLERS = (
 )
 
 QUICK = {
-    "qmc-halton": {"continuous", "mixed", "each_once", "resume", "branin"},
+    "qmc-halton": {"continuous", "mixed", "branin"},
     "gp": {
-        *("signatures", "round_trip", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
-        *("all_failed", "infinite", "padding", "resume", "each_once", "branin"),
+        *("signatures", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
+        *("all_failed", "infinite", "padding", "resume", "branin"),
     },
     "tpe": {"conditional", "branin"},
     "tpe-hyperopt": {"signatures"},

@@ -4,6 +4,7 @@ import optuna
 import pytest
 
 
+@pytest.mark.slow  # CI runs the whole demo by its command
 def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     done = jaxhpo("demo", "--trials", 12, "--steps", 60)
     assert done.code == 0, done.err

@@ -6,6 +6,8 @@ import sys
 import jax
 import pytest
 
+from tests.compiler import fewer_optimizations
+
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
@@ -24,9 +26,8 @@ def quick_to_compile(request):
     if is_claim or request.node.get_closest_marker("slow"):
         yield
         return
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    with fewer_optimizations():
+        yield
 
 
 @pytest.fixture

@@ -186,7 +186,11 @@ def test_each_database_message_has_its_sentence(text, meaning):
         ({"name": ""}, TypeError, "`name` must be a text or None, got ''"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0, got -1"),
         ({"seed": 0.5}, TypeError, "`seed` must be an integer"),
-        ({"sampler": "bayes"}, ValueError, "one of cma_es, de, gp, grid, qmc, random, tpe.*'bayes'"),
+        (
+            {"sampler": "bayes"},
+            ValueError,
+            "one of cma_es, de, gp, grid, qmc, random, tpe.*'bayes'",
+        ),
         ({"sampler": 3}, TypeError, "`sampler` must be a name"),
         ({"space": {"x": 1.0}}, TypeError, "`x` must be a dimension"),
     ],
