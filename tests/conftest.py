@@ -4,6 +4,7 @@ The x64 switch comes from the environment (JAX_ENABLE_X64), so that one command 
 """
 
 import os
+import pathlib
 import signal
 
 # Two host devices, so that sharding is really exercised on one machine.
@@ -23,8 +24,12 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Compiled programs stay in memory; a worker that holds more than this forgets them.
+# Compiled programs stay in memory; a process that holds more than this forgets them.
 MEMORY_LIMIT = 2 * 1024**3
+
+# Each has memory maps of its own. Linux allows 65,530 to a process; the compiler crashes beyond.
+MAP_LIMIT = 40_000
+MAPS = pathlib.Path("/proc/self/maps")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,6 +37,14 @@ def bounded_memory():
     """Keeps a long run of tests within the memory of a small machine."""
     yield
     if psutil.Process().memory_info().rss > MEMORY_LIMIT:
+        jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def bounded_maps():
+    """Keeps one long module within the memory maps of a process."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MAP_LIMIT:
         jax.clear_caches()
 
 
