@@ -3,7 +3,7 @@
 On CPU, jaxlib spreads a batch of LAPACK calls over XLA's thread pool from a thread of that pool,
 and waits there. Two such batches at once on a machine of two cores wait for each other for ever
 (seen with jaxlib 0.10.2: a loop around two batches of triangular solves). A loop of single calls
-does not wait, and is no slower, so on CPU a batch is a loop.
+does not wait, so on CPU a batch is a loop.
 """
 
 from __future__ import annotations
@@ -94,6 +94,26 @@ def _inverse_cholesky_jvp(
     inner = jnp.tril(dot(dot(inverse, tangent), inverse.T))
     inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
     return (factor, inverse), (dot(factor, inner), -dot(inner, inverse))
+
+
+def eigh(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix.
+
+    Args:
+        matrix: `[n, n]`.
+
+    Returns:
+        `[n]` and `[n, n]`; not to be differentiated.
+    """
+    values, vectors = _eigh(matrix)
+    return values, vectors
+
+
+@one_by_one_on_cpu
+def _eigh(matrix: Array) -> tuple[Array, Array]:
+    with _precision_of(matrix):
+        values, vectors = jnp.linalg.eigh(matrix)
+    return values, vectors
 
 
 def solve(matrix: Array, right: Array) -> Array:

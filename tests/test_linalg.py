@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxhpo._linalg import inverse_cholesky, solve
+from jaxhpo._linalg import eigh, inverse_cholesky, solve
 
 
 def covariances(batch, n):
@@ -56,6 +56,8 @@ def test_on_cpu_lapack_gets_one_matrix_a_call():
     assert len(calls(inverse_cholesky)) >= 2
     assert not any("[7,5,5]" in line for line in calls(inverse_cholesky))
     assert any("[7,5,5]" in line for line in calls(jnp.linalg.cholesky))
+    assert calls(eigh)
+    assert not any("[7,5,5]" in line for line in calls(eigh))
 
 
 def test_batched_outside_a_local_float64_context():
@@ -81,3 +83,11 @@ def test_solve_single_and_batched(axes):
         matrix, right = matrices[i if axes[0] == 0 else 0], rights[i if axes[1] == 0 else 0]
         expected = np.linalg.solve(np.asarray(matrix, np.float64), np.asarray(right, np.float64))
         np.testing.assert_allclose(found[i], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_eigh_single_and_batched():
+    matrices = covariances(3, 5)
+    values, vectors = jax.vmap(eigh)(matrices)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(matrices), rtol=1e-5)
+    again = (vectors * values[:, None, :]) @ jnp.swapaxes(vectors, 1, 2)
+    np.testing.assert_allclose(again, matrices, atol=1e-5)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import inverse_cholesky
+from jaxhpo._linalg import eigh, inverse_cholesky
 from jaxhpo.gp._kernels import Kernel, squared_distances
 from jaxhpo.gp._model import Data, Hyperparameters, covariance, scaled_features
 from jaxhpo.gp._precision import matmul
@@ -112,7 +112,7 @@ class Posterior:
         count = features.shape[0]
         nugget = count * jnp.finfo(joint.dtype).eps * self.prior_variance * 4.0
         # The eigenvalues of a posterior covariance reach down to rounding, where Cholesky fails.
-        values, vectors = jnp.linalg.eigh(joint + nugget * jnp.eye(count, dtype=joint.dtype))
+        values, vectors = eigh(joint + nugget * jnp.eye(count, dtype=joint.dtype))
         root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
         noise = jax.random.normal(key, (num_samples, count), joint.dtype)
         return matmul(cross, self.weights)[None, :] + matmul(noise, root.T)

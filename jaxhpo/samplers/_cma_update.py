@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import one_by_one_on_cpu
+from jaxhpo._linalg import eigh
 
 _EIGEN_FLOOR = 1e-8
 _SIGMA_MAX = 1e6
@@ -235,7 +235,7 @@ def _adapt_rates(old: Gaussian, rates: Rates, new: Gaussian) -> Gaussian:
     rate = rates.rate * jnp.exp(jnp.minimum(_GAMMA * rates.rate, beta) * relative)
     rate = jnp.minimum(rate, 1)
     full = full_old + rate[1] * step_cov
-    eigenvalues = jnp.maximum(_eigh((full + full.T) / 2)[0], jnp.finfo(full.dtype).tiny)
+    eigenvalues = jnp.maximum(eigh((full + full.T) / 2)[0], jnp.finfo(full.dtype).tiny)
     sigma = jnp.minimum(jnp.exp(jnp.sum(jnp.log(eigenvalues)) / (2 * d)), _SIGMA_MAX)
     return dataclasses.replace(
         new,
@@ -328,16 +328,9 @@ def _decompose(cov: Array, separable: bool) -> tuple[Array, Any, Array]:
     """The covariance with negative eigenvalues lifted, its eigenvectors and roots."""
     if separable:
         return cov, None, jnp.sqrt(jnp.where(cov < 0, _EIGEN_FLOOR, cov))
-    eigenvalues, basis = _eigh((cov + cov.T) / 2)
+    eigenvalues, basis = eigh((cov + cov.T) / 2)
     eigenvalues = jnp.where(eigenvalues < 0, _EIGEN_FLOOR, eigenvalues)
     return (basis * eigenvalues[None, :]) @ basis.T, basis, jnp.sqrt(eigenvalues)
-
-
-@one_by_one_on_cpu
-def _eigh(matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues `[d]` and eigenvectors `[d, d]` of a symmetric matrix."""
-    eigenvalues, basis = jnp.linalg.eigh(matrix)
-    return eigenvalues, basis
 
 
 def _whiten(gaussian: Gaussian, y: Array) -> Array:

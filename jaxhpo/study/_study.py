@@ -332,8 +332,6 @@ class Study:
 
         return optuna.load_study(study_name=self.name, storage=self._store.storage)
 
-    # -- parts -------------------------------------------------------------------------------
-
     @property
     def programs(self) -> population.Programs:
         """What `sweep` has compiled; another study's `sweep` of the same training may take it."""
@@ -363,6 +361,8 @@ class Study:
         unit = np.asarray([trial.unit for trial in done]).reshape(len(done), self.space.num_dims)
         value = sign * np.asarray([trial.value for trial in done], np.float64)
         return fit_surrogate(self.space, unit, value, kernel=kernel)
+
+    # -- parts -------------------------------------------------------------------------------
 
     def _note(self, ended: Sequence[Trial | Row]) -> None:
         """Takes note of ended trials for the progress display."""

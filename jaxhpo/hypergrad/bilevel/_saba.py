@@ -21,7 +21,7 @@ from jaxhpo.hypergrad.bilevel._solver import (
     descend_along,
     make_solver,
     moved,
-    schedule,
+    settings_of,
 )
 
 
@@ -87,12 +87,7 @@ def saba(
     _num_blocks(where, "batch_size", problem.num_train, problem.batch_size)
     size = problem.validation_batch_size
     _num_blocks(where, "validation_batch_size", problem.num_validation, size)
-    settings = Settings(
-        problem=problem,
-        inner=schedule(where, "inner_step", inner_step),
-        linear=schedule(where, "linear_step", inner_step if linear_step is None else linear_step),
-        outer=schedule(where, "outer_step", outer_step),
-    )
+    settings = settings_of(where, problem, inner_step, outer_step, linear_step)
     return make_solver(where, settings, _update, _remember)
 
 

@@ -13,11 +13,10 @@ from jaxhpo.hypergrad.bilevel._solver import (
     BilevelState,
     Settings,
     add,
-    check_problem,
     descend_along,
     make_solver,
     moved,
-    schedule,
+    settings_of,
 )
 
 
@@ -64,12 +63,7 @@ def soba(
         variance reduction algorithms", NeurIPS 2022.
     """
     where = "soba"
-    settings = Settings(
-        problem=check_problem(where, problem),
-        inner=schedule(where, "inner_step", inner_step),
-        linear=schedule(where, "linear_step", inner_step if linear_step is None else linear_step),
-        outer=schedule(where, "outer_step", outer_step),
-    )
+    settings = settings_of(where, problem, inner_step, outer_step, linear_step)
     return make_solver(where, settings, _update)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxhpo._checks import check_positive, describe
+from jaxhpo._checks import check_int, check_positive, describe
 from jaxhpo.hypergrad._base import real_leaves
 from jaxhpo.hypergrad._coordinates import check_start
 from jaxhpo.hypergrad._implicit import reaches
@@ -82,6 +82,28 @@ class Settings:
     penalty: Callable[[Array], Array] | None = None
     num_inner: int = dataclasses.field(default=1, metadata={"static": True})
     num_linear: int = dataclasses.field(default=1, metadata={"static": True})
+
+
+def settings_of(
+    where: str,
+    problem: BilevelProblem,
+    inner_step: Any,
+    outer_step: Any,
+    linear_step: Any,
+    *,
+    num_inner: int = 1,
+    num_linear: int = 1,
+) -> Settings:
+    """Checks the arguments that solvers with a linear system share; their errors name `where`."""
+    linear = inner_step if linear_step is None else linear_step
+    return Settings(
+        problem=check_problem(where, problem),
+        inner=schedule(where, "inner_step", inner_step),
+        linear=schedule(where, "linear_step", linear),
+        outer=schedule(where, "outer_step", outer_step),
+        num_inner=check_int(where, "num_inner", num_inner, 1),
+        num_linear=check_int(where, "num_linear", num_linear, 1),
+    )
 
 
 def make_solver(

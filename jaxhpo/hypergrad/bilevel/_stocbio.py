@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
 from jaxhpo.hypergrad.bilevel._loops import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
 from jaxhpo.hypergrad.bilevel._solver import (
@@ -17,11 +16,10 @@ from jaxhpo.hypergrad.bilevel._solver import (
     PyTree,
     Settings,
     add,
-    check_problem,
     descend_along,
     make_solver,
     moved,
-    schedule,
+    settings_of,
 )
 
 
@@ -76,14 +74,10 @@ def stocbio(
         ICML 2021.
     """
     where = "stocbio"
-    settings = Settings(
-        problem=check_problem(where, problem),
-        inner=schedule(where, "inner_step", inner_step),
-        linear=schedule(where, "linear_step", inner_step if linear_step is None else linear_step),
-        outer=schedule(where, "outer_step", outer_step),
-        num_inner=check_int(where, "num_inner", num_inner, 1),
-        num_linear=check_int(where, "num_linear", num_linear, 1),
-    )
+    settings = settings_of(
+        where, problem, inner_step, outer_step, linear_step,
+        num_inner=num_inner, num_linear=num_linear,
+    )  # fmt: skip
     return make_solver(where, settings, _update)
 
 
