@@ -98,14 +98,23 @@ def free_gradient(task: Any, estimator: hg.Estimator) -> Callable[..., Any]:
     return function
 
 
+MIN_ROUND = 0.05
+"""Seconds of a round: the clock of processor time is coarse."""
+
+
 def seconds_of(program: Callable[..., Any], *args: Any, rounds: int = 3) -> float:
-    """Least processor time of some runs."""
-    times = []
-    for _ in range(rounds):
+    """Least processor time of a run; a round repeats a short one until it can be measured."""
+    times, num_runs = [], 1
+    while len(times) < rounds:
         begin = time.process_time()
-        jax.block_until_ready(program(*args))
-        times.append(time.process_time() - begin)
-        if times[-1] > 2.0:
+        for _ in range(num_runs):
+            jax.block_until_ready(program(*args))
+        seconds = time.process_time() - begin
+        if seconds < MIN_ROUND:
+            num_runs *= 4
+            continue
+        times.append(seconds / num_runs)
+        if seconds > 2.0:
             break
     return min(times)
 
