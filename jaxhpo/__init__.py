@@ -41,6 +41,7 @@ if _TYPE_CHECKING:
     from jaxhpo import gp as gp
     from jaxhpo import hypergrad as hypergrad
     from jaxhpo import inspection as inspection
+    from jaxhpo import pareto as pareto
     from jaxhpo import plots as plots
     from jaxhpo import population as population
     from jaxhpo import problems as problems
@@ -53,8 +54,8 @@ if _TYPE_CHECKING:
     from jaxhpo.training import Training as Training
 
 _ROOMS = (
-    "acquisition", "gp", "hypergrad", "inspection", "plots", "population", "problems", "study",
-    "testing", "training",
+    "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
+    "study", "testing", "training",
 )  # fmt: skip
 _NAMES = {"Study": "study", "Training": "training"}
 

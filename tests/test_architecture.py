@@ -24,15 +24,17 @@ ALLOWED = {
     "problems": BASE | {"space", "training"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},
-    "samplers": BASE | {"space", "gp", "acquisition"},
+    "pareto": BASE,
+    "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
     "_evaluate": BASE | {"space"},
-    "_minimize": BASE | {"space", "samplers", "_evaluate"},
+    "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
     "_many": BASE | {"space", "samplers", "_minimize"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
     "testing": BASE | {"space", "samplers", "_minimize"},
-    "study": BASE | {"space", "samplers", "_minimize", "training", "population", "inspection"},
+    "study": BASE
+    | {"space", "samplers", "_minimize", "training", "population", "inspection", "pareto"},
 }
 FREE = {"cli", "integrations", "__init__", "__main__"}  # they know everything, nobody knows them
 
