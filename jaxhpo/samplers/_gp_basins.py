@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxhpo import gp
 from jaxhpo._base import Array
-from jaxhpo.samplers._gp_model import Table, Targets
+from jaxhpo.samplers._gp_model import Targets
 
 CORRELATION = 0.2
 """Prior correlation with the bottom above which a point belongs to its basin."""
@@ -109,19 +109,18 @@ def settled_basins(kernel: gp.Kernel, theta: Array, targets: Targets, num_basins
     return Basins(centre, is_settled, rate, inner, outer, num_fresh)
 
 
-def is_leaving(kernel: gp.Kernel, basins: Basins, table: Table, probes: Array) -> Array:
+def is_leaving(kernel: gp.Kernel, basins: Basins, count: Array, probes: Array) -> Array:
     """Whether the next proposal leaves the settled basins.
 
     Args:
         kernel: static structure of the kernel.
         basins: the basins.
-        table: the observations; every fourth of them, counting pending ones, is for polishing.
+        count: `[]` int32, points known, pending ones included; every fourth is for polishing.
         probes: `[c, F]` features of points spread over the space.
 
     Returns:
         `[]` bool.
     """
-    count = jnp.sum(table.is_told | table.is_pending)
     outside = jnp.mean(~basins.hold(kernel, probes), dtype=probes.dtype)
     return jnp.any(basins.is_settled) & (count % POLISH_EVERY != 0) & (outside > MIN_OUTSIDE)
 

@@ -113,6 +113,7 @@ def refit(
     thetas: tuple[Array, ...],
     num_fitted: Array,
     max_evals: int,
+    select: Callable[[Table, Array], tuple[Table, Array]],
 ) -> tuple[tuple[Array, ...], Array]:
     """Brings hyperparameters up to date: by the fit for the last scheduled count that is reached.
 
@@ -129,6 +130,7 @@ def refit(
         thetas: `[g + 2]` hyperparameters of each model.
         num_fitted: `[]` int32, count of the last fit.
         max_evals: evaluations of the likelihood, at most.
+        select: from the table and a mask to the rows that the fit sees.
 
     Returns:
         The hyperparameters of each model, and the count of the last fit.
@@ -147,8 +149,8 @@ def refit(
         return found.hyper.ravel().astype(jnp.float32).astype(thetas[0].dtype)
 
     def fitted() -> tuple[Array, ...]:
-        mask = table.is_told & (order <= due)
-        datas = [make(table, mask).data for make in makers]
+        seen, _ = select(table, table.is_told & (order <= due))
+        datas = [make(seen, seen.is_told).data for make in makers]
         if len(datas) == 1:
             return (one(datas[0]),)
         found = jax.vmap(one)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas))

@@ -16,6 +16,7 @@ from jaxhpo import acquisition, gp
 from jaxhpo._base import Array, Sampler
 from jaxhpo.samplers import _gp_basins, _sobol
 from jaxhpo.samplers import _gp_model as model
+from jaxhpo.samplers._gp_active import active_rows
 from jaxhpo.samplers._gp_basins import cap_lengthscales, is_leaving, settled_basins
 from jaxhpo.samplers._gp_state import Observations
 from jaxhpo.samplers._lattice import Lattice
@@ -37,6 +38,7 @@ class Options:
     constrained: bool
     precision: str
     num_basins: int
+    num_active: int
     budget: acquisition.Budget
 
 
@@ -86,6 +88,7 @@ def refit(
             gp.cast(thetas, precision.work),
             num_fitted,
             _FIT_EVALS,
+            functools.partial(_active, options),
         )
         return gp.cast(fitted, outer), count
 
@@ -94,23 +97,25 @@ def search(
     settings: GpSettings, key: Array, rows: Observations, thetas: tuple[Array, ...]
 ) -> Array:
     """The allowed new point `[d]` of highest acquisition; NaN if there is none."""
-    outer = jnp.result_type(float)
+    outer, options = jnp.result_type(float), settings.options
     shift = jax.random.uniform(key, (settings.space.num_dims + 2,), outer)
     known = jnp.where(rows.is_known[:, None], rows.unit, jnp.nan)
     luck = settings.table[:, -1].astype(outer) + shift[-1]
     with _inside(settings) as precision:
         table = _table(settings, precision, rows)
+        count = jnp.sum(rows.is_known, dtype=jnp.int32)
+        table, number = _active(options, table, table.is_told)
         probes = _probes(settings, precision)
-        score, incumbent, theta = _score(settings, precision, table, thetas, probes)
+        score, incumbent, theta = _score(settings, precision, table, count, thetas, probes)
         problem = acquisition.Problem(
             settings.space, settings.embedding, known, precision.is_double_outside
         )
         candidates = acquisition.candidate_points(
             problem,
             settings.table.astype(outer),
-            rows.unit[incumbent],
+            rows.unit[number[incumbent]],
             shift,
-            settings.options.budget,
+            options.budget,
         )
         lengthscale = settings.kernel.spread(jnp.exp(gp.unravel(theta).log_lengthscale))
         found = acquisition.optimize(
@@ -119,7 +124,7 @@ def search(
             candidates,
             lengthscale,
             luck - jnp.floor(luck),
-            settings.options.budget,
+            options.budget,
         )
         return jnp.where(found.value > -jnp.inf, found.unit, jnp.nan)
 
@@ -149,6 +154,14 @@ def _table(settings: GpSettings, precision: _Precision, rows: Observations) -> m
     return cast
 
 
+def _active(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
+    """The told rows in `mask` that the model is given, and their numbers."""
+    n = table.value.shape[0]
+    if n <= options.num_active:
+        return table._replace(is_told=mask), jnp.arange(n, dtype=jnp.int32)
+    return active_rows(table, mask, options.num_startup, options.num_active)
+
+
 def _makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
     count = options.num_startup
     objective = functools.partial(
@@ -171,6 +184,7 @@ def _score(
     settings: GpSettings,
     precision: _Precision,
     table: model.Table,
+    count: Array,
     thetas: tuple[Array, ...],
     probes: Array,
 ) -> tuple[Callable[[Array], tuple[Array, Array]], Array, Array]:
@@ -182,7 +196,7 @@ def _score(
     theta, is_held = thetas[0], _nowhere
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
-        leaves = is_leaving(settings.kernel, basins, table, probes)
+        leaves = is_leaving(settings.kernel, basins, count, probes)
         outside = _makers(options)[0](table, table.is_told & ~(leaves & basins.inner))
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
         theta = jnp.where(leaves, cap_lengthscales(theta, prior), theta)

@@ -140,10 +140,12 @@ class Observations:
 def no_observations(capacity: int, num_dims: int) -> Observations:
     """Makes empty buffers."""
     dtype = jnp.result_type(float)
-    zero, column = jnp.zeros((), jnp.int32), jnp.zeros(capacity, dtype)
+    # Each has a buffer of its own, so that the state may be donated.
+    value, se, violation = (jnp.zeros(capacity, dtype) for _ in range(3))
+    num_rows, num_dropped = (jnp.zeros((), jnp.int32) for _ in range(2))
     status = jnp.zeros(capacity, jnp.int32)
     unit = jnp.zeros((capacity, num_dims), dtype)
-    return Observations(unit, column, column, column, status, zero, zero)
+    return Observations(unit, value, se, violation, status, num_rows, num_dropped)
 
 
 def check_room(where: str, rows: Observations, unit: Any) -> None:
