@@ -1,7 +1,8 @@
-"""Real training problems on data that ships in packages."""
+"""What to measure on: test functions, BBOB, and real training on data that ships in packages."""
 
 from collections.abc import Callable as _Callable
 
+from jaxhpo.problems import bbob as bbob
 from jaxhpo.problems._cleaning import Corrupted as Corrupted
 from jaxhpo.problems._cleaning import clean_accuracy as clean_accuracy
 from jaxhpo.problems._cleaning import cleaning as cleaning
@@ -9,6 +10,22 @@ from jaxhpo.problems._cleaning import corrupted_digits as corrupted_digits
 from jaxhpo.problems._digits import Problem as Problem
 from jaxhpo.problems._digits import digits as digits
 from jaxhpo.problems._distillation import distillation as distillation
+from jaxhpo.problems._functions import FUNCTIONS as FUNCTIONS
+from jaxhpo.problems._functions import Function as Function
+from jaxhpo.problems._functions import ackley as ackley
+from jaxhpo.problems._functions import branin as branin
+from jaxhpo.problems._functions import goldstein_price as goldstein_price
+from jaxhpo.problems._functions import griewank as griewank
+from jaxhpo.problems._functions import hartmann3 as hartmann3
+from jaxhpo.problems._functions import hartmann6 as hartmann6
+from jaxhpo.problems._functions import levy as levy
+from jaxhpo.problems._functions import michalewicz as michalewicz
+from jaxhpo.problems._functions import rastrigin as rastrigin
+from jaxhpo.problems._functions import rosenbrock as rosenbrock
+from jaxhpo.problems._functions import schwefel as schwefel
+from jaxhpo.problems._functions import six_hump_camel as six_hump_camel
+from jaxhpo.problems._functions import sphere as sphere
+from jaxhpo.problems._functions import styblinski_tang as styblinski_tang
 from jaxhpo.problems._initial import initial as initial
 from jaxhpo.problems._kernel import kernel as kernel
 from jaxhpo.problems._logistic import PUBLISHED_TRACE as PUBLISHED_TRACE
