@@ -1,7 +1,27 @@
 """The samplers of this package: one row here is the whole conformance suite."""
 
+import jax.numpy as jnp
+
 from jaxhpo import samplers
 from jaxhpo.testing import SamplerCase
+
+
+def _told_nothing(space, *, batch_size=1):
+    """Rows of NaN are no trials, so that a finite space still has all its configurations."""
+    nothing = jnp.full((3, space.num_dims), jnp.nan)
+    return samplers.warm_start(
+        samplers.tpe(space, batch_size=batch_size), space, nothing, [0.0] * 3
+    )
+
+
+def _mixed_with_random(space, *, batch_size=1):
+    parts = (samplers.pattern, samplers.random)
+    return samplers.mixture([make(space, batch_size=batch_size) for make in parts], [0.9, 0.1])
+
+
+def _restarted(space, *, batch_size=1):
+    return samplers.with_restarts(samplers.de(space, batch_size=batch_size), space, patience=100)
+
 
 SAMPLERS = (
     SamplerCase("random", samplers.random, is_batch_invariant=True),
@@ -31,6 +51,14 @@ SAMPLERS = (
         progress_trials=30,
         sphere_below=1e-4,
         branin_below=0.45,
+    ),
+    SamplerCase(
+        "turbo",
+        samplers.turbo,
+        {"capacity": 64},
+        progress_trials=60,
+        sphere_below=1e-3,
+        branin_below=0.6,
     ),
     SamplerCase(
         "tpe",
@@ -79,6 +107,45 @@ SAMPLERS = (
         sphere_below=0.5,
         branin_below=1.0,
     ),
+    # A told history does not say around which point a point was polled.
+    SamplerCase(
+        "pattern", samplers.pattern, resumes_exactly=False, sphere_below=1e-6, branin_below=0.4
+    ),
+    # A told history does not say which descent a point belonged to.
+    SamplerCase(
+        "gradient",
+        samplers.gradient,
+        resumes_exactly=False,
+        needs_gradient=True,
+        progress_trials=100,
+        sphere_below=1e-6,
+        branin_below=0.4,
+    ),
+    SamplerCase(
+        "nsga2",
+        samplers.nsga2,
+        {"num_objectives": 1},
+        several={"num_objectives": 2},
+        sphere_below=0.02,
+        branin_below=0.6,
+    ),
+    SamplerCase(
+        "nsga2",
+        samplers.nsga2,
+        {"num_objectives": 1, "crossover": "sbx", "population_size": 20, "offspring_size": 20},
+        several={"num_objectives": 2},
+        variant="generations",
+        sphere_below=0.1,
+        branin_below=0.8,
+    ),
+    SamplerCase(
+        "nsga3",
+        samplers.nsga3,
+        {"num_objectives": 1},
+        several={"num_objectives": 2},
+        sphere_below=0.1,
+        branin_below=0.8,
+    ),
 )
 
 QUICK = {
@@ -87,12 +154,22 @@ QUICK = {
         *("signatures", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
         *("all_failed", "infinite", "padding", "resume", "branin"),
     },
+    "turbo": {"signatures", "resume"},
     "tpe": {"conditional", "branin"},
     "tpe-hyperopt": {"signatures"},
     "cma_es": {"signatures", "branin"},
     "cma_es-separable": set(),
     "de": {"signatures", "infinite"},
     "de-rand2exp": set(),
+    "nsga2": {"signatures", "conditional", "resume", "objectives"},
+    "nsga2-generations": set(),
+    "nsga3": {"objectives"},
+    "auto": {"signatures"},
+    "tpe-warm": {"signatures", "state_is_stable"},
+    "pattern-mixture": {"signatures", "padding"},
+    "de-restarts": {"signatures", "state_is_stable"},
+    "pattern": {"signatures", "mixed", "nothing_told", "branin"},
+    "gradient": {"signatures", "conditional", "some_failed", "branin"},
 }
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""

@@ -9,8 +9,11 @@ from jaxhpo.acquisition._analytic import log_pi as log_pi
 from jaxhpo.acquisition._analytic import ucb as ucb
 from jaxhpo.acquisition._embedding import Embedding as Embedding
 from jaxhpo.acquisition._embedding import embedding_of as embedding_of
+from jaxhpo.acquisition._entropy import log_mes as log_mes
+from jaxhpo.acquisition._optimize import Box as Box
 from jaxhpo.acquisition._optimize import Budget as Budget
 from jaxhpo.acquisition._optimize import Found as Found
 from jaxhpo.acquisition._optimize import Problem as Problem
+from jaxhpo.acquisition._optimize import ScoreFn as ScoreFn
 from jaxhpo.acquisition._optimize import candidate_points as candidate_points
 from jaxhpo.acquisition._optimize import optimize as optimize

@@ -63,7 +63,7 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
         Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization",
         2023, https://arxiv.org/abs/2310.20708.
     """
-    variance, sigma = _positive(variance)
+    variance, sigma = positive(variance)
     u = (best - mean) / sigma
     log_h, slope = log_h_and_slope(u)
     return Score(log_h + jnp.log(sigma), -slope / sigma, (1.0 - u * slope) / (2.0 * variance))
@@ -71,7 +71,7 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
 
 def log_pi(mean: Array, variance: Array, best: Array) -> Score:
     """Logarithm of the probability of improving on `best`; see `log_ei` for the arguments."""
-    variance, sigma = _positive(variance)
+    variance, sigma = positive(variance)
     u = (best - mean) / sigma
     value, slope = log_cdf_and_slope(u)
     return Score(value, -slope / sigma, -u * slope / (2.0 * variance))
@@ -92,7 +92,7 @@ def ucb(mean: Array, variance: Array, beta: Array) -> Score:
         Srinivas et al., "Gaussian process optimization in the bandit setting", 2010,
         https://arxiv.org/abs/0912.3995.
     """
-    _, sigma = _positive(variance)
+    _, sigma = positive(variance)
     width = jnp.sqrt(beta)
     return Score(width * sigma - mean, -jnp.ones_like(mean), width / (2.0 * sigma))
 
@@ -138,6 +138,11 @@ def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
     return jnp.where(is_tail, tail, jnp.log(cdf)), jnp.where(is_tail, t + rest, density / cdf)
 
 
+def mills_ratio(t: Array) -> Array:
+    """`(1 - Phi(t)) / phi(t)` for `t >= 3`."""
+    return 1.0 / (t + _mills_rest(t))
+
+
 def _mills_rest(t: Array) -> Array:
     """`1 / R(t) - t` for `t >= 3`, R Mills' ratio: 1/(t + 2/(t + 3/(t + ...)))."""
     start = t + 0.5 * _NUM_TERMS / t
@@ -150,6 +155,7 @@ def _mills_rest(t: Array) -> Array:
     )
 
 
-def _positive(variance: Array) -> tuple[Array, Array]:
+def positive(variance: Array) -> tuple[Array, Array]:
+    """Variance, the squared rounding unit at least, and its root."""
     variance = jnp.maximum(variance, float(jnp.finfo(variance.dtype).eps) ** 2)
     return variance, jnp.sqrt(variance)

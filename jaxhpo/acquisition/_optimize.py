@@ -23,10 +23,16 @@ _TOLERANCE = 1e-4
 _MAX_STEP = 0.5
 _MAX_LEVELS = 16
 _SWEEPS = 2
+_SLACK = 1e-6
+"""A point on the border of the box is inside."""
+
+_NUM_MOVED = 20
+"""Coordinates that a candidate in a box moves, on average at most."""
 
 
-ScoreFn = Callable[[Array], tuple[Array, Array]]
-"""From features `[c, F]` to values `[c]` and gradients `[c, F]`."""
+ScoreFn = Callable[[Array, Array], tuple[Array, Array]]
+"""From features `[c, F]` and the unit points `[c, d]` that they belong to, to values `[c]` and
+gradients `[c, F]` with respect to the features."""
 
 
 class Budget(NamedTuple):
@@ -57,6 +63,14 @@ class Found(NamedTuple):
     value: Array
 
 
+class Box(NamedTuple):
+    """A part of the unit cube, `[d]` each: its centre and its bounds."""
+
+    centre: Array
+    lower: Array
+    upper: Array
+
+
 class Problem(NamedTuple):
     """Where to search.
 
@@ -65,12 +79,14 @@ class Problem(NamedTuple):
         embedding: its features.
         known: `[n, d]` points that must not be proposed again; NaN rows are none.
         is_double: whether default floats are float64 outside.
+        box: the part of the cube to search, or None for all of it.
     """
 
     space: Space
     embedding: Embedding
     known: Array
     is_double: bool
+    box: Box | None = None
 
     @contextlib.contextmanager
     def outside(self) -> Iterator[None]:
@@ -94,10 +110,25 @@ class Problem(NamedTuple):
         return unit, features, allowed
 
     def is_allowed(self, unit: Array) -> Array:
-        """Which points meet the constraints `[c]`."""
-        if not self.space.has_constraints:
-            return jnp.ones(unit.shape[:-1], bool)
-        return self.space.feasible(self.space.from_unit(unit))
+        """Which points meet the constraints and lie in the box `[c]`."""
+        allowed = jnp.ones(unit.shape[:-1], bool)
+        if self.box is not None:
+            is_below = unit < self.box.lower[None, :] - _SLACK
+            is_above = unit > self.box.upper[None, :] + _SLACK
+            allowed = ~jnp.any(is_below | is_above, axis=-1)
+        if self.space.has_constraints:
+            allowed &= self.space.feasible(self.space.from_unit(unit))
+        return allowed
+
+    def bounds(self, width: Array) -> tuple[Array, Array]:
+        """Bounds `[F]` of the continuous features, over `width`."""
+        lower, upper = jnp.zeros_like(width), jnp.ones_like(width)
+        if self.box is not None:
+            columns = np.asarray(self.embedding.columns)
+            free = np.flatnonzero(columns >= 0)
+            lower = lower.at[columns[free]].set(self.box.lower[free].astype(width.dtype))
+            upper = upper.at[columns[free]].set(self.box.upper[free].astype(width.dtype))
+        return lower / width, upper / width
 
 
 def _is_known(unit: Array, known: Array) -> Array:
@@ -141,7 +172,7 @@ def optimize(
     unit, features, allowed = problem.prepare(candidates, must_be_new=not has_free)
     work = lengthscale.dtype
     features = features.astype(work)
-    value = jnp.where(allowed, score(features)[0], -jnp.inf)
+    value = jnp.where(allowed, score(features, unit)[0], -jnp.inf)
     value = jnp.where(jnp.isnan(value), -jnp.inf, value)
     start = _choose_starts(value, luck.astype(work), budget)
     _, _, is_new = problem.prepare(unit[start])
@@ -183,6 +214,7 @@ def _climb(
     work = lengthscale.dtype
     is_free = jnp.asarray(problem.embedding.is_free)
     width = jnp.where(is_free, lengthscale, 1.0)
+    lower, upper = problem.bounds(width)
 
     def lane(unit: Array, features: Array) -> tuple[Array, Array]:
         with problem.outside():
@@ -192,10 +224,10 @@ def _climb(
 
         def function(z: Array) -> tuple[Array, Array]:
             inner = jnp.where(moves, z * width, features)
-            value, gradient = score(inner[None])
+            point = problem.embedding.replace_free(unit, inner)
+            value, gradient = score(inner[None], point[None])
             value = -value[0]
             if problem.space.has_constraints:
-                point = problem.embedding.replace_free(unit, inner)
                 with problem.outside():
                     ok = problem.is_allowed(problem.space.snap(point)[None])[0]
                 value = jnp.where(ok, value, jnp.inf)
@@ -205,8 +237,8 @@ def _climb(
         found = minimize_box(
             function,
             here,
-            jnp.where(moves, 0.0, here),
-            jnp.where(moves, 1.0 / width, here),
+            jnp.where(moves, lower, here),
+            jnp.where(moves, upper, here),
             max_evals=budget.num_evals,
             tolerance=_TOLERANCE,
             inverse=jnp.ones_like(here),
@@ -253,7 +285,7 @@ def _sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
             unit = jnp.where(is_here[None, None, :], centres, lanes.unit[:, None, :])
         unit, features, allowed = problem.prepare(unit.reshape(-1, d))
         features = features.astype(lanes.features.dtype)
-        value = jnp.where(allowed, score(features)[0], -jnp.inf)
+        value = jnp.where(allowed, score(features, unit)[0], -jnp.inf)
         value = jnp.where(jnp.isnan(value), -jnp.inf, value).reshape(num_lanes, num_options)
         best = argmax(value)
         row = jnp.arange(num_lanes, dtype=jnp.int32) * num_options + best
@@ -295,6 +327,9 @@ def candidate_points(
 ) -> Array:
     """Candidates for one search: a shifted low-discrepancy set, and some around the incumbent.
 
+    In a box, the set fills the box; of more than 20 coordinates each candidate moves only some, the
+    others stay at the centre (Eriksson et al., 2019, section 3).
+
     Args:
         problem: where to search.
         table: `[c, d + 2]` low-discrepancy points of the unit cube; fixed.
@@ -317,4 +352,20 @@ def candidate_points(
     redrawn = jnp.where(local < rate, local / rate, incumbent[None, :])
     is_continuous = jnp.asarray(np.asarray(problem.embedding.columns) >= 0)
     near = jnp.where(is_continuous[None, :], near, redrawn)
-    return jnp.concatenate([points[: budget.num_global], near])
+    spread = points[: budget.num_global]
+    if problem.box is not None:
+        spread = _into_box(spread, problem.box)
+        near = jnp.clip(near, problem.box.lower[None, :], problem.box.upper[None, :])
+    return jnp.concatenate([spread, near])
+
+
+def _into_box(points: Array, box: Box) -> Array:
+    """Points of the unit cube `[c, d]` moved into a box."""
+    d = points.shape[1]
+    inside = box.lower[None, :] + (box.upper - box.lower)[None, :] * points
+    if d <= _NUM_MOVED:
+        return inside
+    # Another point of the same set says which coordinates move; one always does.
+    lot = jnp.roll(points, points.shape[0] // 2, axis=0)
+    moves = (lot < _NUM_MOVED / d) | (lot == jnp.min(lot, axis=1, keepdims=True))
+    return jnp.where(moves, inside, box.centre[None, :])

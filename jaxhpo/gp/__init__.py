@@ -14,6 +14,8 @@ from jaxhpo.gp._model import Prior as Prior
 from jaxhpo.gp._model import covariance as covariance
 from jaxhpo.gp._model import default_prior as default_prior
 from jaxhpo.gp._model import unravel as unravel
+from jaxhpo.gp._paths import Paths as Paths
+from jaxhpo.gp._paths import draw_paths as draw_paths
 from jaxhpo.gp._posterior import Posterior as Posterior
 from jaxhpo.gp._posterior import Prediction as Prediction
 from jaxhpo.gp._posterior import condition as condition

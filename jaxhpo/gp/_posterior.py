@@ -59,7 +59,10 @@ class Posterior:
 
     def retarget(self, target: Array) -> Posterior:
         """The posterior with other targets `[n]` or `[n, s]` at the same points."""
-        weights = matmul(self.inverse_factor.T, matmul(self.inverse_factor, target))
+        return self.reweigh(matmul(self.inverse_factor.T, matmul(self.inverse_factor, target)))
+
+    def reweigh(self, weights: Array) -> Posterior:
+        """The posterior with other weights `[n]` or `[n, s]`."""
         return dataclasses.replace(self, weights=weights)
 
     def cross(self, features: Array) -> tuple[Array, Array]:

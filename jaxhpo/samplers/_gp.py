@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
-from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers import _gp_model as model
-from jaxhpo.samplers import _gp_search as search
-from jaxhpo.samplers._gp_state import Observations, check_room, no_observations
-from jaxhpo.samplers._lattice import finite_lattice
-from jaxhpo.samplers._qmc import qmc
-from jaxhpo.samplers._stream import Tally, check_space, new_tally, told_points
-from jaxhpo.samplers._visited import Visited
+from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
+from jaxhpo.samplers._gp_propose import absorb, propose, resize
+from jaxhpo.samplers._gp_settings import (
+    ACQUISITIONS,
+    NOISE_FLOOR,
+    GpSettings,
+    Options,
+    check_belief,
+    check_choice,
+    first_state,
+    make_settings,
+)
+from jaxhpo.samplers._gp_state import GpState
+from jaxhpo.samplers._stream import check_space
 from jaxhpo.space import Space
-
-_NOISE_FLOOR = {"float64": 1e-8, "float32": 1e-4}
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GpState:
-    """State of `gp`.
-
-    Attributes:
-        rows: what is known.
-        start: state of the low-discrepancy sequence, which also keeps count of a finite space.
-        tally: what has been told.
-        thetas: `[g + 2]` hyperparameters of the objective's model, and of the violation's if there
-            is one.
-        num_fitted: `[]` int32, told rows that the last fit has seen.
-    """
-
-    rows: Observations
-    start: PyTree
-    tally: Tally
-    thetas: tuple[Array, ...]
-    num_fitted: Array
 
 
 class GpInfo(NamedTuple):
@@ -78,6 +60,8 @@ def gp(
     num_lanes: int = 6,
     num_basins: int = 4,
     num_active: int = 512,
+    prior: Callable[[PyTree], Any] | None = None,
+    prior_strength: float = 10.0,
     precision: str = "float64",
 ) -> Sampler:
     """Bayesian optimization: a Gaussian process of the values so far says where to look next.
@@ -89,9 +73,9 @@ def gp(
     still running are filled in by draws from the model, so batches and workers do not crowd.
     Categories have Hamming distances; parameters of inactive branches count for nothing.
 
-    When to use it: trials dearer than some milliseconds, up to some twenty dimensions. A few hundred
-    trials show it at its best; of thousands it conditions on `num_active` at a time, so that a
-    proposal costs the same however long the study. For many cheap trials use `qmc` or `cma_es`.
+    When to use it: trials dearer than some milliseconds, up to some twenty dimensions. It is at its
+    best in the first few hundred trials; of thousands it conditions on `num_active` at a time, so
+    that a proposal costs the same however long the study. For many cheap trials use `cma_es`.
 
     Args:
         space: the search space; its bounds may be traced.
@@ -101,7 +85,8 @@ def gp(
         num_startup: static; points told before the model takes over; None means the number of
             dimensions plus 1, but 4 at least and 10 at most.
         acquisition_function: static; "log_ei" (log expected improvement), "log_pi" (of its
-            probability) or "ucb" (optimistic bound).
+            probability), "ucb" (optimistic bound), "thompson" (the minimum of a function drawn from
+            the posterior) or "mes" (max-value entropy search).
         beta: squared number of deviations of "ucb"; traced.
         kernel: static; "matern52" or "rbf".
         constrained: static; whether `Outcome.violation` gets a model of its own, by which proposals
@@ -114,6 +99,11 @@ def gp(
             0: never.
         num_active: static; observations that the model is conditioned on, at most: the best ones,
             those around the best, the newest, and a spread over all others.
+        prior: where you believe the optimum lies: traceable, from one params pytree of arrays to a
+            log density, up to a constant. Continuous parameters follow its gradient. It is added
+            to the log of the acquisition function.
+        prior_strength: traced; trials up to which the belief counts in full; beyond them its weight
+            falls as their share of all trials, so a wrong belief is overcome.
         precision: static; "float64" whatever the global switch says, or "float32" with a noise
             variance of 1e-4 at least.
 
@@ -140,138 +130,51 @@ def gp(
         Jones, Schonlau and Welch, "Efficient global optimization of expensive black-box functions",
         1998, https://doi.org/10.1023/A:1008306431147. Ament et al., 2023,
         https://arxiv.org/abs/2310.20708 (log EI). Hvarfner, Hellsten and Nardi, 2024,
-        https://arxiv.org/abs/2402.02229 (lengthscales that grow with the dimension).
+        https://arxiv.org/abs/2402.02229 (lengthscales that grow with the dimension). Hvarfner et
+        al., 2022, https://arxiv.org/abs/2204.11051 (beliefs about the optimum).
     """
     space = check_space("gp", space)
-    batch_size = _checks.check_int("gp", "batch_size", batch_size, 1)
-    capacity = _checks.check_int("gp", "capacity", capacity, 1)
     start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
-    start = _checks.check_int("gp", "num_startup", start, 1)
-    _check_choice("acquisition_function", acquisition_function, search.ACQUISITIONS)
-    _check_choice("kernel", kernel, ("matern52", "rbf"))
-    _check_choice("precision", precision, tuple(_NOISE_FLOOR))
+    check_choice("gp", "acquisition_function", acquisition_function, ACQUISITIONS)
+    check_choice("gp", "kernel", kernel, ("matern52", "rbf"))
+    check_choice("gp", "precision", precision, tuple(NOISE_FLOOR))
     if not isinstance(constrained, bool):
         raise TypeError(f"gp: `constrained` must be a bool, got {_checks.describe(constrained)}.")
     num_candidates = _checks.check_int("gp", "num_candidates", num_candidates, 16)
     num_lanes = _checks.check_int("gp", "num_lanes", num_lanes, 3)
-    num_basins = _checks.check_int("gp", "num_basins", num_basins, 0)
-    num_active = _checks.check_int("gp", "num_active", num_active, 32)
-    beta = _checks.check_positive("gp", "beta", beta)
-    embedding = acquisition.embedding_of(space)
-    budget = acquisition.Budget(num_candidates, num_candidates // 4, num_lanes)
-    options = search.Options(
-        batch_size,
-        capacity,
-        start,
-        acquisition_function,
-        constrained,
-        precision,
-        num_basins,
-        num_active,
-        budget,
+    options = Options(
+        batch_size=_checks.check_int("gp", "batch_size", batch_size, 1),
+        capacity=_checks.check_int("gp", "capacity", capacity, 1),
+        num_startup=_checks.check_int("gp", "num_startup", start, 1),
+        goal=acquisition_function,
+        constrained=constrained,
+        precision=precision,
+        num_basins=_checks.check_int("gp", "num_basins", num_basins, 0),
+        num_active=_checks.check_int("gp", "num_active", num_active, 32),
+        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
     )
-    settings = search.GpSettings(
-        space=space,
-        start=qmc(space),
-        table=jnp.asarray(
-            search.candidate_table(num_candidates + num_candidates // 4, space.num_dims + 2)
-        ),
-        prior=engine.default_prior(
-            space.num_dims, jnp.float32, noise_floor=_NOISE_FLOOR[precision]
-        ),
-        beta=jnp.asarray(beta, jnp.result_type(float)),
-        kernel=embedding.kernel(kernel),
-        embedding=embedding,
-        lattice=finite_lattice(space),
-        options=options,
+    settings = make_settings(
+        space,
+        options,
+        kernel=kernel,
+        beta=_checks.check_positive("gp", "beta", beta),
+        belief=None if prior is None else check_belief("gp", prior, space),
+        strength=_checks.check_positive("gp", "prior_strength", prior_strength),
     )
-    return make_sampler(settings, _init, _ask, _tell, _resize)
-
-
-def _check_choice(argument: str, value: Any, known: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in known:
-        raise _checks.fail("gp", argument, f"one of {', '.join(known)}", value)
-
-
-def _init(settings: search.GpSettings, key: Array) -> GpState:
-    options, dtype = settings.options, jnp.result_type(float)
-    theta = model.first_theta(settings.prior).astype(dtype)
-    return GpState(
-        rows=no_observations(options.capacity, settings.space.num_dims),
-        start=settings.start.init(key),
-        tally=new_tally(),
-        thetas=(theta,) * (1 + options.constrained),
-        num_fitted=jnp.zeros((), jnp.int32),
-    )
-
-
-def _resize(settings: search.GpSettings, state: GpState, capacity: int) -> GpState:
-    """The same knowledge in buffers of another capacity (static)."""
-    del settings  # the capacity is the shape of the buffers
-    return dataclasses.replace(state, rows=state.rows.resize(capacity))
-
-
-def _ask(settings: search.GpSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
-    has_model = state.rows.num_told >= settings.options.num_startup
-    thetas, num_fitted = search.refit(settings, state.rows, state.thetas, state.num_fitted)
-    state = dataclasses.replace(state, thetas=thetas, num_fitted=num_fitted)
-
-    def row(state: GpState, key: Array) -> tuple[GpState, Array]:
-        key_search, key_start = jax.random.split(key)
-        nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
-        unit = jax.lax.cond(
-            has_model,
-            lambda: search.search(settings, key_search, state.rows, state.thetas),
-            lambda: nothing,
-        )
-        start, unit = jax.lax.cond(
-            has_proposal(unit),
-            lambda: (_close(settings, state.start, unit), unit),
-            lambda: _follow(settings, key_start, state.start),
-        )
-        unit = settings.space.snap(unit)
-        return dataclasses.replace(state, start=start, rows=state.rows.ask(unit)), unit
-
-    q = settings.options.batch_size
-    if q == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(q, dtype=jnp.uint32))
-    return jax.lax.scan(row, state, keys)
+    return make_sampler(settings, first_state, propose, _tell, resize)
 
 
 def _tell(
-    settings: search.GpSettings, key: Array, state: GpState, unit: Array, outcome: Outcome
+    settings: GpSettings, key: Array, state: GpState, unit: Array, outcome: Outcome
 ) -> tuple[GpState, GpInfo]:
-    unit = told_points("gp.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `gp` takes one objective"
-        raise _checks.fail("gp.tell", "outcome.value", expected, outcome.value.shape)
-    check_room("gp.tell", state.rows, unit)
-    start, info = settings.start.tell(key, state.start, unit, outcome)
-    rows = state.rows.tell(unit, outcome)
-    tally = state.tally.add(has_proposal(unit), outcome)
+    state, _, info = absorb("gp.tell", settings, key, state, unit, outcome)
     hyper = engine.unravel(state.thetas[0])
     report = GpInfo(
         info.status,
-        tally.num_told,
-        tally.num_failed,
-        rows.num_dropped,
+        state.tally.num_told,
+        state.tally.num_failed,
+        state.rows.num_dropped,
         jnp.exp(hyper.log_lengthscale),
         jnp.exp(hyper.log_noise),
     )
-    return dataclasses.replace(state, rows=rows, start=start, tally=tally), report
-
-
-def _close(settings: search.GpSettings, start: PyTree, unit: Array) -> PyTree:
-    """Closes a proposed configuration of a finite space."""
-    if settings.lattice is None or not isinstance(start.known, Visited):
-        return start
-    known = start.known.add(*settings.lattice.number(settings.space, unit[None]))
-    return dataclasses.replace(start, known=known)
-
-
-def _follow(settings: search.GpSettings, key: Array, start: PyTree) -> tuple[PyTree, Array]:
-    """The next point of the low-discrepancy sequence."""
-    start, unit = settings.start.ask(key, start)
-    return start, unit[0]
+    return state, report

@@ -113,7 +113,7 @@ def refit(
     thetas: tuple[Array, ...],
     num_fitted: Array,
     max_evals: int,
-    select: Callable[[Table, Array], tuple[Table, Array]],
+    select: Callable[[Table, Array], Table],
 ) -> tuple[tuple[Array, ...], Array]:
     """Brings hyperparameters up to date: by the fit for the last scheduled count that is reached.
 
@@ -149,7 +149,7 @@ def refit(
         return found.hyper.ravel().astype(jnp.float32).astype(thetas[0].dtype)
 
     def fitted() -> tuple[Array, ...]:
-        seen, _ = select(table, table.is_told & (order <= due))
+        seen = select(table, table.is_told & (order <= due))
         datas = [make(seen, seen.is_told).data for make in makers]
         if len(datas) == 1:
             return (one(datas[0]),)
@@ -170,10 +170,12 @@ class Belief(NamedTuple):
     Attributes:
         posterior: its weights have a column a fantasy.
         best: `[s]` smallest posterior mean at a good or pending row.
+        noise: `[n]` noise variance of each of its rows.
     """
 
     posterior: gp.Posterior
     best: Array
+    noise: Array
 
 
 def believe(
@@ -207,7 +209,7 @@ def believe(
     mean = column - noise[:, None] * weights
     best = jnp.min(jnp.where((is_good | is_pending)[:, None], mean, jnp.inf), axis=0)
     best = jnp.where(jnp.isfinite(best), best, jnp.max(column, axis=0))
-    return Belief(dataclasses.replace(posterior, weights=weights), best)
+    return Belief(posterior.reweigh(weights), best, noise)
 
 
 def _told_first(is_told: Array, is_pending: Array) -> Array:

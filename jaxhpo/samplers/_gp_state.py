@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, PyTree, has_proposal
+from jaxhpo.samplers._stream import Tally
 
 EMPTY, PENDING, TOLD = 0, 1, 2
 
@@ -135,6 +136,27 @@ class Observations:
             violation=self.violation.at[slot].set(violation, mode="drop"),
             status=self.status.at[slot].set(status, mode="drop"),
         )
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GpState:
+    """State of `gp`.
+
+    Attributes:
+        rows: what is known.
+        start: state of the low-discrepancy sequence, which also keeps count of a finite space.
+        tally: what has been told.
+        thetas: `[g + 2]` hyperparameters of the objective's model, and of the violation's if there
+            is one.
+        num_fitted: `[]` int32, told rows that the last fit has seen.
+    """
+
+    rows: Observations
+    start: PyTree
+    tally: Tally
+    thetas: tuple[Array, ...]
+    num_fitted: Array
 
 
 def no_observations(capacity: int, num_dims: int) -> Observations:

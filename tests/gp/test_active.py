@@ -59,4 +59,5 @@ def test_a_small_model_of_a_long_history_finds_the_bottom():
         state, info = tell(key, state, unit, outcome)
         values.append(float(outcome.value[0]))
     assert min(values) < 1e-5 < float(bowl(known).value.min())
-    assert int(info.num_dropped) == 0 and int(info.num_told) == 208
+    assert int(info.num_dropped) == 0
+    assert int(info.num_told) == 208

@@ -36,7 +36,7 @@ def found():
         targets = model.objective_targets(table, is_told, 4, False)
         here = theta.at[:2].set(jnp.log(lengthscale))
         settled = basins.settled_basins(KERNEL, here, targets, 2)
-        leaves = basins.is_leaving(KERNEL, settled, table, probes)
+        leaves = basins.is_leaving(KERNEL, settled, jnp.sum(is_told | is_pending), probes)
         return settled, leaves, settled.hold(KERNEL, unit)
 
     def call(value=VALUE, lengthscale=LENGTHSCALE, num_pending=0):

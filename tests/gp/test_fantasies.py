@@ -73,11 +73,14 @@ def test_one_fit_takes_up_any_history():
     schedule = model.Schedule(first=4, batch=1, every=6)
     makers = (lambda table, mask: model.objective_targets(table, mask, 4, False),)
 
+    def whole(table, mask):
+        return table._replace(is_told=mask)
+
     @jax.jit
     def refit(num_told, theta, num_fitted):
         is_told = jnp.arange(12, dtype=jnp.int32) < num_told
         table = model.Table(unit, jnp.sin(5 * unit[:, 0]), zeros, zeros, is_told, ~is_told)
-        return model.refit(KERNEL, prior, schedule, makers, table, (theta,), num_fitted, 20)
+        return model.refit(KERNEL, prior, schedule, makers, table, (theta,), num_fitted, 20, whole)
 
     first = model.first_theta(prior)
     (at_once,), count = refit(12, first, jnp.zeros((), jnp.int32))

@@ -103,11 +103,34 @@ def test_infeasible_trials_are_left_with_a_constraint_model():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["log_pi", "ucb"])
+@pytest.mark.parametrize("name", ["log_pi", "ucb", "thompson", "mes"])
 def test_other_acquisition_functions_search_too(name):
     sampler = hpo.samplers.gp(hpo.Space(BOX), acquisition_function=name, **SMALL)
     _, unit, _ = study(sampler, 18)
     assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-2
+
+
+@pytest.mark.slow
+def test_a_belief_pulls_the_first_proposals_and_a_wrong_one_is_overcome():
+    def proposals(centre):
+        def log_density(params):
+            away = jnp.stack([(params["x"] + 2.0) / 5.0, params["y"] / 4.0]) - centre
+            return -0.5 * jnp.sum((away / 0.05) ** 2)
+
+        sampler = hpo.samplers.gp(hpo.Space(BOX), prior=log_density, prior_strength=6.0, **SMALL)
+        return study(sampler, 20)[1]
+
+    right, wrong = proposals(0.3), proposals(0.9)
+    assert np.abs(right[4] - 0.3).max() < 0.12
+    assert np.abs(wrong[4] - 0.9).max() < 0.12
+    assert np.sum((right - 0.3) ** 2, axis=1).min() < 1e-4
+    assert np.sum((wrong - 0.3) ** 2, axis=1).min() < 1e-2
+
+
+@pytest.mark.parametrize("prior", [3.0, lambda params: params, lambda params: jnp.zeros(2)])
+def test_a_belief_that_is_no_log_density_is_refused(prior):
+    with pytest.raises((TypeError, ValueError), match="gp: `prior` must be"):
+        hpo.samplers.gp(hpo.Space(BOX), prior=prior)
 
 
 def test_float32_searches_too():

@@ -1,0 +1,88 @@
+"""Asking and telling, as `gp` and `turbo` share them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, PyTree, has_proposal
+from jaxhpo.samplers import _gp_search as search
+from jaxhpo.samplers._gp_settings import GpSettings
+from jaxhpo.samplers._gp_state import GpState, check_room
+from jaxhpo.samplers._region import Region
+from jaxhpo.samplers._stream import told_points
+from jaxhpo.samplers._visited import Visited
+
+
+def propose(
+    settings: GpSettings, key: Array, state: GpState, region: Region | None = None
+) -> tuple[GpState, Array]:
+    """The next points `[q, d]`, which become pending; model-based once enough has been told."""
+    seen = state.rows.is_told
+    if region is not None:
+        seen &= region.holds_rows(seen.shape[0])
+    has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.options.num_startup
+    thetas, num_fitted = search.refit(settings, state.rows, state.thetas, state.num_fitted, region)
+    state = dataclasses.replace(state, thetas=thetas, num_fitted=num_fitted)
+
+    def row(state: GpState, key: Array) -> tuple[GpState, Array]:
+        key_search, key_start = jax.random.split(key)
+        nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
+        unit = jax.lax.cond(
+            has_model,
+            lambda: search.search(settings, key_search, state.rows, state.thetas, region),
+            lambda: nothing,
+        )
+        start, unit = jax.lax.cond(
+            has_proposal(unit),
+            lambda: (_close(settings, state.start, unit), unit),
+            lambda: _follow(settings, key_start, state.start),
+        )
+        unit = settings.space.snap(unit)
+        return dataclasses.replace(state, start=start, rows=state.rows.ask(unit)), unit
+
+    q = settings.options.batch_size
+    if q == 1:
+        state, unit = row(state, key)
+        return state, unit[None]
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(q, dtype=jnp.uint32))
+    return jax.lax.scan(row, state, keys)
+
+
+def absorb(
+    where: str, settings: GpSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
+) -> tuple[GpState, Array, Any]:
+    """The state that knows told points, the points, and what the sequence reports."""
+    unit = told_points(where, settings.space, unit, outcome)
+    if outcome.value.ndim != 1:
+        expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
+        raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
+    check_room(where, state.rows, unit)
+    start, info = settings.start.tell(key, state.start, unit, outcome)
+    rows = state.rows.tell(unit, outcome)
+    tally = state.tally.add(has_proposal(unit), outcome)
+    return dataclasses.replace(state, rows=rows, start=start, tally=tally), unit, info
+
+
+def resize(settings: GpSettings, state: GpState, capacity: int) -> GpState:
+    """The same knowledge in buffers of another capacity (static)."""
+    del settings  # the capacity is the shape of the buffers
+    return dataclasses.replace(state, rows=state.rows.resize(capacity))
+
+
+def _close(settings: GpSettings, start: PyTree, unit: Array) -> PyTree:
+    """Closes a proposed configuration of a finite space."""
+    if settings.lattice is None or not isinstance(start.known, Visited):
+        return start
+    known = start.known.add(*settings.lattice.number(settings.space, unit[None]))
+    return dataclasses.replace(start, known=known)
+
+
+def _follow(settings: GpSettings, key: Array, start: PyTree) -> tuple[PyTree, Array]:
+    """The next point of the low-discrepancy sequence."""
+    start, unit = settings.start.ask(key, start)
+    return start, unit[0]

@@ -1,0 +1,143 @@
+"""The trust region of `turbo`: where it lies, how it grows and shrinks, and when it starts anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import acquisition
+from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo.space import Space
+
+FIRST_LENGTH = 0.8
+LARGEST = 1.6
+SMALLEST = 0.5**7
+NUM_GOOD = 3
+"""Improvements in a row after which the region doubles."""
+
+GAIN = 1e-3
+"""An improvement counts from this share of the best value's size."""
+
+
+class Patience(NamedTuple):
+    """When a region grows and shrinks; Python integers.
+
+    Attributes:
+        batch_size: points of one ask; a row of improvements outlasts so many failures.
+        num_startup: points of the design that begins a region, which are no test of it.
+        num_bad: points in a row without improvement after which the region halves.
+    """
+
+    batch_size: int
+    num_startup: int
+    num_bad: int
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """A box around the best point, in which a model of the observations since `first_row` is right.
+
+    Attributes:
+        length: `[]` side of the box, where lengthscales are equal.
+        num_good: `[]` int32, improvements in a row.
+        num_bad: `[]` int32, points in a row without improvement.
+        num_told: `[]` int32, points told since the region began.
+        best: `[]` smallest value among them.
+        first_row: `[]` int32, the first observation that belongs to this region; so many had been
+            told when it began.
+        num_restarts: `[]` int32.
+    """
+
+    length: Array
+    num_good: Array
+    num_bad: Array
+    num_told: Array
+    best: Array
+    first_row: Array
+    num_restarts: Array
+
+    def holds_rows(self, n: int) -> Array:
+        """Which of `n` rows belong to this region, `[n]` bool."""
+        return jnp.arange(n, dtype=jnp.int32) >= self.first_row
+
+    def box(self, centre: Array, log_lengthscale: Array, space: Space) -> acquisition.Box:
+        """The box around a point, longer where the function varies slowly.
+
+        The lengthscales are scaled to a geometric mean of 1, so the volume depends on the length
+        alone. Categories are not bounded.
+
+        Args:
+            centre: `[d]` unit point.
+            log_lengthscale: `[d]`.
+            space: the search space.
+
+        Returns:
+            The box.
+        """
+        half = 0.5 * self.length * jnp.exp(log_lengthscale - jnp.mean(log_lengthscale))
+        is_bounded = jnp.asarray(~np.asarray(space.is_categorical, bool))
+        lower = jnp.where(is_bounded, jnp.maximum(centre - half, 0.0), 0.0)
+        upper = jnp.where(is_bounded, jnp.minimum(centre + half, 1.0), 1.0)
+        return acquisition.Box(centre, lower, upper)
+
+    def tell(self, unit: Array, outcome: Outcome, patience: Patience) -> Region:
+        """Counts told points one after another, so that their grouping changes nothing.
+
+        Args:
+            unit: `[q, d]` told points; NaN rows are none.
+            outcome: their outcome; a failed or infeasible point is no improvement.
+            patience: when to grow and shrink.
+
+        Returns:
+            The region.
+        """
+        value = outcome.value.astype(self.best.dtype)
+        is_valid = jnp.isfinite(value)
+        if outcome.violation is not None:
+            is_valid &= (outcome.violation <= 0).reshape(value.shape[0], -1).all(axis=1)
+        value = jnp.where(is_valid, value, jnp.inf)
+
+        def one(region: Region, told: tuple[Array, Array]) -> tuple[Region, None]:
+            is_point, value = told
+            counted = region._count(value, patience)
+            return _choose(is_point, counted, region), None
+
+        return jax.lax.scan(one, self, (has_proposal(unit), value))[0]
+
+    def _count(self, value: Array, patience: Patience) -> Region:
+        size = jnp.where(jnp.isfinite(self.best), jnp.abs(self.best), 0.0)
+        is_good = value < self.best - GAIN * size
+        is_test = self.num_told >= patience.num_startup
+        num_bad = jnp.where(is_good | ~is_test, 0, self.num_bad + 1)
+        num_good = self.num_good + (is_good & is_test).astype(jnp.int32)
+        num_good = jnp.where(num_bad >= patience.batch_size, 0, num_good)
+        grows, shrinks = num_good >= NUM_GOOD, num_bad >= patience.num_bad
+        length = jnp.where(grows, jnp.minimum(2.0 * self.length, LARGEST), self.length)
+        counted = Region(
+            length=jnp.where(shrinks, 0.5 * length, length),
+            num_good=jnp.where(grows | shrinks, 0, num_good),
+            num_bad=jnp.where(grows | shrinks, 0, num_bad),
+            num_told=self.num_told + 1,
+            best=jnp.minimum(self.best, value),
+            first_row=self.first_row,
+            num_restarts=self.num_restarts,
+        )
+        first_row = self.first_row + counted.num_told
+        fresh = new_region(self.best.dtype, first_row, self.num_restarts + 1)
+        return _choose(counted.length < SMALLEST, fresh, counted)
+
+
+def new_region(dtype: Any, first_row: Array, num_restarts: Array) -> Region:
+    """A region that knows nothing yet."""
+    zeros = [jnp.zeros((), jnp.int32) for _ in range(3)]
+    length, best = jnp.asarray(FIRST_LENGTH, dtype), jnp.asarray(jnp.inf, dtype)
+    return Region(length, *zeros, best, first_row, num_restarts)
+
+
+def _choose(is_first: Array, first: Region, second: Region) -> Region:
+    return jax.tree.map(lambda a, b: jnp.where(is_first, a, b), first, second)
