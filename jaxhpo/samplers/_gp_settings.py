@@ -151,7 +151,7 @@ def check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], 
         expected = "a function of one params pytree that returns a real scalar"
         raise _checks.fail(where, "prior", expected, found)
     if not jax.tree_util.all_leaves([log_density]):
-        return log_density  # type: ignore[no-any-return]
+        return log_density
     return Partial(log_density)
 
 

@@ -134,9 +134,15 @@ class Region:
 
 def new_region(dtype: Any, first_row: Array, num_restarts: Array) -> Region:
     """A region that knows nothing yet."""
-    zeros = [jnp.zeros((), jnp.int32) for _ in range(3)]
-    length, best = jnp.asarray(FIRST_LENGTH, dtype), jnp.asarray(jnp.inf, dtype)
-    return Region(length, *zeros, best, first_row, num_restarts)
+    return Region(
+        length=jnp.asarray(FIRST_LENGTH, dtype),
+        num_good=jnp.zeros((), jnp.int32),
+        num_bad=jnp.zeros((), jnp.int32),
+        num_told=jnp.zeros((), jnp.int32),
+        best=jnp.asarray(jnp.inf, dtype),
+        first_row=first_row,
+        num_restarts=num_restarts,
+    )
 
 
 def _choose(is_first: Array, first: Region, second: Region) -> Region:
