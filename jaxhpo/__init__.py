@@ -45,6 +45,7 @@ if _TYPE_CHECKING:
     from jaxhpo import plots as plots
     from jaxhpo import population as population
     from jaxhpo import problems as problems
+    from jaxhpo import report as report
     from jaxhpo import study as study
     from jaxhpo import testing as testing
     from jaxhpo import training as training
@@ -55,7 +56,7 @@ if _TYPE_CHECKING:
 
 _ROOMS = (
     "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
-    "study", "testing", "training",
+    "report", "study", "testing", "training",
 )  # fmt: skip
 _NAMES = {"Study": "study", "Training": "training"}
 

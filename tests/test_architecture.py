@@ -21,6 +21,7 @@ ALLOWED = {
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
     "plots": BASE | {"space", "inspection"},
+    "report": BASE | {"space", "inspection"},
     "problems": BASE | {"space", "training"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},
@@ -34,7 +35,16 @@ ALLOWED = {
     "population": BASE | {"space", "training"},
     "testing": BASE | {"space", "samplers", "_minimize"},
     "study": BASE
-    | {"space", "samplers", "_minimize", "training", "population", "inspection", "pareto"},
+    | {
+        "space",
+        "samplers",
+        "_minimize",
+        "training",
+        "population",
+        "inspection",
+        "pareto",
+        "report",
+    },
 }
 FREE = {"cli", "integrations", "__init__", "__main__"}  # they know everything, nobody knows them
 

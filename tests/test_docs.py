@@ -10,8 +10,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# This page needs libraries that are not always there; its test is beside those of the readers.
-RUN = [page for page in PAGES if page.name != "coming-from-spaces.md"]
+# These need libraries that are not always there; their tests are beside those of their subject.
+ELSEWHERE = ("coming-from-spaces.md", "coming-from-ray.md")
+RUN = [page for page in PAGES if page.name not in ELSEWHERE]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 

@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Find good hyperparameters. Start with **jaxhpo demo**; tune your own function with "
-    "**jaxhpo tune**; look at what is stored with **jaxhpo studies** and **jaxhpo best**.",
+    "**jaxhpo tune**; look at what is stored with **jaxhpo studies**, **jaxhpo best** and "
+    "**jaxhpo report**; watch it with **jaxhpo dashboard**.",
 )
 
 _STORAGE = "sqlite:///jaxhpo.db"
@@ -150,6 +151,40 @@ def best(
     from jaxhpo.cli._inspect import show_best
 
     show_best(name, storage, form, top)
+
+
+@app.command()
+def report(
+    name: Name,
+    out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")] = pathlib.Path(
+        "report.html"
+    ),
+    storage: Storage = _STORAGE,
+    model: Annotated[
+        bool, typer.Option(help="Fit a Gaussian process: sensitivities, contours (seconds).")
+    ] = True,
+) -> None:
+    """Write one HTML file about a study: history, importances, slices, failures, times.
+
+    It opens in any browser without a network, and works on studies of Optuna as well.
+    """
+    from jaxhpo.cli._report import write
+
+    write(name, out, storage, model)
+
+
+@app.command()
+def dashboard(
+    storage: Annotated[
+        str, typer.Argument(help="Where studies are kept: a URL, or a file.")
+    ] = _STORAGE,
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Watch studies in a browser: optuna-dashboard on our storage, until Ctrl-C."""
+    from jaxhpo.cli._dashboard import serve
+
+    serve(storage, host, port)
 
 
 @app.command()

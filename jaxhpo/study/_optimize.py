@@ -115,7 +115,9 @@ class Loop:
             )
         self._done += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in ended)
+        before = study._best_value_or_none()
         study._note(ended)
+        self._say_if_better(before, ended)
         self._report(study._best_value_or_none())
         self._raise_if_asked(reports)
         with interrupts.open():
@@ -124,6 +126,15 @@ class Loop:
 
     def _report(self, best: float | None) -> None:
         self._reporter.update(Progress(self._done, self._num_trials, best, self._failed))
+
+    def _say_if_better(self, before: float | None, ended: Sequence[Trial]) -> None:
+        best = self._study._best_value_or_none()
+        if best is None or best == before:
+            return
+        trial = next(trial for trial in ended if trial.value == best)
+        was = "the first" if before is None else f"{before:.6g} before"
+        line = "study %r: trial %d is the best so far, value %.6g (%s), params %s"
+        logger.info(line, self._study.name, trial.number, best, was, trial.flat)
 
     def _call_back(self, trial: Trial) -> None:
         for callback in self._callbacks:

@@ -50,7 +50,6 @@ class _BarReporter(Reporter):
 
     def __init__(self, title: str, total: int) -> None:
         from rich import progress
-        from rich.console import Console
 
         self._bar = progress.Progress(
             progress.TextColumn("[bold]{task.description}"),
@@ -59,7 +58,7 @@ class _BarReporter(Reporter):
             progress.TextColumn("{task.fields[note]}"),
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=_console(),
         )
         self._task = self._bar.add_task(title, total=total, note="")
         self._bar.start()
@@ -79,8 +78,8 @@ def make_reporter(where: str, progress: Any, title: str, total: int) -> Reporter
 
     Args:
         where: the public function, for the error.
-        progress: False for silence, True for a bar where standard error is a terminal (silence
-            where it is piped), or a callable that takes a `Progress`.
+        progress: False for silence, True for a bar where standard error is a terminal or the
+            program a notebook (silence where it is piped), or a callable that takes a `Progress`.
         title: what the bar is called.
         total: number of trials.
 
@@ -98,9 +97,22 @@ def make_reporter(where: str, progress: Any, title: str, total: int) -> Reporter
         raise TypeError(
             f"{where}: `progress` must be True, False or a callable, got {describe(progress)}."
         )
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() and not in_notebook():
         return Reporter()
     try:
         return _BarReporter(title, total)
     except ImportError:
         return Reporter()
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a notebook, where a bar is drawn below the cell."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console() if in_notebook() else Console(stderr=True)

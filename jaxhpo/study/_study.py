@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -171,7 +172,7 @@ class Study:
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
                 well, and then raised: `catch=()` raises all.
-            progress: True draws a bar where standard error is a terminal, False is silent, a
+            progress: True draws a bar on a terminal or in a notebook, False is silent, a
                 callable takes a `Progress` record after every round.
 
         Raises:
@@ -331,6 +332,25 @@ class Study:
         import optuna
 
         return optuna.load_study(study_name=self.name, storage=self._store.storage)
+
+    def report(self, path: str | pathlib.Path, *, model: bool = True) -> pathlib.Path:
+        """Writes one HTML file about the study; it opens without a network.
+
+        Args:
+            path: file to write; its folder is made.
+            model: whether to fit a Gaussian process, which takes seconds: sensitivities, contours
+                and the estimate of random search come from it.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: the study has no trial yet.
+            ModuleNotFoundError: plotly is not installed.
+        """
+        from jaxhpo.report import write_report
+
+        return write_report(self.to_optuna(), path, space=self.space, model=model)
 
     @property
     def programs(self) -> population.Programs:

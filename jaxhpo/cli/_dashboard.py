@@ -1,0 +1,55 @@
+"""`jaxhpo dashboard`: optuna-dashboard on a storage, until it is stopped."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+
+from jaxhpo.cli._errors import UserError
+from jaxhpo.cli._inspect import hide_password, open_existing
+
+
+def serve(storage: str, host: str, port: int) -> None:
+    """Serves until Ctrl-C.
+
+    Raises:
+        UserError: optuna-dashboard is not installed, the storage does not exist, or the address
+            cannot be listened on.
+        StorageError: the storage cannot be read.
+    """
+    if not 0 < port < 65536:
+        raise UserError(f"--port must be from 1 to 65535, got {port}.")
+    if importlib.util.find_spec("optuna_dashboard") is None:
+        raise UserError(
+            'optuna-dashboard is not installed: pip install "jaxhpo[dashboard]" '
+            "(or pip install optuna-dashboard)."
+        )
+    opened = open_existing(storage)
+    _check_address(host, port)
+    print(
+        f"Studies of {hide_password(storage)} at http://{host}:{port}/dashboard (Ctrl-C ends it).",
+        flush=True,
+    )
+    # Imported only now: it takes seconds.
+    import optuna_dashboard
+
+    try:
+        optuna_dashboard.run_server(opened, host=host, port=port)
+    except KeyboardInterrupt:
+        print("stopped.")
+
+
+def _check_address(host: str, port: int) -> None:
+    """Tries the address, so that a port in use is one line instead of a traceback."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if os.name == "posix":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"--port: {host}:{port} cannot be listened on ({error.strerror or error}); "
+                "another program may be using it. Choose another one with --port."
+            ) from error

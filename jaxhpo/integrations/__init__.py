@@ -1,0 +1,1 @@
+"""Doors to other systems; each module imports its library when it is imported itself."""

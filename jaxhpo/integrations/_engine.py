@@ -1,0 +1,260 @@
+"""A sampler on the host, for systems that own the trials: ask by number, tell what ended.
+
+Nothing here is stored. The point of trial `i` follows from the seed, from `i` and from what has
+been told, so a worker that starts anew and is told the same trials goes on as the old one would.
+"""
+
+from __future__ import annotations
+
+import inspect
+import zlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks, samplers
+from jaxhpo._base import Outcome, Sampler
+from jaxhpo.space import Space
+
+# Streams of an engine's key beside those of the trials, which count up from 0.
+_INIT_STREAM = 2**32 - 1
+_TELL_STREAM = 2**32 - 2
+_SMALLEST_PAD = 16
+_SMALLEST_CAPACITY = 64
+
+Factory = Callable[..., Sampler]
+
+
+class Recipe:
+    """How to make a sampler for a space that is not known yet; checked when it is written down."""
+
+    def __init__(self, where: str, sampler: Any, settings: Mapping[str, Any]) -> None:
+        """Checks the name and the settings.
+
+        Args:
+            where: the public class, for errors.
+            sampler: a name from `jaxhpo.samplers.names()`, or a function of a space that returns a
+                `Sampler`.
+            settings: the factory's settings.
+
+        Raises:
+            TypeError: neither a name nor a function, or a setting that the factory does not have.
+            ValueError: an unknown name, or a setting out of range.
+        """
+        if isinstance(sampler, Sampler) or not (isinstance(sampler, str) or callable(sampler)):
+            expected = f"a name ({', '.join(samplers.names())}) or a function of a space"
+            got = _checks.describe(sampler)
+            raise TypeError(f"{where}: `sampler` must be {expected}, got {got}.")
+        self.where, self.sampler, self.settings = where, sampler, dict(settings)
+        # Settings that speak of dimensions by name need the real names.
+        self.needs_names = any(isinstance(value, Mapping) for value in settings.values())
+        self._check()
+
+    def _check(self) -> None:
+        """Tries the settings on a small space, so that errors come where they are written."""
+        from jaxhpo.space import uniform
+
+        if isinstance(self.sampler, str):
+            known = inspect.signature(self._factory()).parameters
+            for name in self.settings:
+                if name not in known:
+                    names = ", ".join(key for key in known if key != "space")
+                    raise TypeError(
+                        f"{self.where}: `{name}` is no setting of {self.sampler!r}; it has {names}."
+                    )
+        if isinstance(self.sampler, str) and not self.needs_names:
+            self.make(Space({"p00": uniform(0.0, 1.0), "p01": uniform(0.0, 1.0)}))
+
+    def _factory(self) -> Factory:
+        if not isinstance(self.sampler, str):
+            factory: Factory = self.sampler
+            return factory
+        if self.sampler not in samplers.names():
+            expected = f"one of {', '.join(samplers.names())}"
+            raise _checks.fail(self.where, "sampler", expected, self.sampler)
+        named: Factory = getattr(samplers, self.sampler)
+        return named
+
+    @property
+    def plans_ahead(self) -> bool:
+        """Whether the points fill one fixed space evenly, whatever their values."""
+        return self.sampler in ("grid", "qmc")
+
+    def make(self, space: Space, num_objectives: int = 1) -> Sampler:
+        """Makes the sampler.
+
+        Args:
+            space: what it searches.
+            num_objectives: values of one trial.
+
+        Raises:
+            ValueError: the sampler does not take so many objectives.
+        """
+        factory, extra = self._factory(), {}
+        if num_objectives > 1 and "num_objectives" in inspect.signature(factory).parameters:
+            extra = {"num_objectives": num_objectives}
+        made = factory(space, **{**self.settings, **extra})
+        if num_objectives > 1:
+            _check_objectives(self.where, made, num_objectives)
+        return made
+
+
+def _check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
+    """Refuses a sampler that does not take so many objectives; nothing is computed."""
+
+    def one_round(sampler: Sampler, key: jax.Array) -> None:
+        state, unit = sampler.ask(key, sampler.init(key))
+        value = jnp.zeros((unit.shape[0], num_objectives), unit.dtype)
+        sampler.tell(key, state, unit, Outcome(value))
+
+    try:
+        jax.eval_shape(one_round, sampler, jax.random.key(0))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{where}: `sampler` must take {num_objectives} objectives, such as 'random' does; "
+            f"this one does not: {error}"
+        ) from error
+
+
+class Engine:
+    """One sampler over one space, with its state."""
+
+    def __init__(
+        self, recipe: Recipe, space: Space, seed: int, label: str, num_objectives: int
+    ) -> None:
+        """Makes the sampler; nothing is compiled yet.
+
+        Args:
+            recipe: which sampler.
+            space: what is searched.
+            seed: of everything.
+            label: names this space among others of the same seed, whose draws must differ.
+            num_objectives: values of one trial.
+        """
+        self._space = space
+        self._sampler = recipe.make(space, num_objectives)
+        key = jax.random.fold_in(jax.random.key(seed), np.uint32(zlib.crc32(label.encode())))
+        self._key = key
+        self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))
+        self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
+        self._num_objectives = num_objectives
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything that was told and asked."""
+        self._state: Any = None
+        self._queue: deque[tuple[np.ndarray, Any]] = deque()
+        self._held = self._capacity = 0
+
+    def ask(self, number: int) -> tuple[np.ndarray, Any] | None:
+        """Proposes the point of a trial.
+
+        Args:
+            number: the trial's number; it decides the draws.
+
+        Returns:
+            The unit row `[d]` and the params, or None where the space has no further point.
+        """
+        if not self._queue:
+            self._start()
+            asked = _ask(self._sampler, self._space, self._key, self._state, np.uint32(number))
+            self._state, unit, values = asked
+            unit = np.asarray(unit)
+            self._make_room(len(unit))
+            rows = self._space.decode(jax.tree.map(np.asarray, values))
+            has_point = ~np.isnan(unit).any(axis=1)
+            kept = [(unit[i], rows[i]) for i in range(len(rows)) if has_point[i]]
+            self._queue.extend(kept)
+        return self._queue.popleft() if self._queue else None
+
+    def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
+        """Says what became of points, asked or not.
+
+        Args:
+            unit: `[n, d]`.
+            value: `[n, m]` to minimise; NaN where a trial failed.
+            violation: `[n]` largest violation, or None without constraints.
+        """
+        n = len(unit)
+        if n == 0:
+            return
+        self._start()
+        self._make_room(n)
+        size = 1 if n == 1 else padded_size(n)
+        dtype = np.dtype(jnp.result_type(float))
+        shaped = value if self._num_objectives > 1 else value[:, 0]
+        self._state = _tell(
+            self._sampler,
+            self._tell_key,
+            self._state,
+            np.uint32(self._held),
+            _pad(unit, size, dtype),
+            _pad(shaped, size, dtype),
+            None if violation is None else _pad(violation, size, dtype),
+        )
+
+    def unit_of(self, params: list[Any]) -> np.ndarray:
+        """Unit points `[n, d]` of params that lie in the space."""
+        n = len(params)
+        padded = params + params[:1] * (padded_size(n) - n)
+        return np.asarray(_to_unit(self._space, self._space.encode(padded)))[:n]
+
+    def _start(self) -> None:
+        if self._state is None:
+            self._state = _init(self._sampler, self._init_key)
+
+    def _make_room(self, more: int) -> None:
+        """Lets the sampler's buffers hold `more` further observations."""
+        self._held += more
+        ahead = self._held + 1
+        if self._sampler.resize is not None and ahead > self._capacity:
+            self._capacity = max(_SMALLEST_CAPACITY, padded_size(ahead))
+            self._state = self._sampler.resize(self._state, self._capacity)
+
+
+def padded_size(n: int) -> int:
+    """The next power of two, so that few programs are compiled."""
+    return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
+
+
+def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+    """Fills up with rows of NaN, which `tell` ignores."""
+    padded = np.full((size, *array.shape[1:]), np.nan, dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+@jax.jit
+def _init(sampler: Sampler, key: jax.Array) -> Any:
+    return sampler.init(key)
+
+
+@jax.jit
+def _ask(
+    sampler: Sampler, space: Space, key: jax.Array, state: Any, number: jax.Array
+) -> tuple[Any, jax.Array, Any]:
+    state, unit = sampler.ask(jax.random.fold_in(key, number), state)
+    return state, unit, space.from_unit(unit)
+
+
+@jax.jit
+def _tell(
+    sampler: Sampler,
+    key: jax.Array,
+    state: Any,
+    known: jax.Array,
+    unit: jax.Array,
+    value: jax.Array,
+    violation: jax.Array | None,
+) -> Any:
+    outcome = Outcome(value, violation=violation)
+    return sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)[0]
+
+
+_to_unit = jax.jit(Space.to_unit)
+
+__all__ = ["Engine", "Recipe", "padded_size"]

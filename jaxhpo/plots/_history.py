@@ -1,0 +1,87 @@
+"""What studies reached, trial by trial: one line, or the mean of many with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo.plots._figure import CROWD, make_axes
+
+_COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#7b4ab0", "#9a8210", "#2b3440")
+_STYLES = ("-", "--", ":", "-.")
+
+
+def history(
+    values: Any,
+    *,
+    direction: str = "minimize",
+    optimum: float | None = None,
+    ax: Any = None,
+    ylabel: str | None = None,
+) -> Any:
+    """Draws the best value so far over the number of trials.
+
+    Args:
+        values: `[n]` values of one study, `[s, n]` of `s` repetitions, or a dict from labels to
+            such arrays; NaN where a trial failed. Of one study the trials are drawn as points.
+        direction: "minimize" or "maximize".
+        optimum: the best possible value; draws the distance to it, on a logarithmic scale.
+        ax: matplotlib axes to draw on; None makes a figure.
+        ylabel: what the axis measures; None says "best value" or "regret".
+
+    Returns:
+        The matplotlib `Figure`. Of several repetitions the line is the median and the band holds
+        the middle half.
+
+    Raises:
+        ValueError: an unknown direction, or arrays of another shape or without a finite value.
+        ModuleNotFoundError: matplotlib is not installed.
+
+    Example:
+        >>> figure = history({"random": [3.0, 2.0, 2.5], "tpe": [2.5, float("nan"), 1.0]})
+        >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        ['random', 'tpe']
+    """
+    if direction not in ("minimize", "maximize"):
+        raise _checks.fail("history", "direction", "'minimize' or 'maximize'", direction)
+    sign = -1.0 if direction == "maximize" else 1.0
+    is_alone = not isinstance(values, Mapping)
+    studies = {"": values} if is_alone else dict(values)
+    ax = make_axes(ax, (5.0, 3.4))
+    for i, (label, given) in enumerate(studies.items()):
+        array = np.atleast_2d(np.asarray(given, np.float64))
+        if array.ndim != 2 or not np.isfinite(array).any():
+            expected = "arrays [n] or [s, n] with a finite value"
+            raise _checks.fail("history", "values", expected, np.shape(given))
+        _draw(ax, sign, array, label, i, optimum)
+        if is_alone and len(array) == 1 and optimum is None:
+            trials = np.arange(1, array.shape[1] + 1)
+            ax.plot(trials, array[0], "o", ms=3, color=CROWD, zorder=1)
+    if optimum is not None:
+        ax.set_yscale("log")
+    ax.set_xlabel("trial")
+    ax.set_ylabel(ylabel or ("best value" if optimum is None else "regret"))
+    if not is_alone:
+        ax.legend(frameon=False, fontsize="small")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax.figure
+
+
+def _draw(
+    ax: Any, sign: float, array: np.ndarray, label: str, i: int, optimum: float | None
+) -> None:
+    """One label: the median of its studies, and a band where there are several."""
+    finite = np.where(np.isfinite(array), sign * array, np.inf)
+    best = np.minimum.accumulate(finite, axis=1)
+    shown = sign * best if optimum is None else best - sign * optimum
+    shown = np.where(np.isfinite(best), shown, np.nan)
+    trials = np.arange(1, array.shape[1] + 1)
+    known = np.isfinite(shown).any(axis=0)
+    low, middle, high = np.nanquantile(shown[:, known], [0.25, 0.5, 0.75], axis=0)
+    colour, style = _COLOURS[i % len(_COLOURS)], _STYLES[i // len(_COLOURS) % len(_STYLES)]
+    ax.step(trials[known], middle, style, where="post", color=colour, lw=1.6, label=label or None)
+    if len(array) > 1:
+        ax.fill_between(trials[known], low, high, step="post", color=colour, alpha=0.2, lw=0)

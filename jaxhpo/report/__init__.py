@@ -1,0 +1,3 @@
+"""One HTML file that says what a study searched and what it found."""
+
+from jaxhpo.report._page import write_report as write_report

@@ -1,0 +1,136 @@
+"""A study as the report needs it: plain numbers and texts, read once."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+# The system attribute of a trial and the user attribute of a study in which `Study` keeps its own.
+_OWN_ATTR = "jaxhpo"
+# Samplers that pay no heed to values: their trials are a random (or evenly spread) sample.
+VALUE_BLIND = ("random", "qmc", "grid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What the report says, before it is drawn.
+
+    Attributes:
+        name: the study's name.
+        directions: "minimize" or "maximize", one an objective.
+        sampler: what proposed the trials, as far as the study knows; else empty.
+        distributions: parameter name to its latest Optuna distribution.
+        trials: all trials, in order of their numbers.
+        done: those with finite values that break no constraint.
+        value: `[n, m]` values of `done`, in the user's sign.
+        front: those of `done` that no other dominates; the best one with a single objective.
+    """
+
+    name: str
+    directions: tuple[str, ...]
+    sampler: str
+    distributions: dict[str, BaseDistribution]
+    trials: list[FrozenTrial]
+    done: list[FrozenTrial]
+    value: np.ndarray
+    front: list[FrozenTrial]
+
+    @property
+    def signs(self) -> np.ndarray:
+        """`[m]`, what to multiply values with to minimise them."""
+        return np.asarray([-1.0 if d == "maximize" else 1.0 for d in self.directions])
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one objective."""
+        return len(self.directions) == 1
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether the sampler pays no heed to values."""
+        return self.sampler.split("(")[0] in VALUE_BLIND
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of trials of each state, infeasible ones apart."""
+        names = [
+            "INFEASIBLE"
+            if trial.state.name == "COMPLETE" and any(v > 0 for v in trial.constraints.values())
+            else trial.state.name
+            for trial in self.trials
+        ]
+        return dict(collections.Counter(names))
+
+    @property
+    def failures(self) -> list[tuple[str, int, int]]:
+        """`(message, how often, first trial)` of what failed, the most frequent first."""
+        numbers: dict[str, list[int]] = {}
+        for trial in self.trials:
+            if trial.state.name == "FAIL":
+                reason = trial.user_attrs.get("reason") or trial.system_attrs.get("fail_reason")
+                numbers.setdefault(str(reason or "no reason was recorded"), []).append(trial.number)
+        rows = [(reason, len(found), found[0]) for reason, found in numbers.items()]
+        return sorted(rows, key=lambda row: (-row[1], row[2]))
+
+    def unit(self, num_dims: int) -> np.ndarray | None:
+        """`[n, d]` unit points of `done` as `Study` stored them, or None if some have none."""
+        own = [trial.system_attrs.get(_OWN_ATTR) for trial in self.done]
+        rows = [item.get("unit") if isinstance(item, dict) else None for item in own]
+        if not rows or any(row is None or len(row) != num_dims for row in rows):
+            return None
+        return np.asarray(rows, np.float64)
+
+
+def facts_of(study: optuna.Study) -> Facts:
+    """Reads a study.
+
+    Args:
+        study: any Optuna study; ours are too, by `Study.to_optuna`.
+
+    Returns:
+        The facts.
+    """
+    trials = study.get_trials(deepcopy=False)
+    directions = tuple(direction.name.lower() for direction in study.directions)
+    done = [trial for trial in trials if _is_done(trial)]
+    value = np.asarray([trial.values for trial in done], np.float64).reshape(-1, len(directions))
+    distributions: dict[str, Any] = {}
+    for trial in trials:
+        distributions.update(trial.distributions)
+    own = study.user_attrs.get(_OWN_ATTR)
+    sampler = str(own.get("sampler", "")) if isinstance(own, dict) else ""
+    signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
+    front = [done[i] for i in _front(signs * value)]
+    return Facts(study.study_name, directions, sampler, distributions, trials, done, value, front)
+
+
+def _is_done(trial: FrozenTrial) -> bool:
+    is_complete = trial.state.name == "COMPLETE" and bool(trial.values)
+    return (
+        is_complete
+        and all(math.isfinite(value) for value in trial.values)
+        and all(violation <= 0 for violation in trial.constraints.values())
+    )
+
+
+def _front(value: np.ndarray) -> list[int]:
+    """Rows that no other row dominates; the first of the best with one objective."""
+    if not len(value):
+        return []
+    if value.shape[1] == 1:
+        return [int(np.argmin(value[:, 0]))]
+    kept = []
+    for i, row in enumerate(value):
+        beaten = (value <= row).all(axis=1) & (value < row).any(axis=1)
+        if not beaten.any():
+            kept.append(i)
+    return sorted(kept, key=lambda i: tuple(value[i]))

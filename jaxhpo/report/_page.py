@@ -1,0 +1,282 @@
+"""The report: sections in the order in which they are read, in one file that needs no network."""
+
+from __future__ import annotations
+
+import html
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo import _checks
+from jaxhpo.report import _figures
+from jaxhpo.report._baseline import baseline_of
+from jaxhpo.report._facts import Facts, facts_of
+from jaxhpo.report._model import importance_of, surrogate_of
+
+if TYPE_CHECKING:
+    import optuna
+
+    from jaxhpo.inspection import Surrogate
+    from jaxhpo.space import Space
+
+_MAX_SLICES = 12
+_MAX_FRONT_ROWS = 50
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #2b3440; max-width: 62rem; margin: 2rem auto;
+       padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
+table { border-collapse: collapse; } td, th { padding: .25rem .8rem .25rem 0; text-align: left;
+  border-bottom: 1px solid #dde2e7; vertical-align: top; overflow-wrap: anywhere; }
+.note { color: #5a6672; font-size: .9rem; } .number { font-variant-numeric: tabular-nums; }
+"""
+
+
+class _Page:
+    """Collects sections; each figure gets an element and a call that draws it."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.draws: list[str] = []
+
+    def heading(self, text: str) -> None:
+        self.parts.append(f"<h2>{html.escape(text)}</h2>")
+
+    def note(self, text: str) -> None:
+        self.parts.append(f'<p class="note">{html.escape(text)}</p>')
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(_text(cell))}</td>' for cell in row)}</tr>"
+            for row in rows
+        )
+        self.parts.append(f'<table class="number"><tr>{head}</tr>{body}</table>')
+
+    def figure(self, figure: _figures.Figure) -> None:
+        name = f"figure-{len(self.draws)}"
+        self.parts.append(f'<div id="{name}" class="figure"></div>')
+        # A text of the study may hold "</script>"; escaped, it cannot end the script.
+        data, layout = (json.dumps(part).replace("<", "\\u003c") for part in figure)
+        self.draws.append(f'Plotly.newPlot("{name}", {data}, {layout}, {{responsive: true}});')
+
+
+def write_report(
+    study: optuna.Study,
+    path: str | pathlib.Path,
+    *,
+    space: Space | None = None,
+    model: bool = True,
+) -> pathlib.Path:
+    """Writes one HTML file about a study; it opens without a network.
+
+    It shows what was searched, the best configuration (the Pareto front of several objectives), the
+    history with random search beside it, importances by PED-ANOVA and by the Gaussian process,
+    slices, contours, learning curves, failures and times. What a study does not have is left out.
+
+    Args:
+        study: an Optuna study; `Study.report` passes its own.
+        path: file to write; its folder is made.
+        space: the study's space; None takes the parameters that all complete trials have.
+        model: whether to fit the Gaussian process, which takes seconds: sensitivities, contours and
+            the estimate of random search come from it.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: the study has no trial.
+        ModuleNotFoundError: plotly is not installed; the message names the command.
+    """
+    path = pathlib.Path(path)
+    if path.is_dir():
+        raise _checks.fail("report", "path", "a file to write", str(path))
+    script = _plotly()
+    facts = facts_of(study)
+    if not facts.trials:
+        raise ValueError(f"report: `study` must have trials, and {facts.name!r} has none yet.")
+    page = _Page()
+    surrogate = surrogate_of(facts, space) if model else None
+    _summary(page, facts)
+    _searched(page, facts)
+    if facts.is_single:
+        _progress(page, facts, surrogate)
+        _importance(page, facts, surrogate)
+        _slices(page, facts, surrogate)
+    elif facts.done:
+        page.heading("Pareto front")
+        page.figure(_figures.pareto(facts))
+    if any(trial.intermediate_values for trial in facts.trials):
+        page.heading("Learning curves")
+        page.figure(_figures.curves(facts))
+    _failures(page, facts)
+    _times(page, facts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_document(facts.name, page, script), encoding="utf-8")
+    return path
+
+
+def _plotly() -> str:
+    try:
+        from plotly.offline import get_plotlyjs
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'report: plotly is needed for the figures: pip install "jaxhpo[plot]".'
+        ) from error
+    script: str = get_plotlyjs()
+    return script
+
+
+def _document(name: str, page: _Page, script: str) -> str:
+    title = html.escape(f"Study {name}")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>{''.join(page.parts)}"
+        f"<script>{script}</script><script>{''.join(page.draws)}</script></body></html>"
+    )
+
+
+def _summary(page: _Page, facts: Facts) -> None:
+    states = ", ".join(f"{count} {name.lower()}" for name, count in facts.counts.items())
+    proposer = f" Proposed by {facts.sampler}." if facts.sampler else ""
+    goal = " and ".join(facts.directions)
+    page.note(f"{len(facts.trials)} trials: {states}. To {goal}.{proposer}")
+    page.heading("Best configuration" if facts.is_single else "Best configurations")
+    if not facts.front:
+        page.note("No trial is complete yet.")
+        return
+    if facts.is_single:
+        (best,) = facts.front
+        rows = [("value", best.values[0]), *best.params.items()]
+        page.table((f"trial {best.number}", ""), rows)
+        return
+    shown = facts.front[:_MAX_FRONT_ROWS]
+    names = list(dict.fromkeys(name for trial in shown for name in trial.params))
+    objectives = [f"objective {i}" for i in range(len(facts.directions))]
+    page.table(
+        ("trial", *objectives, *names),
+        [(t.number, *t.values, *(t.params.get(name) for name in names)) for t in shown],
+    )
+    if len(facts.front) > len(shown):
+        page.note(f"The first {len(shown)} of {len(facts.front)} trials that none dominates.")
+
+
+def _searched(page: _Page, facts: Facts) -> None:
+    page.heading("What was searched")
+    rows = []
+    for name, distribution in facts.distributions.items():
+        count = sum(name in trial.params for trial in facts.trials)
+        rows.append((name, *_words(distribution), count))
+    page.table(("parameter", "kind", "range", "scale", "trials"), rows)
+
+
+def _words(distribution: Any) -> tuple[str, str, str]:
+    """Kind, range and scale of a distribution."""
+    choices = getattr(distribution, "choices", None)
+    if choices is not None:
+        return "choice", ", ".join(map(repr, choices)), ""
+    kind = type(distribution).__name__.removesuffix("Distribution").lower()
+    kind = {"int": "integer", "float": "real"}.get(kind, kind)
+    step = distribution.step
+    scale = "logarithmic" if distribution.log else "linear"
+    if step is not None and not (kind == "integer" and step == 1):
+        scale += f", steps of {step:g}"
+    return kind, f"{distribution.low:g} … {distribution.high:g}", scale
+
+
+def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+    if not facts.done:
+        return
+    page.heading("History")
+    baseline = baseline_of(facts, surrogate)
+    page.figure(_figures.history(facts, baseline))
+    if baseline is None:
+        page.note("Random search is not shown: there is nothing to estimate it from.")
+        return
+    page.note(baseline.words)
+    page.figure(_figures.regret(facts, baseline))
+    page.note("Regret: distance of the best value so far to the best one of this study.")
+
+
+def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+    shares = importance_of(facts)
+    if not shares and surrogate is None:
+        return
+    page.heading("Which parameters matter")
+    if shares:
+        page.note("PED-ANOVA: how far the best tenth of the trials differs from all of them.")
+        page.figure(_figures.bars(shares, "importance (PED-ANOVA)"))
+    if surrogate is not None:
+        from jaxhpo.inspection import sensitivity
+
+        page.note(
+            "Gaussian process: share of the model's variance that goes with a parameter, "
+            "interactions included, over the whole space."
+        )
+        page.figure(_figures.bars(sensitivity(surrogate), "sensitivity (model)"))
+
+
+def _slices(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+    names = [n for n, d in facts.distributions.items() if not d.single()]
+    if not facts.done or not names:
+        return
+    ranked = _ranked(facts, surrogate, names)
+    page.heading("Slices")
+    if surrogate is not None:
+        page.note("Orange: the model's median and 90 % band on a line through the best trial.")
+    for name in ranked[:_MAX_SLICES]:
+        page.figure(_figures.one_slice(facts, name, surrogate))
+    if len(ranked) > _MAX_SLICES:
+        page.note(f"The {_MAX_SLICES} parameters that matter most, of {len(ranked)}.")
+    pairs = [name for name in ranked if surrogate is not None and name in surrogate.columns][:3]
+    if surrogate is None or len(pairs) < 2:
+        return
+    page.heading("Contours")
+    page.note("The model's median on a plane through the best trial; points are all trials.")
+    for i, first in enumerate(pairs):
+        for second in pairs[i + 1 :]:
+            page.figure(_figures.contour(facts, (first, second), surrogate))
+
+
+def _ranked(facts: Facts, surrogate: Surrogate | None, names: list[str]) -> list[str]:
+    """Parameters, those that matter most first."""
+    if surrogate is not None:
+        from jaxhpo.inspection import sensitivity
+
+        shares = sensitivity(surrogate)
+    else:
+        shares = importance_of(facts)
+    return sorted(names, key=lambda name: -shares.get(name, 0.0))
+
+
+def _failures(page: _Page, facts: Facts) -> None:
+    page.heading("Failures")
+    found = facts.failures
+    if not found:
+        page.note("No trial failed.")
+        return
+    page.table(("trials", "first", "reason"), [(count, first, r) for r, count, first in found])
+
+
+def _times(page: _Page, facts: Facts) -> None:
+    known = [_figures.seconds_of(trial) for trial in facts.trials]
+    seconds = [value for value in known if value is not None]
+    if not seconds:
+        return
+    page.heading("Time spent")
+    starts = [t.datetime_start for t in facts.trials if t.datetime_start is not None]
+    ends = [t.datetime_complete for t in facts.trials if t.datetime_complete is not None]
+    middle = sorted(seconds)[len(seconds) // 2]
+    words = f"{sum(seconds):.4g} s in trials; {middle:.3g} s in the middle one."
+    if starts and ends:
+        words += f" From {min(starts):%Y-%m-%d %H:%M:%S} to {max(ends):%Y-%m-%d %H:%M:%S}."
+    page.note(words)
+    page.figure(_figures.timeline(facts))
+
+
+def _text(cell: Any) -> str:
+    if cell is None:
+        return "–"
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    return str(cell)

@@ -1,0 +1,62 @@
+"""Optuna's own published test cases for samplers, one class a sampler of ours."""
+
+import optuna
+import pytest
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
+    RelativeSamplerTestCase,
+    SingleOnlySamplerTestCase,
+)
+
+from jaxhpo import samplers
+from jaxhpo.integrations.optuna import JaxhpoSampler
+from tests.compiler import fewer_optimizations
+
+SEVERAL = {"random", "qmc", "grid", "nsga2", "nsga3"}
+
+# One sampler runs these every time: what is published about the shape of a study, not of a value.
+QUICK = (
+    "test_conditional_sample_independent",
+    "test_nan_objective_value",
+    "test_partial_fixed_sampling",
+    "test_sample_single_distribution",
+    "test_conditional_parameter_objective",
+    "test_dynamic_range_objective",
+    "test_sample_relative_categorical",
+    "test_trial_relative_params",
+)
+
+
+def fixture_of(name):
+    """The fixture that the published cases ask for: a function that makes the sampler."""
+
+    @pytest.fixture
+    def sampler(self):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with fewer_optimizations():
+            yield lambda: JaxhpoSampler(name, seed=0)
+
+    return sampler
+
+
+def published_cases(name):
+    """All published test cases that hold for one sampler, as a class."""
+    objectives = MultiObjectiveSamplerTestCase if name in SEVERAL else SingleOnlySamplerTestCase
+    bases = (BasicSamplerTestCase, RelativeSamplerTestCase, objectives)
+    return pytest.mark.slow(type(f"Test_{name}", bases, {"sampler": fixture_of(name)}))
+
+
+for _name in samplers.names():
+    globals()[f"Test_{_name}"] = published_cases(_name)
+
+
+class TestQuick:
+    sampler = fixture_of("random")
+
+
+for _case in QUICK:
+    _owner = (
+        BasicSamplerTestCase if hasattr(BasicSamplerTestCase, _case) else (RelativeSamplerTestCase)
+    )
+    setattr(TestQuick, _case, getattr(_owner, _case))

@@ -1,0 +1,172 @@
+"""The report: what it says, that it opens without a network, and that it is refused in one line."""
+
+import re
+import sys
+
+import numpy as np
+import optuna
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo.report import write_report
+from jaxhpo.report._baseline import baseline_of
+from jaxhpo.report._facts import facts_of
+from jaxhpo.report._figures import MAX_POINTS, thinned
+from jaxhpo.report._model import importance_of
+from tests.browser import open_browser, picture_path
+from tests.compiler import fewer_optimizations
+
+pytest.importorskip("plotly")
+
+SPACE = {
+    "lr": hpo.log_uniform(1e-4, 1.0),
+    "momentum": hpo.uniform(0.0, 0.99),
+    "<script>": hpo.choice(["a", "b"]),
+}
+
+
+def score(params):
+    if params["momentum"] > 0.9:
+        raise RuntimeError("diverged </script> & stopped")
+    return (np.log10(params["lr"]) + 2.0) ** 2 + params["momentum"] + (params["<script>"] == "a")
+
+
+@pytest.fixture(scope="module")
+def study():
+    study = hpo.Study(SPACE, "random", storage=None, name="digits <1>")
+    study.optimize(score, num_trials=40, progress=False)
+    steps = [1, 2, 4]
+    study.record([study.trials[0].params], [2.0], curves=[[4.0, 3.0, 2.0]], curve_steps=steps)
+    return study
+
+
+@pytest.fixture(scope="module")
+def page(study, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "new" / "report.html"
+    assert study.report(path, model=False) == path
+    return path
+
+
+def body(page):
+    """The text of the page without its scripts."""
+    return re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.S)
+
+
+def test_it_says_what_was_searched_found_and_lost(study, page):
+    text = body(page)
+    assert "<h1>Study digits &lt;1&gt;</h1>" in text
+    best = study.best
+    assert f"<th>trial {best.number}</th>" in text
+    assert f"<td>value</td><td>{best.value:.6g}</td>" in text
+    assert "<td>lr</td><td>real</td><td>0.0001 … 1</td><td>logarithmic</td><td>41</td>" in text
+    assert "&lt;script&gt;" in text
+    failed = [t for t in study.trials if t.status is hpo.Status.FAILED]
+    reason = "RuntimeError: diverged &lt;/script&gt; &amp; stopped"
+    assert f"<td>{len(failed)}</td><td>{failed[0].number}</td><td>{reason}</td>" in text
+    assert "Proposed by random" in text
+    for heading in ("History", "Which parameters matter", "Slices", "Learning curves", "Time"):
+        assert f"<h2>{heading}" in text
+
+
+def test_it_opens_in_a_browser_without_a_network(page, tmp_path):
+    with open_browser(tmp_path) as browser:
+        browser.go(page.as_uri(), "document.querySelectorAll('.figure .main-svg').length >= 16")
+        count = browser.ask("document.querySelectorAll('.figure').length")
+        drawn = browser.ask("[...document.querySelectorAll('.figure')].filter(f => f.data).length")
+        browser.picture(picture_path("report.png", tmp_path))
+        assert browser.errors == []
+    assert drawn == count == 8  # history, regret, importance, three slices, curves, times
+    assert picture_path("report.png", tmp_path).stat().st_size > 20_000
+
+
+def test_random_search_is_the_study_itself_in_other_orders(study):
+    facts = facts_of(study.to_optuna())
+    baseline = baseline_of(facts, None)
+    value = facts.value[:, 0]
+    n = len(value)
+    assert baseline.mean[-1] == pytest.approx(value.min(), rel=1e-12)
+    assert abs(baseline.mean[0] - value.mean()) < 4 * value.std() / np.sqrt(200)
+    # Expected minimum of two draws without replacement, from the order statistics.
+    ordered = np.sort(value)
+    weights = np.arange(n - 1, -1, -1) / (n * (n - 1) / 2)
+    assert abs(baseline.mean[1] - ordered @ weights) < 4 * value.std() / np.sqrt(200)
+    assert (baseline.lower <= baseline.upper).all()
+
+
+def test_signs_of_a_maximised_study():
+    study = hpo.Study(SPACE, "random", storage=None, direction="maximize")
+    study.optimize(lambda p: -score(p), num_trials=25, progress=False)
+    facts = facts_of(study.to_optuna())
+    assert facts.front[0].value == facts.value.max() == study.best_value
+    baseline = baseline_of(facts, None)
+    assert baseline.mean[-1] == pytest.approx(study.best_value, rel=1e-12)
+    assert (np.diff(baseline.mean) >= -1e-12).all()
+    assert (baseline.lower <= baseline.upper).all()
+
+
+def test_importances_find_what_matters():
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    study.optimize(lambda t: t.suggest_float("a", 0, 1) + 0 * t.suggest_float("b", 0, 1), 60)
+    found = importance_of(facts_of(study))
+    assert next(iter(found)) == "a"
+    assert found["a"] > 3 * found["b"]
+
+
+def test_several_objectives_show_their_front(tmp_path):
+    study = optuna.create_study(directions=["minimize", "maximize"])
+    for x, y in ((0.0, 0.0), (1.0, 1.0), (1.0, 0.5)):
+        distributions = {"x": optuna.distributions.FloatDistribution(0, 1)}
+        trial = optuna.create_trial(params={"x": x}, distributions=distributions, values=[x, y])
+        study.add_trial(trial)
+    assert [t.number for t in facts_of(study).front] == [0, 1]
+    text = body(write_report(study, tmp_path / "r.html"))
+    assert "<h2>Pareto front</h2>" in text
+    assert "To minimize and maximize" in text
+
+
+def test_large_studies_are_thinned_and_keep_their_best():
+    study = optuna.create_study()
+    facts = facts_of(study)
+    value = np.random.default_rng(0).normal(size=(5000, 1))
+    large = type(facts)("s", ("minimize",), "", {}, [], [None] * 5000, value, [])
+    kept = thinned(large)
+    assert len(kept) == MAX_POINTS == len(set(kept.tolist()))
+    assert set(np.argsort(value[:, 0])[:100].tolist()) <= set(kept.tolist())
+
+
+def test_odd_studies_have_a_report(tmp_path):
+    failed = hpo.Study(SPACE, "random", storage=None)
+    failed.optimize(lambda p: float("nan"), num_trials=3, progress=False)
+    assert "No trial is complete yet." in body(failed.report(tmp_path / "f.html"))
+    one = hpo.Study({"x": hpo.fixed(1)} | {"y": hpo.uniform(0.0, 1.0)}, "random", storage=None)
+    one.optimize(lambda p: 1.0, num_trials=1, progress=False)
+    assert "No trial failed." in body(one.report(tmp_path / "o.html"))
+    running = optuna.create_study()
+    running.ask()
+    assert "1 running" in body(write_report(running, tmp_path / "r.html"))
+
+
+def test_wrong_use_is_one_line(tmp_path, monkeypatch, study):
+    with pytest.raises(ValueError, match="`study` must have trials"):
+        write_report(optuna.create_study(), tmp_path / "r.html")
+    with pytest.raises(ValueError, match="`path` must be a file"):
+        study.report(tmp_path)
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "jaxhpo\[plot\]"'):
+        study.report(tmp_path / "r.html")
+
+
+@pytest.mark.slow
+def test_the_model_s_part_is_drawn(tmp_path):
+    study = hpo.Study(SPACE, "tpe", storage=None, name="with a model")
+    with fewer_optimizations():
+        study.optimize(score, num_trials=40, progress=False)
+        path = study.report(tmp_path / "report.html")
+    text = body(path)
+    assert "Random search here is an estimate and no run" in text
+    assert "<h2>Contours</h2>" in text
+    assert "variance that goes with a parameter" in text
+    with open_browser(tmp_path) as browser:
+        browser.go(path.as_uri(), "[...document.querySelectorAll('.figure')].every(f => f.data)")
+        browser.picture(picture_path("report_model.png", tmp_path), whole=True)
+        assert browser.errors == []
