@@ -56,9 +56,10 @@ class Outcome(NamedTuple):
 
     Attributes:
         value: `[q]`, or `[q, m]` for `m` objectives. NaN or infinite: the trial failed.
-        se: `[q]` known standard error of `value`, or None.
+        se: known standard error of `value`, of its shape, or None.
         violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None.
-        gradient: `[q, d]` gradient of `value` with respect to the unit cube, or None.
+        gradient: `[q, d]` (or `[q, m, d]`) gradient of `value` with respect to the unit cube, or
+            None.
     """
 
     value: Array
@@ -73,7 +74,7 @@ class Trials(NamedTuple):
     Attributes:
         params: the space's values pytree, leading axis `num_trials`.
         unit: `[num_trials, d]` the same points in the unit cube; NaN rows where nothing was asked.
-        value: `[num_trials]` objective values as they came.
+        value: `[num_trials]` (or `[num_trials, m]`) objective values as they came.
         status: `[num_trials]` int32 `Status` codes.
     """
 
@@ -88,12 +89,19 @@ class Trials(NamedTuple):
 class Result:
     """What `minimize` returns; every field is an array or a pytree of arrays.
 
+    With `m` objectives there is a best trial an objective, and a front of trials that no other one
+    dominates.
+
     Attributes:
-        best_params: values pytree of the best trial, without a batch axis.
-        best_value: `[]` its value; infinite if no trial completed.
-        best_so_far: `[num_trials]` smallest value up to and including each trial.
+        best_params: values pytree of the best trial, without a batch axis; with several objectives
+            leading axis `m`, the best trial of each.
+        best_value: `[]` (or `[m]`) its value; infinite if no trial completed.
+        best_so_far: `[num_trials]` (or `[num_trials, m]`) smallest value up to and including each
+            trial.
         trials: all trials, in order.
         info: what the sampler's `tell` reported, leading axis the number of tells.
+        front: `[num_trials]` bool, the completed trials that no completed one dominates; None with
+            one objective.
     """
 
     best_params: PyTree
@@ -101,6 +109,7 @@ class Result:
     best_so_far: Array
     trials: Trials
     info: PyTree
+    front: Array | None = None
 
 
 def make_sampler(

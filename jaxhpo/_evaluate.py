@@ -21,7 +21,7 @@ def checked_objective(
     The objective is traced when the wrapper is first used, and only then.
 
     Args:
-        objective: `objective(key, params)` -> scalar or `Outcome`.
+        objective: `objective(key, params)` -> scalar, vector of objectives or `Outcome`.
         space: the space that `params` come from; for the error's sake.
 
     Returns:
@@ -39,13 +39,30 @@ def checked_objective(
             )
             raise
         outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
-        d = space.num_dims
-        return Outcome(
-            *(_field(name, field, d) for name, field in outcome._asdict().items())  # type: ignore[arg-type]
-        )
+        return _checked(outcome, space.num_dims)
 
     # jit remembers the trace, so that asking for the shape first does not trace twice.
     return jax.jit(evaluate)
+
+
+def count_objectives(objective: Callable[[Array, PyTree], Outcome], space: Space) -> int:
+    """Reads from the shape of an outcome how many objectives there are; 1 for a scalar.
+
+    Args:
+        objective: a `checked_objective`.
+        space: the space that `params` come from.
+
+    Returns:
+        The number.
+    """
+
+    def one(unit: Array) -> Array:
+        params = jax.tree.map(lambda leaf: leaf[0], space.from_unit(unit))
+        return objective(jax.random.key(0), params).value
+
+    unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
+    shape: tuple[int, ...] = jax.eval_shape(one, unit).shape
+    return shape[0] if shape else 1
 
 
 def evaluate_rows(
@@ -83,22 +100,40 @@ def evaluate_rows(
     return jax.tree.map(lambda field: field[None], outcome)
 
 
-def _field(name: str, field: Any, num_dims: int) -> Array | None:
-    """Requires a real array of the field's rank and casts it to the default float dtype."""
-    if field is None and name != "value":
-        return None
+def _checked(outcome: Outcome, num_dims: int) -> Outcome:
+    """Requires real arrays of shapes that fit; a vector of one objective becomes a scalar."""
+    value = _real("value", outcome.value, "a scalar or a vector", lambda shape: len(shape) <= 1)
+    objectives = value.shape
+    fits = {
+        "se": ("one number an objective", lambda shape: shape == objectives),
+        "violation": ("a scalar or vector", lambda shape: len(shape) <= 1),
+        "gradient": (
+            f"of shape {(*objectives, num_dims)}",
+            lambda shape: shape == (*objectives, num_dims),
+        ),
+    }
+    se, violation, gradient = (
+        None if field is None else _real(name, field, *fits[name])
+        for name, field in zip(Outcome._fields[1:], outcome[1:], strict=True)
+    )
+    if objectives == (1,):
+        value = value[0]
+        se, gradient = (None if field is None else field[0] for field in (se, gradient))
+    return Outcome(value, se, violation, gradient)
+
+
+def _real(name: str, field: Any, expected: str, fits: Callable[[tuple[int, ...]], bool]) -> Array:
+    """Requires a real array of a fitting shape and casts it to the default float dtype."""
     if not isinstance(field, jax.Array | float | int) and not hasattr(field, "dtype"):
         got = f"{type(field).__name__} {_checks.describe(field)}"
         raise TypeError(
-            f"minimize: `objective` must return a real scalar or an Outcome, got `{name}` {got}."
+            f"minimize: `objective` must return a real scalar or an Outcome, got `{name}` {got}. "
+            "Several objectives come as one array."
         )
     array = jnp.asarray(field)
     is_real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)
-    expected, fits = {
-        "violation": ("a scalar or vector", array.ndim <= 1),
-        "gradient": (f"of shape ({num_dims},)", array.shape == (num_dims,)),
-    }.get(name, ("a scalar", array.ndim == 0))
-    if not (is_real and fits):
+    is_empty = name == "value" and array.size == 0
+    if is_empty or not (is_real and fits(array.shape)):
         raise TypeError(
             f"minimize: `objective` must return {expected} of real numbers as `{name}`, got shape "
             f"{array.shape} and dtype {array.dtype}."

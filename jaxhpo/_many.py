@@ -8,9 +8,9 @@ from typing import Any
 
 import jax
 
-from jaxhpo import _checks, samplers
+from jaxhpo import _checks
 from jaxhpo._base import Array, PyTree, Result, Sampler
-from jaxhpo._minimize import as_pytree, minimize
+from jaxhpo._minimize import as_pytree, get_sampler, minimize
 from jaxhpo.space import Space
 
 LAYOUTS = ("auto", "map", "vmap")
@@ -67,7 +67,7 @@ def minimize_many(
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)
     if isinstance(space, Space):
-        sampler = samplers.get(sampler, space)
+        sampler = get_sampler(sampler, objective, space, num_trials)
         layout = chosen_layout(sampler) if layout == "auto" else layout
     result: Result = _run_many(
         as_pytree(objective), space, sampler, keys, num_trials, batch_size, layout

@@ -10,10 +10,11 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxhpo import _checks, samplers
+from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
-from jaxhpo._evaluate import checked_objective, evaluate_rows
+from jaxhpo._evaluate import checked_objective, count_objectives, evaluate_rows
 from jaxhpo._status import Status, explain
+from jaxhpo.samplers._objectives import check_objectives, settings_for
 from jaxhpo.space import Space
 
 FIRST_CAPACITY = 128
@@ -53,16 +54,19 @@ def minimize(
 ) -> Result:
     """Searches `space` for the smallest value of a traceable objective, in one compiled program.
 
+    With several objectives it searches for their Pareto front: `Result.front` marks it.
+
     Pure: it may be jitted, vmapped over keys or over arrays that the objective closes over, and
     called again without compiling again (same objective, structure and numbers of trials). Trial
     `i` uses keys derived from `key` and `i` alone, so the batch size changes neither its draws nor
     its noise. For an objective that JAX cannot trace, use `Study`.
 
     Args:
-        objective: `objective(key, params)` -> scalar or `Outcome` of one trial; traced once.
-            `params` is the space's values pytree without a batch axis.
+        objective: `objective(key, params)` -> scalar, vector of `m` objectives, or `Outcome` of
+            one trial; traced once. `params` is the space's values pytree without a batch axis.
         space: the search space; its bounds are traced.
-        sampler: a sampler made for `space`, or the name of one.
+        sampler: a sampler made for `space`, or the name of one. By name, one for several objectives
+            is made for as many as the objective returns, which is traced once more for that.
         key: a key or an integer seed.
         num_trials: static; number of trials, at least 1.
         batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
@@ -77,9 +81,9 @@ def minimize(
 
     Raises:
         TypeError: an argument of a wrong type, a space with `static` dimensions, or an objective
-            that returns anything but a real scalar or an `Outcome` of real scalars.
-        ValueError: an unknown sampler name, a sampler made for another space, or `num_trials` or
-            `batch_size` out of range.
+            that returns anything but real numbers, a vector of them or an `Outcome` of them.
+        ValueError: an unknown sampler name, a sampler made for another space or for another number
+            of objectives, or `num_trials` or `batch_size` out of range.
         RuntimeError: `raise_on_failure` and a trial failed.
 
     Example:
@@ -99,8 +103,8 @@ def minimize(
             "minimize: `space` must have no static dimension, because one compiled program cannot "
             "change its shapes; use Study or population.sweep, which group trials by its value."
         )
-    sampler = samplers.get(sampler, space)
     num_trials = _checks.check_int("minimize", "num_trials", num_trials, 1)
+    sampler = get_sampler(sampler, objective, space, num_trials)
     if batch_size is not None:
         batch_size = _checks.check_int("minimize", "batch_size", batch_size, 1)
     key = _checks.check_key("minimize", key)
@@ -108,6 +112,20 @@ def minimize(
     if raise_on_failure:
         _raise_on_failure(result)
     return result
+
+
+def get_sampler(
+    sampler: Any, objective: Callable[..., Any], space: Space, num_trials: int
+) -> Sampler:
+    """Makes a sampler from its name; for as many objectives and trials as there will be."""
+    settings = settings_for(sampler, 1)
+    if settings:
+        settings = settings_for(
+            sampler, count_objectives(checked_objective(objective, space), space)
+        )
+    if isinstance(sampler, str) and sampler == "auto":
+        settings["num_trials"] = num_trials
+    return samplers.get(sampler, space, **settings)
 
 
 @functools.partial(jax.jit, static_argnums=(4, 5))
@@ -128,6 +146,9 @@ def _run(
         expected = f"a multiple of the {asked} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
     objective = checked_objective(objective, space)
+    num_objectives = count_objectives(objective, space)
+    if num_objectives > 1:
+        check_objectives("minimize", sampler, num_objectives)
 
     def round_(state: PyTree, index: Array) -> tuple[PyTree, tuple[PyTree, ...]]:
         numbers = index * q + jnp.arange(q, dtype=jnp.int32)
@@ -206,16 +227,19 @@ def _ask_rows(sampler: Sampler, keys: Array, state: PyTree, asked: int) -> tuple
 
 
 def _summarise(trials: Trials, info: PyTree) -> Result:
-    """Finds the best completed trial."""
+    """Finds the best completed trial of each objective, and the front of several."""
     is_complete = trials.status == int(Status.COMPLETE)
-    value = jnp.where(is_complete, trials.value, jnp.inf)
-    best = jnp.argmin(value)
+    has_several = trials.value.ndim == 2
+    shown = is_complete[:, None] if has_several else is_complete
+    value = jnp.where(shown, trials.value, jnp.inf)
+    best = jnp.argmin(value, axis=0)
     return Result(
         best_params=jax.tree.map(lambda leaf: leaf[best], trials.params),
-        best_value=value[best],
-        best_so_far=jax.lax.cummin(value),
+        best_value=jnp.min(value, axis=0),
+        best_so_far=jax.lax.cummin(value, axis=0),
         trials=trials,
         info=info,
+        front=pareto.front_mask(value) if has_several else None,
     )
 
 

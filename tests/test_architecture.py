@@ -20,9 +20,9 @@ ALLOWED = {
     "_linalg": {"_base"},
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
-    "plots": BASE | {"space", "inspection"},
+    "plots": BASE | {"space", "inspection", "pareto"},
     "report": BASE | {"space", "inspection"},
-    "problems": BASE | {"space", "training"},
+    "problems": BASE | {"space", "training", "pareto"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},
     "pareto": BASE,
@@ -33,7 +33,7 @@ ALLOWED = {
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
-    "testing": BASE | {"space", "samplers", "_minimize"},
+    "testing": BASE | {"space", "samplers", "_minimize", "pareto"},
     "study": BASE
     | {
         "space",

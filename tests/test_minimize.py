@@ -237,7 +237,15 @@ def test_real_scalars_of_every_kind(returned):
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda params: params["x"][None], "a scalar of real numbers as `value`, got shape (1,)"),
+        (
+            lambda params: params["x"][None, None],
+            "a scalar or a vector of real numbers as `value`, got shape (1, 1)",
+        ),
+        (lambda params: jnp.zeros(0), "a scalar or a vector of real numbers as `value`, got shape"),
+        (
+            lambda params: hpo.Outcome(jnp.zeros(2), se=params["x"]),
+            "one number an objective of real numbers as `se`, got shape ()",
+        ),
         (lambda params: None, "a real scalar or an Outcome, got `value` NoneType None"),
         (lambda params: params, "a real scalar or an Outcome, got `value` dict"),
         (lambda params: "low", "a real scalar or an Outcome, got `value` str 'low'"),
@@ -333,3 +341,91 @@ def test_segments_cover_all_rounds_once(rounds, q):
         range(rounds)
     )
     assert all(first < last for first, last in segments)
+
+
+def two_values(key, params):
+    x = params["x"]
+    return jnp.stack([x**2, (x - 2.0) ** 2])
+
+
+def test_several_objectives_have_a_front_and_a_best_of_each():
+    def objective(key, params):
+        value = two_values(key, params)
+        value = jnp.where(params["x"] > 2.5, jnp.nan, value)
+        return hpo.Outcome(value, violation=0.5 - params["x"])
+
+    result = hpo.minimize(objective, SPACE, "qmc", key=0, num_trials=40, batch_size=8)
+    value, x = np.asarray(result.trials.value), np.asarray(result.trials.params["x"])
+    assert value.shape == result.best_so_far.shape == (40, 2)
+    is_complete = (x >= 0.5) & (x <= 2.5)
+    np.testing.assert_array_equal(result.trials.status == hpo.Status.COMPLETE, is_complete)
+    np.testing.assert_array_equal(result.trials.status == hpo.Status.FAILED, x > 2.5)
+    no_better = [
+        not any((value[j] <= value[i]).all() and (value[j] < value[i]).any() for j in range(40)
+                if is_complete[j])
+        for i in range(40)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(result.front, is_complete & no_better)
+    rows = np.where(is_complete[:, None], value, np.inf)
+    np.testing.assert_array_equal(result.best_so_far, np.minimum.accumulate(rows))
+    np.testing.assert_array_equal(result.best_value, rows.min(axis=0))
+    np.testing.assert_array_equal(result.best_params["x"], x[rows.argmin(axis=0)])
+
+
+def test_a_vector_of_one_objective_is_a_scalar():
+    def scalar(key, params):
+        return hpo.Outcome(params["x"] ** 2, se=params["x"])
+
+    def vector(key, params):
+        return hpo.Outcome((params["x"] ** 2)[None], se=params["x"][None])
+
+    one, other = (hpo.minimize(f, SPACE, "qmc", key=0, num_trials=4) for f in (scalar, vector))
+    assert one.front is other.front is None
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    np.testing.assert_array_equal(one.trials.value, other.trials.value)
+
+
+def test_several_objectives_under_vmap_and_without_any_success():
+    def run(key):
+        return hpo.minimize(
+            lambda k, p: jnp.full(3, jnp.nan), SPACE, "random", key=key, num_trials=5
+        )
+
+    result = jax.vmap(run)(jax.random.split(jax.random.key(0), 2))
+    assert result.front.shape == (2, 5)
+    assert not result.front.any()
+    assert np.isinf(result.best_value).all()
+    assert result.best_params["x"].shape == (2, 3)
+
+
+def test_a_sampler_of_one_objective_names_those_of_several():
+    calls = []
+
+    def objective(key, params):
+        calls.append(1)
+        return two_values(key, params)
+
+    expected = r"`sampler` must take 2 objectives, such as nsga2 or nsga3; random, qmc, grid"
+    for name in ("de", "cma_es"):
+        with pytest.raises(ValueError, match=expected):
+            hpo.minimize(objective, SPACE, name, key=0, num_trials=5)
+    assert len(calls) == 2  # traced, and nothing ran
+    three = hpo.samplers.nsga2(SPACE, num_objectives=3)
+    with pytest.raises(ValueError, match=r"of shape \[q, 3\], since num_objectives=3"):
+        hpo.minimize(objective, SPACE, three, key=0, num_trials=5)
+
+
+def test_a_sampler_by_name_is_made_for_the_objectives_there_are():
+    def shapes(objective):
+        return jax.eval_shape(lambda: hpo.minimize(objective, SPACE, "nsga2", key=0, num_trials=3))
+
+    three = shapes(lambda k, p: jnp.stack([p["x"], -p["x"], p["y"]]))
+    assert three.trials.value.shape == (3, 3)
+    assert shapes(quadratic).front is None
+    many = jax.eval_shape(
+        lambda keys: hpo.minimize_many(
+            two_values, SPACE, "nsga2", keys=keys, num_trials=3, layout="vmap"
+        ),
+        jax.random.split(jax.random.key(0), 2),
+    )
+    assert many.front.shape == (2, 3)

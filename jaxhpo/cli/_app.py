@@ -92,6 +92,10 @@ def tune(
     maximize: Annotated[
         bool, typer.Option("--maximize", help="Search for the largest value.")
     ] = False,
+    directions: Annotated[
+        str | None,
+        typer.Option(help="For several objectives, one each: minimize,maximize."),
+    ] = None,
     timeout: Annotated[
         float | None, typer.Option(help="Stop asking for trials after this many seconds.")
     ] = None,
@@ -107,7 +111,10 @@ def tune(
     """
     from jaxhpo.cli._tune import start
 
-    direction = "maximize" if maximize else "minimize"
+    if maximize and directions is not None:
+        raise UserError("--maximize and --directions exclude each other.")
+    chosen = (directions or ("maximize" if maximize else "minimize")).split(",")
+    direction = [one.strip() for one in chosen]
     start(objective, space, trials, sampler, storage, name, seed, direction, timeout, workers)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
 from jaxhpo.study import StorageError
+from jaxhpo.study._trial import Direction, as_tuple, directions_of, finite_value
 
 if TYPE_CHECKING:
     import optuna
@@ -85,20 +86,17 @@ def list_studies(storage: str) -> None:
     opened = open_existing(storage)
     rows = []
     for summary in optuna.get_all_study_summaries(opened, include_best_trial=True):
-        trials = optuna.load_study(study_name=summary.study_name, storage=opened).get_trials(
-            deepcopy=False
-        )
-        states = [trial.state.name for trial in trials]
-        best = summary.best_trial.value if summary.best_trial is not None else None
+        study = optuna.load_study(study_name=summary.study_name, storage=opened)
+        states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
         started = summary.datetime_start
         rows.append(
             (
                 summary.study_name,
-                summary.direction.name.lower(),
+                ", ".join(direction.name.lower() for direction in summary.directions),
                 len(states),
                 states.count("FAIL"),
                 states.count("RUNNING"),
-                best,
+                _shown_best(study, summary),
                 None if started is None else f"{started:%Y-%m-%d %H:%M}",
             )
         )
@@ -106,8 +104,17 @@ def list_studies(storage: str) -> None:
     print_table(f"Studies in {hide_password(storage)}", columns, rows)
 
 
+def _shown_best(study: optuna.Study, summary: Any) -> float | str | None:
+    """The best value, or how many trials are on the front of several objectives."""
+    if len(summary.directions) > 1:
+        return f"front of {len(study.best_trials)}"
+    return summary.best_trial.value if summary.best_trial is not None else None
+
+
 def show_best(name: str, storage: str, form: str, top: int) -> None:
     """Prints the best trials as a table, JSON or CSV (CSV: all trials).
+
+    With several objectives those are the trials of the front, by the first objective.
 
     Raises:
         UserError: an unknown format, or no trial with a finite value.
@@ -121,10 +128,12 @@ def show_best(name: str, storage: str, form: str, top: int) -> None:
     if form == "csv":
         _write_csv(study)
         return
-    direction = study.direction.name.lower()
+    directions = tuple(direction.name.lower() for direction in study.directions)
+    direction: Direction = directions[0] if len(directions) == 1 else directions
+    found = study.get_trials(deepcopy=False) if len(directions) == 1 else study.best_trials
     rows = [
-        (trial.number, trial.value, trial.params)
-        for trial in study.get_trials(deepcopy=False)
+        (trial.number, finite_value(trial.values), trial.params)
+        for trial in found
         if trial.state.name == "COMPLETE" and all(v <= 0 for v in trial.constraints.values())
     ]
     if not rows:
@@ -140,36 +149,47 @@ def show_best(name: str, storage: str, form: str, top: int) -> None:
 
 
 def sort_rows(
-    rows: list[tuple[int, Any, dict[str, Any]]], direction: str
+    rows: list[tuple[int, Any, dict[str, Any]]], direction: Direction
 ) -> list[tuple[int, Any, dict[str, Any]]]:
-    """Best first; earlier trials first among equals."""
-    sign = -1 if direction == "maximize" else 1
-    return sorted(rows, key=lambda row: (sign * row[1], row[0]))
+    """Best first (in the first objective); earlier trials first among equals."""
+    sign = -1 if directions_of(direction)[0] == "maximize" else 1
+    return sorted(rows, key=lambda row: (sign * as_tuple(row[1])[0], row[0]))
 
 
 def print_trials(
-    name: str, direction: str, rows: list[tuple[int, Any, dict[str, Any]]], top: int
+    name: str, direction: Direction, rows: list[tuple[int, Any, dict[str, Any]]], top: int
 ) -> None:
     """Prints the best trials as a table with one column a parameter, as far as they fit."""
     ranked = sort_rows(rows, direction)[:top]
     names = list(dict.fromkeys(key for _, _, params in ranked for key in params))
-    title = f"Best of {name} ({direction}d)" if direction.endswith("e") else f"Best of {name}"
+    directions = directions_of(direction)
+    title = f"Best of {name} ({', '.join(f'{one}d' for one in directions)})"
+    values = _value_names(len(directions))
     if len(names) > 8:
-        cells = [(number, value, show_params(params)) for number, value, params in ranked]
-        print_table(title, ("trial", "value", "params"), cells)
+        cells = [(n, *as_tuple(value), show_params(params)) for n, value, params in ranked]
+        print_table(title, ("trial", *values, "params"), cells)
         return
-    table = [(n, value, *(params.get(key) for key in names)) for n, value, params in ranked]
-    print_table(title, ("trial", "value", *names), table)
+    table = [(n, *as_tuple(v), *(params.get(key) for key in names)) for n, v, params in ranked]
+    print_table(title, ("trial", *values, *names), table)
+
+
+def _value_names(num_objectives: int) -> tuple[str, ...]:
+    """Names of the columns of values, as Optuna has them."""
+    return (
+        ("value",) if num_objectives == 1 else tuple(f"values_{i}" for i in range(num_objectives))
+    )
 
 
 def _write_csv(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
     writer = csv.writer(sys.stdout)
-    writer.writerow(["number", "state", "value", *(f"params_{name}" for name in names)])
+    m = len(study.directions)
+    writer.writerow(["number", "state", *_value_names(m), *(f"params_{name}" for name in names)])
     for trial in trials:
         params = [trial.params.get(name) for name in names]
-        writer.writerow([trial.number, trial.state.name, trial.value, *params])
+        values = [None] * m if trial.values is None else trial.values
+        writer.writerow([trial.number, trial.state.name, *values, *params])
 
 
 __all__ = ["StorageError", "list_studies", "load_study", "print_trials", "show_best"]

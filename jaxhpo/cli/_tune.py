@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from jaxhpo.cli._errors import NO_RESULT, UserError
@@ -20,7 +21,7 @@ def start(
     storage: str,
     name: str | None,
     seed: int | None,
-    direction: str,
+    direction: Sequence[str],
     timeout: float | None,
     workers: int,
 ) -> None:
@@ -57,7 +58,7 @@ def go_on(name: str, trials: int, storage: str, timeout: float | None, workers: 
         command["sampler"],
         storage=storage,
         name=name,
-        direction=stored.direction.name.lower(),
+        direction=[direction.name.lower() for direction in stored.directions],
     )
     _run(study, load_objective(command["objective"]), trials, timeout, workers)
 
@@ -82,7 +83,8 @@ def _run(study: Any, objective: Any, trials: int, timeout: float | None, workers
             f"no trial has a finite value; the last failure: {reasons[-1] if reasons else '–'}",
             NO_RESULT,
         )
-    print_trials(study.name, study.direction, _flat_rows(study, complete), 5)
+    best = complete if len(study.directions) == 1 else study.best_trials
+    print_trials(study.name, study.direction, _flat_rows(study, best), 5)
     print(f"all trials: jaxhpo best {study.name} --format csv --storage {study.storage}")
 
 

@@ -2,6 +2,7 @@
 
 from jaxhpo.plots._curves import learning_curves as learning_curves
 from jaxhpo.plots._figure import save as save
+from jaxhpo.plots._front import pareto_front as pareto_front
 from jaxhpo.plots._history import history as history
 from jaxhpo.plots._parallel import parallel_coordinates as parallel_coordinates
 from jaxhpo.plots._surrogate import leave_one_out as leave_one_out

@@ -11,6 +11,8 @@ from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._de import de
 from jaxhpo.samplers._gp import gp
 from jaxhpo.samplers._grid import grid
+from jaxhpo.samplers._nsga2 import nsga2
+from jaxhpo.samplers._nsga3 import nsga3
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._random import random
 from jaxhpo.samplers._tpe import tpe
@@ -21,6 +23,8 @@ _FACTORIES: dict[str, Callable[..., Sampler]] = {
     "de": de,
     "gp": gp,
     "grid": grid,
+    "nsga2": nsga2,
+    "nsga3": nsga3,
     "qmc": qmc,
     "random": random,
     "tpe": tpe,
@@ -36,7 +40,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.samplers.names()
-        ('cma_es', 'de', 'gp', 'grid', 'qmc', 'random', 'tpe')
+        ('cma_es', 'de', 'gp', 'grid', 'nsga2', 'nsga3', 'qmc', 'random', 'tpe')
     """
     return tuple(sorted(_FACTORIES))
 

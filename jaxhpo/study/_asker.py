@@ -16,7 +16,18 @@ from jaxhpo.study._distributions import distributions_of
 from jaxhpo.study._evaluate import Report
 from jaxhpo.study._proposer import Proposer, Told
 from jaxhpo.study._rows import CONSTRAINTS_ATTR, SYSTEM_ATTR, Ending, Row
-from jaxhpo.study._trial import Trial, params_of, status_of, to_minimized, unit_of
+from jaxhpo.study._trial import (
+    Direction,
+    Trial,
+    Value,
+    as_tuple,
+    directions_of,
+    finite_value,
+    params_of,
+    status_of,
+    to_minimized,
+    unit_of,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -45,7 +56,7 @@ class Asker:
         space: Space,
         sampler: Sampler,
         seed: int,
-        direction: str,
+        direction: Direction,
         asked: Any,
     ) -> None:
         """Takes up a study; its history is read at the first ask.
@@ -55,12 +66,13 @@ class Asker:
             space: its space.
             sampler: any sampler over it.
             seed: its seed.
-            direction: "minimize" or "maximize".
+            direction: "minimize" or "maximize", or one an objective.
             asked: shape of one ask, as `asked_shape` gives it.
         """
         self._store = store
         self._space = space
         self._direction = direction
+        self._num_objectives = len(directions_of(direction))
         self._proposer = Proposer(space, sampler, seed, asked)
         self._distributions = distributions_of(space)
         self._known = 0
@@ -220,12 +232,12 @@ class Asker:
         """Takes over a running trial that another object asked."""
         self._running.setdefault(number, trial_id)
 
-    def make_row(self, status: Status, value: float | None, unit: Any, params: Any) -> Row:
+    def make_row(self, status: Status, value: Value | None, unit: Any, params: Any) -> Row:
         """One ended trial in stored form, before curves and times are filled in."""
         return self._row(status, value, unit, params, {})
 
     def _row(
-        self, status: Status, value: float | None, unit: Any, params: Any, system: dict[str, Any]
+        self, status: Status, value: Value | None, unit: Any, params: Any, system: dict[str, Any]
     ) -> Row:
         own = {"unit": [float(u) for u in unit], **{k: v for k, v in system.items() if v}}
         return Row(
@@ -262,7 +274,7 @@ class Asker:
     def _told_of(self, trials: Sequence[FrozenTrial | HistoryTrial]) -> Told:
         """The whole history as the sampler should see it; foreign trials are encoded."""
         unit = np.full((len(trials), self._space.num_dims), np.nan)
-        values: list[float | None] = []
+        values: list[Value | None] = []
         for row, trial in enumerate(trials):
             point = unit_of(trial)
             if point is None and (params := params_of(self._space, trial)) is not None:
@@ -270,14 +282,18 @@ class Asker:
             if point is not None:
                 unit[row] = point
             has_value = trial.state.name in ("COMPLETE", "PRUNED")
-            values.append(trial.value if has_value else None)
+            values.append(finite_value(trial.values) if has_value else None)
         return self._assemble(unit, values, trials)
 
     def _assemble(
-        self, unit: np.ndarray, values: Sequence[float | None], trials: Sequence[Any]
+        self, unit: np.ndarray, values: Sequence[Value | None], trials: Sequence[Any]
     ) -> Told:
-        value = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
-        value = to_minimized(np.where(np.isfinite(value), value, np.nan), self._direction)
+        nothing = (np.nan,) * self._num_objectives
+        rows = [nothing if v is None else as_tuple(v) for v in values]
+        value = np.asarray(rows, np.float64).reshape(len(rows), self._num_objectives)
+        value = np.where(np.isfinite(value).all(axis=1, keepdims=True), value, np.nan)
+        # One objective is a vector of values, several are a matrix.
+        value = to_minimized(value[:, 0] if self._num_objectives == 1 else value, self._direction)
         worst = np.zeros(len(value))
         for row, trial in enumerate(trials):
             if found := _violations(trial):

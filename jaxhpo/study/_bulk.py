@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study._distributions import internal_value
-from jaxhpo.study._rows import Ending, Row, to_state
+from jaxhpo.study._rows import Ending, Row, stored_values, to_state
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -204,13 +204,15 @@ def _ending_records(ending: Ending) -> list[Record]:
     return [(table, {**record, "trial_id": ending.trial_id}) for table, record in records]
 
 
-def _value_records(value: float | None) -> list[Record]:
+def _value_records(value: float | tuple[float, ...] | None) -> list[Record]:
     from optuna.storages._rdb.models import TrialValueModel
 
-    if value is None:
-        return []
-    stored, kind = TrialValueModel.value_to_stored_repr(float(value))
-    return [("values", {"objective": 0, "value": stored, "value_type": kind})]
+    records: list[Record] = []
+    for objective, one in enumerate(stored_values(value) or []):
+        stored, kind = TrialValueModel.value_to_stored_repr(float(one))
+        record = {"objective": objective, "value": stored, "value_type": kind}
+        records.append(("values", record))
+    return records
 
 
 def _attr_records(user_attrs: dict[str, Any], system_attrs: dict[str, Any]) -> list[Record]:

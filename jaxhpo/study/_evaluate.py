@@ -16,6 +16,7 @@ import numpy as np
 from jaxhpo._base import Outcome
 from jaxhpo._checks import describe
 from jaxhpo._status import Status, explain
+from jaxhpo.study._trial import Value, as_tuple
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Report:
 
     Attributes:
         status: COMPLETE, FAILED or INFEASIBLE.
-        value: the value in the user's own sign, or None.
+        value: the value in the user's own sign (a tuple for several objectives), or None.
         violation: constraint violations.
         seconds: how long the call took.
         reason: why it failed, in words.
@@ -34,7 +35,7 @@ class Report:
     """
 
     status: Status
-    value: float | None = None
+    value: Value | None = None
     violation: tuple[float, ...] = ()
     seconds: float = 0.0
     reason: str | None = None
@@ -44,12 +45,13 @@ class Report:
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
 
-def evaluate(objective: Callable[[Any], Any], params: Any) -> Report:
+def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int = 1) -> Report:
     """Calls the objective once. What it raises is reported; only an interrupt passes through.
 
     Args:
         objective: the user's function of params.
         params: Python objects, active branch only.
+        num_objectives: values that it must return.
 
     Returns:
         What came of it.
@@ -57,7 +59,7 @@ def evaluate(objective: Callable[[Any], Any], params: Any) -> Report:
     start = time.perf_counter()
     try:
         returned = objective(params)
-        report = to_report(returned)
+        report = to_report(returned, num_objectives)
     except Exception as exception:
         report = Report(
             Status.FAILED,
@@ -68,24 +70,30 @@ def evaluate(objective: Callable[[Any], Any], params: Any) -> Report:
     return dataclasses.replace(report, seconds=time.perf_counter() - start)
 
 
-def to_report(returned: Any) -> Report:
+def to_report(returned: Any, num_objectives: int = 1) -> Report:
     """Judges what an objective returned.
 
     Args:
-        returned: a real number, a scalar array or an `Outcome` of scalars.
+        returned: a real number, a scalar array or an `Outcome` of scalars; for several objectives a
+            sequence or an array of them.
+        num_objectives: how many values there must be.
 
     Returns:
         COMPLETE or INFEASIBLE with a finite value, else FAILED with the reason.
     """
     outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
-    value = _scalar(outcome.value)
-    if value is None:
+    value = _scalar(outcome.value) if num_objectives == 1 else _scalars(outcome.value)
+    values = () if value is None else as_tuple(value)
+    if len(values) != num_objectives:
+        expected = "a real number or an Outcome with one value"
+        if num_objectives > 1:
+            expected = f"{num_objectives} real numbers (one an objective) or an Outcome with them"
         message = (
-            "`objective` must return a real number or an Outcome with one value, got "
+            f"`objective` must return {expected}, got "
             f"{describe(outcome.value)}{_hint(outcome.value)}."
         )
         return Report(Status.FAILED, reason=message, is_misuse=True)
-    if not math.isfinite(value):
+    if not all(math.isfinite(one) for one in values):
         return Report(Status.FAILED, reason=f"the value was {value}: {explain(Status.FAILED)}")
     if outcome.violation is None:
         return Report(Status.COMPLETE, value)
@@ -107,6 +115,14 @@ def _scalar(value: Any) -> float | None:
         is_real = isinstance(item, numbers.Real) and not isinstance(item, bool)
         return float(item) if is_real else None
     return None
+
+
+def _scalars(value: Any) -> tuple[float, ...] | None:
+    """A sequence or vector of real numbers; None for anything else."""
+    if not isinstance(value, list | tuple) and len(getattr(value, "shape", ())) != 1:
+        return None
+    found = [_scalar(one) for one in value]
+    return None if None in found else tuple(one for one in found if one is not None)
 
 
 def _hint(value: Any) -> str:

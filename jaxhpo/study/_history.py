@@ -25,7 +25,7 @@ class HistoryTrial:
         number: the trial's number.
         _trial_id: the row's identifier.
         state: Optuna's state.
-        value: the value, or None.
+        values: the value of each objective, or None.
         system_attrs: the entry of jaxhpo.
         constraints: constraint values.
         params: empty; a trial without a unit point must be read by Optuna.
@@ -34,7 +34,7 @@ class HistoryTrial:
     number: int
     _trial_id: int
     state: TrialState
-    value: float | None = None
+    values: list[float] | None = None
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     constraints: dict[str, float] = dataclasses.field(default_factory=dict)
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -66,7 +66,8 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         values = connection.execute(
             sqlalchemy.select(value.c.trial_id, value.c.value, value.c.value_type)
             .join(trial, trial.c.trial_id == value.c.trial_id)
-            .where(mine, value.c.objective == 0)
+            .where(mine)
+            .order_by(value.c.trial_id, value.c.objective)
         ).all()
         attrs = connection.execute(
             sqlalchemy.select(attr.c.trial_id, attr.c.key, attr.c.value_json)
@@ -75,7 +76,8 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         ).all()
     found = {i: HistoryTrial(number, i, state) for i, number, state in rows}
     for trial_id, stored, kind in values:
-        found[trial_id].value = models.TrialValueModel.stored_repr_to_value(stored, kind)
+        number = models.TrialValueModel.stored_repr_to_value(stored, kind)
+        found[trial_id].values = [*(found[trial_id].values or []), number]
     for trial_id, key, text in attrs:
         if key == SYSTEM_ATTR or key.startswith(CONSTRAINTS_ATTR):
             found[trial_id].system_attrs[key] = json.loads(text)

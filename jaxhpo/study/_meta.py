@@ -162,30 +162,37 @@ def _own_version() -> str:
         return "source"
 
 
-def make_sampler(sampler: Any, space: Space) -> tuple[Sampler, jax.ShapeDtypeStruct]:
+def make_sampler(
+    sampler: Any, space: Space, num_objectives: int = 1
+) -> tuple[Sampler, jax.ShapeDtypeStruct]:
     """Makes a sampler from its name, or takes a ready one that fits the space.
 
     Args:
         sampler: what the user passed.
         space: the study's space.
+        num_objectives: values of a trial.
 
     Returns:
         The sampler, and the shape of one ask of it.
 
     Raises:
         TypeError: neither a name nor a sampler.
-        ValueError: an unknown name, or a sampler over a space of another size.
+        ValueError: an unknown name, or a sampler over a space of another size or for another number
+            of objectives.
     """
     from jaxhpo import samplers
+    from jaxhpo.samplers._objectives import check_objectives, settings_for
 
     if not isinstance(sampler, str | Sampler):
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
-    made = samplers.get(sampler, space)
+    made = samplers.get(sampler, space, **settings_for(sampler, num_objectives))
     asked = asked_shape(made)
     if asked.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
         raise ValueError(f"Study: `sampler` must be {expected}, got one over {asked.shape[1]}.")
+    if num_objectives > 1:
+        check_objectives("Study", made, num_objectives)
     return made, asked
 
 

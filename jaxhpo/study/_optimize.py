@@ -41,7 +41,7 @@ class Loop:
         progress: Any,
     ) -> None:
         """Checks the arguments of `Study.optimize`, which documents them."""
-        self._study = study
+        self._study, self._num_objectives = study, len(study.directions)
         self._objective = _checks.check_callable(_WHERE, "objective", objective)
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
@@ -60,7 +60,7 @@ class Loop:
             stack.callback(self._reporter.close)
             pool = None
             if self._num_workers > 1:
-                pool = WorkerPool(self._objective, self._num_workers)
+                pool = WorkerPool(self._objective, self._num_workers, self._num_objectives)
                 stack.callback(pool.close)
             interrupts = stack.enter_context(Interrupts())
             self._report(study._best_value_or_none())
@@ -103,7 +103,7 @@ class Loop:
             return
         with interrupts.open():
             if pool is None:
-                reports = [evaluate(self._objective, trials[0].params)]
+                reports = [evaluate(self._objective, trials[0].params, self._num_objectives)]
             else:
                 reports = pool.evaluate([trial.params for trial in trials])
         ended = study._asker.tell(trials, reports)

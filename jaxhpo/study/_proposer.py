@@ -32,7 +32,8 @@ class Told(NamedTuple):
 
     Attributes:
         unit: `[n, d]` points of the unit cube.
-        value: `[n]` values to minimise; NaN for a trial that failed or still runs elsewhere.
+        value: `[n]` (or `[n, m]`) values to minimise; NaN for a trial that failed or still runs
+            elsewhere.
         violation: `[n]` largest violation, or None in a study without constraints.
     """
 

@@ -15,6 +15,7 @@ from jaxhpo import _checks
 from jaxhpo._status import Status, explain
 from jaxhpo.study._proposer import padded_size
 from jaxhpo.study._rows import thin_curve
+from jaxhpo.study._trial import finite_value
 
 if TYPE_CHECKING:
     from jaxhpo.study._rows import Row
@@ -42,7 +43,8 @@ def record(
     Args:
         study: the study.
         params: a list of Python params, or the values pytree of `space.sample` with a leading axis.
-        values: `[n]` objective values in the user's sign; NaN or infinite means failed.
+        values: `[n]` (or `[n, m]`) objective values in the user's sign; NaN or infinite means
+            failed.
         curves: `[n, r]` intermediate values, or None. Points that are not finite are left out.
         curve_steps: `[r]` rising integer steps of the curves; needed with them. Longer curves are
             stored at 50 log-spaced steps.
@@ -125,7 +127,7 @@ def build_rows(
         ValueError: shapes that do not fit together.
     """
     n = len(decoded)
-    value = _column(n, "values", values)
+    value = _values(n, len(study.directions), values)
     codes = _column(n, "status", status) if status is not None else np.full(n, Status.COMPLETE)
     spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
     steps, curve = _curves(n, curves, curve_steps)
@@ -133,15 +135,16 @@ def build_rows(
     rows = []
     for i in range(n):
         own = Status(int(codes[i]))
-        is_finite = math.isfinite(value[i])
+        is_finite = bool(np.isfinite(value[i]).all())
+        shown = value[i].tolist() if value.shape[1] > 1 else value[i, 0]
         if own in (Status.COMPLETE, Status.INFEASIBLE) and not is_finite:
             own = Status.FAILED
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
         points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
             after = f" (last finite after step {max(points)})" if points else ""
-            user["reason"] = f"the value was {value[i]}{after}: {explain(own)}"
-        stored = float(value[i]) if is_finite and own is not Status.FAILED else None
+            user["reason"] = f"the value was {shown}{after}: {explain(own)}"
+        stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
         row = study._asker.make_row(own, stored, unit[i], decoded[i])
         rows.append(
             dataclasses.replace(
@@ -152,6 +155,17 @@ def build_rows(
                 end=end or now,
             )
         )
+    return rows
+
+
+def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
+    """Values `[n, m]`."""
+    if num_objectives == 1:
+        return _column(n, "values", values).reshape(n, 1)
+    rows = np.asarray(jax.device_get(values))
+    if rows.shape != (n, num_objectives):
+        expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
+        raise _checks.fail(_WHERE, "values", expected, rows.shape)
     return rows
 
 

@@ -27,7 +27,8 @@ class Row:
 
     Attributes:
         status: what became of the trial, or `Status.RUNNING`.
-        value: the value in the user's own sign, or None unless the trial has one.
+        value: the value in the user's own sign (a tuple for several objectives), or None unless the
+            trial has one.
         params: leaf name to stored value, active leaves only.
         distributions: leaf name to Optuna distribution, for at least the names in `params`.
         user_attrs: JSON-able facts for people.
@@ -38,7 +39,7 @@ class Row:
     """
 
     status: Status
-    value: float | None
+    value: float | tuple[float, ...] | None
     params: dict[str, Any]
     distributions: dict[str, BaseDistribution]
     user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -55,7 +56,7 @@ class Ending:
     Attributes:
         trial_id: the row's identifier in the storage.
         status: any finished `Status`.
-        value: the value in the user's own sign, or None unless the trial has one.
+        value: as in `Row`.
         user_attrs: JSON-able facts for people, names that the row does not have yet.
         system_attrs: JSON-able facts for programs, names that the row does not have yet.
         end: when the trial ended.
@@ -63,7 +64,7 @@ class Ending:
 
     trial_id: int
     status: Status
-    value: float | None
+    value: float | tuple[float, ...] | None
     user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
@@ -95,10 +96,17 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
         intermediate_values=row.curve,
     )
     trial.state = to_state(row.status)
-    trial.values = None if row.value is None else [row.value]
+    trial.values = stored_values(row.value)
     trial.datetime_start = row.start
     trial.datetime_complete = row.end
     return trial
+
+
+def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None:
+    """A trial's value as Optuna stores it: one number an objective."""
+    if value is None:
+        return None
+    return list(value) if isinstance(value, tuple) else [value]
 
 
 def thin_curve(curve: dict[int, float]) -> dict[int, float]:

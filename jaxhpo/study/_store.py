@@ -12,7 +12,7 @@ from jaxhpo._checks import describe
 from jaxhpo.study import _bulk
 from jaxhpo.study._errors import StudyMismatchError, readable_errors
 from jaxhpo.study._history import HistoryTrial, read_history
-from jaxhpo.study._rows import Ending, Row, to_frozen_trial, to_state
+from jaxhpo.study._rows import Ending, Row, stored_values, to_frozen_trial, to_state
 from jaxhpo.study._storage import open_storage, quiet_optuna
 
 if TYPE_CHECKING:
@@ -31,37 +31,39 @@ class Store:
         is_new: whether opening it created the study.
     """
 
-    def __init__(self, storage: Any, name: str, direction: str) -> None:
+    def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
         """Opens a storage, and in it the study of this name, made if there is none.
 
         Args:
             storage: None, a URL, a path or an Optuna storage.
             name: the study's name.
-            direction: "minimize" or "maximize".
+            directions: "minimize" or "maximize", one an objective.
 
         Raises:
             StorageError: the storage cannot be opened.
-            StudyMismatchError: the study exists with another direction.
+            StudyMismatchError: the study exists with other directions.
         """
         self.name = name
         self.storage: BaseStorage
         self.storage, self.shown = open_storage(storage)
         with quiet_optuna(), readable_errors(self.shown):
-            self.study_id, self.is_new = _get_or_create(self.storage, name, direction)
-            self._check_direction(direction)
+            self.study_id, self.is_new = _get_or_create(self.storage, name, directions)
+            self._check_directions(directions)
             self._database = self._writable_database()
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
             self._finalizer = weakref.finalize(self, engine.dispose)
 
-    def _check_direction(self, direction: str) -> None:
+    def _check_directions(self, directions: Sequence[str]) -> None:
         stored = [d.name.lower() for d in self.storage.get_study_directions(self.study_id)]
-        if stored != [direction]:
-            got = stored[0] if len(stored) == 1 else f"{len(stored)} objectives"
+        if stored != list(directions):
+            known, given = (
+                names[0] if len(names) == 1 else names for names in (stored, [*directions])
+            )
             raise StudyMismatchError(
                 f"Study: `direction` must be that of the stored study {self.name!r}, "
-                f"{got}, got {direction!r}. Choose another `name` for a new study."
+                f"{known}, got {given!r}. Choose another `name` for a new study."
             )
 
     def _writable_database(self) -> RDBStorage | None:
@@ -124,7 +126,7 @@ class Store:
     def _finish_slowly(self, ending: Ending) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
 
-        values = None if ending.value is None else [ending.value]
+        values = stored_values(ending.value)
         try:
             for key, value in ending.user_attrs.items():
                 self.storage.set_trial_user_attr(ending.trial_id, key, value)
@@ -184,7 +186,7 @@ class Store:
             self.storage.set_study_user_attr(self.study_id, key, value)
 
 
-def _get_or_create(storage: BaseStorage, name: str, direction: str) -> tuple[int, bool]:
+def _get_or_create(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[int, bool]:
     """Finds the study of this name or creates it; two that try at once get the same one."""
     from optuna.exceptions import DuplicatedStudyError
     from optuna.study import StudyDirection
@@ -194,6 +196,7 @@ def _get_or_create(storage: BaseStorage, name: str, direction: str) -> tuple[int
     except KeyError:
         pass
     try:
-        return storage.create_new_study([StudyDirection[direction.upper()]], name), True
+        listed = [StudyDirection[direction.upper()] for direction in directions]
+        return storage.create_new_study(listed, name), True
     except DuplicatedStudyError:
         return storage.get_study_id_from_name(name), False

@@ -14,8 +14,17 @@ from jaxhpo import _checks
 from jaxhpo._base import Sampler
 from jaxhpo._status import Status
 from jaxhpo.space import Space
+from jaxhpo.study._best import best_of, front_of, values_of
 from jaxhpo.study._cache import enable_compilation_cache
-from jaxhpo.study._trial import DIRECTIONS, Trial, from_frozen, is_better, status_of
+from jaxhpo.study._trial import (
+    Direction,
+    Trial,
+    check_direction,
+    directions_of,
+    from_frozen,
+    is_better,
+    status_of,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -49,11 +58,13 @@ class Study:
         name: the study's name in the storage. A study of this name is continued; None makes a new
             one with a name of its own.
         seed: fixes all proposals. None takes that of the stored study, 0 in a new one.
-        direction: "minimize" or "maximize".
+        direction: "minimize" or "maximize"; for several objectives a sequence with one for each.
+            The sampler must then be one for several objectives, such as "nsga2".
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: an unknown sampler or direction, or a storage that is no URL and no known path.
+        ValueError: an unknown sampler or direction, a sampler for another number of objectives, or
+            a storage that is no URL and no known path.
         StorageError: the storage is locked, damaged, unreachable or of another kind.
         StudyMismatchError: a study of this name exists with another space, seed or direction; the
             message shows the difference.
@@ -74,7 +85,7 @@ class Study:
         storage: Any = "sqlite:///jaxhpo.db",
         name: str | None = None,
         seed: int | None = None,
-        direction: str = "minimize",
+        direction: str | Sequence[str] = "minimize",
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
         from jaxhpo.study._asker import Asker
@@ -83,19 +94,17 @@ class Study:
 
         enable_compilation_cache()
         self._space = space if isinstance(space, Space) else Space(space)
-        if direction not in DIRECTIONS:
-            raise _checks.fail("Study", "direction", "'minimize' or 'maximize'", direction)
+        self._direction = check_direction(direction)
         if name is not None and (not isinstance(name, str) or not name):
             raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
         if seed is not None:
             seed = _checks.check_int("Study", "seed", seed, 0)
-        chosen, asked = make_sampler(sampler, self._space)
-        self._direction = direction
-        self._store = Store(storage, name or _fresh_name(), direction)
+        chosen, asked = make_sampler(sampler, self._space, len(self.directions))
+        self._store = Store(storage, name or _fresh_name(), self.directions)
         meta = open_meta(self._store, self._space, describe_sampler(sampler, chosen), seed)
         self._seed = int(meta["seed"])
         self.fail_stale()
-        self._asker = Asker(self._store, self._space, chosen, self._seed, direction, asked)
+        self._asker = Asker(self._store, self._space, chosen, self._seed, self._direction, asked)
         self._cache: dict[int, Trial] = {}
         self._programs: population.Programs | None = None
         # Best value for the progress display; None until it has been looked up or there is one.
@@ -121,9 +130,14 @@ class Study:
         return self._store.shown
 
     @property
-    def direction(self) -> str:
-        """What counts as better: "minimize" or "maximize"."""
+    def direction(self) -> Direction:
+        """What counts as better: "minimize" or "maximize", or a tuple with one an objective."""
         return self._direction
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """What counts as better, for each objective."""
+        return directions_of(self._direction)
 
     @property
     def seed(self) -> int:
@@ -163,7 +177,7 @@ class Study:
 
         Args:
             objective: `objective(params) -> float | Outcome`; params are Python objects, active
-                branch only.
+                branch only. With several objectives it returns a sequence of as many numbers.
             num_trials: how many more trials to run.
             timeout: seconds after which no further trial starts.
             num_workers: more than 1 evaluates in that many spawned processes, as many trials at a
@@ -280,30 +294,18 @@ class Study:
 
     @property
     def values(self) -> np.ndarray:
-        """`[num_trials]` values in order of numbers; NaN where a trial has none."""
-        return np.asarray([np.nan if t.value is None else t.value for t in self.trials], np.float64)
+        """`[num_trials]` (or `[num_trials, m]`) values in order; NaN where a trial has none."""
+        rows = values_of(self.trials, self._direction)
+        return rows if isinstance(self._direction, tuple) else rows[:, 0]
 
     @property
     def best(self) -> Trial:
         """The complete trial with the best value; infeasible and failed ones do not count.
 
         Raises:
-            ValueError: no trial is complete yet.
+            ValueError: no trial is complete yet, or the study has several objectives.
         """
-        best: Trial | None = None
-        trials = self.trials
-        for trial in trials:
-            is_best = is_better(trial.value, best.value if best else None, self._direction)
-            if trial.status is Status.COMPLETE and is_best:
-                best = trial
-        if best is None:
-            counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
-            got = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-            raise ValueError(
-                f"Study.best: study {self.name!r} has no complete trial yet, "
-                f"got {got or 'no trial'}."
-            )
-        return best
+        return best_of(self.trials, self._direction, self.name)
 
     @property
     def best_params(self) -> Any:
@@ -314,8 +316,21 @@ class Study:
     def best_value(self) -> float:
         """Value of the best trial."""
         value = self.best.value
-        assert value is not None  # a complete trial has one
+        assert isinstance(value, float)  # a complete trial has one
         return value
+
+    @property
+    def best_trials(self) -> list[Trial]:
+        """The complete trials that no complete one dominates, in order of numbers.
+
+        Infeasible and failed ones do not count. With one objective, all that share the best value.
+        """
+        return front_of(self.trials, self._direction)
+
+    def pareto_front(self) -> np.ndarray:
+        """Values `[k, m]` of `best_trials` in the user's sign, rising in the first objective."""
+        front = values_of(self.best_trials, self._direction)
+        return front[np.lexsort(front.T[::-1])]
 
     def to_dataframe(self) -> pandas.DataFrame:
         """The trials as a pandas data frame: number, state, value, params_…, seconds, reason.
@@ -372,9 +387,12 @@ class Study:
             that failed, are running or were pruned are left out.
 
         Raises:
-            ValueError: fewer than two complete trials.
+            ValueError: fewer than two complete trials, or several objectives.
         """
         from jaxhpo.inspection import fit_surrogate
+
+        if isinstance(self._direction, tuple):
+            raise _checks.fail("Study.surrogate", "direction", "one", self._direction)
 
         done = [trial for trial in self.trials if trial.status is Status.COMPLETE]
         sign = 1.0 if self.direction == "minimize" else -1.0
@@ -387,6 +405,8 @@ class Study:
     def _note(self, ended: Sequence[Trial | Row]) -> None:
         """Takes note of ended trials for the progress display."""
         for trial in ended:
+            if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
+                return  # several objectives have no best value
             is_best = is_better(trial.value, self._best_value, self._direction)
             if trial.status is Status.COMPLETE and is_best:
                 self._best_value = trial.value

@@ -23,14 +23,14 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
     """See `Study.tell`."""
     is_one = isinstance(trials, Trial | int | np.integer)
     listed = [trials] if is_one else list(trials)
-    outcomes = [values] if is_one else _listed(values)
+    outcomes = [values] if is_one else _listed(values, len(study.directions))
     if len(listed) != len(outcomes):
         raise _checks.fail(_WHERE, "values", f"one for each of {len(listed)} trials", values)
     numbers = [t.number if isinstance(t, Trial) else t for t in listed]
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
     running = [_running_trial(study, number) for number in numbers]
-    reports = [to_report(outcome) for outcome in outcomes]
+    reports = [to_report(outcome, len(study.directions)) for outcome in outcomes]
     for report in reports:
         if report.is_misuse:
             reason = (report.reason or "").replace("`objective` must return", "`values` must be")
@@ -45,10 +45,11 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
     return ended
 
 
-def _listed(values: Any) -> list[Any]:
+def _listed(values: Any, num_objectives: int) -> list[Any]:
     """One value or outcome a trial; an outcome of arrays is taken apart."""
     if isinstance(values, Outcome):
         value = np.atleast_1d(np.asarray(values.value))
+        value = np.atleast_2d(value) if num_objectives > 1 else value
         if values.violation is None:
             return list(value)
         violation = np.asarray(values.violation).reshape(len(value), -1)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxhpo import _checks
 from jaxhpo._status import Status
 from jaxhpo.study._rows import SYSTEM_ATTR
 
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 
 DIRECTIONS = ("minimize", "maximize")
 
+Value = float | tuple[float, ...]
+"""One value a trial, or a tuple of them in a study of several objectives."""
+
+Direction = str | tuple[str, ...]
+"""One of `DIRECTIONS`, or a tuple of them in a study of several objectives."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
@@ -27,7 +35,8 @@ class Trial:
     Attributes:
         number: its place in the study, from 0.
         params: Python objects as the objective receives them, active branch only.
-        value: what the objective returned, in the user's own sign; None unless there is one.
+        value: what the objective returned, in the user's own sign (a tuple for several objectives);
+            None unless there is one.
         status: what became of it.
         violation: constraint violations, infeasible where above 0.
         seconds: how long it took, or None while it runs.
@@ -40,7 +49,7 @@ class Trial:
 
     number: int
     params: Any
-    value: float | None = None
+    value: Value | None = None
     status: Status = Status.RUNNING
     violation: tuple[float, ...] = ()
     seconds: float | None = None
@@ -50,19 +59,49 @@ class Trial:
     flat: dict[str, Any] = dataclasses.field(default_factory=dict, repr=False)
     unit: np.ndarray | None = dataclasses.field(default=None, repr=False, compare=False)
 
+    @property
+    def values(self) -> tuple[float, ...] | None:
+        """The value of each objective, or None."""
+        return None if self.value is None else as_tuple(self.value)
 
-def to_minimized(value: Any, direction: str) -> Any:
+
+def as_tuple(value: Value) -> tuple[float, ...]:
+    """The value of each objective, one or several."""
+    return value if isinstance(value, tuple) else (value,)
+
+
+def check_direction(direction: Any) -> Direction:
+    """Requires a direction, or a sequence with one an objective.
+
+    Raises:
+        ValueError: anything else.
+    """
+    listed = list(direction) if isinstance(direction, list | tuple) else [direction]
+    if not listed or any(one not in DIRECTIONS for one in listed):
+        expected = "'minimize' or 'maximize', or a sequence of them for several objectives"
+        raise _checks.fail("Study", "direction", expected, direction)
+    return listed[0] if len(listed) == 1 else tuple(listed)
+
+
+def directions_of(direction: Direction) -> tuple[str, ...]:
+    """The direction of each objective, one or several."""
+    return direction if isinstance(direction, tuple) else (direction,)
+
+
+def to_minimized(value: Any, direction: Direction) -> Any:
     """The one place where a sign flips: samplers minimise, users may maximise.
 
     The function is its own inverse.
 
     Args:
-        value: a number or an array of numbers.
-        direction: "minimize" or "maximize".
+        value: a number or an array of numbers; for several objectives their axis is the last.
+        direction: "minimize" or "maximize", or one an objective.
 
     Returns:
         The value to minimise (or, from that, the user's value).
     """
+    if isinstance(direction, tuple):
+        return value * np.asarray([-1.0 if one == "maximize" else 1.0 for one in direction])
     return -value if direction == "maximize" else value
 
 
@@ -81,12 +120,12 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     seconds = attrs.get("seconds")
     if seconds is None and frozen.duration is not None:
         seconds = frozen.duration.total_seconds()
-    value = frozen.value if status is not Status.FAILED else None
+    value = finite_value(frozen.values) if status is not Status.FAILED else None
     flat = dict(frozen.params)
     return Trial(
         number=frozen.number,
         params=params_of(space, frozen) or flat,
-        value=None if value is None or not math.isfinite(value) else float(value),
+        value=value,
         status=status,
         violation=tuple(frozen.constraints.values()),
         seconds=seconds,
@@ -96,6 +135,14 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
         flat=flat,
         unit=unit_of(frozen),
     )
+
+
+def finite_value(values: Sequence[float] | None) -> Value | None:
+    """Stored values as a trial has them; None if there are none, or one is not finite."""
+    if not values or not all(math.isfinite(value) for value in values):
+        return None
+    found = tuple(float(value) for value in values)
+    return found[0] if len(found) == 1 else found
 
 
 def params_of(space: Space, frozen: FrozenTrial | HistoryTrial) -> Any:
@@ -110,8 +157,7 @@ def status_of(frozen: FrozenTrial | HistoryTrial) -> Status:
     """The status of a stored trial; a waiting one counts as running."""
     name = frozen.state.name
     if name == "COMPLETE":
-        value = frozen.value
-        if value is None or not math.isfinite(value):
+        if finite_value(frozen.values) is None:
             return Status.FAILED
         is_feasible = all(violation <= 0 for violation in frozen.constraints.values())
         return Status.COMPLETE if is_feasible else Status.INFEASIBLE

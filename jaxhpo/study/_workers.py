@@ -30,17 +30,21 @@ _DIED = (
 class WorkerPool:
     """A fixed number of processes, each holding the objective."""
 
-    def __init__(self, objective: Callable[[Any], Any], num_workers: int) -> None:
+    def __init__(
+        self, objective: Callable[[Any], Any], num_workers: int, num_objectives: int = 1
+    ) -> None:
         """Starts the processes.
 
         Args:
             objective: the user's function; it must be picklable.
             num_workers: how many processes.
+            num_objectives: values that the objective must return.
 
         Raises:
             TypeError: the objective cannot be pickled.
         """
         self._payload = pickle_objective(objective, num_workers)
+        self._num_objectives = num_objectives
         self._workers: list[_Worker | None] = [None] * num_workers
 
     def __len__(self) -> int:
@@ -59,7 +63,7 @@ class WorkerPool:
         for index, params in enumerate(batch):
             worker = self._workers[index]
             if worker is None:
-                worker = self._workers[index] = _Worker(self._payload)
+                worker = self._workers[index] = _Worker(self._payload, self._num_objectives)
             worker.send(params)
             started.append(worker)
         reports = []
@@ -81,11 +85,11 @@ class WorkerPool:
 
 
 class _Worker:
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, num_objectives: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, child = context.Pipe()
         # Not a daemon: an objective may start processes of its own.
-        self._process = context.Process(target=_work, args=(child, payload))
+        self._process = context.Process(target=_work, args=(child, payload, num_objectives))
         self._process.start()
         child.close()
 
@@ -121,7 +125,7 @@ class _Worker:
         return self._process.exitcode
 
 
-def _work(connection: Connection, payload: bytes) -> None:
+def _work(connection: Connection, payload: bytes, num_objectives: int) -> None:
     """The worker's life: unpickle the objective, then params in, reports out."""
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -143,7 +147,7 @@ def _work(connection: Connection, payload: bytes) -> None:
             params = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
-        connection.send(failure or _portable(evaluate(objective, params)))
+        connection.send(failure or _portable(evaluate(objective, params, num_objectives)))
 
 
 def _portable(report: Report) -> Report:

@@ -17,6 +17,7 @@ from jaxhpo.testing import (
     _discrete,
     _failures,
     _invariance,
+    _objectives,
     _progress,
     _protocol,
     _transforms,
@@ -30,6 +31,7 @@ CHECKS: dict[str, Callable[[SamplerCase], None]] = {
     **_failures.CHECKS,
     **_invariance.CHECKS,
     **_discrete.CHECKS,
+    **_objectives.CHECKS,
     **_progress.CHECKS,
 }
 """All checks by name; each raises AssertionError where the sampler breaks its promise."""

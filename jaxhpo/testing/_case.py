@@ -29,6 +29,8 @@ class SamplerCase:
         is_batch_invariant: proposals do not depend on values, so batches are only bookkeeping.
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_scale_free: shifting and stretching the box moves the proposals with it, bit by bit.
+        several: settings for two objectives, besides `settings`; None: it refuses more than one, or
+            learns from none.
         progress_trials: trials of the progress checks.
         sphere_below: what the best of them must reach on the sphere, for each of three seeds.
         branin_below: the same on Branin's function, whose minimum is 0.3979.
@@ -44,6 +46,7 @@ class SamplerCase:
     is_batch_invariant: bool = False
     resumes_exactly: bool = True
     is_scale_free: bool = True
+    several: Mapping[str, Any] | None = None
     progress_trials: int = 256
     sphere_below: float = 0.5
     branin_below: float = 2.0
@@ -56,6 +59,10 @@ class SamplerCase:
     def make(self, space: Space, batch_size: int = 1) -> Sampler:
         """Makes the sampler."""
         return self.factory(space, batch_size=batch_size, **self.settings)
+
+    def make_several(self, space: Space) -> Sampler:
+        """Makes the sampler for two objectives."""
+        return self.factory(space, **{**self.settings, **(self.several or {})})
 
 
 # The sampler is an argument, so that all checks share one program a structure.

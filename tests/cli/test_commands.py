@@ -229,3 +229,27 @@ def test_runs_as_a_module(folder):
     )
     for command in ("demo", "tune", "resume", "studies", "best", "doctor"):
         assert command in run.stdout
+
+
+def test_several_objectives_have_a_front(jaxhpo, folder):
+    text = (folder / "work.py").read_text()
+    (folder / "work.py").write_text(
+        text + "def two(params): return params['x'] ** 2, params['x']\n"
+    )
+    space = json.dumps({"x": {"kind": "uniform", "low": -2, "high": 3}})
+    command = ("tune", "work:two", "--space", space, "--storage", STORAGE)
+    options = ("--sampler", "random", "--directions", "minimize, maximize", "--trials", 12)
+    done = jaxhpo(*command, *options)
+    assert done.code == 0, done.err
+    assert "values_0" in done.out
+    assert "front of " in jaxhpo("studies", "--storage", STORAGE).out
+    table = jaxhpo("best", "two", "--storage", STORAGE, "--top", 3).out
+    assert "minimized, maximized" in table
+    records = json.loads(
+        jaxhpo("best", "two", "--storage", STORAGE, "--format", "json", "--top", 99).out
+    )
+    assert all(record["value"][0] == pytest.approx(record["value"][1] ** 2) for record in records)
+    csv_text = jaxhpo("best", "two", "--storage", STORAGE, "--format", "csv").out
+    assert len(list(csv.DictReader(io.StringIO(csv_text)))) == 12
+    assert jaxhpo("resume", "two", "--trials", 3, "--storage", STORAGE).code == 0
+    assert "exclude each other" in jaxhpo(*command, *options, "--maximize").err

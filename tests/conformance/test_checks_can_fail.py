@@ -180,6 +180,12 @@ def _ask_with(bounds):
     return ask
 
 
+def test_learning_nothing_of_several_objectives_is_caught():
+    case = SamplerCase("broken", _wrap(), several={})
+    with pytest.raises(AssertionError, match="dominated volumes"):
+        CHECKS["objectives"](case)
+
+
 def test_check_sampler_names_the_check():
     case = SamplerCase("broken", _wrap(ask=_out_of_bounds), variant="wide")
     with pytest.raises(AssertionError) as caught:

@@ -1,0 +1,63 @@
+"""The Pareto front of two objectives, before all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxhpo import _checks, pareto
+from jaxhpo.plots._figure import CROWD, GOOD, make_axes
+
+
+def pareto_front(
+    values: Any,
+    *,
+    directions: Sequence[str] = ("minimize", "minimize"),
+    labels: Sequence[str] = ("first objective", "second objective"),
+    ax: Any = None,
+) -> Any:
+    """Draws trials of two objectives and the staircase of those that no other one dominates.
+
+    Args:
+        values: `[n, 2]` values in the user's sign; trials that are not finite are left out. Leave
+            out infeasible ones.
+        directions: what counts as better, for each objective.
+        labels: names of the two objectives.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib `Figure`. What lies beyond the line is dominated.
+
+    Raises:
+        ValueError: values of another shape or none that is finite, or an unknown direction.
+        ModuleNotFoundError: matplotlib is not installed.
+
+    Example:
+        >>> figure = pareto_front([[1.0, 2.0], [2.0, 1.0], [2.0, 2.0]])
+        >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        ['3 trials', 'front of 2']
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 2 or values.shape[1] != 2:
+        raise _checks.fail("pareto_front", "values", "of shape [n, 2]", values.shape)
+    if len(directions) != 2 or any(one not in ("minimize", "maximize") for one in directions):
+        expected = "two of 'minimize' and 'maximize'"
+        raise _checks.fail("pareto_front", "directions", expected, directions)
+    values = values[np.isfinite(values).all(axis=1)]
+    if not len(values):
+        raise _checks.fail("pareto_front", "values", "finite somewhere", "no finite row")
+    signs = np.asarray([-1.0 if one == "maximize" else 1.0 for one in directions])
+    front = values[np.asarray(pareto.front_mask(signs * values))]
+    front = front[np.argsort(signs[0] * front[:, 0])]
+    ax = make_axes(ax, (5.0, 4.0))
+    ax.scatter(*values.T, s=12, color=CROWD, lw=0, label=f"{len(values)} trials")
+    # From one point on, the next step along the first objective wins nothing in the second.
+    ax.step(*front.T, where="post", color=GOOD, lw=1.5)
+    ax.scatter(*front.T, s=22, color=GOOD, lw=0, zorder=3, label=f"front of {len(front)}")
+    ax.set_xlabel(labels[0])
+    ax.set_ylabel(labels[1])
+    ax.legend(frameon=False, fontsize="small")
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax.figure

@@ -1,0 +1,51 @@
+"""Which samplers take several objectives, and the error where one does not."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo._base import Outcome, Sampler
+
+LEARN_SEVERAL = ("nsga2", "nsga3")
+"""Samplers, by name, that learn from several objectives; made with `num_objectives`."""
+
+IGNORE_VALUES = ("random", "qmc", "grid")
+"""Samplers, by name, that take any number of objectives, since they learn from none."""
+
+
+def check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
+    """Refuses a sampler that does not take so many objectives; nothing is computed.
+
+    Args:
+        where: the public function, for the error.
+        sampler: any sampler.
+        num_objectives: values of one trial.
+
+    Raises:
+        ValueError: the sampler refuses such values; the message names samplers that take them.
+    """
+
+    def round_(sampler: Sampler, key: jax.Array) -> None:
+        key_init, key_ask, key_tell = jax.random.split(key, 3)
+        state, unit = sampler.ask(key_ask, sampler.init(key_init))
+        shape = (unit.shape[0], num_objectives)[: 1 if num_objectives == 1 else 2]
+        sampler.tell(key_tell, state, unit, Outcome(jnp.zeros(shape, unit.dtype)))
+
+    try:
+        jax.eval_shape(round_, sampler, jax.random.key(0))
+    except ValueError as error:
+        hint = "."
+        if num_objectives > 1:
+            learning, other = " or ".join(LEARN_SEVERAL), ", ".join(IGNORE_VALUES)
+            hint = f", such as {learning}; {other} take any number and learn from none."
+        count = "one objective" if num_objectives == 1 else f"{num_objectives} objectives"
+        raise ValueError(
+            f"{where}: `sampler` must take {count}{hint} This one says: {error}"
+        ) from error
+
+
+def settings_for(name: object, num_objectives: int) -> dict[str, int]:
+    """Settings that a sampler, given by name, needs for so many objectives."""
+    takes = isinstance(name, str) and name in (*LEARN_SEVERAL, "auto")
+    return {"num_objectives": num_objectives} if takes else {}

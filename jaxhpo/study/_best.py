@@ -1,0 +1,63 @@
+"""Which trials of a study are best: one of them, or a front."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from jaxhpo._status import Status
+from jaxhpo.study._trial import (
+    Direction,
+    Trial,
+    as_tuple,
+    directions_of,
+    is_better,
+    to_minimized,
+)
+
+
+def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
+    """The complete trial with the best value; see `Study.best`."""
+    if isinstance(direction, tuple):
+        raise ValueError(
+            f"Study.best: `direction` must be one, since no trial is best in {len(direction)} "
+            f"objectives, got {direction}; use best_trials or pareto_front()."
+        )
+    best: tuple[float, Trial] | None = None
+    for trial in trials:
+        if trial.status is not Status.COMPLETE or not isinstance(trial.value, float):
+            continue
+        if is_better(trial.value, best[0] if best else None, direction):
+            best = (trial.value, trial)
+    if best is None:
+        counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
+        got = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        raise ValueError(
+            f"Study.best: study {name!r} has no complete trial yet, got {got or 'no trial'}."
+        )
+    return best[1]
+
+
+def front_of(trials: Sequence[Trial], direction: Direction) -> list[Trial]:
+    """The complete trials that no complete one dominates; see `Study.best_trials`."""
+    done = [trial for trial in trials if trial.status is Status.COMPLETE]
+    if not done:
+        return []
+    value = to_minimized(values_of(done, direction), directions_of(direction))
+    # In NumPy, where a study that grows compiles nothing; in lexicographic order nothing dominates
+    # what comes before it.
+    front: list[int] = []
+    for i in np.lexsort(value.T[::-1]):
+        rows = value[front]
+        no_worse = (rows <= value[i]).all(axis=1)
+        if not (no_worse & (rows < value[i]).any(axis=1)).any():
+            front.append(int(i))
+    return [done[i] for i in sorted(front)]
+
+
+def values_of(trials: Sequence[Trial], direction: Direction) -> np.ndarray:
+    """Values `[n, m]` in the user's sign; NaN where a trial has none."""
+    m = len(directions_of(direction))
+    rows = [(np.nan,) * m if t.value is None else as_tuple(t.value) for t in trials]
+    return np.asarray(rows, np.float64).reshape(-1, m)
