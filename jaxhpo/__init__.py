@@ -17,10 +17,13 @@ from jaxhpo._base import Outcome as Outcome
 from jaxhpo._base import Result as Result
 from jaxhpo._base import Sampler as Sampler
 from jaxhpo._base import Trials as Trials
+from jaxhpo._base import make_sampler as make_sampler
 
 # A whole study as one pure function, and many of them.
+from jaxhpo._gradient import with_gradient as with_gradient
 from jaxhpo._many import minimize_many as minimize_many
 from jaxhpo._minimize import minimize as minimize
+from jaxhpo._replicates import replicates as replicates
 from jaxhpo._status import Status as Status
 from jaxhpo.space import Space as Space
 from jaxhpo.space import choice as choice
@@ -38,6 +41,7 @@ from jaxhpo.space import uniform as uniform
 if _TYPE_CHECKING:
     # Rooms, each with more names of its own.
     from jaxhpo import acquisition as acquisition
+    from jaxhpo import benchmarking as benchmarking
     from jaxhpo import gp as gp
     from jaxhpo import hypergrad as hypergrad
     from jaxhpo import inspection as inspection

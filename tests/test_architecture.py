@@ -30,10 +30,13 @@ ALLOWED = {
     "_evaluate": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
     "_many": BASE | {"space", "samplers", "_minimize"},
+    "_gradient": BASE | {"space", "_minimize"},
+    "_replicates": BASE | {"_minimize"},
+    "benchmarking": BASE | {"space", "samplers", "problems", "_gradient", "_many", "_minimize"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
-    "testing": BASE | {"space", "samplers", "_minimize", "pareto"},
+    "testing": BASE | {"space", "samplers", "_minimize", "_gradient", "pareto"},
     "study": BASE
     | {
         "space",

@@ -1,4 +1,4 @@
-"""The command line: `jaxhpo demo`, `tune`, `resume`, `studies`, `best`, `doctor`."""
+"""The command line: `jaxhpo demo`, `tune`, `resume`, `studies`, `best`, `bench`, `doctor`."""
 
 from __future__ import annotations
 

@@ -161,6 +161,36 @@ def best(
 
 
 @app.command()
+def bench(
+    samplers: Annotated[
+        str, typer.Option(help="Samplers by name, separated by commas.")
+    ] = "auto,random,qmc,tpe,cma_es,de,gp,pattern",
+    problems: Annotated[
+        str,
+        typer.Option(
+            help="Problems or sets of them by name: quick, standard, bbob, wide, branin, …"
+        ),
+    ] = "standard",
+    trials: Annotated[int, typer.Option(help="Trials of each study.")] = 100,
+    seeds: Annotated[int, typer.Option(help="Studies of each sampler on each problem.")] = 10,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    batch_size: Annotated[int, typer.Option(help="Points that are proposed at once.")] = 1,
+    out: Annotated[
+        pathlib.Path, typer.Option(help="Folder for results, tables and figures.")
+    ] = pathlib.Path("jaxhpo-bench"),
+) -> None:
+    """Compare samplers on problems with known answers: ranks, regret curves, time per suggestion.
+
+    The seeds of a sampler, on all problems of one kind of space, run as one compiled program. What
+    is finished is kept, so the command can be stopped with Ctrl-C and given again, also with more
+    samplers or problems.
+    """
+    from jaxhpo.cli._bench import bench as run_bench
+
+    run_bench(samplers, problems, trials, seeds, seed, batch_size, out)
+
+
+@app.command()
 def report(
     name: Name,
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")] = pathlib.Path(

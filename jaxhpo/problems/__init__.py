@@ -38,6 +38,10 @@ from jaxhpo.problems._functions import sphere as sphere
 from jaxhpo.problems._functions import styblinski_tang as styblinski_tang
 from jaxhpo.problems._initial import initial as initial
 from jaxhpo.problems._kernel import kernel as kernel
+from jaxhpo.problems._landscapes import Landscape as Landscape
+from jaxhpo.problems._landscapes import categorical as categorical
+from jaxhpo.problems._landscapes import conditional as conditional
+from jaxhpo.problems._landscapes import mixed as mixed
 from jaxhpo.problems._logistic import PUBLISHED_TRACE as PUBLISHED_TRACE
 from jaxhpo.problems._logistic import logistic as logistic
 from jaxhpo.problems._mlp import chaos as chaos

@@ -7,27 +7,35 @@ from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
+from jaxhpo.samplers._auto import auto
 from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._de import de
 from jaxhpo.samplers._gp import gp
+from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._nsga2 import nsga2
 from jaxhpo.samplers._nsga3 import nsga3
+from jaxhpo.samplers._pattern import pattern
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._random import random
 from jaxhpo.samplers._tpe import tpe
+from jaxhpo.samplers._turbo import turbo
 from jaxhpo.space import Space
 
 _FACTORIES: dict[str, Callable[..., Sampler]] = {
+    "auto": auto,
     "cma_es": cma_es,
     "de": de,
     "gp": gp,
+    "gradient": gradient,
     "grid": grid,
     "nsga2": nsga2,
     "nsga3": nsga3,
+    "pattern": pattern,
     "qmc": qmc,
     "random": random,
     "tpe": tpe,
+    "turbo": turbo,
 }
 
 
@@ -39,8 +47,8 @@ def names() -> tuple[str, ...]:
 
     Example:
         >>> import jaxhpo as hpo
-        >>> hpo.samplers.names()
-        ('cma_es', 'de', 'gp', 'grid', 'nsga2', 'nsga3', 'qmc', 'random', 'tpe')
+        >>> hpo.samplers.names()[:4]
+        ('auto', 'cma_es', 'de', 'gp')
     """
     return tuple(sorted(_FACTORIES))
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array, Outcome, PyTree, Sampler
+from jaxhpo._gradient import with_gradient
 from jaxhpo.space import Space
 
 
@@ -29,6 +30,8 @@ class SamplerCase:
         is_batch_invariant: proposals do not depend on values, so batches are only bookkeeping.
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_scale_free: shifting and stretching the box moves the proposals with it, bit by bit.
+        needs_gradient: trials must come with a gradient, so that the progress checks wrap their
+            objectives in `with_gradient`. Tells always have one.
         several: settings for two objectives, besides `settings`; None: it refuses more than one, or
             learns from none.
         progress_trials: trials of the progress checks.
@@ -46,6 +49,7 @@ class SamplerCase:
     is_batch_invariant: bool = False
     resumes_exactly: bool = True
     is_scale_free: bool = True
+    needs_gradient: bool = False
     several: Mapping[str, Any] | None = None
     progress_trials: int = 256
     sphere_below: float = 0.5
@@ -64,20 +68,32 @@ class SamplerCase:
         """Makes the sampler for two objectives."""
         return self.factory(space, **{**self.settings, **(self.several or {})})
 
+    def objective(self, objective: Callable[..., Any], space: Space) -> Callable[..., Any]:
+        """The objective in the form that the sampler learns from."""
+        return with_gradient(objective, space) if self.needs_gradient else objective
+
 
 # The sampler is an argument, so that all checks share one program a structure.
 init = jax.jit(lambda sampler, key: sampler.init(key))
 ask = jax.jit(lambda sampler, key, state: sampler.ask(key, state))
 tell = jax.jit(
-    lambda sampler, key, state, unit, value: sampler.tell(key, state, unit, Outcome(value))
+    lambda sampler, key, state, unit, value: sampler.tell(key, state, unit, outcome_of(unit, value))
 )
 
 
 @jax.jit
 def value_of(unit: Array) -> Array:
     """A smooth value of unit points `[q, d]` with its minimum off the centre; NaN rows give NaN."""
-    target = jnp.linspace(0.3, 0.6, unit.shape[1], dtype=unit.dtype)
-    return jnp.sum((unit - target[None, :]) ** 2, axis=1)
+    return jnp.sum((unit - _target(unit)) ** 2, axis=1)
+
+
+def outcome_of(unit: Array, value: Array) -> Outcome:
+    """Any values of unit points `[q, d]`, beside the gradient of `value_of` there."""
+    return Outcome(value, gradient=2 * (unit - _target(unit)))
+
+
+def _target(unit: Array) -> Array:
+    return jnp.linspace(0.3, 0.6, unit.shape[1], dtype=unit.dtype)[None, :]
 
 
 def drive(

@@ -35,7 +35,11 @@ def _worst_of_seeds(
     return max(
         float(
             minimize(
-                objective, space, sampler, key=seed, num_trials=case.progress_trials
+                case.objective(objective, space),
+                space,
+                sampler,
+                key=seed,
+                num_trials=case.progress_trials,
             ).best_value
         )
         for seed in range(_NUM_SEEDS)

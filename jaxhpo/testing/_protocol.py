@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler
+from jaxhpo._base import PyTree, Sampler
 from jaxhpo.testing import _case, _spaces
 from jaxhpo.testing._case import SamplerCase
 
@@ -48,7 +48,9 @@ def check_state_is_stable(case: SamplerCase) -> None:
         key = _case.study_key()
         states: list[Any] = [jax.eval_shape(sampler.init, key)]
         state, unit = jax.eval_shape(sampler.ask, key, states[0])
-        states += [state, jax.eval_shape(sampler.tell, key, state, unit, _outcome(2))[0]]
+        value = jax.ShapeDtypeStruct(unit.shape[:1], unit.dtype)
+        outcome = jax.eval_shape(_case.outcome_of, unit, value)
+        states += [state, jax.eval_shape(sampler.tell, key, state, unit, outcome)[0]]
         first = _types(states[0])
         for state in states[1:]:
             assert _types(state) == first, f"the state went from {first} to {_types(state)}"
@@ -65,7 +67,7 @@ def check_scan_and_cond(case: SamplerCase) -> None:
     def step(state: PyTree, number: jax.Array) -> tuple[PyTree, jax.Array]:
         key_ask, key_tell = jax.random.split(jax.random.fold_in(key, number))
         state, unit = sampler.ask(key_ask, state)
-        outcome = Outcome(_case.value_of(unit))
+        outcome = _case.outcome_of(unit, _case.value_of(unit))
         state = jax.lax.cond(
             number >= 0,
             lambda state: sampler.tell(key_tell, state, unit, outcome)[0],
@@ -87,10 +89,6 @@ def check_info(case: SamplerCase) -> None:
     status = _case.tell(sampler, _case.study_key(2), state, unit, _case.value_of(unit))[1].status
     assert status.dtype == jnp.int32, f"info.status is {status.dtype}"
     assert status.shape == (), f"info.status has shape {status.shape}"
-
-
-def _outcome(q: int) -> Outcome:
-    return Outcome(jnp.zeros(q, jnp.result_type(float)))
 
 
 def _types(state: PyTree) -> tuple[Any, list[tuple[Any, ...]]]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler
+from jaxhpo._base import PyTree, Sampler
 from jaxhpo._minimize import minimize
 from jaxhpo.testing import _case, _spaces
 from jaxhpo.testing._case import SamplerCase
@@ -20,7 +20,7 @@ def _study(sampler: Sampler, key: jax.Array) -> tuple[PyTree, jax.Array]:
     def step(state: PyTree, number: jax.Array) -> tuple[PyTree, jax.Array]:
         key_ask, key_tell = jax.random.split(jax.random.fold_in(key, number))
         state, unit = sampler.ask(key_ask, state)
-        state, _ = sampler.tell(key_tell, state, unit, Outcome(_case.value_of(unit)))
+        state, _ = sampler.tell(key_tell, state, unit, _case.outcome_of(unit, _case.value_of(unit)))
         return state, unit
 
     return jax.lax.scan(step, sampler.init(_case.init_key(key)), jnp.arange(2))
@@ -32,7 +32,7 @@ def check_jit_equals_eager(case: SamplerCase) -> None:
     state = sampler.init(_case.init_key(key))
     key_ask, key_tell = jax.random.split(jax.random.fold_in(key, 0))
     state, unit = sampler.ask(key_ask, state)
-    state, _ = sampler.tell(key_tell, state, unit, Outcome(_case.value_of(unit)))
+    state, _ = sampler.tell(key_tell, state, unit, _case.outcome_of(unit, _case.value_of(unit)))
     jitted = _case.drive(sampler, key, 1)
     _case.assert_same((state, unit[None]), jitted, "jit and eager", _case.rounding())
 
@@ -77,7 +77,7 @@ def check_traced_once(case: SamplerCase) -> None:
 
     def count_tell(sampler: Sampler, key: jax.Array, state: PyTree, unit: jax.Array) -> Any:
         traces["tell"] += 1
-        return sampler.tell(key, state, unit, Outcome(_case.value_of(unit)))
+        return sampler.tell(key, state, unit, _case.outcome_of(unit, _case.value_of(unit)))
 
     jit_ask, jit_tell = jax.jit(count_ask), jax.jit(count_tell)
     for shift in (0.0, 5.0):
@@ -102,10 +102,11 @@ def check_minimize_traces_once(case: SamplerCase) -> None:
         space = _spaces.continuous(shift)
         sampler = case.make(space)
         for seed in (0, 1):
-            minimize(objective, space, sampler, key=seed, num_trials=4)
+            minimize(case.objective(objective, space), space, sampler, key=seed, num_trials=4)
     assert len(traces) == 1, f"{len(traces)} traces of the objective"
     keys = jax.random.split(_case.study_key(), 2)
-    run = jax.vmap(lambda key: minimize(objective, space, sampler, key=key, num_trials=4))
+    told = case.objective(objective, space)
+    run = jax.vmap(lambda key: minimize(told, space, sampler, key=key, num_trials=4))
     assert jax.eval_shape(run, keys).best_value.shape == (2,)
     assert len(traces) <= 2, f"{len(traces)} traces of the objective with vmap"
 

@@ -1,0 +1,250 @@
+"""Runs cells (a sampler on a problem, many seeds as one program) and keeps them in a file."""
+
+from __future__ import annotations
+
+import functools
+import json
+import pathlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks, samplers
+from jaxhpo._gradient import with_gradient
+from jaxhpo._many import chosen_layout
+from jaxhpo._minimize import minimize
+from jaxhpo.benchmarking._problems import PROBLEMS, SETS
+from jaxhpo.space import Space
+
+NEEDS_GRADIENT = ("gradient",)
+_DIGITS = 7
+
+
+class Cell(NamedTuple):
+    """One sampler on one problem.
+
+    Attributes:
+        problem: name of the problem.
+        sampler: name of the sampler.
+        num_trials: trials of each study.
+        num_seeds: studies, run as one program.
+        seed: of the first key.
+        batch_size: points that the sampler proposes at once.
+    """
+
+    problem: str
+    sampler: str
+    num_trials: int
+    num_seeds: int
+    seed: int = 0
+    batch_size: int = 1
+
+
+def cells(
+    problems: Iterable[str],
+    sampler_names: Iterable[str],
+    *,
+    num_trials: int,
+    num_seeds: int,
+    seed: int = 0,
+    batch_size: int = 1,
+) -> list[Cell]:
+    """Lists what there is to run, problem by problem.
+
+    Args:
+        problems: names of problems or of sets of them.
+        sampler_names: names of samplers.
+        num_trials: trials of each study.
+        num_seeds: studies of each cell.
+        seed: of the keys.
+        batch_size: points that a sampler proposes at once.
+
+    Returns:
+        The cells.
+
+    Raises:
+        ValueError: an unknown name, or a number out of range.
+
+    Example:
+        >>> from jaxhpo import benchmarking
+        >>> listed = benchmarking.cells(["quick"], ["random", "qmc"], num_trials=8, num_seeds=2)
+        >>> len(listed), listed[0].problem
+        (6, 'branin')
+    """
+    num_trials = _checks.check_int("bench", "num_trials", num_trials, 1)
+    num_seeds = _checks.check_int("bench", "num_seeds", num_seeds, 1)
+    batch_size = _checks.check_int("bench", "batch_size", batch_size, 1)
+    names: list[str] = []
+    for name in problems:
+        if name not in SETS and name not in PROBLEMS:
+            known = ", ".join([*SETS, *PROBLEMS])
+            raise _checks.fail("bench", "problems", f"among {known}", name)
+        names += [part for part in SETS.get(name, (name,)) if part not in names]
+    chosen = list(dict.fromkeys(sampler_names))
+    for name in chosen:
+        if name not in samplers.names():
+            raise _checks.fail("bench", "samplers", f"among {', '.join(samplers.names())}", name)
+    return [
+        Cell(problem, name, num_trials, num_seeds, seed, batch_size)
+        for problem in names
+        for name in chosen
+    ]
+
+
+def run(
+    listed: Sequence[Cell],
+    path: pathlib.Path,
+    report: Callable[[int, Cell, str], None] = lambda done, cell, note: None,
+) -> list[dict[str, Any]]:
+    """Runs the cells that the file does not have yet.
+
+    Problems whose spaces have one structure run as one program, and are written as soon as it has
+    ended. The sampler "auto" is the sampler that it chooses, so it is not run a second time.
+
+    Args:
+        listed: what to run.
+        path: a file of one JSON object a line; made where there is none.
+        report: called as `report(done, cell, note)` before a program runs.
+
+    Returns:
+        The records of all cells that were listed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {_cell_of(record): record for record in load(path)}
+    chosen = {cell: _chosen(cell) for cell in listed}
+    missing = [cell for cell in dict.fromkeys(chosen.values()) if cell not in known]
+    for group in groups(missing):
+        done = sum(cell in known for cell in chosen.values())
+        report(done, group[0], f"{len(group)} problems as one program")
+        records = measure(group)
+        with path.open("a") as file:
+            file.writelines(json.dumps(record) + "\n" for record in records)
+        known |= {_cell_of(record): record for record in records}
+    return [{**known[chosen[cell]], "sampler": cell.sampler} for cell in listed]
+
+
+def groups(listed: Iterable[Cell]) -> list[list[Cell]]:
+    """Puts cells together that may be one program: all equal but the problem's name and numbers."""
+    found: dict[Any, list[Cell]] = {}
+    for cell in listed:
+        structure = jax.tree.structure(PROBLEMS[cell.problem]().space)
+        found.setdefault((cell._replace(problem=""), structure), []).append(cell)
+    return list(found.values())
+
+
+def _chosen(cell: Cell) -> Cell:
+    """The cell of the sampler that "auto" chooses."""
+    if cell.sampler != "auto":
+        return cell
+    space = PROBLEMS[cell.problem]().space
+    return cell._replace(sampler=samplers.choose(space, num_trials=cell.num_trials).name)
+
+
+def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Runs cells that are one program.
+
+    Args:
+        group: cells that differ in the problem alone, over spaces of one structure.
+
+    Returns:
+        Their records: the cell's fields, `best_so_far` of each seed (None for infinity), `minimum`,
+        and this cell's share of the CPU and wall seconds to run, and of the seconds to compile.
+    """
+    cell = group[0]
+    problems = [PROBLEMS[other.problem]() for other in group]
+    spaces = jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n) for n in numbers]),
+                          *[problem.space for problem in problems])  # fmt: skip
+    keys = jax.random.split(jax.random.key(cell.seed), cell.num_seeds)
+    study = functools.partial(_study, cell, [problem.objective for problem in problems])
+    sampler = samplers.get(cell.sampler, problems[0].space)
+    if chosen_layout(sampler) == "map":
+        over = lambda run, *args: jax.lax.map(lambda row: run(*row), args)  # noqa: E731
+    else:
+        over = lambda run, *args: jax.vmap(run)(*args)  # noqa: E731
+
+    @jax.jit
+    def curves(spaces: Any, numbers: jax.Array, keys: jax.Array) -> jax.Array:
+        return over(lambda s, n: over(lambda key: study(s, n, key), keys), spaces, numbers)
+
+    numbers = jnp.arange(len(group), dtype=jnp.int32)
+    start = time.perf_counter()
+    program = curves.lower(spaces, numbers, keys).compile()
+    compiled, cpu = time.perf_counter(), time.process_time()
+    found = np.asarray(program(spaces, numbers, keys), np.float64)
+    share = 1 / len(group)
+    facts = {
+        "compile_s": round(compiled - start, 3),
+        "programs": round(share, 4),
+        "run_s": round((time.perf_counter() - compiled) * share, 4),
+        "cpu_s": round((time.process_time() - cpu) * share, 4),
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    return [
+        {
+            **other._asdict(),
+            "minimum": problem.minimum,
+            **facts,
+            "best_so_far": [[_rounded(value) for value in row] for row in rows],
+        }
+        for other, problem, rows in zip(group, problems, found, strict=True)
+    ]
+
+
+def _study(
+    cell: Cell,
+    objectives: Sequence[Callable[..., Any]],
+    space: Space,
+    number: jax.Array,
+    key: jax.Array,
+) -> jax.Array:
+    """Best value so far of one study, of the problem with this number."""
+    dtype = jnp.result_type(float)
+    branches = [
+        lambda key, params, f=objective: jnp.asarray(f(key, params), dtype)
+        for objective in objectives
+    ]
+
+    def objective(key: jax.Array, params: Any) -> jax.Array:
+        value: jax.Array = jax.lax.switch(number, branches, key, params)
+        return value
+
+    told = with_gradient(objective, space) if cell.sampler in NEEDS_GRADIENT else objective
+    sampler = samplers.get(cell.sampler, space, batch_size=cell.batch_size)
+    return minimize(told, space, sampler, key=key, num_trials=cell.num_trials).best_so_far
+
+
+def load(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the records of a file; a line that was cut off is left out.
+
+    Args:
+        path: the file; may be missing.
+
+    Returns:
+        One record a cell; the last one where a cell was run twice.
+    """
+    records = {_cell_of(record): record for record in _lines(path)}
+    return list(records.values())
+
+
+def _lines(path: pathlib.Path) -> Iterator[dict[str, Any]]:
+    if not path.exists():
+        return
+    text = path.read_text()
+    if text and not text.endswith("\n"):
+        text = text[: text.rfind("\n") + 1]  # killed while it wrote: the next line starts afresh
+        path.write_text(text)
+    for line in text.splitlines():
+        yield json.loads(line)
+
+
+def _cell_of(record: dict[str, Any]) -> Cell:
+    return Cell(*(record[field] for field in Cell._fields))
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.{_DIGITS}g}") if np.isfinite(value) else None

@@ -1,0 +1,126 @@
+"""`jaxhpo bench`: samplers on problems, resumable, with tables and figures."""
+
+from __future__ import annotations
+
+import csv
+import pathlib
+from typing import Any
+
+from jaxhpo.cli._errors import UserError
+from jaxhpo.cli._tables import print_table
+
+RESULTS = "results.jsonl"
+
+
+def bench(
+    sampler_names: str,
+    problems: str,
+    trials: int,
+    seeds: int,
+    seed: int,
+    batch_size: int,
+    out: pathlib.Path,
+) -> None:
+    """Runs the benchmark and writes its files; the arguments are those of the command."""
+    from jaxhpo import benchmarking
+
+    listed = benchmarking.cells(
+        _words(problems),
+        _words(sampler_names),
+        num_trials=trials,
+        num_seeds=seeds,
+        seed=seed,
+        batch_size=batch_size,
+    )
+    path = out / RESULTS
+    try:
+        records = _run(listed, path)
+    except KeyboardInterrupt:
+        print(f"interrupted; what was finished is kept in {path}, the same command goes on.")
+        raise
+    table = benchmarking.rank_table(records)
+    _write_csv(out / "summary.csv", benchmarking.summary(records))
+    _write_csv(out / "ranks.csv", rank_rows(table))
+    _draw(records, table, out)
+    _print(table, seeds, trials)
+    print(f"results, tables and figures are in {out}/; the same command adds what is missing.")
+
+
+def rank_rows(table: Any) -> list[dict[str, Any]]:
+    """The rank table as rows, best sampler first."""
+    rows = []
+    for i, name in enumerate(table.samplers):
+        after = {
+            f"rank_{round(100 * share)}%": round(float(rank), 3)
+            for share, rank in zip(table.at, table.ranks[i], strict=True)
+        }
+        rows.append(
+            {
+                "sampler": name,
+                **after,
+                "anytime": round(float(table.anytime[i]), 3),
+                "ms_per_suggestion": round(1e3 * float(table.seconds[i]), 4),
+                "compile_s": round(float(table.compile_seconds[i]), 2),
+            }
+        )
+    return rows
+
+
+def _run(listed: list[Any], path: pathlib.Path) -> list[dict[str, Any]]:
+    """Runs with a progress bar on a terminal, and silently where the output is piped."""
+    from rich import progress
+    from rich.console import Console
+
+    from jaxhpo import benchmarking
+
+    console = Console(stderr=True)
+    with progress.Progress(
+        progress.TextColumn("[bold]bench"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        progress.TimeElapsedColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task("bench", total=len(listed), note="")
+
+        def report(done: int, cell: Any, note: str) -> None:
+            bar.update(task, completed=done, note=f"{cell.sampler} on {cell.problem}: {note}")
+
+        records = benchmarking.run(listed, path, report)
+        bar.update(task, completed=len(listed), note="")
+    return records
+
+
+def _print(table: Any, seeds: int, trials: int) -> None:
+    rows = rank_rows(table)
+    title = (
+        f"Mean rank over {len(table.problems)} problems and {seeds} seeds, after a share of "
+        f"{trials} trials (1 is best)"
+    )
+    print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _draw(records: list[dict[str, Any]], table: Any, out: pathlib.Path) -> None:
+    from jaxhpo.benchmarking import _draw as draw
+
+    try:
+        draw.draw_curves(records, out / "curves.png")
+        draw.draw_ranks(table, out / "ranks.png")
+    except ModuleNotFoundError as error:
+        print(f"no figures: {error}")
+
+
+def _write_csv(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _words(text: str) -> list[str]:
+    words = [word for word in text.replace(",", " ").split() if word]
+    if not words:
+        raise UserError("give at least one sampler and one problem, separated by commas.")
+    return words

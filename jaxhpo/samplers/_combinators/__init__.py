@@ -1,0 +1,5 @@
+"""Samplers made of samplers: one file each, pure like what they are made of."""
+
+from jaxhpo.samplers._combinators._mixture import mixture as mixture
+from jaxhpo.samplers._combinators._restarts import with_restarts as with_restarts
+from jaxhpo.samplers._combinators._warm_start import warm_start as warm_start
