@@ -6,8 +6,10 @@
 A row is an estimator on a task at the task's start, in free coordinates: its distance from the
 exact gradient relative to that one's size, the cosine between them, processor time over the plain
 run's, temporary memory of the compiled program; and the outer loss and the task's score (larger is
-better) after a descent with Adam. A cell that an estimator refuses says so; a gradient too dear to
-descend on is computed once. Tasks run in two processes.
+better), both the mean of three fresh runs, after a descent with Adam at the task's own step. A cell
+that an estimator refuses says so; a gradient too dear to descend on is computed once; a descent
+whose loss or gradient is no longer finite ends there and says where and why. Tasks run in two
+processes.
 """
 
 from __future__ import annotations
@@ -119,8 +121,13 @@ def seconds_of(program: Callable[..., Any], *args: Any, rounds: int = 3) -> floa
     return min(times)
 
 
-def descend(task: Any, program: Callable[..., Any], free: Any, num_outer: int) -> Any:
-    """Adam on the compiled gradient; each step has a key of its own, as a stochastic one needs."""
+def descend(
+    task: Any, program: Callable[..., Any], free: Any, num_outer: int
+) -> tuple[Any, int | None]:
+    """Adam on the compiled gradient; each step has a key of its own, as a stochastic one needs.
+
+    Returns the point reached, and the step at which loss or gradient was not finite, if any.
+    """
     optimizer = optax.adam(task.outer_lr)
     state = optimizer.init(free)
 
@@ -130,9 +137,23 @@ def descend(task: Any, program: Callable[..., Any], free: Any, num_outer: int) -
         return optax.apply_updates(free, updates), state
 
     for i in range(num_outer):
-        _, grads = program(jax.random.key(i), free)
+        value, grads = program(jax.random.key(i), free)
+        if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, grads))):
+            return free, i
         free, state = move(free, grads, state)
-    return free
+    return free, None
+
+
+def why_diverged(task: Any, plain: Callable[..., Any], point: Any, step: int) -> str:
+    """What a descent broke off at: training itself, or the estimator on a sound run."""
+    value = float(plain(jax.random.key(step), point))
+    largest = max(float(jnp.max(jnp.abs(leaf))) for leaf in jax.tree.leaves(point))
+    reason = (
+        "its hyperparameters make training diverge"
+        if not np.isfinite(value)
+        else f"no finite gradient of a run of loss {value:.3g}"
+    )
+    return f"diverged at step {step}: {reason} (largest free coordinate {largest:.3g})"
 
 
 def table_of(name: str, num_outer: int) -> tuple[str, Row, list[Row]]:
@@ -145,11 +166,12 @@ def table_of(name: str, num_outer: int) -> tuple[str, Row, list[Row]]:
     unit = seconds_of(plain, key, free, rounds=7)
 
     @jax.jit
-    def score(free: Any) -> jax.Array:
+    def outcome(free: Any) -> jax.Array:
         hparams = from_free(task.space, free)
         keys = jax.random.split(jax.random.key(99), 3)
         states = [hpo.training.train(task.training, k, hparams, task.num_steps) for k in keys]
-        return jnp.mean(jnp.stack([task.score(hparams, state) for state in states]))
+        ends = [(task.training.loss(hparams, s), task.score(hparams, s)) for s in states]
+        return jnp.mean(jnp.stack([jnp.stack([a, b.astype(a.dtype)]) for a, b in ends]), axis=0)
 
     exact: np.ndarray | None = None
     rows = []
@@ -169,10 +191,11 @@ def table_of(name: str, num_outer: int) -> tuple[str, Row, list[Row]]:
         size, own = np.linalg.norm(exact), np.linalg.norm(grad)
         ratio = seconds_of(program, key, free) / unit
         is_dear = ratio > DEAREST
-        reached, end = float("nan"), float("nan")
+        end, reached, note = float("nan"), float("nan"), "too dear to descend" if is_dear else ""
         if not is_dear:
-            point = descend(task, program, free, num_outer)
-            reached, end = float(score(point)), float(plain(jax.random.key(99), point))
+            point, broke = descend(task, program, free, num_outer)
+            end, reached = map(float, outcome(point))
+            note = "" if broke is None else why_diverged(task, plain, point, broke)
         rows.append(
             Row(
                 label,
@@ -182,12 +205,11 @@ def table_of(name: str, num_outer: int) -> tuple[str, Row, list[Row]]:
                 memory.temp_size_in_bytes / 1e6,
                 end,
                 reached,
-                "too dear to descend" if is_dear else "",
+                note,
             )
         )
-    before = Row(
-        "no descent", value=float(plain(jax.random.key(99), free)), score=float(score(free))
-    )
+    value_before, score_before = map(float, outcome(free))
+    before = Row("no descent", value=value_before, score=score_before)
     return name, before, rows
 
 
@@ -196,8 +218,8 @@ def show(name: str, before: Row, rows: list[Row]) -> None:
     task = hpo.problems.TASKS[name]()
     count = sum(leaf.size for leaf in jax.tree.leaves(task.hparams))
     print(
-        f"\n### {name}: H = {count}, T = {task.num_steps}; before: value "
-        f"{before.value:.4f}, score {before.score:.4f}\n"
+        f"\n### {name}: H = {count}, T = {task.num_steps}, outer step {task.outer_lr:g}; before: "
+        f"value {before.value:.4f}, score {before.score:.4f}\n"
     )
     print("| estimator | error | cosine | x plain | memory MB | value after | score after |")
     print("|---|---|---|---|---|---|---|")
@@ -205,7 +227,7 @@ def show(name: str, before: Row, rows: list[Row]) -> None:
         if np.isnan(row.error):
             print(f"| {row.name} | {row.note} | | | | | |")
             continue
-        after = row.note + " |" if np.isnan(row.score) else f"{row.value:.4f} | {row.score:.4f}"
+        after = row.note + " |" if row.note else f"{row.value:.4f} | {row.score:.4f}"
         print(
             f"| {row.name} | {row.error:.1e} | {row.cosine:.3f} | {row.time_ratio:.1f} | "
             f"{row.megabytes:.2f} | {after} |"

@@ -5,7 +5,8 @@
 
 *schedule*: for every seed a learning rate a step, learned on the validation loss of eight runs from
 the best of 30 constants on the same, against that constant: test loss in these runs and in eight
-fresh ones, paired.
+fresh ones, paired; and once more with eight new runs at every outer step, so that nothing can be
+fitted to one run, in 64 fresh ones.
 *cleaning*: F1 of the false labels found among 600, and the test accuracy of a model trained on
 those kept, against all, the clean ones alone, and an oracle. *distillation*: test accuracy from ten
 learned images against ten real ones. *penalties*: how far as many penalties as weights overfit.
@@ -68,6 +69,7 @@ def schedules(num_seeds: int) -> None:
 
     averaged = task._replace(training=runs, test_loss=test_loss, outer_lr=0.05)
     descend = make_descend(averaged, 60)
+    descend_fresh = make_descend(averaged._replace(outer_lr=task.outer_lr), 60, seeds="fresh")
 
     @jax.jit
     def outcome(key: jax.Array, hparams: Any) -> jax.Array:
@@ -83,21 +85,31 @@ def schedules(num_seeds: int) -> None:
         constant = {"lr": constants["lr"][best]}
         path = descend(key, constant)
         pair = constant, path.best_hparams
-        rows.append([outcome(k, h) for k in (key, fresh) for h in pair])
+        many = jax.random.split(jax.random.key(20_000 + seed), 8)
+        general = descend_fresh(key, constant)
+        # The mean of the last steps' logarithms: single ones wander with the runs they saw.
+        last = {"lr": jnp.exp(jnp.mean(jnp.log(general.hparams["lr"][-20:]), axis=0))}
+        far = [jnp.mean(jnp.stack([outcome(k, h) for k in many]), axis=0) for h in (constant, last)]
+        rows.append([*(outcome(k, h) for k in (key, fresh) for h in pair), *far])
         lr = np.asarray(path.best_hparams["lr"])
         tests = " -> ".join(f"{row[0]:.4f}" for row in rows[-1][:2])
-        others = " -> ".join(f"{row[0]:.4f}" for row in rows[-1][2:])
+        others, general_tests = (
+            " -> ".join(f"{row[0]:.4f}" for row in pair) for pair in (rows[-1][2:4], rows[-1][4:])
+        )
         print(
             f"seed {seed}: constant {grid[best]:.3f}; validation {path.values[0]:.4f} -> "
-            f"{path.best_value:.4f}; test {tests}, fresh {others}; rates of the first, middle and "
+            f"{path.best_value:.4f}; test {tests}, fresh {others}, learned on fresh runs "
+            f"{general_tests}; rates of the first, middle and "
             f"last tenth {lr[:10].mean():.3f} {lr[45:55].mean():.3f} {lr[-10:].mean():.3f}",
             flush=True,
         )
-    data = np.array(rows, np.float64)  # [seeds, (same, fresh) x (constant, learned), 2]
+    data = np.array(rows, np.float64)  # [seeds, (same, fresh, general) x (constant, learned), 2]
     paired("test loss gained, same runs", data[:, 0, 0] - data[:, 1, 0])
     paired("test loss gained, fresh runs", data[:, 2, 0] - data[:, 3, 0])
+    paired("test loss gained, learned on fresh runs", data[:, 4, 0] - data[:, 5, 0])
     paired("test accuracy gained, same runs", data[:, 1, 1] - data[:, 0, 1])
     paired("test accuracy gained, fresh runs", data[:, 3, 1] - data[:, 2, 1])
+    paired("test accuracy gained, learned on fresh runs", data[:, 5, 1] - data[:, 4, 1])
 
 
 def cleaning(num_seeds: int) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_key, describe
+from jaxhpo._checks import check_int, check_key, describe, fail
 from jaxhpo.training import Training
 
 Array = jax.Array
@@ -163,6 +163,17 @@ class Estimator:
         if self.memory is None:
             return self.evaluate(key, hparams), memory
         return self.memory.evaluate(key, hparams, memory)
+
+
+def check_steps(where: str, num_steps: Any) -> int:
+    """Requires at least one training step; the reason is in the error."""
+    if check_int(where, "num_steps", num_steps, -(2**31)) < 1:
+        expected = (
+            "at least 1 (nothing is trained otherwise: jax.grad of the training's loss at its "
+            "start is the gradient then)"
+        )
+        raise fail(where, "num_steps", expected, num_steps)
+    return int(num_steps)
 
 
 def real_leaves(where: str, hparams: PyTree) -> PyTree:

@@ -39,7 +39,9 @@ def check_start(where: str, space: Any, hparams: Any) -> None:
     pairs = zip(jax.tree.leaves(inside), jax.tree.leaves(hparams), strict=True)
     if not all(np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in pairs):
         raise ValueError(
-            f"{where}: `hparams` must lie inside their space, got {describe(hparams)}."
+            f"{where}: `hparams` must lie inside their space, got {describe(hparams)}. Move or "
+            "widen the bounds, or leave `space` out: every estimator then moves in `hparams` as "
+            "they are."
         )
     if not bool(space.feasible(hparams)):
         raise ValueError(

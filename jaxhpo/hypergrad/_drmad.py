@@ -8,10 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import Adjoint, Sweep, finish, pull, start_adjoint
-from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
+from jaxhpo.hypergrad._run import Carry, Real, Run, explained, open_run
 from jaxhpo.hypergrad._unrolled import log_growth
 from jaxhpo.training import Training
 from jaxhpo.training._objective import check_training
@@ -55,7 +54,7 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
     """
     where = "drmad"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         with explained(where):
@@ -106,14 +105,18 @@ def sweep_line(
 
     def body(loop: tuple[Adjoint, Any], x: tuple[Array, list[Array]]) -> tuple[Any, None]:
         (adjoint, seen), (t, other) = loop, x
-
-        def between(start: Array, end: Array) -> Array:
-            part = t.astype(start.dtype) / num_steps
-            return (1 - part) * start + part * end
-
-        real = [between(a, b) for a, b in zip(run.start.real, final.real, strict=True)]
-        adjoint = pull(run, adjoint, Carry(real, other), t)
+        adjoint = pull(run, adjoint, Carry(on_line(run, final, num_steps, t), other), t)
         return (adjoint, visit(seen, adjoint, t)), None
 
     numbers = jnp.arange(num_steps, dtype=jnp.int32)
     return jax.lax.scan(body, (adjoint, seen), (numbers, others), reverse=True)[0]
+
+
+def on_line(run: Run, final: Carry, num_steps: int, t: Array) -> Real:
+    """The state before step t on the straight line from the first to the last."""
+
+    def between(start: Array, end: Array) -> Array:
+        part = t.astype(start.dtype) / num_steps
+        return (1 - part) * start + part * end
+
+    return [between(a, b) for a, b in zip(run.start.real, final.real, strict=True)]

@@ -16,6 +16,7 @@ from jaxhpo.hypergrad._base import (
     Hypergradient,
     Memory,
     Traits,
+    check_steps,
 )
 from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, Run, open_run
@@ -107,7 +108,7 @@ def stochastic(
 ) -> Estimator:
     """Averages independent samples of a gradient, and tells their standard error."""
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     num_pairs = check_int(where, "num_pairs", num_pairs, 1)
     check_positive(where, "sigma", sigma)
 
@@ -162,7 +163,7 @@ def shift(hparams: Any, noise: Any, scale: Array) -> Any:
 
 def check_window(where: str, window: Any, num_steps: Any) -> int:
     """Requires a window of at least one step, within the run."""
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     window = check_int(where, "window", window, 1)
     if window > num_steps:
         raise fail(where, "window", f"at most the {num_steps} steps of the run", window)

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_positive
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo._checks import check_positive
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._evolution import run_value
 from jaxhpo.hypergrad._forward import as_tree, basis
 from jaxhpo.hypergrad._run import open_run
@@ -47,7 +47,7 @@ def finite_difference(
     """
     where = "finite_difference"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     if step is not None:
         check_positive(where, "step", step)
 

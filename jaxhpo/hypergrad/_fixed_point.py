@@ -15,10 +15,18 @@ import jax.numpy as jnp
 Array = jax.Array
 Ints = list[Array]
 
-_RADIX = 40  # binary digits after the point; 23 remain before it
 _WORD = 32  # binary digits of the buffer that one stored word holds
+_LARGEST = 61  # binary digits that a number may fill: the sum of two still fits into an int64
 
-RESOLUTION = 2.0**-_RADIX
+
+def binary_digits(dtype: Any) -> int:
+    """Digits after the point: about as fine as the floats are near 1, with room for the large."""
+    return 48 if jnp.finfo(dtype).eps < 1e-10 else 40
+
+
+def largest(digits: int) -> float:
+    """Numbers that reach this size are refused: 8,192 in float64, two millions in float32."""
+    return 2.0 ** (_LARGEST - digits)
 
 
 def steps_per_word(n: int, d: int) -> int:
@@ -27,15 +35,21 @@ def steps_per_word(n: int, d: int) -> int:
     return max(1, math.floor(room / math.log2(d / n)))
 
 
-def fix(x: Array) -> Array:
+def fix(x: Array, digits: int) -> Array:
     """Rounds to fixed point."""
-    return jnp.rint(x.astype(jnp.float64) * 2.0**_RADIX).astype(jnp.int64)
+    return jnp.rint(x.astype(jnp.float64) * 2.0**digits).astype(jnp.int64)
 
 
-def to_real(ints: Ints, dtypes: list[Any]) -> list[Array]:
+def to_real(ints: Ints, dtypes: list[Any], digits: int) -> list[Array]:
     """Fixed-point numbers as floating ones."""
     pairs = zip(ints, dtypes, strict=True)
-    return [(i.astype(jnp.float64) * 2.0**-_RADIX).astype(dtype) for i, dtype in pairs]
+    return [(i.astype(jnp.float64) * 2.0**-digits).astype(dtype) for i, dtype in pairs]
+
+
+def are_below(parts: list[Array], bound: float) -> Array:
+    """`[]` whether all entries are smaller than a bound in size; NaN is not."""
+    checks = [jnp.all((part < bound) & (part > -bound)) for part in parts if part.size]
+    return jnp.all(jnp.stack(checks)) if checks else jnp.ones((), bool)
 
 
 def exchange(v: Array, digits: Array, out: int, back: int) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_int
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, explained, open_run
 from jaxhpo.training import Training
@@ -61,7 +61,7 @@ def forward(training: Training, *, num_steps: int, batch_tangents: int | None = 
     """
     where = "forward"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     if batch_tangents is not None:
         batch_tangents = check_int(where, "batch_tangents", batch_tangents, 1)
 

@@ -8,8 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_int, check_number, fail, is_traced
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Memory, Traits
-from jaxhpo.hypergrad._drmad import sweep_line
+from jaxhpo.hypergrad._base import (
+    Array,
+    Diagnostics,
+    Estimator,
+    Hypergradient,
+    Memory,
+    Traits,
+    check_steps,
+)
+from jaxhpo.hypergrad._drmad import on_line, sweep_line
 from jaxhpo.hypergrad._reverse import Adjoint, start_adjoint
 from jaxhpo.hypergrad._run import Carry, Real, Run, explained, open_run
 from jaxhpo.training import Training
@@ -24,10 +32,10 @@ class _Fitted(NamedTuple):
 
 
 class _Trained(NamedTuple):
-    """A finished run: the last two states, the mean one, the counters, and the horizon's weight."""
+    """A finished run: its end, the mean of the states before, counters, the horizon's weight."""
 
-    before: Carry
     final: Carry
+    last_other: list[Array]
     mean: Real
     others: list[Array]
     horizon: Array
@@ -38,14 +46,15 @@ def hyperdistill(
 ) -> Estimator:
     """Hypergradient of the last step, plus the rest of the run distilled into one product.
 
-    Model: `∂_λ L + α ∂_λ step(s_{T-1}) + θ x_{T-1} v` with the adjoint `α = ∂_s L`,
-    `v = α ∂_λ step(s*)` at the mean `s*` of all states, weighted by `decay^(T-1-t)`, and the weight
-    `x_k = (1 - decay^k) / (1 - decay)` of a horizon of k steps. The scale `θ` is the least-squares
-    fit of `g_k ≈ θ x_k v` over all horizons k, where `g_k` are the partial sums of a sweep along
-    the straight line from the first state to the last (`drmad`). In a loop (`update`, `descend`)
-    `θ` is kept and fitted anew every `refit_every` calls; between, the estimate costs two
-    derivatives of one step. Exact where every step contracts the adjoint by `decay` and acts alike
-    on the hyperparameters.
+    Model: `∂_λ L + θ x_T v_T` with the adjoint `α = ∂_s L` at the end of the run and, for a horizon
+    of the last k steps, the weight `x_k = (1 - decay^k) / (1 - decay)` and the product
+    `v_k = α ∂_λ step(s*_k)` at the mean `s*_k` of their states, weighted by `decay^j` for the one j
+    steps before the last. The scale `θ` is the least-squares fit of `g_k ≈ θ x_k v_k` over all
+    horizons, where `g_k` are the partial sums of a sweep along the straight line from the first
+    state to the last (`drmad`), and `s*_k` lies on that line, so that nothing is stored. In a loop
+    (`update`, `descend`) `θ` is kept and fitted anew every `refit_every` calls; between, the
+    estimate costs one derivative of one step. Exact for one step, and where every step contracts
+    the adjoint by `decay` and acts alike on the hyperparameters.
 
     Args:
         training: the run.
@@ -77,7 +86,7 @@ def hyperdistill(
     """
     where = "hyperdistill"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     refit_every = check_int(where, "refit_every", refit_every, 1)
     check_number(where, "decay", decay)
     if not is_traced(decay) and not 0 <= decay <= 1:
@@ -88,12 +97,10 @@ def hyperdistill(
             run = open_run(where, training, key, hparams, mixed=True)
             trained = _train(run, num_steps, decay)
             value, adjoint = start_adjoint(run, trained.final)
-            t, mean = jnp.int32(num_steps - 1), Carry(trained.mean, trained.before.other)
-            last = run.step_vjp(hparams, trained.before, t)(adjoint.real)[0]
-            v = run.step_vjp(hparams, mean, t)(adjoint.real)[0]
+            v = _product(run, trained, num_steps, trained.mean, adjoint)
 
             def fit(_: Any) -> Array:
-                return _fit(run, trained, num_steps, adjoint, v, decay)
+                return _fit(run, trained, num_steps, adjoint, decay)
 
             if fitted is None:
                 fitted = _Fitted(fit(None), jnp.int32(0))
@@ -102,9 +109,7 @@ def hyperdistill(
                 theta = jax.lax.cond(is_due, fit, lambda theta: theta, fitted.theta)
                 fitted = _Fitted(theta, fitted.calls + 1)
         weight = fitted.theta * trained.horizon
-        grad = jax.tree.map(
-            lambda a, b, c: a + b + weight.astype(c.dtype) * c, adjoint.hparams, last, v
-        )
+        grad = jax.tree.map(lambda a, b: a + weight.astype(b.dtype) * b, adjoint.hparams, v)
         return Hypergradient(value, grad, run.state(trained.final), Diagnostics()), fitted
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
@@ -115,8 +120,8 @@ def hyperdistill(
 
     traits = Traits(
         exact=False,
-        bias="the sum over the steps before the last is one product with a fitted scale",
-        time="1 run and two steps; 3 runs more where the scale is fitted",
+        bias="the sum over the steps is one product with a fitted scale",
+        time="1 run and one step; 5 runs more where the scale is fitted",
         memory="3 S, and counters",
         needs="",
         cannot="initial weights",
@@ -126,49 +131,53 @@ def hyperdistill(
 
 
 def _train(run: Run, num_steps: int, decay: Any) -> _Trained:
-    """The run, with the weighted mean of its states before every step."""
+    """The run, with the weighted mean of the states before its steps."""
 
-    def body(loop: tuple[Carry, Carry, Real, Array], t: Array) -> tuple[Any, list[Array]]:
-        _, carry, mean, weight = loop
+    def body(loop: tuple[Carry, Real, Array], t: Array) -> tuple[Any, list[Array]]:
+        carry, mean, weight = loop
         # The weights of all states so far: x_{k+1} = decay x_k + 1.
-        new = jnp.asarray(decay, weight.dtype) * weight + 1
-        share = 1 / new
-        mean = [m + share.astype(m.dtype) * (s - m) for m, s in zip(mean, carry.real, strict=True)]
-        return (carry, run.step(run.hparams, carry, t), mean, new), carry.other
+        weight = jnp.asarray(decay, weight.dtype) * weight + 1
+        mean = _toward(mean, carry.real, 1 / weight)
+        return (run.step(run.hparams, carry, t), mean, weight), carry.other
 
     zero = jnp.zeros((), jnp.result_type(float))
-    loop = (run.start, run.start, run.start.real, zero)
+    loop = (run.start, run.start.real, zero)
     numbers = jnp.arange(num_steps, dtype=jnp.int32)
-    (before, final, mean, weight), others = jax.lax.scan(body, loop, numbers)
-    # x_{T-1}, from x_T = 1 + decay x_{T-1}, without dividing by a decay of zero.
-    powers = jnp.asarray(decay, weight.dtype) ** jnp.arange(num_steps, dtype=weight.dtype)
-    return _Trained(before, final, mean, others, jnp.sum(powers) - powers[-1])
+    (final, mean, weight), others = jax.lax.scan(body, loop, numbers)
+    return _Trained(final, [other[-1] for other in others], mean, others, weight)
 
 
-def _fit(
-    run: Run, trained: _Trained, num_steps: int, adjoint: Adjoint, v: Any, decay: Any
-) -> Array:
-    """Least squares of the partial sums `g_k` on `x_k v`, for all horizons k."""
+def _toward(mean: Real, new: Real, share: Array) -> Real:
+    return [m + share.astype(m.dtype) * (s - m) for m, s in zip(mean, new, strict=True)]
+
+
+def _product(run: Run, trained: _Trained, num_steps: int, mean: Real, adjoint: Adjoint) -> Any:
+    """`v`: the end's adjoint, pulled through the last step taken at a mean state."""
+    at = Carry(mean, trained.last_other)
+    return run.step_vjp(run.hparams, at, jnp.int32(num_steps - 1))(adjoint.real)[0]
+
+
+def _fit(run: Run, trained: _Trained, num_steps: int, end: Adjoint, decay: Any) -> Array:
+    """Least squares of the partial sums `g_k` on `x_k v_k`, for all horizons k."""
     dtype = trained.horizon.dtype
-    base = adjoint.hparams
 
     def dot(a: Any, b: Any) -> Array:
         parts = jax.tree.map(lambda x, y: jnp.sum(x * y).astype(dtype), a, b)
         return sum(jax.tree.leaves(parts), jnp.zeros((), dtype))
 
     def visit(seen: Any, adjoint: Adjoint, t: Array) -> Any:
-        """The first pull, of the last step, only sets the mark from which the sums count."""
-        weight, product, square, mark = seen
-        is_first = t == num_steps - 1
-        mark = jax.tree.map(lambda new, old: jnp.where(is_first, new, old), adjoint.hparams, mark)
-        weight = jnp.where(is_first, weight, jnp.asarray(decay, dtype) * weight + 1)
-        partial = jax.tree.map(jnp.subtract, adjoint.hparams, mark)
-        return weight, product + weight * dot(partial, v), square + weight**2, mark
+        weight, power, mean, product, square = seen
+        weight = weight + power
+        mean = _toward(mean, on_line(run, trained.final, num_steps, t), power / weight)
+        v = _product(run, trained, num_steps, mean, end)
+        partial = jax.tree.map(jnp.subtract, adjoint.hparams, end.hparams)
+        product = product + weight * dot(partial, v)
+        square = square + weight**2 * dot(v, v)
+        return weight, jnp.asarray(decay, dtype) * power, mean, product, square
 
-    zero = jnp.zeros((), dtype)
-    seen = (zero, zero, zero, base)
-    _, product, square = sweep_line(
-        run, trained.final, trained.others, num_steps, adjoint, visit, seen
-    )[1][:3]
-    size = square * dot(v, v)
-    return jnp.where(size > 0, product / jnp.where(size > 0, size, jnp.ones_like(size)), zero)
+    zero, one = jnp.zeros((), dtype), jnp.ones((), dtype)
+    seen = (zero, one, trained.final.real, zero, zero)
+    *_, product, square = sweep_line(
+        run, trained.final, trained.others, num_steps, end, visit, seen
+    )[1]
+    return jnp.where(square > 0, product / jnp.where(square > 0, square, one), zero)

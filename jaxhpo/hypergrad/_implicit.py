@@ -8,7 +8,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, describe, fail
+from jaxhpo._checks import describe, fail
 from jaxhpo.hypergrad import _solvers
 from jaxhpo.hypergrad._base import (
     Array,
@@ -17,6 +17,7 @@ from jaxhpo.hypergrad._base import (
     Hypergradient,
     Memory,
     Traits,
+    check_steps,
 )
 from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
@@ -88,7 +89,7 @@ def implicit(
     """
     where = "implicit"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     solver = _check_solver(where, solver)
     if isinstance(solver, _HESSIAN) and training.inner_loss is None:
         raise ValueError(

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_positive
-from jaxhpo.hypergrad._base import Estimator, real_leaves
+from jaxhpo._checks import check_positive
+from jaxhpo.hypergrad._base import Estimator, check_steps, real_leaves
 from jaxhpo.hypergrad._budget import state_bytes
 from jaxhpo.hypergrad._coordinates import check_continuous
 from jaxhpo.hypergrad._evolution import es
@@ -69,7 +69,7 @@ def recommend(
     """
     where = "recommend"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     max_bytes = check_positive(where, "max_bytes", max_bytes)
     check_continuous(where, space)
     hparams, key = real_leaves(where, _middle(space)), jax.random.key(0)

@@ -147,8 +147,9 @@ def _trace_step(
     if has_primitive(closed.jaxpr, ("io_callback", "pure_callback")) or not _same(closed, again):
         raise ValueError(
             f"{where}: `training.step` must be the same step whenever it is replayed, but two "
-            "traces of it differ or it calls back to Python. Draw batches, noise and dropout from "
-            "its `key` and `t`, for example with jax.random.fold_in(key, t)."
+            "traces of it differ or it calls back to Python, and no estimator has a derivative of "
+            "a run that nothing repeats. Draw batches, noise and dropout from its `key` and `t`, "
+            "for example with jax.random.fold_in(key, t); training.from_optax does."
         )
     treedef = jax.tree.structure(shape)
 

@@ -122,6 +122,9 @@ class GMRES:
             tol=_tol(self.tol, b),
             restart=restart,
             maxiter=-(-self.max_steps // restart),
+            # The other method squares the condition number and then takes a Cholesky factor of it:
+            # NaN in float32 on a map that hardly contracts.
+            solve_method="incremental",
         )
         return Solved(found[0])
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_int, check_number, fail, is_traced
 from jaxhpo.hypergrad import _schedules
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import advance, finish, start_adjoint
 from jaxhpo.hypergrad._run import Carry, explained, open_run
 from jaxhpo.hypergrad._unrolled import log_growth
@@ -101,7 +101,7 @@ def _windowed(
     where: str, training: Training, num_steps: int, window: int, checkpoint: Any, mixed: bool
 ) -> Estimator:
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     window = check_int(where, "window", window, 1)
     if window > num_steps:
         raise fail(where, "window", f"at most the {num_steps} steps of the run", window)
@@ -166,7 +166,7 @@ def greedy(training: Training, *, num_steps: int, decay: float = 0.0) -> Estimat
     """
     where = "greedy"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     check_number(where, "decay", decay)
     if not is_traced(decay) and not 0 <= decay <= 1:
         raise fail(where, "decay", "from 0 to 1", decay)

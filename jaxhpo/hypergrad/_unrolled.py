@@ -7,9 +7,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
 from jaxhpo.hypergrad import _budget, _schedules
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import Sweep, finish
 from jaxhpo.hypergrad._run import Run, explained, open_run
 from jaxhpo.training import Training
@@ -74,7 +73,7 @@ def unrolled(
     """
     where = "unrolled"
     check_training(where, training)
-    num_steps = check_int(where, "num_steps", num_steps, 1)
+    num_steps = check_steps(where, num_steps)
     schedule = _schedules.check_schedule(where, checkpoint)
 
     def evaluate_with(

@@ -1,6 +1,7 @@
 """DrMAD and HyperDistill: where they are exact, what they are otherwise, and their memory."""
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -89,25 +90,72 @@ def test_hyperdistill_is_exact_where_every_step_contracts_alike(float64):
 @pytest.mark.slow
 def test_one_step_has_nothing_to_distill(float64):
     training = problems.momentum_network()
-    one = jax.jit(hg.one_step(training, num_steps=1))(KEY, problems.MOMENTUM_HPARAMS)
+    one = jax.jit(hg.unrolled(training, num_steps=1))(KEY, problems.MOMENTUM_HPARAMS)
     out = jax.jit(hg.hyperdistill(training, num_steps=1))(KEY, problems.MOMENTUM_HPARAMS)
     assert_close(out.grad, one.grad)
 
 
 def test_hyperdistill_is_the_least_squares_fit(float64):
-    """The partial sums, the mean state and the fit, by hand on a system that is not uniform."""
+    """The partial sums and the fit, by hand on a system that is not uniform."""
     matrix = np.asarray([[0.5, 0.2, 0.0], [-0.1, 0.7, 0.3], [0.0, 0.1, 0.4]])
     training, decay = linear(matrix), 0.6
     alpha = 2 * np.asarray(tr.train(training, KEY, push(), T)["params"])
     pulled = [alpha @ np.linalg.matrix_power(matrix, k) for k in range(T)]
-    horizons = [(1 - decay**k) / (1 - decay) for k in range(1, T)]
-    sums = np.cumsum(pulled[1:], axis=0)  # v is alpha: the push acts alike at every state
+    horizons = [(1 - decay**k) / (1 - decay) for k in range(1, T + 1)]
+    sums = np.cumsum(pulled, axis=0)  # v is alpha: the push acts alike at every state
     theta = sum(x * (g @ alpha) for x, g in zip(horizons, sums, strict=True)) / (
         np.sum(np.square(horizons)) * (alpha @ alpha)
     )
-    expected = 0.2 * np.asarray(push()["push"]) + alpha * (1 + theta * horizons[-1])
+    expected = 0.2 * np.asarray(push()["push"]) + alpha * theta * horizons[-1]
     out = jax.jit(hg.hyperdistill(training, num_steps=T, decay=decay))(KEY, push())
     np.testing.assert_allclose(out.grad["push"], expected, rtol=1e-10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("decay", [0.0, 0.7, 1.0])
+def test_hyperdistill_is_the_published_algorithm(float64, decay):
+    """Algorithms 3 and 4 written as the loops that they are, means and horizons in full, on a
+    network of which no step is like another."""
+    training = problems.momentum_network()
+    hparams = jax.tree.map(jnp.asarray, problems.MOMENTUM_HPARAMS)
+    key_init, key_step = tr.trial_keys(KEY)
+    step = jax.jit(training.step)
+
+    def blend(states, weights):
+        def mean(*rows):
+            if not jnp.issubdtype(rows[0].dtype, jnp.floating):
+                return rows[0]
+            return sum(w * row for w, row in zip(weights, rows, strict=True)) / sum(weights)
+
+        return jax.tree.map(mean, *states)
+
+    @jax.jit
+    def pull(state, adjoint):
+        pullback = jax.vjp(lambda h, s: training.step(key_step, h, s, jnp.int32(0)), hparams, state)
+        return pullback[1](adjoint)
+
+    def flat(tree):
+        return np.asarray(jax.flatten_util.ravel_pytree(tree)[0])
+
+    states = [training.init(key_init, hparams)]
+    for t in range(T):
+        states.append(step(key_step, hparams, states[-1], jnp.int32(t)))
+    grads = jax.grad(training.loss, argnums=(0, 1), allow_int=True)(hparams, states[-1])
+    first_order, alpha = flat(grads[0]), grads[1]
+    line = [blend([states[0], states[-1]], [1 - t / T, t / T]) for t in range(T)]
+    adjoint, second_order, xs, ys = alpha, 0.0, [], []
+    for s in range(1, T + 1):
+        part, adjoint = pull(line[T - s], adjoint)
+        second_order = second_order + flat(part)
+        v = flat(pull(blend(line[T - s :][::-1], [decay**j for j in range(s)]), alpha)[0])
+        size = np.linalg.norm(v)
+        xs.append(size * sum(decay**j for j in range(s)))
+        ys.append(v / size @ second_order)
+    theta = np.dot(xs, ys) / np.dot(xs, xs)
+    powers = [decay**j for j in range(T)]
+    v = flat(pull(blend(states[:-1][::-1], powers), alpha)[0])
+    out = jax.jit(hg.hyperdistill(training, num_steps=T, decay=decay))(KEY, hparams)
+    np.testing.assert_allclose(flat(out.grad), first_order + theta * sum(powers) * v, rtol=1e-9)
 
 
 @pytest.mark.slow

@@ -103,6 +103,20 @@ def test_cg_is_closer_than_unrolling_before_convergence(float64):
         assert errors[0] < errors[1]
 
 
+def test_gmres_stays_finite_where_the_map_hardly_contracts(float32):
+    """Curvatures over five decades: the Krylov basis has no Cholesky factor in float32."""
+    rng = np.random.default_rng(0)
+    q = np.linalg.qr(rng.normal(size=(40, 40)))[0]
+    gap = jnp.asarray(q @ np.diag(np.logspace(-5, 0, 40)) @ q.T, jnp.float32)
+    b = jnp.asarray(rng.normal(size=40), jnp.float32)
+
+    def back(v):
+        return [v[0] - gap @ v[0]]
+
+    v = jax.jit(lambda b: hg.gmres(30).solve(back, back, [b], None).v[0])(b)
+    assert float(jnp.linalg.norm(gap @ v - b)) < 0.3 * float(jnp.linalg.norm(b))
+
+
 @pytest.mark.slow
 def test_nystrom_of_full_rank_is_dense(float64):
     training, _ = converged()

@@ -129,6 +129,23 @@ def test_auto_stays_in_its_budget_and_is_not_idle(float32, budget, kind):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("num_steps", [97, 1000])
+def test_auto_keeps_every_budget(float32, num_steps):
+    """From what nothing fits into to what everything fits into, in steps of a half."""
+    kept = []
+    for budget in 2e5 * 2.0 ** np.arange(0, 9):
+        estimator = hg.unrolled(ladder(), num_steps=num_steps, checkpoint=hg.auto(budget))
+        try:
+            used = temporary_bytes(estimator, num_steps)
+        except ValueError:
+            assert not kept  # what fitted before fits into more
+        else:
+            kept.append(used / budget)
+    assert len(kept) > 5
+    assert max(kept) <= 1.1
+
+
+@pytest.mark.slow
 def test_auto_refuses_what_cannot_fit(float32):
     with pytest.raises(ValueError, match="at least"):
         temporary_bytes(hg.unrolled(ladder(), num_steps=T, checkpoint=hg.auto(1e4)), T)

@@ -132,6 +132,19 @@ def test_a_descent_reaches_what_the_task_is_about(name):
 
 
 @pytest.mark.slow
+def test_penalties_fall_on_validation_and_tell_how_far_they_overfit():
+    """As many penalties as weights: what the third split is for."""
+    task = problems.penalties()
+    path = descended(task)
+    falls, test = np.diff(np.asarray(path.values)) < 0, np.asarray(path.test_values)
+    assert np.mean(falls) > 0.95
+    assert test.shape == (task.num_outer,)
+    overfit = float(test[-1] - path.values[-1]) - float(test[0] - path.values[0])
+    assert overfit > 0  # the gap between test and validation has grown
+    assert int(np.argmin(test)) < task.num_outer - 1  # and the test loss has turned before the end
+
+
+@pytest.mark.slow
 def test_cleaning_gains_accuracy_over_ten_seeds():
     gains, found = [], []
     for seed in range(10):
