@@ -28,6 +28,8 @@ _SMALLEST_CAPACITY = 64
 
 Factory = Callable[..., Sampler]
 
+_NEED_GRADIENTS = ("gradient",)
+
 
 class Recipe:
     """How to make a sampler for a space that is not known yet; checked when it is written down."""
@@ -58,6 +60,9 @@ class Recipe:
         """Tries the settings on a small space, so that errors come where they are written."""
         from jaxhpo.space import uniform
 
+        if self.sampler in _NEED_GRADIENTS:
+            expected = "one that needs no gradient, since trials from outside have none"
+            raise _checks.fail(self.where, "sampler", expected, self.sampler)
         if isinstance(self.sampler, str):
             known = inspect.signature(self._factory()).parameters
             for name in self.settings:
@@ -95,7 +100,7 @@ class Recipe:
             ValueError: the sampler does not take so many objectives.
         """
         factory, extra = self._factory(), {}
-        if num_objectives > 1 and "num_objectives" in inspect.signature(factory).parameters:
+        if "num_objectives" in inspect.signature(factory).parameters:
             extra = {"num_objectives": num_objectives}
         made = factory(space, **{**self.settings, **extra})
         if num_objectives > 1:

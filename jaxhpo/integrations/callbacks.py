@@ -140,14 +140,14 @@ def mlflow(
         found = client.get_experiment_by_name(name)
         number = client.create_experiment(name) if found is None else found.experiment_id
         run = client.create_run(number, run_name=f"trial {trial.number}").info.run_id
-        for key, value in {"study": study.name, "status": trial.status.name}.items():
-            client.set_tag(run, key, value)
-        for key, value in trial.flat.items():
-            client.log_param(run, _plain(key), value)
-        for key, value in _values(trial, value_name).items():
-            client.log_metric(run, _plain(key), value)
-        for step, value in trial.curve.items():
-            client.log_metric(run, f"curve_{_plain(value_name)}", value, step=step)
+        for tag, text in {"study": study.name, "status": trial.status.name}.items():
+            client.set_tag(run, tag, text)
+        for param, setting in trial.flat.items():
+            client.log_param(run, _plain(param), setting)
+        for metric, value in _values(trial, value_name).items():
+            client.log_metric(run, _plain(metric), value)
+        for step, loss in trial.curve.items():
+            client.log_metric(run, f"curve_{_plain(value_name)}", loss, step=step)
         failed = trial.status.name == "FAILED"
         client.set_terminated(run, "FAILED" if failed else "FINISHED")
 

@@ -13,7 +13,8 @@ from jaxhpo import samplers
 from jaxhpo.integrations.optuna import JaxhpoSampler
 from tests.compiler import fewer_optimizations
 
-SEVERAL = {"random", "qmc", "grid", "nsga2", "nsga3"}
+SEVERAL = {"random", "qmc", "grid", "nsga2", "nsga3", "auto"}
+NAMES = [name for name in samplers.names() if name != "gradient"]  # needs gradients
 
 # One sampler runs these every time: what is published about the shape of a study, not of a value.
 QUICK = (
@@ -47,7 +48,7 @@ def published_cases(name):
     return pytest.mark.slow(type(f"Test_{name}", bases, {"sampler": fixture_of(name)}))
 
 
-for _name in samplers.names():
+for _name in NAMES:
     globals()[f"Test_{_name}"] = published_cases(_name)
 
 

@@ -206,6 +206,8 @@ def test_hyperband_s_brackets_work():
 def test_wrong_arguments_are_named_when_the_sampler_is_made():
     with pytest.raises(ValueError, match=r"JaxhpoSampler: `sampler` must be one of .*tpe"):
         JaxhpoSampler("tpee")
+    with pytest.raises(ValueError, match="`sampler` must be one that needs no gradient"):
+        JaxhpoSampler("gradient")
     with pytest.raises(TypeError, match="`gama` is no setting of 'tpe'; it has"):
         JaxhpoSampler("tpe", gama=3)
     with pytest.raises(TypeError, match="`sampler` must be a name"):
