@@ -47,7 +47,7 @@ class PatternState:
     Attributes:
         poll: centre, steps and poll points of this descent.
         num_seen: `[]` int32 points told since this descent began that it may start from.
-        left: `[d]` where the last descent ended; NaN in the first.
+        left: `[d]` where the last descent ended; infinite in the first.
         num_restarts: `[]` int32.
         known: state of the random search, which also keeps count of a finite space.
     """
@@ -152,7 +152,7 @@ def pattern(
 
 def _init(settings: PatternSettings, key: Array) -> PatternState:
     zero, again = (jnp.zeros((), jnp.int32) for _ in range(2))
-    left = jnp.full(settings.space.num_dims, jnp.nan, settings.first_step.dtype)
+    left = jnp.full(settings.space.num_dims, jnp.inf, settings.first_step.dtype)
     poll = polls.first_poll(settings.shape, settings.first_step)
     return PatternState(poll, zero, left, again, settings.guard.init(key))
 
