@@ -67,8 +67,13 @@ def test_regret_counts_from_the_best_found_where_the_minimum_is_unknown():
 def test_every_problem_can_be_evaluated():
     for name in ("mixed", "categorical", "conditional", "michalewicz5", "bbob24_20d"):
         problem = benchmarking.PROBLEMS[name]()
-        values = problem.space.sample(jax.random.key(0), 64)
-        found = jax.vmap(lambda v, p=problem: p.objective(None, v))(values)
+        space, objective = problem.space, problem.objective
+
+        @jax.jit
+        def evaluate(key, space=space, objective=objective):
+            return jax.vmap(lambda v: objective(None, v))(space.sample(key, 64))
+
+        found = evaluate(jax.random.key(0))
         assert np.isfinite(np.asarray(found)).all()
         assert float(found.min()) >= problem.minimum - 1e-3
     for names in benchmarking.SETS.values():
@@ -124,6 +129,7 @@ def test_command_writes_tables_and_goes_on(tmp_path, capsys, monkeypatch):
     assert err == ""  # no progress bar where nobody looks
 
 
+@pytest.mark.slow
 def test_problems_of_one_structure_are_one_program(tmp_path):
     listed = benchmarking.cells(
         ["rosenbrock5", "categorical", "bbob08_5d"], ["random", "auto"], num_trials=6, num_seeds=2

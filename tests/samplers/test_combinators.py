@@ -98,6 +98,7 @@ def test_restarts_repeat_nothing_on_a_finite_space():
     assert np.isnan(rows[6:]).all()
 
 
+@pytest.mark.slow
 def test_restarts_keep_the_size_of_buffers():
     sampler = samplers.with_restarts(samplers.tpe(SPACE, capacity=16), SPACE, patience=5)
     assert sampler.resize is not None

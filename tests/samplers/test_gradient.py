@@ -92,8 +92,9 @@ def test_discrete_coordinates_are_kept_in_a_descent():
     space = hpo.Space({"kind": ["a", "b", "c"], "x": hpo.uniform(0.0, 1.0)})
 
     def objective(key, params):
-        places = jnp.asarray([0.2, 0.5, 0.8])
-        return (params["x"] - places[params["kind"]]) ** 2 - 0.1 * (params["kind"] == 1)
+        kind, x = params["kind"], params["x"]
+        place = jnp.asarray([0.2, 0.5, 0.8], x.dtype)[kind]
+        return (x - place) ** 2 - jnp.where(kind == 1, 0.1, 0.0).astype(x.dtype)
 
     told = hpo.with_gradient(objective, space)
     result = hpo.minimize(told, space, "gradient", key=0, num_trials=60)

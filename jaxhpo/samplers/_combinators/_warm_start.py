@@ -66,7 +66,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     dtype = jnp.result_type(float)
     unit = space.to_unit(space.encode(list(points))) if _is_params(points) else points
     unit = jnp.asarray(unit, dtype)
-    outcome = outcomes if isinstance(outcomes, Outcome) else Outcome(outcomes)
+    outcome = outcomes if isinstance(outcomes, Outcome) else Outcome(jnp.asarray(outcomes, dtype))
     outcome = jax.tree.map(lambda part: jnp.asarray(part, dtype), outcome)
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
         raise _checks.fail(where, "points", f"of shape [n, {space.num_dims}]", unit.shape)
