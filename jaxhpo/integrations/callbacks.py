@@ -169,7 +169,7 @@ class _WandB:
         logged |= {f"params/{name}": value for name, value in trial.flat.items()}
         if best is not None:
             logged[f"best_{self._name}"] = best
-        self._run.log(logged, step=trial.number)
+        self._run.log(logged, step=trial.number, commit=True)
 
     def close(self) -> None:
         """Ends the run."""

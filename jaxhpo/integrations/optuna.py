@@ -33,6 +33,7 @@ logger = logging.getLogger("jaxhpo")
 _WHERE = "JaxhpoSampler"
 _MAX_BLOCKS = 64
 _MAX_STUDIES = 8
+_MAX_READ = 64
 
 
 class JaxhpoSampler(BaseSampler):
@@ -229,6 +230,8 @@ class _Memory:
     def read(self, study: Study, trial: FrozenTrial, *, anew: bool = False) -> list[FrozenTrial]:
         """The study's trials as they were when `trial` was first asked about."""
         if anew or trial.number not in self._read:
+            while len(self._read) >= _MAX_READ:  # trials that nobody ended
+                self._read.pop(next(iter(self._read)))
             self._read[trial.number] = study.get_trials(deepcopy=False)
         return self._read[trial.number]
 

@@ -18,6 +18,7 @@ GOOD, CROWD, OTHER = "#1f5fa8", "#9aa5b1", "#c2571a"
 # More points than this make a page slow; the best ones are always among those kept.
 MAX_POINTS = 2000
 _MAX_CURVES = 100
+_LOG = {"type": "log", "exponentformat": "power", "dtick": 1}
 _STATES = {"COMPLETE": GOOD, "PRUNED": "#d9a400", "FAIL": "#b3261e", "RUNNING": CROWD}
 
 
@@ -74,7 +75,7 @@ def regret(facts: Facts, baseline: Baseline) -> Figure:
             dash="dash",
         ),
     ]  # fmt: skip
-    return Figure(data, _layout("trial", "regret", yaxis={"type": "log"}))
+    return Figure(data, _layout("trial", "regret", yaxis=dict(_LOG)))
 
 
 def bars(shares: dict[str, float], label: str) -> Figure:
@@ -95,7 +96,12 @@ def one_slice(facts: Facts, name: str, surrogate: Surrogate | None) -> Figure:
     """Values over one parameter, with the model's cut through the best trial."""
     some = [facts.done[i] for i in thinned(facts) if name in facts.done[i].params]
     x = [_cell(trial.params[name]) for trial in some]
-    colours = {"color": [t.number for t in some], "colorscale": "Blues", "size": 5}
+    colours = {
+        "color": [t.number for t in some],
+        "colorscale": "Blues",
+        "reversescale": True,
+        "size": 5,
+    }
     data: list[dict[str, Any]] = [
         {
             "type": "scatter",
@@ -121,6 +127,14 @@ def _cut(surrogate: Surrogate, name: str, sign: float) -> list[dict[str, Any]]:
     x = [_cell(cut.ticks[0][i]) for i in keep]
     lower, upper = (sign * getattr(cut.beliefs, end)[keep] for end in ("lower", "upper"))
     median = sign * cut.beliefs.median[keep]
+    if not all(isinstance(tick, int | float) for tick in x):
+        ends = sorted((tuple(lower), tuple(upper)))
+        bars = {
+            "array": _numbers(np.asarray(ends[1]) - median),
+            "arrayminus": _numbers(median - np.asarray(ends[0])),
+            "symmetric": False,
+        }
+        return [{**_points(x, median, "model", OTHER), "error_y": {"type": "data", **bars}}]
     band = {"fillcolor": "rgba(194,87,26,0.15)", "fill": "tonexty"}
     return [
         _line(x, lower, "", OTHER, width=0, showlegend=False),
@@ -150,7 +164,7 @@ def contour(facts: Facts, names: tuple[str, str], surrogate: Surrogate) -> Figur
         "y": y,
         "z": np.asarray(z).T.tolist(),
         "colorscale": "Blues",
-        "reversescale": facts.directions[0] == "minimize",
+        "reversescale": facts.directions[0] == "maximize",  # what is good is dark
     }
     axes = {"xaxis": _axis(facts, names[0]), "yaxis": _axis(facts, names[1])}
     return Figure([surface, points], {**_layout(names[0], names[1], **axes), "showlegend": False})
@@ -234,13 +248,13 @@ def _axis(facts: Facts, name: str) -> dict[str, Any]:
     distribution = facts.distributions.get(name)
     if hasattr(distribution, "choices"):
         return {"type": "category"}
-    return {"type": "log"} if getattr(distribution, "log", False) else {}
+    return dict(_LOG) if getattr(distribution, "log", False) else {}
 
 
 def _value_axis(value: np.ndarray) -> dict[str, Any]:
     """A logarithmic axis where values are positive and span more than two decades."""
     if len(value) and value.min() > 0 and value.max() > 100 * value.min():
-        return {"type": "log"}
+        return dict(_LOG)
     return {}
 
 

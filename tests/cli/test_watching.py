@@ -21,7 +21,7 @@ pytest.importorskip("plotly")
 
 @pytest.fixture
 def study(folder):
-    study = hpo.Study({"x": hpo.uniform(-2.0, 3.0)}, storage="sqlite:///s.db", name="bowl")
+    study = hpo.Study({"x": hpo.uniform(-2.0, 3.0)}, "qmc", storage="sqlite:///s.db", name="bowl")
     study.optimize(lambda p: (p["x"] - 1.0) ** 2, num_trials=12, progress=False)
     return study
 
@@ -46,7 +46,7 @@ def test_report_says_in_one_line_what_is_wrong(jaxhpo, study):
     assert "has no study 'bow'; it has: bowl" in done.err
     done = jaxhpo("report", "bowl", "--storage", "sqlite:///none.db")
     assert "does not exist" in done.err
-    hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage="sqlite:///s.db", name="empty")
+    hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage="sqlite:///s.db", name="empty")
     done = jaxhpo("report", "empty", "--storage", "sqlite:///s.db")
     assert (done.code, done.err.count("\n")) == (3, 1)
 
@@ -69,6 +69,16 @@ def test_dashboard_says_in_one_line_what_is_wrong(jaxhpo, study, monkeypatch):
     )
     done = jaxhpo("dashboard", "sqlite:///s.db")
     assert 'pip install "jaxhpo[dashboard]"' in done.err
+
+
+def test_a_database_that_is_not_there_is_one_line(jaxhpo, port):
+    pytest.importorskip("psycopg")
+    url = f"postgresql+psycopg://me:secret@127.0.0.1:{port}/none"
+    for command in (("dashboard", url), ("report", "s", "--storage", url)):
+        done = jaxhpo(*command)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert "cannot be reached: no server answers there" in done.err
+        assert "secret" not in done.err
 
 
 def get(url, seconds=120):

@@ -238,3 +238,25 @@ def test_a_pruner_stops_trials_of_a_real_tuner(cluster, tmp_path):
     results = fit(search, tmp_path, local(report_curve), params, scheduler, num_samples=6)
     lengths = [result.metrics["training_iteration"] for result in results]
     assert min(lengths) < max(lengths) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_real_tuner_trains_batches(cluster, tmp_path):
+    import jax.numpy as jnp
+
+    training = hpo.Training(
+        init=lambda key, hparams: jnp.ones(hparams["width"]),
+        step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
+        loss=lambda hparams, state: jnp.mean(state**2),
+    )
+    space = {"lr": hpo.uniform(0.0, 1.0), "width": hpo.static([2, 4])}
+    trainable = local(sweep_trainable(training, space, batch_size=32, num_steps=3))
+    results = fit(None, tmp_path, trainable, {"width": tune.grid_search([2, 4])}, num_samples=1)
+    assert results.num_errors == 0
+    found = {result.config["width"]: result.metrics for result in results}
+    assert set(found) == {2, 4}
+    for width, metrics in found.items():
+        assert metrics["best"]["width"] == width
+        assert metrics["loss"] == pytest.approx((1 - metrics["best"]["lr"]) ** 6, rel=1e-3)
+        assert metrics["num_failed"] == 0

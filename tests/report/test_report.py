@@ -26,7 +26,7 @@ SPACE = {
 
 
 def score(params):
-    if params["momentum"] > 0.9:
+    if params["momentum"] > 0.7:
         raise RuntimeError("diverged </script> & stopped")
     return (np.log10(params["lr"]) + 2.0) ** 2 + params["momentum"] + (params["<script>"] == "a")
 
@@ -73,6 +73,7 @@ def test_it_opens_in_a_browser_without_a_network(page, tmp_path):
         browser.go(page.as_uri(), "document.querySelectorAll('.figure .main-svg').length >= 16")
         count = browser.ask("document.querySelectorAll('.figure').length")
         drawn = browser.ask("[...document.querySelectorAll('.figure')].filter(f => f.data).length")
+        browser.ask("document.getElementById('figure-0').previousSibling.scrollIntoView()")
         browser.picture(picture_path("report.png", tmp_path))
         assert browser.errors == []
     assert drawn == count == 8  # history, regret, importance, three slices, curves, times
