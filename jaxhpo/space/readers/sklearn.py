@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo._checks import check_int, describe, fail
 from jaxhpo.space._choice import ordinal
-from jaxhpo.space._layout import choice
+from jaxhpo.space._layout import choice, holds_dimension
 from jaxhpo.space._normal import log_normal, normal
 from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
@@ -32,8 +32,8 @@ def from_sklearn(
     `norm` and `lognorm` are read exactly; normal laws are cut at 4 standard deviations.
 
     Args:
-        param_distributions: a dict from parameter names to lists or frozen distributions, or a list
-            of such dicts, one of which is drawn first, all alike.
+        param_distributions: a dict from parameter names to lists, frozen distributions or our own
+            dimensions, or a list of such dicts, one of which is drawn first, all alike.
         num_quantiles: what to do with any other distribution: None refuses it; a number n replaces
             it by n equally likely values, its quantiles at (i + ½)/n.
 
@@ -84,6 +84,8 @@ def _tree(argument: str, given: Any, num_quantiles: int | None) -> dict[str, Any
 def _dimension(argument: str, values: Any, num_quantiles: int | None) -> Any:
     if hasattr(values, "rvs"):
         return _distribution(argument, values, num_quantiles)
+    if not isinstance(values, Sequence | np.ndarray) and holds_dimension(values):
+        return values
     if isinstance(values, np.ndarray) and values.ndim == 1:
         values = values.tolist()
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):

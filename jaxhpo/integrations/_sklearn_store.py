@@ -1,0 +1,161 @@
+"""Where candidates come from and where they are written down: a `Study`, resumable by its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import joblib
+import numpy as np
+
+from jaxhpo._status import Status
+from jaxhpo.space import Space
+from jaxhpo.space.readers import from_sklearn
+from jaxhpo.study import Study
+from jaxhpo.study._proposer import padded_size
+from jaxhpo.study._record import store_rows
+from jaxhpo.study._trial import params_of, status_of
+
+_ATTR = "search_cv"
+# Equally likely values that stand for a law of scipy.stats which no dimension has.
+_NUM_QUANTILES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One evaluated candidate.
+
+    Attributes:
+        params: for `set_params`.
+        records: one a fold, those of folds that it did not see left out.
+        value: what the sampler was told.
+    """
+
+    params: dict[str, Any]
+    records: list[dict[str, Any]]
+    value: float
+
+
+def read_space(where: str, param_distributions: Any) -> Space:
+    """Makes the space of a `param_distributions`; a `Space` is taken as it is."""
+    if not isinstance(param_distributions, Space):
+        return from_sklearn(param_distributions, num_quantiles=_NUM_QUANTILES)
+    try:
+        params = param_distributions.decode(
+            param_distributions.from_unit(jnp.full(param_distributions.num_dims, 0.5))
+        )
+    except (TypeError, ValueError):
+        params = None
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"{where}: `param_distributions` must be a space over a dict from parameter names, "
+            f"got {param_distributions!r}."
+        )
+    return param_distributions
+
+
+class Ledger:
+    """The candidates of one search."""
+
+    def __init__(
+        self,
+        space: Space,
+        sampler: Any,
+        *,
+        storage: Any,
+        name: str | None,
+        seed: int | None,
+        task: Mapping[str, Any],
+    ) -> None:
+        """Opens the search, or goes on with it.
+
+        Args:
+            space: what is searched.
+            sampler: a name, or a function of the space.
+            storage: a `Study`'s storage.
+            name: the study's name, or None for a search that is not continued.
+            seed: of the proposals.
+            task: what makes scores comparable: data, folds, scoring.
+
+        Raises:
+            ValueError: the stored search of this name is about something else.
+        """
+        self._space = space
+        made = sampler if isinstance(sampler, str) else sampler(space)
+        self._study = Study(
+            space, made, storage=storage, name=name, seed=seed, direction="maximize"
+        )
+        self.known: list[Candidate] = []
+        if storage is None:
+            return
+        task = {key: joblib.hash(value) for key, value in task.items()}
+        stored = self._study._store.attrs().get(_ATTR)
+        if stored is None:
+            self._study._store.set_attr(_ATTR, task)
+        elif stored != task:
+            differing = ", ".join(key for key in task if stored.get(key) != task[key])
+            raise ValueError(
+                f"SearchCV: `study_name` must be that of a search of the same task, but in "
+                f"{self._study.name!r} another {differing} was used. Give `cv` a fixed "
+                "random_state if it shuffles, or choose another `study_name`."
+            )
+        for frozen in self._study._store.trials():
+            records = frozen.user_attrs.get(_ATTR)
+            params = params_of(space, frozen)
+            if records is not None and params is not None:
+                value = frozen.value if status_of(frozen) is not Status.FAILED else None
+                self.known.append(Candidate(params, records, math.nan if value is None else value))
+
+    def propose(self, count: int, block: int) -> tuple[int, np.ndarray, list[dict[str, Any]]]:
+        """Proposes candidates; fewer than `count` only where the space has no more.
+
+        Args:
+            count: how many.
+            block: the most that any call will ask for, so that one program is compiled.
+
+        Returns:
+            Number of the first, points `[m, d]`, and the candidates' parameters.
+        """
+        first, unit, values = self._study._asker.propose(count, block)
+        return first, unit, self._space.decode(values) if len(unit) else []
+
+    def record(
+        self,
+        first: int,
+        unit: np.ndarray,
+        candidates: Sequence[Candidate],
+        num_splits: int,
+        start: datetime.datetime,
+        block: int,
+    ) -> None:
+        """Writes evaluated candidates in one transaction and tells the sampler."""
+        rows = []
+        for point, candidate in zip(unit, candidates, strict=True):
+            is_finite = math.isfinite(candidate.value)
+            status = Status.COMPLETE if is_finite else Status.FAILED
+            if is_finite and len(candidate.records) < num_splits:
+                status = Status.PRUNED
+            value = candidate.value if is_finite else None
+            row = self._study._asker.make_row(status, value, point, candidate.params)
+            user = {_ATTR: [_plain(record) for record in candidate.records]}
+            now = datetime.datetime.now()
+            rows.append(dataclasses.replace(row, user_attrs=user, start=start, end=now))
+        size = 1 if block == 1 else padded_size(block)
+        store_rows(self._study, rows, unit, first, size)
+
+
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A fold's record as JSON can hold it."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: number(item) for key, item in value.items()}
+        return value.item() if isinstance(value, np.generic) else value
+
+    return {key: number(value) for key, value in record.items() if key != "fit_error"} | {
+        "fit_error": None if record.get("fit_error") is None else str(record["fit_error"])
+    }
