@@ -28,12 +28,12 @@ def free_boxes(value: Array, reference: Array) -> Boxes:
     """Cuts the undominated space into boxes: strips under a staircase, in slabs for three values.
 
     Args:
-        value: `[n, m]` objective values, m = 2 or 3; dominated points are harmless, and rows that
-            are not finite or not below the reference point are ignored.
+        value: `[n, m]` objective values, m from 1 to 3; dominated points are harmless, and rows
+            that are not finite or not below the reference point are ignored.
         reference: `[m]` the point that bounds the volume from above.
 
     Returns:
-        `n + 1` boxes for two objectives, `(n + 1)²` for three.
+        One box for one objective, `n + 1` for two, `(n + 1)²` for three.
 
     Raises:
         ValueError: another number of objectives, or shapes that do not fit.
@@ -45,13 +45,16 @@ def free_boxes(value: Array, reference: Array) -> Boxes:
         >>> boxes.upper.tolist()
         [[1.0, 3.0], [3.0, 2.0]]
     """
-    if value.ndim != 2 or value.shape[1] not in (2, 3):
-        raise _checks.fail("free_boxes", "value", "of shape [n, 2] or [n, 3]", value.shape)
+    if value.ndim != 2 or value.shape[1] not in (1, 2, 3):
+        raise _checks.fail("free_boxes", "value", "of shape [n, m], m from 1 to 3", value.shape)
     m = value.shape[1]
     if reference.shape != (m,):
         raise _checks.fail("free_boxes", "reference", f"of shape [{m}]", reference.shape)
     is_inside = jnp.all(jnp.isfinite(value) & (value < reference[None, :]), axis=1)
     value = jnp.where(is_inside[:, None], value, reference[None, :])
+    if m == 1:
+        best = jnp.min(value, axis=0, keepdims=True, initial=jnp.inf)
+        return Boxes(jnp.full_like(best, -jnp.inf), jnp.minimum(best, reference[None, :]))
     value = value[jnp.argsort(value[:, 0])]
     if m == 2:
         return _strips(value[:, 0], value[:, 1], reference)

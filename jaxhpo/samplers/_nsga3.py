@@ -27,7 +27,7 @@ def nsga3(
     batch_size: int = 1,
     population_size: int | None = None,
     offspring_size: int = 1,
-    crossover: str = "sbx",
+    crossover: str = "uniform",
     crossover_probability: float = 0.9,
     swapping_probability: float = 0.5,
     mutation_probability: float | None = None,
@@ -174,7 +174,7 @@ def _turns(niche: Array, distance: Array, is_sure: Array, is_open: Array, count:
     def take(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
         turn, is_left, members, number = carry
         has_row = jnp.zeros(count, bool).at[niche].max(is_left)
-        which = jnp.argmin(jnp.where(has_row, members, c + 1))
+        which = jnp.argmin(jnp.where(has_row, members, c + 1)).astype(jnp.int32)
         row = jnp.argmin(jnp.where(is_left & (niche == which), distance, jnp.inf))
         return (
             turn.at[row].set(number),

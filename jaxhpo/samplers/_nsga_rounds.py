@@ -39,11 +39,14 @@ _FEW_LEVELS = 20
 class NsgaSettings:
     """Settings; probabilities, indices and directions are traced.
 
-    `directions` `[k, m]` is None for crowding.
+    `is_category` `[d]` marks coordinates without an order, `is_redrawn` `[d]` those that mutation
+    draws anew; `directions` `[k, m]` is None for crowding.
     """
 
     space: Space
     guard: Guard
+    is_category: Array
+    is_redrawn: Array
     crossover_probability: Array
     swapping_probability: Array
     mutation_probability: Array
@@ -64,7 +67,7 @@ class Members:
 
     Attributes:
         unit: `[c, d]` points.
-        value: `[c, m]` values; NaN in unused rows.
+        value: `[c, m]` values; infinite in unused rows.
         violation: `[c]` summed violation.
         fitness: `[c]` int32, by which parents compete: smaller is better.
         num_used: `[]` int32 rows in use.
@@ -125,7 +128,7 @@ def make_settings(
     """Checks the arguments of a factory, which documents them."""
     space = check_space(where, space)
     dtype = jnp.result_type(float)
-    sizes = {
+    sizes: dict[str, Any] = {
         name: _checks.check_int(where, name, settings.pop(name), minimum)
         for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
     }
@@ -139,9 +142,12 @@ def make_settings(
         if name.endswith("probability") and not _checks.is_traced(value) and value > 1:
             raise _checks.fail(where, name, "at most 1", value)
         settings[name] = jnp.asarray(value, dtype)
+    levels, is_category = space.num_levels, space.is_categorical
     return NsgaSettings(
         space=space,
         guard=make_guard(space),
+        is_category=jnp.asarray(is_category),
+        is_redrawn=jnp.asarray(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
         directions=None if directions is None else jnp.asarray(directions, dtype),
         num_objectives=num_objectives,
         crossover=crossover,
@@ -160,7 +166,7 @@ def init(settings: NsgaSettings, key: Array) -> NsgaState:
     zero = jnp.zeros((), jnp.int32)
     members = Members(
         jnp.zeros((c, d), dtype),
-        jnp.full((c, settings.num_objectives), jnp.nan, dtype),
+        jnp.full((c, settings.num_objectives), jnp.inf, dtype),
         jnp.zeros(c, dtype),
         jnp.zeros(c, jnp.int32),
         zero,
@@ -209,7 +215,7 @@ def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
     raw = jnp.where(is_first, state.first[jnp.minimum(state.num_asked, p - 1)][None, :], children)
     unit = settings.space.snap(raw)
     allowed = settings.guard.allowed(state.known, unit)
-    is_member = jnp.arange(members.fitness.shape[0]) < members.num_used
+    is_member = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     for points, counts in ((members.unit, is_member), (state.waiting, state.number >= 0)):
         is_same = jnp.all(jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME, axis=2)
         allowed &= ~jnp.any(is_same & counts[None, :], axis=1)
@@ -227,17 +233,14 @@ def _child(settings: NsgaSettings, noise: Array, members: Members) -> Array:
     fitness = members.fitness[rivals]
     one = members.unit[jnp.where(fitness[1] < fitness[0], rivals[1], rivals[0])]
     other = members.unit[jnp.where(fitness[3] < fitness[2], rivals[3], rivals[2])]
-    category = jnp.asarray(settings.space.is_categorical)
     if settings.crossover == SBX:
-        mixed = crossed(noise[:3], one, other, category, settings.crossover_eta)
+        mixed = crossed(noise[:3], one, other, settings.is_category, settings.crossover_eta)
     else:
         mixed = swapped(noise[0], one, other, settings.swapping_probability)
     child = jnp.where(coin[4] < settings.crossover_probability, mixed, one)
-    levels = settings.space.num_levels
-    redrawn = category | jnp.asarray((levels > 0) & (levels <= _FEW_LEVELS))
     forced = _below(jnp.asarray(one.shape[0], jnp.int32), coin[5])
     eta, probability = settings.mutation_eta, settings.mutation_probability
-    return mutated(noise[3:], forced, child, redrawn, eta, probability)
+    return mutated(noise[3:], forced, child, settings.is_redrawn, eta, probability)
 
 
 def _below(count: Array, uniform: Array) -> Array:
@@ -274,7 +277,7 @@ def tell(
         state.members,
         tuple(part[order] for part in told),
     )
-    used = jnp.arange(members.fitness.shape[0]) < members.num_used
+    used = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     num_feasible = jnp.sum(used & (members.violation <= 0), dtype=jnp.int32)
     state = dataclasses.replace(state, members=members)
     return state, NsgaInfo(info.status, info.num_told, info.num_failed, num_feasible)
@@ -332,7 +335,7 @@ def _survivors(settings: NsgaSettings, survive: Survive, members: Members) -> Me
     is_kept = jnp.arange(order.shape[0]) < p
     return Members(
         members.unit[order],
-        jnp.where(is_kept[:, None], members.value[order], jnp.nan),
+        jnp.where(is_kept[:, None], members.value[order], jnp.inf),
         members.violation[order],
         fitness[order],
         jnp.minimum(members.num_used, p),

@@ -89,4 +89,6 @@ def mutated(
         step < 0.5, low ** (1 / (eta + 1)) - 1, 1 - jnp.maximum(high, 0) ** (1 / (eta + 1))
     )
     moved = jnp.where(is_redrawn, fresh, jnp.clip(unit + shift, 0, 1))
-    return jnp.where((which < probability) | (jnp.arange(unit.shape[0]) == forced), moved, unit)
+    return jnp.where(
+        (which < probability) | (jnp.arange(unit.shape[0], dtype=jnp.int32) == forced), moved, unit
+    )

@@ -45,7 +45,10 @@ def sample(m, seed, levels=None):
     return value.astype(np.dtype(jnp.result_type(float)))
 
 
-@pytest.fixture(scope="module", params=[1, 2, 3, 5])
+@pytest.fixture(
+    scope="module",
+    params=[2, 3, *(pytest.param(m, marks=pytest.mark.slow) for m in (1, 5))],
+)
 def tools(request):
     """All functions of one number of objectives as one program."""
 

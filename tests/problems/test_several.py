@@ -31,8 +31,14 @@ ONE = [
 ]
 
 
-def named(problem):
-    return problem.name
+QUICK = {"zdt3", "dtlz7", "osy", "dtlz1", "c2_dtlz2", "g09", "gramacy"}
+
+
+def listed(problems):
+    """Each is a program of its own; most are marked slow."""
+    for problem in problems:
+        marks = [] if problem.name in QUICK else [pytest.mark.slow]
+        yield pytest.param(problem, id=problem.name, marks=marks)
 
 
 def draws(problem, n, seed=0):
@@ -40,7 +46,7 @@ def draws(problem, n, seed=0):
     return low + (high - low) * np.random.default_rng(seed).random((n, problem.num_dims))
 
 
-@pytest.mark.parametrize("problem", SEVERAL, ids=named)
+@pytest.mark.parametrize("problem", listed(SEVERAL))
 def test_front_has_the_ends_that_are_claimed_and_nothing_dominates_it(problem):
     front = problem.front(2000)
     assert front.shape[1] == problem.num_objectives
@@ -71,12 +77,13 @@ OPTIMAL = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMAL)
-def test_optimal_points_lie_on_the_front(name):
-    problem = next(one for one in SEVERAL if one.name == name)
+@pytest.mark.parametrize("problem", listed(one for one in SEVERAL if one.name in OPTIMAL))
+def test_optimal_points_lie_on_the_front(problem):
     front = problem.front(20_000 if problem.num_objectives == 4 else 4000)
     scale = np.asarray(problem.nadir) - np.asarray(problem.ideal)
-    points = jnp.asarray([OPTIMAL[name](t) for t in np.linspace(0, 1, 21)], jnp.result_type(float))
+    points = jnp.asarray(
+        [OPTIMAL[problem.name](t) for t in np.linspace(0, 1, 21)], jnp.result_type(float)
+    )
     value = np.asarray(jax.vmap(problem.evaluate)(points), np.float64)
     if problem.violation is not None:
         feasible = np.asarray(jax.vmap(problem.violation)(points) <= 1e-4).all(axis=1)
@@ -86,7 +93,7 @@ def test_optimal_points_lie_on_the_front(name):
     assert gap.max() < 0.05, gap
 
 
-@pytest.mark.parametrize("problem", ONE, ids=named)
+@pytest.mark.parametrize("problem", listed(ONE))
 def test_minimizer_is_feasible_and_reaches_the_minimum(problem):
     with jax.enable_x64(True):
         best = jnp.asarray(problem.minimizer, jnp.float64)

@@ -24,11 +24,9 @@ def score(params):
     return Outcome(jnp.asarray([x**2 + y, -((x - 2.0) ** 2) - y]), violation=-1.0 - x + 0.2)
 
 
-@pytest.fixture(params=["memory", "sqlite", "journal"])
+@pytest.fixture(params=["sqlite", pytest.param("journal", marks=pytest.mark.slow)])
 def storage(request, tmp_path):
-    return {"memory": None, "sqlite": f"sqlite:///{tmp_path}/s.db", "journal": tmp_path / "s.log"}[
-        request.param
-    ]
+    return tmp_path / {"sqlite": "s.db", "journal": "s.log"}[request.param]
 
 
 def test_what_is_stored_and_which_trials_are_best(storage):
@@ -82,7 +80,7 @@ def test_stopped_and_opened_again_it_goes_on_as_if_never_stopped(sampler, tmp_pa
     assert [t.params for t in again.trials] == [t.params for t in whole.trials]
     np.testing.assert_array_equal(again.values, whole.values)
     with pytest.raises(StudyMismatchError, match=r"\['minimize', 'maximize'\], got 'minimize'"):
-        Study(X, storage=url, name="half")
+        Study(X, "qmc", storage=url, name="half")
 
 
 def test_a_foreign_study_of_several_objectives_is_taken_up(tmp_path):
@@ -135,7 +133,7 @@ def test_what_several_objectives_refuse():
         Study(X, "de", storage=None, direction=BOTH)
     for wrong in ([], ["minimize", "up"], "up", 3):
         with pytest.raises(ValueError, match="Study: `direction` must be 'minimize' or"):
-            Study(X, storage=None, direction=wrong)
+            Study(X, "qmc", storage=None, direction=wrong)
 
 
 def test_one_direction_in_a_list_is_one_objective():
