@@ -161,7 +161,7 @@ QUICK = {
     "cma_es-separable": set(),
     "de": {"signatures", "infinite"},
     "de-rand2exp": set(),
-    "nsga2": {"signatures", "conditional", "resume", "objectives"},
+    "nsga2": {"signatures", "objectives"},
     "nsga2-generations": set(),
     "nsga3": {"objectives"},
     "auto": {"signatures"},

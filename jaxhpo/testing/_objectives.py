@@ -19,7 +19,7 @@ from jaxhpo.testing._case import SamplerCase
 
 _NUM_TRIALS = 200
 _SEEDS = 3
-_CORNER = (20.0, 20.0)
+_CORNER = (40.0, 40.0)
 
 
 def check_objectives(case: SamplerCase) -> None:
@@ -27,7 +27,8 @@ def check_objectives(case: SamplerCase) -> None:
     if case.several is None:
         _check_refuses(case)
         return
-    space = hps.Space({"x": hps.uniform(-2.0, 5.0), "y": hps.uniform(-6.0, 1.0)})
+    box = {"x": hps.uniform(-2.0, 5.0), "y": hps.uniform(-6.0, 1.0)}
+    space = hps.Space({**box, "rest": hps.uniform(-1.0, 4.0, shape=(4,))})
     volumes = {}
     for name, sampler in (("own", case.make_several(space)), ("random", samplers.random(space))):
         value, status = _studies(sampler, space)
@@ -40,12 +41,16 @@ def check_objectives(case: SamplerCase) -> None:
 
 
 def _objective(key: jax.Array, params: PyTree) -> Outcome:
-    """A front between (1.3, -0.7) and (3, -3), a corner of the box broken, a strip failing."""
+    """A front between (1.3, -0.7) and (3, -3), a corner of the box broken, a strip failing.
+
+    Four more coordinates lead away from it: few random points are near.
+    """
     x, y = params["x"], params["y"]
     first = (x - 1.3) ** 2 + (y + 0.7) ** 2
     second = (x - 3.0) ** 2 + (y + 3.0) ** 2
     first = jnp.where(y > 0.5, jnp.nan, first)
-    return Outcome(jnp.stack([first, second]), violation=x - y - 5.5)
+    away = jnp.sum((params["rest"] - 0.3) ** 2)
+    return Outcome(jnp.stack([first, second]) + away, violation=x - y - 5.5)
 
 
 def _studies(sampler: Sampler, space: Space) -> tuple[jax.Array, jax.Array]:
