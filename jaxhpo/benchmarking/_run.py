@@ -128,10 +128,14 @@ def run(
 
 
 def groups(listed: Iterable[Cell]) -> list[list[Cell]]:
-    """Puts cells together that may be one program: all equal but the problem's name and numbers."""
+    """Puts cells together that may be one program: all equal but the problem and its bounds.
+
+    Bounds of discrete dimensions decide shapes, so spaces that have some are programs of their own.
+    """
     found: dict[Any, list[Cell]] = {}
     for cell in listed:
-        structure = jax.tree.structure(PROBLEMS[cell.problem]().space)
+        space = PROBLEMS[cell.problem]().space
+        structure = cell.problem if space.num_levels.any() else jax.tree.structure(space)
         found.setdefault((cell._replace(problem=""), structure), []).append(cell)
     return list(found.values())
 
@@ -168,6 +172,8 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
 
     @jax.jit
     def curves(spaces: Any, numbers: jax.Array, keys: jax.Array) -> jax.Array:
+        if len(group) == 1:
+            return over(lambda key: study(problems[0].space, numbers[0], key), keys)[None]
         return over(lambda s, n: over(lambda key: study(s, n, key), keys), spaces, numbers)
 
     numbers = jnp.arange(len(group), dtype=jnp.int32)

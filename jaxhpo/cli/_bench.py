@@ -99,7 +99,9 @@ def _print(table: Any, seeds: int, trials: int) -> None:
         f"Mean rank over {len(table.problems)} problems and {seeds} seeds, after a share of "
         f"{trials} trials (1 is best)"
     )
-    print_table(title, list(rows[0]), [list(row.values()) for row in rows])
+    short = {"ms_per_suggestion": "ms/trial", "compile_s": "compile s"}  # 80 columns, if piped
+    columns = [short.get(name, name.removeprefix("rank_")) for name in rows[0]]
+    print_table(title, columns, [list(row.values()) for row in rows])
 
 
 def _draw(records: list[dict[str, Any]], table: Any, out: pathlib.Path) -> None:

@@ -90,6 +90,7 @@ def test_restarts_after_patience_without_progress():
     assert np.flatnonzero(np.diff(restarts)).tolist() == [6, 14, 22, 30, 38][: restarts[-1]]
 
 
+@pytest.mark.slow
 def test_restarts_repeat_nothing_on_a_finite_space():
     sampler = samplers.with_restarts(samplers.pattern(FINITE, num_startup=1), FINITE, patience=1)
     result = hpo.minimize(lambda key, params: 0.0, FINITE, sampler, key=0, num_trials=8)
@@ -165,6 +166,18 @@ def test_choice(space, facts, name, caplog):
         sampler = samplers.auto(space, **facts)
     assert isinstance(sampler, hpo.Sampler)
     assert f"auto: {name}, because {choice.reason}" in caplog.text
+
+
+def test_minimize_tells_auto_how_many_trials_there_are():
+    found = [
+        hpo.minimize(objective, SPACE, name, key=0, num_trials=5).best_value
+        for name in ("auto", "qmc")
+    ]
+    assert float(found[0]) == float(found[1])
+    many = hpo.minimize_many(
+        objective, SPACE, "auto", keys=jax.random.split(jax.random.key(0), 2), num_trials=5
+    )
+    assert many.best_value.shape == (2,)
 
 
 def test_choice_refuses_what_it_cannot_mean():
