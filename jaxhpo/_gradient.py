@@ -46,8 +46,7 @@ def with_gradient(
     """
     _checks.check_callable("with_gradient", "objective", objective)
     if not isinstance(space, Space):
-        got = _checks.describe(space)
-        raise TypeError(f"with_gradient: `space` must be a Space, got {got}.")
+        raise TypeError(f"with_gradient: `space` must be a Space, got {_checks.describe(space)}.")
     return Partial(_evaluate, as_pytree(objective), space)
 
 

@@ -96,7 +96,7 @@ def _hartmann(x: Array, scales: list[list[float]], places: list[list[int]]) -> A
 
 def hartmann3(x: Array) -> Array:
     """Minimum -3.86278."""
-    scales = [[3, 10, 30], [0.1, 10, 35], [3, 10, 30], [0.1, 10, 35]]
+    scales = [[3.0, 10, 30], [0.1, 10, 35], [3.0, 10, 30], [0.1, 10, 35]]
     places = [[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]]
     return _hartmann(x, scales, places)
 

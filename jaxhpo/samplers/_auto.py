@@ -185,4 +185,4 @@ def auto(
         is_noisy=is_noisy,
     )
     logger.info("auto: %s, because %s", choice.name, choice.reason)
-    return _FACTORIES[choice.name](space, batch_size=batch_size, **choice.settings)  # type: ignore[operator, no-any-return]
+    return _FACTORIES[choice.name](space, batch_size=batch_size, **choice.settings)  # type: ignore[operator]

@@ -193,14 +193,14 @@ def _tell(
     settings: GradientSettings, key: Array, state: GradientState, unit: Array, outcome: Outcome
 ) -> tuple[GradientState, GradientInfo]:
     unit = told_points("gradient.tell", settings.space, unit, outcome)
-    _check_outcome(unit, outcome)
+    slope = _checked_gradient(unit, outcome)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
-    is_fine = jnp.isfinite(outcome.value) & jnp.isfinite(outcome.gradient).all(axis=1)  # type: ignore[arg-type]
+    is_fine = jnp.isfinite(outcome.value) & jnp.isfinite(slope).all(axis=1)
     if violation is not None:
         is_fine &= violation <= 0
     moves = settings.space.active_columns(unit) & jnp.asarray(settings.is_continuous)[None, :]
-    slope = jnp.where(moves & is_fine[:, None], outcome.gradient, 0).astype(unit.dtype)  # type: ignore[union-attr]
+    slope = jnp.where(moves & is_fine[:, None], slope, 0).astype(unit.dtype)
     value = jnp.where(is_fine, outcome.value, jnp.inf).astype(unit.dtype)
     state = dataclasses.replace(state, known=known)
 
@@ -238,8 +238,8 @@ def _absorb(
     return GradientState(lanes, state.num_asked, descents, state.known)
 
 
-def _check_outcome(unit: Array, outcome: Outcome) -> None:
-    """Refuses outcomes of several objectives or without gradients."""
+def _checked_gradient(unit: Array, outcome: Outcome) -> Array:
+    """The gradient `[q, d]`; refuses outcomes of several objectives or without one."""
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `gradient` takes one objective"
         raise _checks.fail("gradient.tell", "outcome.value", expected, outcome.value.shape)
@@ -252,3 +252,4 @@ def _check_outcome(unit: Array, outcome: Outcome) -> None:
     if outcome.gradient.shape != unit.shape:
         expected = f"of shape {unit.shape} like `unit`"
         raise _checks.fail("gradient.tell", "outcome.gradient", expected, outcome.gradient.shape)
+    return outcome.gradient

@@ -75,8 +75,9 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
     chosen = tuple(samplers)
     for sampler in chosen:
         if not isinstance(sampler, Sampler):
-            got = _checks.describe(sampler)
-            raise TypeError(f"mixture: `samplers` must be Samplers, got {got}.")
+            raise TypeError(
+                f"mixture: `samplers` must be Samplers, got {_checks.describe(sampler)}."
+            )
     if len(chosen) < 2:
         raise _checks.fail("mixture", "samplers", "at least two samplers", len(chosen))
     shapes = {_asked_shape(sampler) for sampler in chosen}

@@ -92,8 +92,7 @@ def with_restarts(sampler: Sampler, space: Space, *, patience: int | Array) -> S
     """
     where = "with_restarts"
     if not isinstance(sampler, Sampler):
-        got = _checks.describe(sampler)
-        raise TypeError(f"{where}: `sampler` must be a Sampler, got {got}.")
+        raise TypeError(f"{where}: `sampler` must be a Sampler, got {_checks.describe(sampler)}.")
     space = check_space(where, space)
     if not _checks.is_traced(patience):
         patience = _checks.check_int(where, "patience", patience, 1)

@@ -59,8 +59,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     """
     where = "warm_start"
     if not isinstance(sampler, Sampler):
-        got = _checks.describe(sampler)
-        raise TypeError(f"{where}: `sampler` must be a Sampler, got {got}.")
+        raise TypeError(f"{where}: `sampler` must be a Sampler, got {_checks.describe(sampler)}.")
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     dtype = jnp.result_type(float)
