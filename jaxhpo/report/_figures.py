@@ -163,7 +163,7 @@ def contour(facts: Facts, names: tuple[str, str], surrogate: Surrogate) -> Figur
         "x": x,
         "y": y,
         "z": np.asarray(z).T.tolist(),
-        "colorscale": "Blues",
+        "colorscale": [[0, "#3d82cc"], [1, "#f3f6f9"]],
         "reversescale": facts.directions[0] == "maximize",  # what is good is dark
     }
     axes = {"xaxis": _axis(facts, names[0]), "yaxis": _axis(facts, names[1])}

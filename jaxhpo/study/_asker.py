@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 # Writers that keep taking each other's number get any number after this many attempts.
-_MAX_ATTEMPTS = 50
+_MAX_ATTEMPTS = 400
 
 
 class Asker:

@@ -75,11 +75,15 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
             .where(mine)
         ).all()
     found = {i: HistoryTrial(number, i, state) for i, number, state in rows}
+    # Another process may have written trials between the queries; they belong to the next reading.
     for trial_id, stored, kind in values:
+        if trial_id not in found:
+            continue
         number = models.TrialValueModel.stored_repr_to_value(stored, kind)
         found[trial_id].values = [*(found[trial_id].values or []), number]
     for trial_id, key, text in attrs:
-        if key == SYSTEM_ATTR or key.startswith(CONSTRAINTS_ATTR):
+        is_ours = key == SYSTEM_ATTR or key.startswith(CONSTRAINTS_ATTR)
+        if is_ours and trial_id in found:
             found[trial_id].system_attrs[key] = json.loads(text)
     for item in found.values():
         if "unit" not in item.system_attrs.get(SYSTEM_ATTR, {}):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import describe
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 # How long a writer waits for another one before it says that the database is locked.
 BUSY_SECONDS = 30.0
+_MAX_ATTEMPTS = 6
 
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _JOURNAL_SUFFIXES = (".log", ".journal", ".jsonl")
@@ -81,7 +83,7 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
         kwargs["pool_events"] = [(configure_sqlite, "connect")]
     with quiet_optuna(), readable_errors(shown):
         try:
-            storage = optuna.storages.RDBStorage(url, engine_kwargs=kwargs)
+            storage = _create_tables_once(lambda: optuna.storages.RDBStorage(url, kwargs))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise StorageError(
                 f"Study: `storage` {shown!r} needs a database driver that is not installed "
@@ -94,6 +96,22 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
                 f"Study: `storage` {shown!r} is of another Optuna version: {error}"
             ) from error
     return optuna.storages.get_storage(storage), shown
+
+
+def _create_tables_once(open_: Callable[[], Any]) -> Any:
+    """Opens a database; where another process creates its tables just now, once more."""
+    import sqlalchemy.exc
+
+    races = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError)
+    for attempt in range(_MAX_ATTEMPTS):
+        try:
+            return open_()
+        except races as error:
+            is_race = any(text in str(error) for text in ("already exists", "duplicate key"))
+            if not is_race or attempt == _MAX_ATTEMPTS - 1:
+                raise
+            time.sleep(0.1 * 2**attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
 
 
 def _postgres_driver() -> str:

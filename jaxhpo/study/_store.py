@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import describe
@@ -50,6 +51,8 @@ class Store:
             self.study_id, self.is_new = _get_or_create(self.storage, name, directions)
             self._check_directions(directions)
             self._database = self._writable_database()
+        is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.shown
+        self._journal = self.shown if is_journal and self._database is None else None
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
@@ -87,8 +90,8 @@ class Store:
 
         Args:
             rows: the trials, in order.
-            expected: the number that the first one must get, or None for any. Only a database
-                that is written directly can refuse.
+            expected: the number that the first one must get, or None for any. A database that is
+                written directly can refuse, and a journal file.
 
         Returns:
             `(number, trial_id)` of each row.
@@ -101,11 +104,35 @@ class Store:
         with readable_errors(self.shown):
             if self._database is not None:
                 return _bulk.append(self._database, self.study_id, rows, expected)
-            ids = [
-                self.storage.create_new_trial(self.study_id, template_trial=to_frozen_trial(row))
-                for row in rows
-            ]
+            with self._numbers_lock() as is_locked:
+                if is_locked and expected is not None:
+                    self._check_next_number(expected)
+                ids = [
+                    self.storage.create_new_trial(self.study_id, to_frozen_trial(row))
+                    for row in rows
+                ]
             return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
+
+    @contextlib.contextmanager
+    def _numbers_lock(self) -> Iterator[bool]:
+        """Lets one process at a time number trials in a journal file; tells whether it did."""
+        if self._journal is None:
+            yield False
+            return
+        from optuna.storages.journal import JournalFileOpenLock
+
+        # Beside the journal's own lock, which each single line takes.
+        lock = JournalFileOpenLock(f"{self._journal}.number")
+        lock.acquire()
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _check_next_number(self, expected: int) -> None:
+        found = len(self.storage.get_all_trials(self.study_id, deepcopy=False))
+        if found != expected:
+            raise _bulk.NumberTaken(f"the next trial is number {found}, not {expected}")
 
     def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.

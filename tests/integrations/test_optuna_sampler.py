@@ -67,7 +67,9 @@ def test_a_resumed_study_goes_on_as_the_uninterrupted_one(name, tmp_path):
     whole = new_study(name, seed=3)
     whole.optimize(bowl, n_trials=16)
     for count in (5, 11):
-        part = new_study(name, seed=3, storage=f"sqlite:///{tmp_path}/s.db", name="s")
+        backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "s.journal"))
+        storage = optuna.storages.JournalStorage(backend)
+        part = new_study(name, seed=3, storage=storage, name="s")
         part.optimize(bowl, n_trials=count)
     assert params(part) == params(whole)
     assert len({p["x"] for p in params(part)}) == 16

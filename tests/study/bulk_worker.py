@@ -10,7 +10,7 @@ from jaxhpo.study._store import Store
 
 
 def main(url: str, worker: int, num_batches: int, batch_size: int) -> None:
-    store = Store(url, "shared", "minimize")
+    store = Store(url, "shared", ["minimize"])
     space = {"x": FloatDistribution(0.0, 1e6)}
     for batch in range(num_batches):
         values = [worker * 1e4 + batch * batch_size + i for i in range(batch_size)]

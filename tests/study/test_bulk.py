@@ -76,7 +76,7 @@ def as_dict(trial):
 
 
 def test_every_field_equals_what_the_public_writer_stores(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     assert store._database is not None
     written = store.append(ROWS)
     public = optuna.create_study(storage=url, study_name="public")
@@ -92,7 +92,7 @@ def test_every_field_equals_what_the_public_writer_stores(url):
 
 
 def test_every_column_equals_what_the_public_writer_stores(url, tmp_path):
-    Store(url, "bulk", "minimize").append(ROWS)
+    Store(url, "bulk", ["minimize"]).append(ROWS)
     public = optuna.create_study(storage=url, study_name="public")
     public.add_trials([to_frozen_trial(row) for row in ROWS])
 
@@ -119,7 +119,7 @@ def test_every_column_equals_what_the_public_writer_stores(url, tmp_path):
 
 
 def test_optuna_reads_the_best_of_a_bulk_study(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     store.append(
         [
             make_row(Status.COMPLETE, 3.0),
@@ -134,7 +134,7 @@ def test_optuna_reads_the_best_of_a_bulk_study(url):
 
 
 def test_finish_ends_running_trials_and_leaves_ended_ones_alone(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     running = [make_row(Status.RUNNING, None, user_attrs={}, system_attrs={}) for _ in range(3)]
     (_, first), (_, second), (_, third) = store.append(running)
     endings = [
@@ -156,7 +156,7 @@ def test_finish_ends_running_trials_and_leaves_ended_ones_alone(url):
 
 
 def test_finish_is_the_same_by_the_public_api(url):
-    stores = [Store(url, name, "minimize") for name in ("bulk", "public")]
+    stores = [Store(url, name, ["minimize"]) for name in ("bulk", "public")]
     stores[1]._database = None
     for store in stores:
         ids = [i for _, i in store.append([make_row(Status.RUNNING, None)] * 2)]
@@ -172,7 +172,7 @@ def test_finish_is_the_same_by_the_public_api(url):
 
 
 def test_an_expected_number_that_is_taken_writes_nothing(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     store.append([make_row(Status.COMPLETE, 1.0)], expected=0)
     with pytest.raises(_bulk.NumberTaken):
         store.append([make_row(Status.COMPLETE, 1.0)], expected=0)
@@ -181,7 +181,7 @@ def test_an_expected_number_that_is_taken_writes_nothing(url):
 
 
 def test_a_failing_batch_leaves_nothing_behind(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     store.append([make_row(Status.COMPLETE, 1.0)])
     repeated = make_row(Status.COMPLETE, 1.0, params={"lr": object()})
     with pytest.raises(ValueError, match=r"lr|float"):
@@ -191,7 +191,7 @@ def test_a_failing_batch_leaves_nothing_behind(url):
 
 
 def test_two_studies_in_one_file_are_numbered_apart(url):
-    left, right = Store(url, "left", "minimize"), Store(url, "right", "maximize")
+    left, right = Store(url, "left", ["minimize"]), Store(url, "right", ["maximize"])
     for _ in range(3):
         left.append([make_row(Status.COMPLETE, 1.0)] * 2)
         right.append([make_row(Status.COMPLETE, 2.0)])
@@ -200,7 +200,7 @@ def test_two_studies_in_one_file_are_numbered_apart(url):
 
 
 def test_three_processes_number_their_trials_without_a_gap(url):
-    Store(url, "shared", "minimize")
+    Store(url, "shared", ["minimize"])
     workers = [
         subprocess.Popen([sys.executable, str(HERE / "bulk_worker.py"), url, str(w), "8", "32"])
         for w in range(3)
@@ -214,13 +214,13 @@ def test_three_processes_number_their_trials_without_a_gap(url):
 
 
 def test_another_schema_falls_back_to_the_public_api_with_one_warning(url, tmp_path):
-    Store(url, "first", "minimize").append([make_row(Status.COMPLETE, 1.0)])
+    Store(url, "first", ["minimize"]).append([make_row(Status.COMPLETE, 1.0)])
     connection = sqlite3.connect(tmp_path / "study.db")
     connection.execute("update version_info set schema_version = 99")
     connection.commit()
     connection.close()
     with pytest.warns(UserWarning, match="schema version is 99") as caught:
-        store = Store(url, "first", "minimize")
+        store = Store(url, "first", ["minimize"])
     assert len(caught) == 1
     assert store._database is None
     assert store.append([make_row(Status.COMPLETE, 2.0)])[0][0] == 1
@@ -230,13 +230,13 @@ def test_another_schema_falls_back_to_the_public_api_with_one_warning(url, tmp_p
 def test_another_optuna_falls_back_to_the_public_api(url, monkeypatch):
     monkeypatch.setattr(optuna, "__version__", "6.0.0")
     with pytest.warns(UserWarning, match=r"optuna 6\.0\.0"):
-        assert Store(url, "first", "minimize")._database is None
+        assert Store(url, "first", ["minimize"])._database is None
 
 
 def test_the_tested_versions_are_those_installed(url):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Store(url, "first", "minimize")._database is not None
+        assert Store(url, "first", ["minimize"])._database is not None
 
 
 @pytest.mark.parametrize("length", [1, 2, 50, 51, 75, 1000, 100_000])
@@ -251,15 +251,15 @@ def test_a_thinned_curve_keeps_its_ends_and_its_order(length):
 
 
 def test_the_fast_history_agrees_with_optuna_s_reader(url):
-    store = Store(url, "bulk", "minimize")
+    store = Store(url, "bulk", ["minimize"])
     own = {"jaxhpo": {"unit": [0.25, 1 / 3]}}
     rows = [make_row(r.status, r.value, system_attrs={**r.system_attrs, **own}) for r in ROWS]
     store.append(rows)
-    Store(url, "other", "minimize").append(rows)
+    Store(url, "other", ["minimize"]).append(rows)
     fast, slow = store.history(), store.trials()
     assert type(fast[0]) is not type(slow[0])
-    assert [(t.number, t._trial_id, t.state, t.value) for t in fast] == [
-        (t.number, t._trial_id, t.state, t.value) for t in slow
+    assert [(t.number, t._trial_id, t.state, t.values) for t in fast] == [
+        (t.number, t._trial_id, t.state, t.values) for t in slow
     ]
     assert [t.constraints for t in fast] == [t.constraints for t in slow]
     assert [t.system_attrs for t in fast] == [t.system_attrs for t in slow]

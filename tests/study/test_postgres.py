@@ -64,7 +64,7 @@ def url(request, server):
 
 def test_every_field_equals_what_the_public_writer_stores(url):
     name = url.split(":")[0]
-    store = Store(url, f"bulk {name}", "minimize")
+    store = Store(url, f"bulk {name}", ["minimize"])
     assert store._database is not None
     written = store.append(ROWS)
     public = optuna.create_study(storage=store.storage, study_name=f"public {name}")
@@ -78,13 +78,13 @@ def test_every_field_equals_what_the_public_writer_stores(url):
 def test_three_processes_number_their_trials_without_a_gap(server):
     pytest.importorskip("psycopg")
     url = f"postgresql://tester@{server}"
-    Store(url, "shared", "minimize")
+    Store(url, "shared", ["minimize"])
     workers = [
         subprocess.Popen([sys.executable, str(HERE / "bulk_worker.py"), url, str(w), "8", "32"])
         for w in range(3)
     ]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0, 0]
-    trials = Store(url, "shared", "minimize").trials()
+    trials = Store(url, "shared", ["minimize"]).trials()
     assert [trial.number for trial in trials] == list(range(3 * 8 * 32))
 
 
