@@ -9,6 +9,7 @@ from jaxhpo.samplers._combinators import warm_start as warm_start
 from jaxhpo.samplers._combinators import with_restarts as with_restarts
 from jaxhpo.samplers._de import de as de
 from jaxhpo.samplers._gp import gp as gp
+from jaxhpo.samplers._gp_multi import gp_multi as gp_multi
 from jaxhpo.samplers._gradient import gradient as gradient
 from jaxhpo.samplers._grid import grid as grid
 from jaxhpo.samplers._names import get as get
@@ -29,6 +30,7 @@ __all__ = [
     "de",
     "get",
     "gp",
+    "gp_multi",
     "gradient",
     "grid",
     "mixture",

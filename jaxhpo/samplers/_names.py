@@ -11,6 +11,7 @@ from jaxhpo.samplers._auto import auto
 from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._de import de
 from jaxhpo.samplers._gp import gp
+from jaxhpo.samplers._gp_multi import gp_multi
 from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._grid import grid
 from jaxhpo.samplers._nsga2 import nsga2
@@ -27,6 +28,7 @@ _FACTORIES: dict[str, Callable[..., Sampler]] = {
     "cma_es": cma_es,
     "de": de,
     "gp": gp,
+    "gp_multi": gp_multi,
     "gradient": gradient,
     "grid": grid,
     "nsga2": nsga2,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Outcome, Sampler
 
-LEARN_SEVERAL = ("nsga2", "nsga3")
+LEARN_SEVERAL = ("nsga2", "nsga3", "gp_multi")
 """Samplers, by name, that learn from several objectives; made with `num_objectives`."""
 
 IGNORE_VALUES = ("random", "qmc", "grid")

@@ -13,7 +13,7 @@ from jaxhpo import samplers
 from jaxhpo.integrations.optuna import JaxhpoSampler
 from tests.compiler import fewer_optimizations
 
-SEVERAL = {"random", "qmc", "grid", "nsga2", "nsga3", "auto"}
+SEVERAL = {"random", "qmc", "grid", "gp_multi", "nsga2", "nsga3", "auto"}
 NAMES = [name for name in samplers.names() if name != "gradient"]  # needs gradients
 
 # One sampler runs these every time: what is published about the shape of a study, not of a value.

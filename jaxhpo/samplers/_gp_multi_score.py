@@ -1,0 +1,175 @@
+"""What the `gp_multi` sampler maximises: log expected gain in volume, of one model an objective."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import acquisition, gp, pareto
+from jaxhpo._base import Array
+from jaxhpo.samplers import _gp_model as model
+from jaxhpo.samplers._gp_active import active_rows
+from jaxhpo.samplers._gp_settings import GpSettings, Options, Precision
+
+_MAX_FRONT = {1: 1, 2: 64, 3: 16}
+"""Points of the front that count, by objectives: boxes are as many, and of three their square."""
+
+_MARGIN = 0.1
+"""The reference point lies so far beyond the front, in parts of its extent (BoTorch's default)."""
+
+Makers = tuple[Callable[[model.Table, Array], model.Targets], ...]
+
+
+class Scored(NamedTuple):
+    """An acquisition function.
+
+    Attributes:
+        function: from features `[c, F]` and unit points `[c, d]` to values and gradients.
+        is_front: `[n]` bool, rows of the table on the front, or the best there are.
+        log_lengthscale: `[g]`, the mean of the objectives'.
+    """
+
+    function: acquisition.ScoreFn
+    is_front: Array
+    log_lengthscale: Array
+
+
+def makers(options: Options, num_objectives: int) -> Makers:
+    """One a model: from the table and a mask to its targets; the violation's is last."""
+    count, constrained = options.num_startup, options.constrained
+
+    def of_objective(j: int, table: model.Table, mask: Array) -> model.Targets:
+        column = table._replace(value=table.value[:, j])
+        return model.objective_targets(column, mask, count, constrained)
+
+    def of_violation(table: model.Table, mask: Array) -> model.Targets:
+        column = table._replace(value=table.value[:, 0])
+        return model.violation_targets(column, mask, count)
+
+    objectives = tuple(functools.partial(of_objective, j) for j in range(num_objectives))
+    return (*objectives, of_violation) if constrained else objectives
+
+
+def active(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
+    """The told rows in `mask` that the models are given, and their numbers."""
+    n = table.value.shape[0]
+    if n <= options.num_active:
+        return table._replace(is_told=mask), jnp.arange(n, dtype=jnp.int32)
+    # What counts as good is the sum of the objectives, each over its range.
+    finite = (mask & jnp.all(jnp.isfinite(table.value), axis=1))[:, None]
+    low = jnp.min(jnp.where(finite, table.value, jnp.inf), axis=0)
+    high = jnp.max(jnp.where(finite, table.value, -jnp.inf), axis=0)
+    span = jnp.where(high > low, high - low, 1.0)
+    total = jnp.sum((table.value - low[None, :]) / span[None, :], axis=1)
+    _, rows = active_rows(
+        table._replace(value=total), mask, options.num_startup, options.num_active
+    )
+    return jax.tree.map(lambda leaf: leaf[rows], table._replace(is_told=mask)), rows
+
+
+def score(
+    settings: GpSettings, precision: Precision, table: model.Table, thetas: tuple[Array, ...]
+) -> Scored:
+    """The acquisition function of what is known; pending points count with a draw of their values.
+
+    Args:
+        settings: the settings.
+        precision: of the linear algebra.
+        table: the rows that the models are given; `value` is `[n, m]`.
+        thetas: `[g + 2]` hyperparameters of each model, in working precision.
+
+    Returns:
+        What is to be maximised.
+    """
+    options, m = settings.options, table.value.shape[1]
+    prior = gp.cast(settings.prior, precision.work)
+    targets = [make(table, table.is_told) for make in makers(options, m)]
+    is_good = targets[0].is_good
+    posteriors = []
+    for theta, target in zip(thetas[:m], targets[:m], strict=True):
+        posterior = model.believe(settings.kernel, prior, theta, table, target).posterior
+        posteriors.append(posterior.reweigh(posterior.weights[:, :1]))
+    drawn = [posterior.predict(table.features).mean[:, 0] for posterior in posteriors]
+    told = [target.data.target for target in targets[:m]]
+    value = jnp.where(table.is_pending[:, None], jnp.stack(drawn, 1), jnp.stack(told, 1))
+    value = jnp.where((is_good | table.is_pending)[:, None], value, jnp.nan)
+    # Sorting is for the caller's precision: it numbers rows.
+    outer = value.astype(np.float64 if precision.is_double_outside else np.float32)
+    with jax.enable_x64(precision.is_double_outside):
+        is_front, boxes = _undominated(outer)
+    boxes = gp.cast(boxes, precision.work)
+    function = functools.partial(_gain, posteriors, boxes)
+    if options.constrained:
+        has_good = jnp.any(is_good)
+        chance = _feasible(settings.kernel, prior, thetas[m], targets[m])
+        function = functools.partial(_with_chance, function, chance, has_good)
+        least = jnp.where(table.is_told & ~is_good, table.violation, jnp.inf)
+        is_front = jnp.where(has_good, is_front, least == jnp.min(least))
+    scales = [gp.unravel(theta).log_lengthscale for theta in thetas[:m]]
+    return Scored(function, is_front, jnp.mean(jnp.stack(scales), axis=0))
+
+
+def _undominated(value: Array) -> tuple[Array, acquisition.Boxes]:
+    """The front of targets `[n, m]`, and the space below the reference that it leaves."""
+    n, m = value.shape
+    is_front = pareto.front_mask(value)
+    distance = pareto.crowding_distance(value, jnp.where(is_front, 0, 1).astype(jnp.int32))
+    # More than fit: the least crowded stay, the ends first.
+    wanted = jnp.where(is_front, jnp.minimum(distance, 2.0 * m + 1.0), -1.0)
+    _, rows = jax.lax.top_k(wanted, min(_MAX_FRONT[m], n))
+    front = jnp.where(is_front[rows][:, None], value[rows], jnp.nan)
+    worst = jnp.max(jnp.where(is_front[:, None], value, -jnp.inf), axis=0)
+    best = jnp.min(jnp.where(is_front[:, None], value, jnp.inf), axis=0)
+    reference = jnp.where(jnp.isfinite(worst), worst + _MARGIN * (worst - best), 0.0)
+    # Targets have mean zero over the start-up: what is better than that always counts.
+    return is_front, acquisition.free_boxes(front, jnp.maximum(reference, 0.0))
+
+
+def _gain(
+    posteriors: list[gp.Posterior], boxes: acquisition.Boxes, features: Array, unit: Array
+) -> tuple[Array, Array]:
+    """Log expected gain in volume at `[c]` points, and its gradient `[c, F]`."""
+    del unit
+    found = [posterior.predict_with_pull(features) for posterior in posteriors]
+    mean = jnp.concatenate([prediction.mean for prediction, _ in found], axis=1)
+    variance = jnp.stack([prediction.variance for prediction, _ in found], axis=1)
+
+    def one(mean: Array, variance: Array) -> Array:
+        return acquisition.log_ehvi(mean, variance, boxes)
+
+    slopes = jax.vmap(jax.value_and_grad(one, argnums=(0, 1)))
+    value, (by_mean, by_variance) = slopes(mean, variance)
+    pulled = [pull(by_mean[:, j, None], by_variance[:, j]) for j, (_, pull) in enumerate(found)]
+    return value, functools.reduce(jnp.add, pulled)
+
+
+def _feasible(
+    kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets
+) -> Callable[[Array], tuple[Array, Array]]:
+    """Log probability that the constraint is met."""
+    limit = targets.warped.apply(jnp.zeros((), theta.dtype))
+    violation = gp.condition(kernel, gp.unravel(theta), targets.data, prior.bias)
+
+    def chance(features: Array) -> tuple[Array, Array]:
+        prediction, pull = violation.predict_with_pull(features)
+        one = acquisition.log_pi(prediction.mean, prediction.variance, limit)
+        return one.value, pull(one.by_mean, one.by_variance)
+
+    return chance
+
+
+def _with_chance(
+    gain: acquisition.ScoreFn,
+    chance: Callable[[Array], tuple[Array, Array]],
+    has_good: Array,
+    features: Array,
+    unit: Array,
+) -> tuple[Array, Array]:
+    """Gain and feasibility; before anything feasible is known only the second counts."""
+    (value, gradient), (log_p, slope) = gain(features, unit), chance(features)
+    return jnp.where(has_good, value, 0.0) + log_p, jnp.where(has_good, gradient, 0.0) + slope
