@@ -134,7 +134,7 @@ def optimize_with_pruner(
         ...         if trial.should_prune():
         ...             raise optuna.TrialPruned
         ...     return params["x"]
-        >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage=None)
+        >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
         >>> pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
         >>> optimize_with_pruner(study, objective, pruner=pruner, num_trials=12)
         >>> {trial.status.name for trial in study.trials} == {"COMPLETE", "PRUNED"}

@@ -70,7 +70,7 @@ def test_a_pruner_stops_bad_trials_and_the_sampler_hears_of_them():
                 raise optuna.TrialPruned
         return params["x"] ** 2
 
-    study = hpo.Study(X, storage=None)
+    study = hpo.Study(X, "qmc", storage=None)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
     optimize_with_pruner(study, objective, pruner=pruner, num_trials=20)
     pruned = [t for t in study.trials if t.status is Status.PRUNED]
@@ -78,7 +78,7 @@ def test_a_pruner_stops_bad_trials_and_the_sampler_hears_of_them():
     assert pruned
     assert all(1 <= len(t.curve) < 5 and t.value == list(t.curve.values())[-1] for t in pruned)
     assert all(t.value is not None for t in study.trials)
-    again = hpo.Study(X, storage=None)
+    again = hpo.Study(X, "qmc", storage=None)
     again.optimize(lambda p: p["x"] ** 2, num_trials=20, progress=False)
     assert [t.params for t in study.trials] == [t.params for t in again.trials]
 
@@ -87,7 +87,7 @@ def test_failures_are_kept_and_raised_where_asked():
     def broken(params, trial):
         raise LookupError("gone")
 
-    study = hpo.Study(X, storage=None)
+    study = hpo.Study(X, "qmc", storage=None)
     pruner = optuna.pruners.NopPruner()
     optimize_with_pruner(study, broken, pruner=pruner, num_trials=2)
     assert [t.reason for t in study.trials] == ["LookupError: gone"] * 2
