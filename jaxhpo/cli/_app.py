@@ -83,7 +83,9 @@ def tune(
         ),
     ],
     trials: Annotated[int, typer.Option(help="Trials to run.")] = 100,
-    sampler: Annotated[str, typer.Option(help="Sampler by name.")] = "qmc",
+    sampler: Annotated[
+        str, typer.Option(help="Sampler by name; auto chooses by the space.")
+    ] = "auto",
     storage: Storage = _STORAGE,
     name: Annotated[
         str | None, typer.Option(help="Name of the study; default the objective's name.")

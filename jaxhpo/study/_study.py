@@ -51,7 +51,8 @@ class Study:
 
     Args:
         space: what is searched; a `Space`, or the tree of one.
-        sampler: a name from `jaxhpo.samplers.names()`, or a ready `Sampler` over this space.
+        sampler: a name from `jaxhpo.samplers.names()`, or a ready `Sampler` over this space. "auto"
+            chooses by the space and the number of directions (`samplers.choose` says what and why).
         storage: None keeps the study in memory; a URL (`sqlite:///file.db`, `postgresql://…`), a
             path ending in .db, .sqlite or .sqlite3 (SQLite) or in .log, .journal or .jsonl (an
             Optuna journal), or an Optuna storage. Files are created where there is none.
@@ -71,7 +72,7 @@ class Study:
 
     Example:
         >>> import jaxhpo as hpo
-        >>> study = hpo.Study({"x": hpo.uniform(-1.0, 3.0)}, storage=None)
+        >>> study = hpo.Study({"x": hpo.uniform(-1.0, 3.0)}, "qmc", storage=None)
         >>> study.optimize(lambda params: (params["x"] - 1.0) ** 2, num_trials=32)
         >>> study.best_value < 0.01, len(study.trials)
         (True, 32)
@@ -80,7 +81,7 @@ class Study:
     def __init__(
         self,
         space: Space | Mapping[str, Any],
-        sampler: str | Sampler = "qmc",
+        sampler: str | Sampler = "auto",
         *,
         storage: Any = "sqlite:///jaxhpo.db",
         name: str | None = None,

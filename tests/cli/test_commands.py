@@ -15,11 +15,21 @@ import pytest
 
 SPACE = '{"x": {"kind": "uniform", "low": -2, "high": 3}, "opt": ["adam", "sgd"]}'
 STORAGE = "sqlite:///s.db"
+QMC = ("--sampler", "qmc")  # compiles in no time
 
 
 def tune(jaxhpo, *more, trials=12):
     return jaxhpo(
-        "tune", "work:score", "--space", SPACE, "--trials", trials, "--storage", STORAGE, *more
+        "tune",
+        "work:score",
+        "--space",
+        SPACE,
+        "--trials",
+        trials,
+        "--storage",
+        STORAGE,
+        *QMC,
+        *more,
     )
 
 
@@ -70,7 +80,9 @@ def test_maximize(jaxhpo):
 def test_space_from_a_module_and_from_a_file(jaxhpo, folder):
     (folder / "space.json").write_text(SPACE)
     for space in ("work:SPACE", "space.json"):
-        done = jaxhpo("tune", "work:score", "--space", space, "--trials", 2, "--storage", STORAGE)
+        done = jaxhpo(
+            "tune", "work:score", "--space", space, "--trials", 2, "--storage", STORAGE, *QMC
+        )
         assert done.code == 0, done.err
     assert "4 trials" in done.out
 
@@ -79,7 +91,7 @@ def test_nested_choices_in_json(jaxhpo, folder):
     (folder / "nested.py").write_text("def f(params):\n    return params['m']['svm']['C']\n")
     options = '{"svm": {"C": {"kind": "uniform", "low": 1, "high": 2}}}'
     space = f'{{"m": {{"kind": "choice", "options": {options}}}}}'
-    done = jaxhpo("tune", "nested:f", "--space", space, "--trials", 3, "--storage", STORAGE)
+    done = jaxhpo("tune", "nested:f", "--space", space, "--trials", 3, "--storage", STORAGE, *QMC)
     assert done.code == 0, done.err
     assert set(best(jaxhpo, "f")["params"]) == {"m", "m.svm.C"}
 
@@ -87,7 +99,15 @@ def test_nested_choices_in_json(jaxhpo, folder):
 def test_a_parameter_may_be_called_kind(jaxhpo, folder):
     (folder / "kinds.py").write_text("def f(params):\n    return float(params['kind'] == 'a')\n")
     done = jaxhpo(
-        "tune", "kinds:f", "--space", '{"kind": ["a", "b"]}', "--trials", 2, "--storage", STORAGE
+        "tune",
+        "kinds:f",
+        "--space",
+        '{"kind": ["a", "b"]}',
+        "--trials",
+        2,
+        "--storage",
+        STORAGE,
+        *QMC,
     )
     assert done.code == 0, done.err
     assert best(jaxhpo, "f")["params"] == {"kind": "b"}
@@ -107,7 +127,7 @@ def test_ctrl_c_keeps_the_trials_and_tells_by_its_code(folder):
     (folder / "slow.py").write_text(
         "import time\n\ndef f(params):\n    time.sleep(0.2)\n    return params['x']\n"
     )
-    command = [sys.executable, "-m", "jaxhpo", "tune", "slow:f", "--space", "work:SPACE"]
+    command = [sys.executable, "-m", "jaxhpo", "tune", "slow:f", "--space", "work:SPACE", *QMC]
     process = subprocess.Popen(
         [*command, "--trials", "1000", "--storage", STORAGE],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -135,7 +155,9 @@ def _complete(folder):
 
 
 def test_a_failing_objective_is_kept_and_told(jaxhpo):
-    done = jaxhpo("tune", "work:broken", "--space", SPACE, "--trials", 3, "--storage", STORAGE)
+    done = jaxhpo(
+        "tune", "work:broken", "--space", SPACE, "--trials", 3, "--storage", STORAGE, *QMC
+    )
     assert done.code == 3
     assert "no trial has a finite value" in done.err
     assert "no data" in done.err
@@ -212,7 +234,7 @@ def test_errors_about_stored_studies_are_one_line(jaxhpo, folder):
 
 
 def test_wrong_return_type_names_it(jaxhpo):
-    done = jaxhpo("tune", "work:text", "--space", SPACE, "--trials", 2, "--storage", STORAGE)
+    done = jaxhpo("tune", "work:text", "--space", SPACE, "--trials", 2, "--storage", STORAGE, *QMC)
     assert done.code == 2
     assert "'good'" in done.err
 

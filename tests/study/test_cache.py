@@ -17,7 +17,7 @@ SCRIPT = textwrap.dedent("""
     jax.jit(lambda x: x + 1)(1.0)  # a compilation before there is a cache
     hits = []
     jax.monitoring.register_event_listener(lambda name, **_: hits.append(name))
-    study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage=None)
+    study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
     study.optimize(lambda p: p["x"], num_trials=2)
     print(sum("cache_hits" in name for name in hits))
     print(jax.config.jax_compilation_cache_dir)

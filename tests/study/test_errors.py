@@ -20,7 +20,7 @@ X = {"x": hpo.uniform(-1.0, 3.0)}
 def failing(storage, error=StorageError, **settings):
     """Opens a study that cannot be opened, and gives the message."""
     with pytest.raises(error) as caught:
-        Study(X, storage=storage, name="s", **settings)
+        Study(X, "qmc", storage=storage, name="s", **settings)
     message = str(caught.value)
     assert "\n" not in message
     assert "`storage`" in message
@@ -30,7 +30,7 @@ def failing(storage, error=StorageError, **settings):
 @pytest.fixture
 def recorded(url):
     """A file with a study of four trials."""
-    study = Study(X, storage=url, name="s")
+    study = Study(X, "qmc", storage=url, name="s")
     study.optimize(objectives.score, num_trials=4)
     study._store.storage._backend.engine.dispose()
     return pathlib.Path(url.removeprefix("sqlite:///"))
@@ -71,7 +71,7 @@ def test_a_database_of_another_program(tmp_path):
 
 def test_a_locked_database_waits_and_then_says_so(recorded, monkeypatch):
     monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.3)
-    study = Study(X, storage=recorded, name="s")
+    study = Study(X, "qmc", storage=recorded, name="s")
     holder = sqlite3.connect(recorded, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StorageError, match=r"is locked.*Nothing recorded is lost") as caught:
@@ -80,7 +80,7 @@ def test_a_locked_database_waits_and_then_says_so(recorded, monkeypatch):
     holder.execute("ROLLBACK")
     holder.close()
     study.optimize(objectives.score, num_trials=1)
-    whole = Study(X, storage=None)
+    whole = Study(X, "qmc", storage=None)
     whole.optimize(objectives.score, num_trials=5)
     assert study.values.tolist() == whole.values.tolist()
 
@@ -94,7 +94,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(recorded):
         time.sleep(0.7)
         c.execute("ROLLBACK")
     """)
-    study = Study(X, storage=recorded, name="s")
+    study = Study(X, "qmc", storage=recorded, name="s")
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     study.optimize(objectives.score, num_trials=1)
@@ -104,7 +104,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(recorded):
 
 def test_a_value_that_could_not_be_written_is_not_half_written(recorded, monkeypatch):
     monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.1)
-    study = Study(X, storage=recorded, name="s")
+    study = Study(X, "qmc", storage=recorded, name="s")
     holder = sqlite3.connect(recorded, isolation_level=None)
 
     def objective(params):
@@ -117,7 +117,7 @@ def test_a_value_that_could_not_be_written_is_not_half_written(recorded, monkeyp
     holder.close()
     trials = optuna.load_study(study_name="s", storage=f"sqlite:///{recorded}").trials
     assert [t.state.name for t in trials] == ["COMPLETE"] * 4 + ["RUNNING"]
-    assert Study(X, storage=recorded, name="s").fail_stale(everywhere=True) == [4]
+    assert Study(X, "qmc", storage=recorded, name="s").fail_stale(everywhere=True) == [4]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -181,7 +181,7 @@ def test_each_database_message_has_its_sentence(text, meaning):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"direction": "up"}, ValueError, "`direction` must be 'minimize' or 'maximize', got 'up'"),
+        ({"direction": "up"}, ValueError, "`direction` must be 'minimize' or 'maximize'.*got 'up'"),
         ({"name": 3}, TypeError, "`name` must be a text or None, got 3"),
         ({"name": ""}, TypeError, "`name` must be a text or None, got ''"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0, got -1"),
@@ -189,7 +189,7 @@ def test_each_database_message_has_its_sentence(text, meaning):
         (
             {"sampler": "bayes"},
             ValueError,
-            "one of cma_es, de, gp, grid, qmc, random, tpe.*'bayes'",
+            "one of auto, cma_es, de, .*random, tpe.*'bayes'",
         ),
         ({"sampler": 3}, TypeError, "`sampler` must be a name"),
         ({"space": {"x": 1.0}}, TypeError, "`x` must be a dimension"),
@@ -197,7 +197,7 @@ def test_each_database_message_has_its_sentence(text, meaning):
 )
 def test_bad_settings_are_named_and_create_no_file(tmp_path, settings, error, message):
     with pytest.raises(error, match=message):
-        Study(**{"space": X, "storage": tmp_path / "s.db", **settings})
+        Study(**{"space": X, "sampler": "qmc", "storage": tmp_path / "s.db", **settings})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -209,13 +209,13 @@ def test_a_sampler_over_another_space_is_refused():
 
 def test_an_optuna_storage_is_taken_as_it_is(tmp_path):
     storage = optuna.storages.RDBStorage(f"sqlite:///{tmp_path}/s.db")
-    study = Study(X, storage=storage, name="s")
+    study = Study(X, "qmc", storage=storage, name="s")
     study.optimize(objectives.score, num_trials=2)
     assert len(optuna.load_study(study_name="s", storage=storage).trials) == 2
 
 
 def test_sqlite_is_opened_with_a_write_ahead_log(url):
-    engine = Study(X, storage=url)._store.storage._backend.engine
+    engine = Study(X, "qmc", storage=url)._store.storage._backend.engine
     with engine.connect() as connection:
         pragma = {
             name: connection.exec_driver_sql(f"pragma {name}").scalar()

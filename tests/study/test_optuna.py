@@ -32,7 +32,7 @@ EVERYTHING = {
 
 @pytest.fixture
 def study(url):
-    study = Study(objectives.SPACES["conditional"](), storage=url, name="s")
+    study = Study(objectives.SPACES["conditional"](), "qmc", storage=url, name="s")
     study.optimize(objectives.score, num_trials=24)
     return study
 
@@ -104,7 +104,7 @@ def test_learning_curves_are_intermediate_values(url):
     pytest.importorskip("plotly")
     from optuna import visualization
 
-    study = Study({"x": hpo.uniform(0.0, 1.0)}, storage=url, name="s")
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name="s")
     study.record([{"x": 0.5}], [1.0], curves=[[3.0, 1.0]], curve_steps=[1, 2])
     (line,) = visualization.plot_intermediate_values(study.to_optuna()).data
     assert list(line.y) == [3.0, 1.0]
@@ -112,7 +112,7 @@ def test_learning_curves_are_intermediate_values(url):
 
 def test_optuna_s_sampler_goes_on_with_our_study_and_we_with_its_trials(url):
     space = {"x": hpo.uniform(-1.0, 3.0), "lr": hpo.log_uniform(1e-4, 1.0)}
-    ours = Study(space, storage=url, name="s")
+    ours = Study(space, "qmc", storage=url, name="s")
     ours.optimize(objectives.score, num_trials=12)
     theirs = optuna.load_study(
         study_name="s", storage=url, sampler=optuna.samplers.TPESampler(seed=0)

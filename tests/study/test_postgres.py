@@ -90,11 +90,13 @@ def test_three_processes_number_their_trials_without_a_gap(server):
 
 def test_a_study_is_resumed_from_the_server(url):
     space, name = objectives.SPACES["conditional"](), f"study {url.split(':')[0]}"
-    whole = Study(space, storage=None, seed=5)
+    whole = Study(space, "qmc", storage=None, seed=5)
     whole.optimize(objectives.score, num_trials=12)
     for part in (5, 7):
-        Study(space, storage=url, name=name, seed=5).optimize(objectives.score, num_trials=part)
-    trials = Study(space, storage=url, name=name).trials
+        Study(space, "qmc", storage=url, name=name, seed=5).optimize(
+            objectives.score, num_trials=part
+        )
+    trials = Study(space, "qmc", storage=url, name=name).trials
     assert [(t.params, t.value) for t in trials] == [(t.params, t.value) for t in whole.trials]
     assert {t.status for t in trials} == {Status.COMPLETE}
 
@@ -102,4 +104,4 @@ def test_a_study_is_resumed_from_the_server(url):
 def test_a_database_that_is_not_there_is_named(url):
     missing = url.replace("/postgres", "/nothing")
     with pytest.raises(StorageError, match="cannot be reached: the server has no such database"):
-        Study({"x": hpo.uniform(0.0, 1.0)}, storage=missing)
+        Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=missing)

@@ -89,11 +89,11 @@ def test_killed_by_the_system_and_resumed(url, space, sampler):
 
 
 def test_a_living_process_keeps_its_running_trial(url):
-    study = Study(X, storage=url, name="s")
+    study = Study(X, "qmc", storage=url, name="s")
     seen = []
 
     def objective(params):
-        other = Study(X, storage=url, name="s")
+        other = Study(X, "qmc", storage=url, name="s")
         seen.append([t.status for t in other.trials])
         return params["x"]
 
@@ -123,9 +123,9 @@ def test_ctrl_c_leaves_a_consistent_study_and_says_how_to_go_on(url):
     # The signal falls into the objective but for a lucky moment between two trials.
     if trials[-1].state.name == "FAIL":
         assert trials[-1].user_attrs["reason"] == "interrupted"
-    whole = Study(objectives.SPACES["continuous"](), storage=None, seed=5)
+    whole = Study(objectives.SPACES["continuous"](), "qmc", storage=None, seed=5)
     whole.optimize(objectives.score, num_trials=len(trials))
-    study = Study(objectives.SPACES["continuous"](), storage=url, name="study")
+    study = Study(objectives.SPACES["continuous"](), "qmc", storage=url, name="study")
     assert facts(study)[:-1] == facts(whole)[:-1]
 
 
@@ -137,7 +137,7 @@ def count(url):
 
 
 def test_an_interrupt_inside_the_objective_fails_that_trial_only(url, caplog):
-    study = Study(X, storage=url, name="s")
+    study = Study(X, "qmc", storage=url, name="s")
 
     def objective(params):
         if len(study.trials) == 3:
@@ -151,13 +151,13 @@ def test_an_interrupt_inside_the_objective_fails_that_trial_only(url, caplog):
     assert study.stop_reason == "interrupted"
     assert "2 trials of this call, all of them recorded" in caplog.text
     study.optimize(objectives.score, num_trials=1)
-    whole = Study(X, storage=None)
+    whole = Study(X, "qmc", storage=None)
     whole.optimize(objectives.score, num_trials=4)
     assert study.trials[3].params == whole.trials[3].params
 
 
 def test_an_interrupt_during_a_write_waits_for_its_end(url):
-    study = Study(X, storage=url, name="s")
+    study = Study(X, "qmc", storage=url, name="s")
     finish = study._store.finish
 
     def interrupted_finish(endings):
@@ -173,7 +173,7 @@ def test_an_interrupt_during_a_write_waits_for_its_end(url):
 
 
 def test_another_exception_that_is_none_of_ours_fails_the_trial(url):
-    study = Study(X, storage=url, name="s")
+    study = Study(X, "qmc", storage=url, name="s")
     with pytest.raises(SystemExit):
         study.optimize(lambda p: sys.exit(3), num_trials=10)
     assert study.trials[0].status is Status.FAILED
@@ -194,14 +194,14 @@ def test_two_processes_share_a_study_and_propose_what_one_would(url):
 
 
 def test_a_stored_seed_is_taken_up_and_another_one_refused(url):
-    Study(X, storage=url, name="s", seed=7).optimize(objectives.score, num_trials=3)
-    assert Study(X, storage=url, name="s").seed == 7
+    Study(X, "qmc", storage=url, name="s", seed=7).optimize(objectives.score, num_trials=3)
+    assert Study(X, "qmc", storage=url, name="s").seed == 7
     with pytest.raises(StudyMismatchError, match=r"`seed` must be that of .* 7, got 8"):
-        Study(X, storage=url, name="s", seed=8)
+        Study(X, "qmc", storage=url, name="s", seed=8)
 
 
 def test_another_seed_proposes_otherwise():
-    params = [Study(X, storage=None, seed=seed).ask(1)[0].params for seed in range(3)]
+    params = [Study(X, "qmc", storage=None, seed=seed).ask(1)[0].params for seed in range(3)]
     assert len({p["x"] for p in params}) == 3
 
 
@@ -221,20 +221,20 @@ def test_trial_i_has_the_key_of_i(sampler):
 def test_another_space_is_refused_with_the_difference(url):
     old = {"a": hpo.uniform(0.0, 1.0), "b": hpo.integer(1, 4), "c": ["x", "y"]}
     new = {"a": hpo.uniform(0.0, 2.0), "c": ["x", "y"], "d": hpo.uniform(0.0, 1.0)}
-    Study(old, storage=url, name="s").optimize(lambda p: p["a"], num_trials=2)
+    Study(old, "qmc", storage=url, name="s").optimize(lambda p: p["a"], num_trials=2)
     with pytest.raises(StudyMismatchError) as caught:
-        Study(new, storage=url, name="s")
+        Study(new, "qmc", storage=url, name="s")
     message = str(caught.value)
     assert "`space`" in message
     assert "added: d; removed: b; changed: a (high: 1.0 stored, 2.0 given)" in message
     assert "\n" not in message
-    assert len(Study(old, storage=url, name="s").trials) == 2
+    assert len(Study(old, "qmc", storage=url, name="s").trials) == 2
 
 
 def test_another_direction_is_refused(url):
-    Study(X, storage=url, name="s")
+    Study(X, "qmc", storage=url, name="s")
     with pytest.raises(StudyMismatchError, match=r"`direction` .* minimize, got 'maximize'"):
-        Study(X, storage=url, name="s", direction="maximize")
+        Study(X, "qmc", storage=url, name="s", direction="maximize")
 
 
 def test_another_sampler_goes_on_with_what_is_known(url, caplog):
@@ -257,7 +257,7 @@ def test_a_study_made_by_optuna_is_continued_if_it_fits(url):
         return x + len(trial.suggest_categorical("opt", ["adam", "sgd"]))
 
     foreign.optimize(objective, n_trials=4)
-    study = Study({**X, "opt": ["adam", "sgd"]}, storage=url, name="theirs")
+    study = Study({**X, "opt": ["adam", "sgd"]}, "qmc", storage=url, name="theirs")
     assert study.best_value == foreign.best_value
     assert study.best_params == foreign.best_params
     assert [t.status for t in study.trials] == [
@@ -272,9 +272,9 @@ def test_a_study_made_by_optuna_elsewhere_is_refused(url):
     far = optuna.create_study(storage=url, study_name="far")
     far.optimize(lambda t: t.suggest_float("x", 10.0, 11.0), n_trials=1)
     with pytest.raises(StudyMismatchError, match=r"`name` 'far'.*trial 0 .* `x`"):
-        Study(X, storage=url, name="far")
+        Study(X, "qmc", storage=url, name="far")
     with pytest.raises(StudyMismatchError, match=r"trial 0 .*`y` is missing"):
-        Study({"x": hpo.uniform(0.0, 20.0), "y": [1, 2]}, storage=url, name="far")
+        Study({"x": hpo.uniform(0.0, 20.0), "y": [1, 2]}, "qmc", storage=url, name="far")
 
 
 def test_a_process_that_is_gone_is_told_from_one_that_is_not():

@@ -1,5 +1,6 @@
 """What a study does with what an objective does."""
 
+import inspect
 import logging
 import math
 
@@ -28,7 +29,7 @@ def storage(request, tmp_path):
 
 def test_finds_the_minimum_and_gives_real_values(storage):
     space = hpo.Space({**X, "opt": ["adam", None], "n": hpo.integer(1, 4)})
-    study = Study(space, storage=storage)
+    study = Study(space, "qmc", storage=storage)
     seen = []
     study.optimize(lambda p: seen.append(p) or (p["x"] - 1.0) ** 2, num_trials=32)
     assert [trial.params for trial in study.trials] == seen
@@ -44,7 +45,7 @@ def test_finds_the_minimum_and_gives_real_values(storage):
 
 
 def test_maximize_tells_the_sampler_the_negative_and_stores_the_user_s_sign(storage):
-    study = Study(X, storage=storage, direction="maximize", name="up")
+    study = Study(X, "qmc", storage=storage, direction="maximize", name="up")
     told = []
     tell = study._asker._proposer.tell
     study._asker._proposer.tell = lambda t, *rest: told.append(float(t.value[0])) or tell(t, *rest)
@@ -54,7 +55,7 @@ def test_maximize_tells_the_sampler_the_negative_and_stores_the_user_s_sign(stor
 
 
 def test_an_objective_that_raises_is_kept_with_its_traceback(storage):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     study.optimize(objectives.raises, num_trials=3)
     for trial in study.trials:
         assert trial.status is Status.FAILED
@@ -67,7 +68,7 @@ def test_an_objective_that_raises_is_kept_with_its_traceback(storage):
 
 
 def test_catch_raises_what_it_does_not_name_and_keeps_the_trial(storage):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     with pytest.raises(LookupError):
         study.optimize(objectives.raises, num_trials=3, catch=())
     with pytest.raises(LookupError):
@@ -80,7 +81,7 @@ def test_catch_raises_what_it_does_not_name_and_keeps_the_trial(storage):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, np.float32("nan")])
 def test_a_value_that_is_not_finite_fails_with_a_reason(storage, value):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     study.optimize(lambda p: value, num_trials=1)
     study.optimize(lambda p: p["x"], num_trials=1)
     failed, complete = study.trials
@@ -105,7 +106,7 @@ def test_a_value_that_is_not_finite_fails_with_a_reason(storage, value):
     ],
 )
 def test_a_return_that_is_no_number_is_an_error_and_the_trial_is_kept(value, shown):
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     with pytest.raises(TypeError, match=f"`objective` must return a real number.*{shown}"):
         study.optimize(lambda p: value, num_trials=5)
     assert [trial.status for trial in study.trials] == [Status.FAILED]
@@ -113,14 +114,14 @@ def test_a_return_that_is_no_number_is_an_error_and_the_trial_is_kept(value, sho
 
 @pytest.mark.parametrize("value", [1, 1.0, np.float32(1), np.int64(1), np.ones(()), jnp.ones(())])
 def test_every_kind_of_scalar_is_a_value(value):
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     study.optimize(lambda p: value, num_trials=1)
     assert study.best_value == 1.0
     assert type(study.trials[0].value) is float
 
 
 def test_infeasible_trials_are_never_best_here_or_in_optuna(storage):
-    study = Study(X, storage=storage, name="constrained")
+    study = Study(X, "qmc", storage=storage, name="constrained")
     study.optimize(objectives.constrained, num_trials=24)
     feasible = [t for t in study.trials if t.params["x"] >= 0.5]
     assert 0 < len(feasible) < 24
@@ -133,7 +134,7 @@ def test_infeasible_trials_are_never_best_here_or_in_optuna(storage):
 
 
 def test_a_callback_sees_recorded_trials_and_may_stop_or_raise(storage):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     seen = []
 
     def watch(inner, trial):
@@ -170,7 +171,7 @@ def test_a_discrete_space_ends_the_study_when_it_is_used_up(storage, caplog):
 
 
 def test_timeout_stops_before_the_next_trial():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     study.optimize(objectives.slow_score, num_trials=10_000, timeout=0.3)
     assert 1 <= len(study.trials) < 100
     assert study.stop_reason == "the timeout was reached"
@@ -179,7 +180,7 @@ def test_timeout_stops_before_the_next_trial():
 
 
 def test_ask_and_tell_in_any_order(storage):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     trials = study.ask(4)
     assert [t.number for t in trials] == [0, 1, 2, 3]
     assert [t.status for t in study.trials] == [Status.RUNNING] * 4
@@ -190,13 +191,13 @@ def test_ask_and_tell_in_any_order(storage):
     study.tell(2, 7)
     assert study.values.tolist()[1:] == [2.0, 7.0, 0.5]
     assert study.best.number == 3
-    asked = Study(X, storage=None)
+    asked = Study(X, "qmc", storage=None)
     asked.optimize(objectives.score, num_trials=5)
     assert study.ask(1)[0].params == asked.trials[4].params
 
 
 def test_telling_wrongly_names_what_is_wrong(storage):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     trials = study.ask(2)
     with pytest.raises(ValueError, match="`values` must be one for each of 2 trials"):
         study.tell(trials, [1.0])
@@ -213,18 +214,18 @@ def test_telling_wrongly_names_what_is_wrong(storage):
 
 
 def test_trials_asked_by_hand_outlive_their_study_object(url):
-    asked = Study(X, storage=url, name="s").ask(2)
-    again = Study(X, storage=url, name="s")
+    asked = Study(X, "qmc", storage=url, name="s").ask(2)
+    again = Study(X, "qmc", storage=url, name="s")
     assert [t.status for t in again.trials] == [Status.RUNNING] * 2
     again.tell([t.number for t in asked], [1.0, 2.0])
     assert again.values.tolist() == [1.0, 2.0]
-    expected = Study(X, storage=None)
+    expected = Study(X, "qmc", storage=None)
     expected.tell(expected.ask(2), [1.0, 2.0])
     assert again.ask(1)[0].params == expected.ask(1)[0].params
 
 
 def test_fail_stale_everywhere_ends_what_was_asked_by_hand(storage, caplog):
-    study = Study(X, storage=storage)
+    study = Study(X, "qmc", storage=storage)
     study.ask(2)
     study.optimize(objectives.score, num_trials=1)
     assert study.fail_stale() == []
@@ -235,7 +236,7 @@ def test_fail_stale_everywhere_ends_what_was_asked_by_hand(storage, caplog):
 
 
 def test_progress_is_told_after_every_round():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     events = []
     study.optimize(objectives.sometimes_nan, num_trials=6, progress=events.append)
     assert events[0] == Progress(0, 6, None, 0)
@@ -245,7 +246,7 @@ def test_progress_is_told_after_every_round():
 
 
 def test_a_pipe_gets_no_progress_bar(capfd):
-    Study(X, storage=None).optimize(objectives.score, num_trials=3, progress=True)
+    Study(X, "qmc", storage=None).optimize(objectives.score, num_trials=3, progress=True)
     out, err = capfd.readouterr()
     assert out == err == ""
 
@@ -265,14 +266,14 @@ def test_a_pipe_gets_no_progress_bar(capfd):
     ],
 )
 def test_bad_arguments_are_named_before_anything_runs(arguments, error, message):
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     with pytest.raises(error, match=message):
         study.optimize(**{"objective": objectives.score, "num_trials": 1, **arguments})
     assert study.trials == []
 
 
 def test_a_data_frame_has_a_column_a_parameter():
-    study = Study(objectives.SPACES["conditional"](), storage=None)
+    study = Study(objectives.SPACES["conditional"](), "qmc", storage=None)
     study.optimize(objectives.score, num_trials=8)
     frame = study.to_dataframe()
     assert list(frame.columns[:3]) == ["number", "state", "value"]
@@ -287,14 +288,14 @@ def test_a_data_frame_has_a_column_a_parameter():
 def test_without_pandas_the_error_names_the_command(monkeypatch):
     import sys
 
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install \"jaxhpo\[plot\]\""):
         study.to_dataframe()
 
 
 def test_each_nameless_study_is_a_new_one(url):
-    first, second = Study(X, storage=url), Study(X, storage=url)
+    first, second = Study(X, "qmc", storage=url), Study(X, "qmc", storage=url)
     assert first.name != second.name
     first.optimize(objectives.score, num_trials=2)
     assert second.trials == []
@@ -317,12 +318,12 @@ def test_one_program_asks_and_one_tells_for_a_whole_study():
 
     from jaxhpo.study import _proposer
 
-    study = Study({"y": hpo.uniform(0.0, 1.0)}, storage=None)
+    study = Study({"y": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
     study.optimize(lambda p: p["y"], num_trials=1)
     sizes = [f._cache_size() for f in (_proposer._ask_block, _proposer._tell_rows)]
     with jax.log_compiles(False):
         study.optimize(lambda p: p["y"], num_trials=40)
-        other = Study({"y": hpo.uniform(-5.0, 7.0)}, storage=None, seed=3)
+        other = Study({"y": hpo.uniform(-5.0, 7.0)}, "qmc", storage=None, seed=3)
         other.optimize(lambda p: p["y"], num_trials=5)
     assert [f._cache_size() for f in (_proposer._ask_block, _proposer._tell_rows)] == sizes
 
@@ -340,6 +341,13 @@ def test_a_ready_sampler_of_any_batch_size_gives_the_same_trials():
 
 def test_optuna_verbosity_is_left_as_it_was(url):
     optuna.logging.set_verbosity(optuna.logging.INFO)
-    Study(X, storage=url)
+    Study(X, "qmc", storage=url)
     assert optuna.logging.get_verbosity() == optuna.logging.INFO
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def test_auto_is_the_default_and_knows_the_directions():
+    assert inspect.signature(Study).parameters["sampler"].default == "auto"
+    study = Study(X, storage=None, seed=4, direction=("minimize", "maximize"))
+    named = Study(X, "nsga2", storage=None, seed=4, direction=("minimize", "maximize"))
+    assert [trial.params for trial in study.ask(2)] == [trial.params for trial in named.ask(2)]

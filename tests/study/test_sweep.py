@@ -65,39 +65,39 @@ def test_each_batch_is_one_transaction(url, monkeypatch):
 
 
 def test_a_sweep_resumed_in_other_batches_is_the_uninterrupted_one(url):
-    whole = Study(SPACE, storage=None, seed=3)
+    whole = Study(SPACE, "qmc", storage=None, seed=3)
     whole.sweep(TRAINING, num_trials=15, num_steps=4)
     for part, batch_size in ((10, 8), (5, 5)):
-        Study(SPACE, storage=url, name="s", seed=3).sweep(
+        Study(SPACE, "qmc", storage=url, name="s", seed=3).sweep(
             TRAINING, num_trials=part, num_steps=4, batch_size=batch_size
         )
-    assert facts(Study(SPACE, storage=url, name="s")) == facts(whole)
+    assert facts(Study(SPACE, "qmc", storage=url, name="s")) == facts(whole)
 
 
 def test_a_batch_that_was_never_written_is_proposed_again(url, monkeypatch):
-    study = Study(SPACE, storage=url, name="s")
+    study = Study(SPACE, "qmc", storage=url, name="s")
     study.sweep(TRAINING, num_trials=4, num_steps=2)
     with monkeypatch.context() as patch:
         patch.setattr(population, "sweep", lambda *a, **k: (_ for _ in ()).throw(MemoryError()))
         with pytest.raises(MemoryError):
             study.sweep(TRAINING, num_trials=4, num_steps=2)
     study.sweep(TRAINING, num_trials=4, num_steps=2)
-    whole = Study(SPACE, storage=None)
+    whole = Study(SPACE, "qmc", storage=None)
     whole.sweep(TRAINING, num_trials=8, num_steps=2)
     assert facts(study) == facts(whole)
 
 
 def test_sweep_and_optimize_share_one_sequence():
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     study.sweep(TRAINING, num_trials=5, num_steps=2)
     study.optimize(lambda p: p["lr"], num_trials=5)
-    whole = Study(SPACE, storage=None)
+    whole = Study(SPACE, "qmc", storage=None)
     whole.optimize(lambda p: p["lr"], num_trials=10)
     assert [t.params for t in study.trials] == [t.params for t in whole.trials]
 
 
 def test_an_interrupted_sweep_keeps_what_had_ended(url, monkeypatch, caplog):
-    study = Study(SPACE, storage=url, name="s")
+    study = Study(SPACE, "qmc", storage=url, name="s")
     run = population.sweep
 
     def interrupted(*args, **settings):
@@ -115,7 +115,7 @@ def test_an_interrupted_sweep_keeps_what_had_ended(url, monkeypatch, caplog):
     assert study.trials[1].reason == "interrupted"
     assert study.stop_reason == "interrupted"
     assert "name='s'" in caplog.text
-    whole = Study(SPACE, storage=None)
+    whole = Study(SPACE, "qmc", storage=None)
     whole.sweep(TRAINING, num_trials=8, num_steps=2)
     kept = [0, 2, 3, 4]
     assert [study.trials[i].value for i in kept] == [whole.trials[i].value for i in kept]
@@ -123,7 +123,7 @@ def test_an_interrupted_sweep_keeps_what_had_ended(url, monkeypatch, caplog):
 
 
 def test_a_sweep_with_no_time_left_records_nothing():
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     assert study.sweep(TRAINING, num_trials=4, num_steps=2, timeout=0).num_trials == 0
     assert study.stop_reason == "the timeout was reached"
 
@@ -146,7 +146,7 @@ def test_a_sweep_of_a_discrete_space_ends_with_it():
     ],
 )
 def test_bad_settings_of_a_sweep_are_named(settings, error, message):
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     with pytest.raises(error, match=f"Study.sweep: {message}"):
         study.sweep(TRAINING, **{"num_trials": 2, "num_steps": 2, **settings})
     assert study.trials == []
@@ -154,7 +154,9 @@ def test_bad_settings_of_a_sweep_are_named(settings, error, message):
 
 def test_a_study_that_maximises_cannot_sweep_a_loss():
     with pytest.raises(ValueError, match="direction 'minimize'"):
-        Study(SPACE, storage=None, direction="maximize").sweep(TRAINING, num_trials=1, num_steps=1)
+        Study(SPACE, "qmc", storage=None, direction="maximize").sweep(
+            TRAINING, num_trials=1, num_steps=1
+        )
 
 
 # -- record ------------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def test_a_study_that_maximises_cannot_sweep_a_loss():
 @pytest.mark.parametrize("storage", ["memory", "sqlite"])
 def test_a_record_is_read_back_whole(storage, url):
     space = objectives.SPACES["conditional"]()
-    study = Study(space, storage=None if storage == "memory" else url, name="s")
+    study = Study(space, "qmc", storage=None if storage == "memory" else url, name="s")
     values = space.sample(jax.random.key(0), 5)
     numbers = study.record(
         values,
@@ -192,7 +194,7 @@ def test_recorded_points_are_known_to_the_sampler(url):
 
 
 def test_long_curves_are_thinned_to_fifty_points():
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     study.record(
         [{"lr": 0.1, "width": 1}], [1.0], curves=np.zeros((1, 400)), curve_steps=range(400)
     )
@@ -212,7 +214,7 @@ def test_long_curves_are_thinned_to_fifty_points():
     ],
 )
 def test_arrays_that_do_not_fit_are_named_and_nothing_is_written(changes, message):
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     arguments = {"params": [{"lr": 0.1, "width": 1}] * 2, "values": [1.0, 2.0], **changes}
     with pytest.raises(ValueError, match=message):
         study.record(**arguments)
@@ -220,7 +222,7 @@ def test_arrays_that_do_not_fit_are_named_and_nothing_is_written(changes, messag
 
 
 def test_a_timeout_shorter_than_the_first_proposal_ends_the_sweep():
-    study = Study(SPACE, storage=None)
+    study = Study(SPACE, "qmc", storage=None)
     study.sweep(TRAINING, num_trials=4, num_steps=2, timeout=1e-6)
     assert study.stop_reason == "the timeout was reached"
 
@@ -228,6 +230,6 @@ def test_a_timeout_shorter_than_the_first_proposal_ends_the_sweep():
 def test_other_constraints_are_another_space(url):
     tree = {"x": hpo.uniform(0.0, 1.0), "c": ["a", "b"]}
     first = Space(tree, constraints=[hpo.forbid({"c": "a"})])
-    Study(first, storage=url, name="s")
+    Study(first, "qmc", storage=url, name="s")
     with pytest.raises(StudyMismatchError, match="must have the constraints of the stored study"):
-        Study(Space(tree, constraints=[hpo.forbid({"c": "b"})]), storage=url, name="s")
+        Study(Space(tree, constraints=[hpo.forbid({"c": "b"})]), "qmc", storage=url, name="s")

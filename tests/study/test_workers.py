@@ -30,14 +30,14 @@ def raises_unpicklable(params):
 
 
 def test_workers_give_the_trials_of_one_process():
-    one, two = (Study(X, storage=None) for _ in range(2))
+    one, two = (Study(X, "qmc", storage=None) for _ in range(2))
     one.optimize(objectives.score, num_trials=7)
     two.optimize(objectives.score, num_trials=7, num_workers=2)
     assert [(t.params, t.value) for t in two.trials] == [(t.params, t.value) for t in one.trials]
 
 
 def test_the_objective_runs_in_other_processes():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     study.optimize(pid_of, num_trials=4, num_workers=2)
     pids = set(study.values.astype(int))
     assert len(pids) == 2
@@ -48,7 +48,7 @@ def test_the_objective_runs_in_other_processes():
 
 
 def test_what_a_worker_raises_is_kept_with_its_traceback():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     study.optimize(objectives.raises, num_trials=2, num_workers=2)
     for trial in study.trials:
         assert trial.reason == "LookupError: no luck with ['x']"
@@ -61,7 +61,7 @@ def test_what_a_worker_raises_is_kept_with_its_traceback():
 
 
 def test_a_worker_that_dies_fails_its_own_trial_only():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     study.optimize(objectives.dies, num_trials=6, num_workers=2)
     for trial in study.trials:
         is_fatal = trial.params["x"] > 1.0
@@ -71,14 +71,14 @@ def test_a_worker_that_dies_fails_its_own_trial_only():
 
 
 def test_a_wrong_return_is_an_error_from_a_worker_too():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     with pytest.raises(TypeError, match="`objective` must return a real number"):
         study.optimize(objectives.returns_none, num_trials=2, num_workers=2)
     assert [t.status for t in study.trials] == [Status.FAILED] * 2
 
 
 def test_an_objective_that_cannot_be_pickled_is_named_before_anything_runs():
-    study = Study(X, storage=None)
+    study = Study(X, "qmc", storage=None)
     with pytest.raises(TypeError, match=r"`objective` must be picklable .*num_workers=2"):
         study.optimize(lambda p: 0.0, num_trials=2, num_workers=2)
     assert study.trials == []
@@ -89,7 +89,7 @@ def test_an_objective_that_a_worker_cannot_load_is_an_error(tmp_path):
         import jaxhpo as hpo
         def objective(params):
             return params["x"]
-        study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage=None)
+        study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
         study.optimize(objective, num_trials=2, num_workers=2)
     """)
     result = subprocess.run(
@@ -106,7 +106,7 @@ def test_a_script_without_a_main_guard_gets_a_hint(tmp_path):
             import jaxhpo as hpo
             def objective(params):
                 return params["x"]
-            study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, storage=None)
+            study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
             study.optimize(objective, num_trials=2, num_workers=2)
             print(study.trials[0].reason)
         """)
