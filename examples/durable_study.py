@@ -44,7 +44,7 @@ def error(params):
 
 
 if __name__ == "__main__":
-    study = hpo.Study(space, storage="sqlite:///wine.db", name="wine")
+    study = hpo.Study(space, "tpe", storage="sqlite:///wine.db", name="wine")
     before = len(study.trials)
     study.optimize(error, num_trials=20)
     print(f"{before} trials were stored, {len(study.trials)} are now")
