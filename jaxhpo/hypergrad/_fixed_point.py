@@ -20,12 +20,16 @@ _LARGEST = 61  # binary digits that a number may fill: the sum of two still fits
 
 
 def binary_digits(dtype: Any) -> int:
-    """Digits after the point: about as fine as the floats are near 1, with room for the large."""
-    return 48 if jnp.finfo(dtype).eps < 1e-10 else 40
+    """Digits after the point.
+
+    Finer ones agree better with floating point, but notice more often that a gradient computed
+    again differs in its last bit, which rounding hides: the reversal is then refused.
+    """
+    return 44 if jnp.finfo(dtype).eps < 1e-10 else 40
 
 
 def largest(digits: int) -> float:
-    """Numbers that reach this size are refused: 8,192 in float64, two millions in float32."""
+    """Numbers that reach this size are refused: 131,072 in float64, two millions in float32."""
     return 2.0 ** (_LARGEST - digits)
 
 

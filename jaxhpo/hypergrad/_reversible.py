@@ -46,8 +46,8 @@ def reversible(
     """Exact hypergradient of SGD with momentum, with memory that hardly grows with the run.
 
     Model: `v <- decay v + ∇g`, `w <- w - lr v`, in fixed point, run forward and then backward with
-    the state recomputed, not stored. Fixed point means 48 binary digits after the point in float64
-    and 40 in float32, and parameters, gradients and velocities below 8,192 and two millions. The
+    the state recomputed, not stored. Fixed point means 44 binary digits after the point in float64
+    and 40 in float32, and parameters, gradients and velocities below 131,072 and two millions. The
     estimator checks itself: the first two steps must be those of `training.step`, no number may
     outgrow its place, and the reversed run must end where it began, bit for bit. If one of these
     fails (another optimizer, a run that diverges, a device whose sums are not reproducible),
