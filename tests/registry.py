@@ -193,7 +193,7 @@ SAMPLERS = (
 QUICK = {
     "qmc-halton": {"continuous", "mixed", "branin"},
     "gp": {
-        *("signatures", "vmap_equals_loop", "traced_once", "mixed", "conditional"),
+        *("signatures", "traced_once", "mixed", "conditional"),
         *("all_failed", "infinite", "padding", "resume", "branin"),
     },
     "turbo": {"signatures"},

@@ -23,8 +23,12 @@ _TOLERANCE = 1e-4
 _MAX_STEP = 0.5
 _MAX_LEVELS = 16
 _SWEEPS = 2
-_SLACK = 1e-6
-"""A point on the border of the box is inside."""
+_SLACK = 1e-5
+"""A point on the border of the box is inside, rounded or not."""
+
+_GRID = 2.0**18
+"""Continuous coordinates that a search has found are multiples of one over it: finer than the
+search, and coarse enough that a resumed study proposes the same point to the bit."""
 
 _NUM_MOVED = 20
 """Coordinates that a candidate in a box moves, on average at most."""
@@ -245,6 +249,7 @@ def _climb(
             max_step=_MAX_STEP,
         )
         inner = jnp.where(moves, found.x * width, features)
+        inner = jnp.where(is_free, jnp.round(inner * _GRID) / _GRID, inner)
         return problem.embedding.replace_free(unit, inner), -found.value
 
     moved, value = jax.vmap(lane)(lanes.unit, lanes.features)

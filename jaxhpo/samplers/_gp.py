@@ -161,7 +161,11 @@ def gp(
         belief=None if prior is None else check_belief("gp", prior, space),
         strength=_checks.check_positive("gp", "prior_strength", prior_strength),
     )
-    return make_sampler(settings, first_state, propose, _tell, resize)
+    return make_sampler(settings, first_state, _ask, _tell, resize)
+
+
+def _ask(settings: GpSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
+    return propose(settings, key, state)
 
 
 def _tell(

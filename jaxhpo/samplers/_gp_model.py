@@ -16,6 +16,9 @@ from jaxhpo._base import Array
 
 NUM_FANTASIES = 8
 
+_GRID = 2.0**12
+"""Logarithms of hyperparameters are multiples of one over it."""
+
 _NOISY = -2.0
 """Log noise variance of the start that explains by noise what the other takes for the function."""
 
@@ -145,8 +148,9 @@ def refit(
 
     def one(data: gp.Data) -> Array:
         found = gp.fit(kernel, data, prior, starts, max_evals=max_evals)
-        # Rounded, so that it is the same number once it has been through the state.
-        return found.hyper.ravel().astype(jnp.float32).astype(thetas[0].dtype)
+        # Rounded: the same number once it has been through the state, and where the last bits of
+        # the linear algebra depend on what else the machine does.
+        return jnp.round(found.hyper.ravel() * _GRID) / _GRID
 
     def fitted() -> tuple[Array, ...]:
         seen = select(table, table.is_told & (order <= due))

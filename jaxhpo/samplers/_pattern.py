@@ -118,7 +118,7 @@ def pattern(
         >>> import jaxhpo as hpo
         >>> space = hpo.Space({"x": hpo.uniform(-2.0, 3.0), "kind": ["a", "b", "c"]})
         >>> def objective(key, params):
-        ...     return (params["x"] - 1.0) ** 2 + params["kind"]
+        ...     return (params["x"] - 1.0) ** 2 + params["kind"].astype(float)
         >>> result = hpo.minimize(objective, space, "pattern", key=0, num_trials=60)
         >>> bool(result.best_value < 1e-3)
         True

@@ -36,9 +36,12 @@ QUICK = {"zdt3", "dtlz7", "osy", "dtlz1", "c2_dtlz2", "g09", "gramacy"}
 
 def listed(problems):
     """Each is a program of its own; most are marked slow."""
-    for problem in problems:
+
+    def one(problem):
         marks = [] if problem.name in QUICK else [pytest.mark.slow]
-        yield pytest.param(problem, id=problem.name, marks=marks)
+        return pytest.param(problem, id=problem.name, marks=marks)
+
+    return [one(problem) for problem in problems]
 
 
 def draws(problem, n, seed=0):
@@ -77,7 +80,7 @@ OPTIMAL = {
 }
 
 
-@pytest.mark.parametrize("problem", listed(one for one in SEVERAL if one.name in OPTIMAL))
+@pytest.mark.parametrize("problem", listed([one for one in SEVERAL if one.name in OPTIMAL]))
 def test_optimal_points_lie_on_the_front(problem):
     front = problem.front(20_000 if problem.num_objectives == 4 else 4000)
     scale = np.asarray(problem.nadir) - np.asarray(problem.ideal)
