@@ -24,6 +24,17 @@ import pytest
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+
+
+def pytest_configure(config):
+    """Quick runs compile with fewer optimisations, in less time to programs that round alike.
+
+    Slow tests, the documents and the demo compile as users do.
+    """
+    if config.option.markexpr == "not slow":
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 # Compiled programs stay in memory; a process that holds more than this forgets them.
 MEMORY_LIMIT = 2 * 1024**3
 

@@ -23,7 +23,8 @@ def python_blocks(page):
 
 def run(code, folder):
     environment = {**os.environ, "JAXHPO_CACHE": "0"}
-    command = [sys.executable, "-W", "error::FutureWarning", "-c", code]
+    # What an example takes as its size comes from the command line.
+    command = [sys.executable, "-W", "error::FutureWarning", "-c", code, "8"]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
