@@ -21,9 +21,10 @@ import jax
 import psutil
 import pytest
 
+from tests.compiler import optimize_less_by_default
+
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
 
 
 def pytest_configure(config):
@@ -32,7 +33,7 @@ def pytest_configure(config):
     Slow tests, the documents and the demo compile as users do.
     """
     if config.option.markexpr == "not slow":
-        jax.config.update("jax_disable_most_optimizations", True)
+        optimize_less_by_default()
 
 
 # Compiled programs stay in memory; a process that holds more than this forgets them.

@@ -6,7 +6,7 @@ import sys
 import jax
 import pytest
 
-from tests.compiler import fewer_optimizations
+from tests.compiler import all_optimizations, fewer_optimizations
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -24,7 +24,8 @@ def quick_to_compile(request):
     module = request.module.__name__.split(".")[-1]
     is_claim = module.startswith(OPTIMIZED) or request.node.name.startswith(OPTIMIZED)
     if is_claim or request.node.get_closest_marker("slow"):
-        yield
+        with all_optimizations():
+            yield
         return
     with fewer_optimizations():
         yield
