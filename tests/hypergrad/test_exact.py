@@ -11,6 +11,7 @@ import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
 from jaxhpo.hypergrad import _binomial
 from jaxhpo.hypergrad._schedules import level_sizes, states_alive
+from tests.compiler import all_optimizations
 from tests.hypergrad import problems
 
 SCHEDULES = {
@@ -40,8 +41,8 @@ def difference(one, two):
 
 @pytest.fixture(scope="module")
 def reference():
-    """Float64 forward-mode gradient of the momentum network."""
-    with jax.enable_x64(True):
+    """Float64 forward-mode gradient of the momentum network, compiled as its user's is."""
+    with jax.enable_x64(True), all_optimizations():
         training = problems.momentum_network()
         estimator = hg.forward(training, num_steps=T)
         return jax.jit(estimator)(jax.random.key(1), problems.MOMENTUM_HPARAMS)
