@@ -13,16 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Outcome
-from jaxhpo.problems._box import box_point, box_space
+from jaxhpo.problems._box import Judged
 from jaxhpo.problems._multi_objective import MultiObjective, _kept, sphere_front, sphere_values
-from jaxhpo.space import Space
 
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Constrained:
+class Constrained(Judged):
     """A function of `[d]` in a box under constraints, and its best feasible point.
 
     Attributes:
@@ -42,22 +40,6 @@ class Constrained:
     high: tuple[float, ...]
     minimum: float
     minimizer: tuple[float, ...]
-
-    @property
-    def num_dims(self) -> int:
-        """`d`."""
-        return len(self.low)
-
-    @property
-    def space(self) -> Space:
-        """The box as a space: one vector `x`, or `x0`, `x1`, … where bounds differ."""
-        return box_space(self.low, self.high)
-
-    def objective(self, key: Array, params: Any) -> Outcome:
-        """The function as an objective over `space`; nothing in it is random."""
-        del key
-        x = box_point(params)
-        return Outcome(self.evaluate(x), violation=self.violation(x))
 
 
 def gramacy() -> Constrained:

@@ -12,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo import space as hps
 from jaxhpo.problems import _formulas as formulas
-from jaxhpo.space import Space
+from jaxhpo.problems._box import Boxed, box_point
 
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Function:
+class Function(Boxed):
     """A function of `[d]` in a box, and what is known of it.
 
     Attributes:
@@ -39,25 +38,10 @@ class Function:
     minimum: float | None
     minimizers: tuple[tuple[float, ...], ...] = ()
 
-    @property
-    def num_dims(self) -> int:
-        """`d`."""
-        return len(self.low)
-
-    @property
-    def space(self) -> Space:
-        """The box as a space: one vector `x`, or `x0`, `x1`, … where bounds differ."""
-        if len(set(self.low)) == len(set(self.high)) == 1:
-            return Space({"x": hps.uniform(self.low[0], self.high[0], shape=(self.num_dims,))})
-        bounds = zip(self.low, self.high, strict=True)
-        return Space({f"x{i}": hps.uniform(*pair) for i, pair in enumerate(bounds)})
-
     def objective(self, key: Array, params: Any) -> Array:
         """The function as an objective over `space`; nothing in it is random."""
         del key
-        if "x" in params:
-            return self.evaluate(params["x"])
-        return self.evaluate(jnp.stack([params[f"x{i}"] for i in range(self.num_dims)]))
+        return self.evaluate(box_point(params))
 
     def shifted(self, seed: int = 7) -> Function:
         """The same landscape moved by up to a quarter of the box a dimension.

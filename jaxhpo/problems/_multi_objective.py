@@ -13,15 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks, pareto
-from jaxhpo._base import Outcome
-from jaxhpo.problems._box import box_point, box_space
-from jaxhpo.space import Space
+from jaxhpo.problems._box import Judged
 
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiObjective:
+class MultiObjective(Judged):
     """A function of `[d]` in a box with several values, and what is known of its front.
 
     Attributes:
@@ -47,26 +45,9 @@ class MultiObjective:
     violation: Callable[[Array], Array] | None = None
 
     @property
-    def num_dims(self) -> int:
-        """`d`."""
-        return len(self.low)
-
-    @property
     def num_objectives(self) -> int:
         """`m`."""
         return len(self.ideal)
-
-    @property
-    def space(self) -> Space:
-        """The box as a space: one vector `x`, or `x0`, `x1`, … where bounds differ."""
-        return box_space(self.low, self.high)
-
-    def objective(self, key: Array, params: Any) -> Outcome:
-        """The function as an objective over `space`; nothing in it is random."""
-        del key
-        x = box_point(params)
-        violation = None if self.violation is None else self.violation(x)
-        return Outcome(self.evaluate(x), violation=violation)
 
 
 def zdt1(num_dims: int = 30) -> MultiObjective:

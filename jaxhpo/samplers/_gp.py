@@ -11,6 +11,7 @@ from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
 from jaxhpo.samplers._gp_propose import absorb, propose, resize
+from jaxhpo.samplers._gp_search import single_rules
 from jaxhpo.samplers._gp_settings import (
     ACQUISITIONS,
     NOISE_FLOOR,
@@ -165,7 +166,7 @@ def gp(
 
 
 def _ask(settings: GpSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
-    return propose(settings, key, state)
+    return propose(settings, single_rules(settings.options), key, state)
 
 
 def _tell(

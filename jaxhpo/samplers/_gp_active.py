@@ -18,7 +18,9 @@ _BEST, _NEAR, _NEW = 4, 4, 8
 """One row of so many is chosen for being good, for lying near the best one, and for being new."""
 
 
-def active_rows(table: Table, mask: Array, num_first: int, num_active: int) -> tuple[Table, Array]:
+def active_rows(
+    table: Table, mask: Array, num_first: int, num_active: int, goal: Array | None = None
+) -> tuple[Table, Array]:
     """The rows of a table that the model is given, in their order.
 
     The first rows, against which values are standardised, and pending ones always stay; then the
@@ -29,15 +31,21 @@ def active_rows(table: Table, mask: Array, num_first: int, num_active: int) -> t
         table: `[n]` rows.
         mask: `[n]` bool, told rows to choose from.
         num_first: static; leading rows of the mask that stay.
-        num_active: static; rows that stay, less than `n`.
+        num_active: static; rows that stay, at most.
+        goal: `[n]` what is small in good rows; None means `table.value`.
 
     Returns:
-        The table of `[num_active]` rows, told only where `mask`, and `[num_active]` their numbers.
+        The table of `k` rows, told only where `mask`, and `[k]` int32 their numbers; `k` is `n` or
+        `num_active`, whichever is less.
     """
     n = table.value.shape[0]
+    told = table._replace(is_told=mask)
+    if n <= num_active:
+        return told, jnp.arange(n, dtype=jnp.int32)
+    goal = table.value if goal is None else goal
     order = jnp.cumsum(mask, dtype=jnp.int32)
-    is_good = mask & jnp.isfinite(table.value) & (table.violation <= 0)
-    value = jnp.where(is_good, table.value, jnp.inf)
+    is_good = mask & jnp.isfinite(goal) & (table.violation <= 0)
+    value = jnp.where(is_good, goal, jnp.inf)
     _, best = jax.lax.top_k(-value, num_active // _BEST)
     away = jnp.sum((table.features - table.features[best[0]][None, :]) ** 2, axis=1)
     _, near = jax.lax.top_k(-jnp.where(mask, away, jnp.inf), num_active // _NEAR)
@@ -49,7 +57,6 @@ def active_rows(table: Table, mask: Array, num_first: int, num_active: int) -> t
     priority = jnp.where((mask & (order <= num_first)) | table.is_pending, 3.0, priority)
     _, rows = jax.lax.top_k(priority, num_active)
     rows = jnp.sort(rows)
-    told = table._replace(is_told=mask)
     return jax.tree.map(lambda leaf: leaf[rows], told), rows
 
 

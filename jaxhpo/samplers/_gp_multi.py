@@ -10,24 +10,20 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
-from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers import _gp_model as model
-from jaxhpo.samplers._gp_multi_score import active, makers, score
+from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo.samplers import _gp_propose
+from jaxhpo.samplers._gp_multi_score import several_rules
 from jaxhpo.samplers._gp_settings import (
     NOISE_FLOOR,
     GpSettings,
     Options,
     check_choice,
     first_state,
-    inside,
     make_settings,
 )
-from jaxhpo.samplers._gp_state import GpState, check_room
-from jaxhpo.samplers._stream import check_space, told_points
-from jaxhpo.samplers._visited import Visited
+from jaxhpo.samplers._gp_state import GpState
+from jaxhpo.samplers._stream import check_space
 from jaxhpo.space import Space
-
-_FIT_EVALS = 30
 
 
 @jax.tree_util.register_dataclass
@@ -154,132 +150,25 @@ def _init(settings: GpMultiSettings, key: Array) -> GpState:
 
 
 def _ask(settings: GpMultiSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
-    base = settings.base
-    has_model = state.rows.num_told >= base.options.num_startup
-    thetas, num_fitted = _refit(settings, state)
-    state = dataclasses.replace(state, thetas=thetas, num_fitted=num_fitted)
-
-    def row(state: GpState, key: Array) -> tuple[GpState, Array]:
-        key_search, key_start = jax.random.split(key)
-        nothing = jnp.full(base.space.num_dims, jnp.nan, jnp.result_type(float))
-        unit = jax.lax.cond(has_model, lambda: _search(base, key_search, state), lambda: nothing)
-        start, unit = jax.lax.cond(
-            has_proposal(unit),
-            lambda: (_close(base, state.start, unit), unit),
-            lambda: _follow(base, key_start, state.start),
-        )
-        unit = base.space.snap(unit)
-        return dataclasses.replace(state, start=start, rows=state.rows.ask(unit)), unit
-
-    q = base.options.batch_size
-    if q == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(q, dtype=jnp.uint32))
-    return jax.lax.scan(row, state, keys)
-
-
-def _refit(settings: GpMultiSettings, state: GpState) -> tuple[tuple[Array, ...], Array]:
-    """Hyperparameters of each model brought up to date, and the count of the last fit."""
-    base, options = settings.base, settings.base.options
-    q, outer = options.batch_size, state.thetas[0].dtype
-    schedule = model.Schedule(-(-options.num_startup // q) * q, q)
-    with inside(base) as precision:
-        fitted, count = model.refit(
-            base.kernel,
-            engine.cast(base.prior, precision.work),
-            schedule,
-            makers(options, settings.num_objectives),
-            _table(base, state),
-            engine.cast(state.thetas, precision.work),
-            state.num_fitted,
-            _FIT_EVALS,
-            lambda table, mask: active(options, table, mask)[0],
-        )
-        return engine.cast(fitted, outer), count
-
-
-def _search(base: GpSettings, key: Array, state: GpState) -> Array:
-    """The allowed new point `[d]` of the highest expected gain; NaN if there is none."""
-    outer, options, rows = jnp.result_type(float), base.options, state.rows
-    key_shift, key_centre = jax.random.split(key)
-    shift = jax.random.uniform(key_shift, (base.space.num_dims + 2,), outer)
-    lots = jax.random.uniform(key_centre, (min(rows.status.shape[0], options.num_active),), outer)
-    known = jnp.where(rows.is_known[:, None], rows.unit, jnp.nan)
-    luck = base.table[:, -1].astype(outer) + shift[-1]
-    with inside(base) as precision:
-        table = _table(base, state)
-        table, number = active(options, table, table.is_told)
-        thetas = engine.cast(state.thetas, precision.work)
-        scored = score(base, precision, table, thetas)
-        # Around a point of the front, another one each time.
-        centre = engine.argmax(jnp.where(scored.is_front, lots, -1.0))
-        problem = acquisition.Problem(
-            base.space, base.embedding, known, precision.is_double_outside
-        )
-        candidates = acquisition.candidate_points(
-            problem, base.table.astype(outer), rows.unit[number[centre]], shift, options.budget
-        )
-        found = acquisition.optimize(
-            scored.function,
-            problem,
-            candidates,
-            base.kernel.spread(jnp.exp(scored.log_lengthscale)),
-            luck - jnp.floor(luck),
-            options.budget,
-        )
-        return jnp.where(found.value > -jnp.inf, found.unit, jnp.nan)
-
-
-def _table(base: GpSettings, state: GpState) -> model.Table:
-    """Observations in working precision; a trial that failed in one objective failed in all."""
-    rows = state.rows
-    with inside(base) as precision:
-        with jax.enable_x64(precision.is_double_outside):
-            features = base.embedding.features(base.space, rows.unit)
-        has_failed = ~jnp.all(jnp.isfinite(rows.value), axis=1)
-        value = jnp.where(has_failed[:, None], jnp.nan, rows.value)
-        is_pending = rows.is_known & ~rows.is_told
-        table = model.Table(features, value, rows.se, rows.violation, rows.is_told, is_pending)
-        cast: model.Table = engine.cast(table, precision.work)
-        return cast
+    rules = several_rules(settings.base.options, settings.num_objectives)
+    return _gp_propose.propose(settings.base, rules, key, state)
 
 
 def _tell(
     settings: GpMultiSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
 ) -> tuple[GpState, GpMultiInfo]:
-    base, m = settings.base, settings.num_objectives
-    unit = told_points("gp_multi.tell", base.space, unit, outcome)
-    if outcome.value.shape not in ((len(unit), m), *(((len(unit),),) if m == 1 else ())):
-        expected = f"of shape [q, {m}], since num_objectives={m}"
-        raise _checks.fail("gp_multi.tell", "outcome.value", expected, outcome.value.shape)
-    check_room("gp_multi.tell", state.rows, unit)
-    start, info = base.start.tell(key, state.start, unit, outcome)
-    value = outcome.value.reshape(len(unit), m)
-    rows = state.rows.tell(unit, Outcome(value, violation=outcome.violation))
-    tally = state.tally.add(has_proposal(unit), outcome)
-    state = dataclasses.replace(state, rows=rows, start=start, tally=tally)
+    m, value = settings.num_objectives, outcome.value
+    if m == 1 and value.ndim == 1:
+        value = value[:, None]
+    # One standard error a trial says nothing of several values.
+    told = Outcome(value, violation=outcome.violation)
+    state, _, info = _gp_propose.absorb("gp_multi.tell", settings.base, key, state, unit, told, m)
     scales = [jnp.exp(engine.unravel(theta).log_lengthscale) for theta in state.thetas[:m]]
+    tally, rows = state.tally, state.rows
     return state, GpMultiInfo(
         info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)
     )
 
 
 def _resize(settings: GpMultiSettings, state: GpState, capacity: int) -> GpState:
-    """The same knowledge in buffers of another capacity (static)."""
-    del settings  # the capacity is the shape of the buffers
-    return dataclasses.replace(state, rows=state.rows.resize(capacity))
-
-
-def _close(base: GpSettings, start: PyTree, unit: Array) -> PyTree:
-    """Closes a proposed configuration of a finite space."""
-    if base.lattice is None or not isinstance(start.known, Visited):
-        return start
-    known = start.known.add(*base.lattice.number(base.space, unit[None]))
-    return dataclasses.replace(start, known=known)
-
-
-def _follow(base: GpSettings, key: Array, start: PyTree) -> tuple[PyTree, Array]:
-    """The next point of the low-discrepancy sequence."""
-    start, unit = base.start.ask(key, start)
-    return start, unit[0]
+    return _gp_propose.resize(settings.base, state, capacity)

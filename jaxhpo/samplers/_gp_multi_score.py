@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,10 @@ from jaxhpo import acquisition, gp, pareto
 from jaxhpo._base import Array
 from jaxhpo.samplers import _gp_model as model
 from jaxhpo.samplers._gp_active import active_rows
+from jaxhpo.samplers._gp_score import Scored, Term, feasible
+from jaxhpo.samplers._gp_search import Rules, observed
 from jaxhpo.samplers._gp_settings import GpSettings, Options, Precision
+from jaxhpo.samplers._gp_state import Observations
 
 _MAX_FRONT = {1: 1, 2: 64, 3: 16}
 """Points of the front that count, by objectives: boxes are as many, and of three their square."""
@@ -25,21 +27,19 @@ _MARGIN = 0.1
 Makers = tuple[Callable[[model.Table, Array], model.Targets], ...]
 
 
-class Scored(NamedTuple):
-    """An acquisition function.
+def several_rules(options: Options, num_objectives: int) -> Rules:
+    """One model an objective; a trial that failed in one objective failed in all."""
 
-    Attributes:
-        function: from features `[c, F]` and unit points `[c, d]` to values and gradients.
-        is_front: `[n]` bool, rows of the table on the front, or the best there are.
-        log_lengthscale: `[g]`, the mean of the objectives'.
-    """
+    def table(settings: GpSettings, precision: Precision, rows: Observations) -> model.Table:
+        has_failed = ~jnp.all(jnp.isfinite(rows.value), axis=1)
+        value = jnp.where(has_failed[:, None], jnp.nan, rows.value)
+        return observed(settings, precision, rows, value, rows.is_told)
 
-    function: acquisition.ScoreFn
-    is_front: Array
-    log_lengthscale: Array
+    select = functools.partial(_select, options)
+    return Rules(table, _makers(options, num_objectives), select, score)
 
 
-def makers(options: Options, num_objectives: int) -> Makers:
+def _makers(options: Options, num_objectives: int) -> Makers:
     """One a model: from the table and a mask to its targets; the violation's is last."""
     count, constrained = options.num_startup, options.constrained
 
@@ -55,40 +55,42 @@ def makers(options: Options, num_objectives: int) -> Makers:
     return (*objectives, of_violation) if constrained else objectives
 
 
-def active(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
+def _select(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
     """The told rows in `mask` that the models are given, and their numbers."""
-    n = table.value.shape[0]
-    if n <= options.num_active:
-        return table._replace(is_told=mask), jnp.arange(n, dtype=jnp.int32)
     # What counts as good is the sum of the objectives, each over its range.
     finite = (mask & jnp.all(jnp.isfinite(table.value), axis=1))[:, None]
     low = jnp.min(jnp.where(finite, table.value, jnp.inf), axis=0)
     high = jnp.max(jnp.where(finite, table.value, -jnp.inf), axis=0)
     span = jnp.where(high > low, high - low, 1.0)
     total = jnp.sum((table.value - low[None, :]) / span[None, :], axis=1)
-    _, rows = active_rows(
-        table._replace(value=total), mask, options.num_startup, options.num_active
-    )
-    return jax.tree.map(lambda leaf: leaf[rows], table._replace(is_told=mask)), rows
+    return active_rows(table, mask, options.num_startup, options.num_active, total)
 
 
 def score(
-    settings: GpSettings, precision: Precision, table: model.Table, thetas: tuple[Array, ...]
+    settings: GpSettings,
+    precision: Precision,
+    key: Array,
+    table: model.Table,
+    count: Array,
+    thetas: tuple[Array, ...],
 ) -> Scored:
     """The acquisition function of what is known; pending points count with a draw of their values.
 
     Args:
         settings: the settings.
         precision: of the linear algebra.
+        key: draws the point of the front to search around, another one each time.
         table: the rows that the models are given; `value` is `[n, m]`.
+        count: unused.
         thetas: `[g + 2]` hyperparameters of each model, in working precision.
 
     Returns:
         What is to be maximised.
     """
+    del count
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
-    targets = [make(table, table.is_told) for make in makers(options, m)]
+    targets = [make(table, table.is_told) for make in _makers(options, m)]
     is_good = targets[0].is_good
     posteriors = []
     for theta, target in zip(thetas[:m], targets[:m], strict=True):
@@ -106,12 +108,15 @@ def score(
     function = functools.partial(_gain, posteriors, boxes)
     if options.constrained:
         has_good = jnp.any(is_good)
-        chance = _feasible(settings.kernel, prior, thetas[m], targets[m])
+        chance = feasible(settings.kernel, prior, thetas[m], targets[m])
         function = functools.partial(_with_chance, function, chance, has_good)
         least = jnp.where(table.is_told & ~is_good, table.violation, jnp.inf)
         is_front = jnp.where(has_good, is_front, least == jnp.min(least))
     scales = [gp.unravel(theta).log_lengthscale for theta in thetas[:m]]
-    return Scored(function, is_front, jnp.mean(jnp.stack(scales), axis=0))
+    # 64 random bits cannot be drawn where float64 is on locally alone.
+    lots = jax.random.uniform(key, is_front.shape, jnp.float32)
+    centre = gp.argmax(jnp.where(is_front, lots, -1.0))
+    return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0))
 
 
 def _undominated(value: Array) -> tuple[Array, acquisition.Boxes]:
@@ -148,24 +153,9 @@ def _gain(
     return value, functools.reduce(jnp.add, pulled)
 
 
-def _feasible(
-    kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets
-) -> Callable[[Array], tuple[Array, Array]]:
-    """Log probability that the constraint is met."""
-    limit = targets.warped.apply(jnp.zeros((), theta.dtype))
-    violation = gp.condition(kernel, gp.unravel(theta), targets.data, prior.bias)
-
-    def chance(features: Array) -> tuple[Array, Array]:
-        prediction, pull = violation.predict_with_pull(features)
-        one = acquisition.log_pi(prediction.mean, prediction.variance, limit)
-        return one.value, pull(one.by_mean, one.by_variance)
-
-    return chance
-
-
 def _with_chance(
     gain: acquisition.ScoreFn,
-    chance: Callable[[Array], tuple[Array, Array]],
+    chance: Term,
     has_good: Array,
     features: Array,
     unit: Array,

@@ -19,14 +19,18 @@ from jaxhpo.samplers._visited import Visited
 
 
 def propose(
-    settings: GpSettings, key: Array, state: GpState, region: Region | None = None
+    settings: GpSettings,
+    rules: search.Rules,
+    key: Array,
+    state: GpState,
+    region: Region | None = None,
 ) -> tuple[GpState, Array]:
     """The next points `[q, d]`, which become pending; model-based once enough has been told."""
     seen = state.rows.is_told
     if region is not None:
         seen &= region.holds_rows(seen.shape[0])
     has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.options.num_startup
-    thetas, num_fitted = search.refit(settings, state.rows, state.thetas, state.num_fitted, region)
+    thetas, num_fitted = search.refit(settings, rules, state.rows, state.thetas, state.num_fitted)
     state = dataclasses.replace(state, thetas=thetas, num_fitted=num_fitted)
 
     def row(state: GpState, key: Array) -> tuple[GpState, Array]:
@@ -34,7 +38,7 @@ def propose(
         nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
         unit = jax.lax.cond(
             has_model,
-            lambda: search.search(settings, key_search, state.rows, state.thetas, region),
+            lambda: search.search(settings, rules, key_search, state.rows, state.thetas, region),
             lambda: nothing,
         )
         start, unit = jax.lax.cond(
@@ -54,12 +58,23 @@ def propose(
 
 
 def absorb(
-    where: str, settings: GpSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
+    where: str,
+    settings: GpSettings,
+    key: Array,
+    state: GpState,
+    unit: Any,
+    outcome: Outcome,
+    num_objectives: int | None = None,
 ) -> tuple[GpState, Array, Any]:
-    """The state that knows told points, the points, and what the sequence reports."""
+    """The state that knows told points, the points, and what the sequence reports.
+
+    `num_objectives` is None where a trial has one value without an axis of its own.
+    """
     unit = told_points(where, settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
+    expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
+    if num_objectives is not None:
+        expected = f"of shape [q, {num_objectives}], since num_objectives={num_objectives}"
+    if outcome.value.shape[1:] != (() if num_objectives is None else (num_objectives,)):
         raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
     check_room(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)

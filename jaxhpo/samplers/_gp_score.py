@@ -26,7 +26,7 @@ _CLEARANCE = 1e-3
 known to be reached tells nothing."""
 
 
-_Term = Callable[[Array], tuple[Array, Array]]
+Term = Callable[[Array], tuple[Array, Array]]
 """From features (or unit points) to values and gradients; terms are added."""
 
 
@@ -36,12 +36,12 @@ class Scored(NamedTuple):
     Attributes:
         function: from features `[c, F]` and unit points `[c, d]` to values and gradients.
         incumbent: `[]` row of the table to search around.
-        theta: `[g + 2]` hyperparameters of the objective's model.
+        log_lengthscale: `[g]` of the function, by which the search is scaled.
     """
 
     function: acquisition.ScoreFn
     incumbent: Array
-    theta: Array
+    log_lengthscale: Array
 
 
 def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
@@ -96,11 +96,11 @@ def score(
     belief = model.believe(settings.kernel, prior, theta, table, targets[0])
     promise = _promise(settings, precision, key, belief, probes)
     goal = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
-    chance: _Term = _certain
+    chance: Term = _certain
     has_good = jnp.ones((), precision.work)
     if options.constrained:
         has_good = jnp.any(targets[0].is_good).astype(precision.work)
-        chance = _feasible(settings.kernel, prior, thetas[1], targets[1])
+        chance = feasible(settings.kernel, prior, thetas[1], targets[1])
         # Without a feasible row, look around the one that violates least.
         least = jnp.where(table.is_told & jnp.isfinite(table.value), table.violation, jnp.inf)
         goal = jnp.where(has_good > 0, goal, least)
@@ -115,12 +115,12 @@ def score(
         value = value + sum(part[0] for part in parts)
         return value, has_good * gradient + sum(part[1] for part in parts)
 
-    return Scored(function, gp.argmax(-goal), theta)
+    return Scored(function, gp.argmax(-goal), gp.unravel(theta).log_lengthscale)
 
 
 def _promise(
     settings: GpSettings, precision: Precision, key: Array, belief: model.Belief, probes: Array
-) -> _Term:
+) -> Term:
     """The acquisition function proper, on a log scale where it has one."""
     options = settings.options
     if options.goal == "thompson":
@@ -159,7 +159,7 @@ def _of_minima(posterior: gp.Posterior, minimum: Array, features: Array) -> tupl
     return one.value, pull(jnp.sum(one.by_mean, axis=1, keepdims=True), one.by_variance)
 
 
-def _feasible(kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets) -> _Term:
+def feasible(kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets) -> Term:
     """Log probability that the constraint is met."""
     limit = targets.warped.apply(jnp.zeros((), theta.dtype))
     violation = gp.condition(kernel, gp.unravel(theta), targets.data, prior.bias)
@@ -176,7 +176,7 @@ def _certain(features: Array) -> tuple[Array, Array]:
     return jnp.zeros(features.shape[0], features.dtype), jnp.zeros_like(features)
 
 
-def _hope(settings: GpSettings, precision: Precision, count: Array) -> _Term:
+def _hope(settings: GpSettings, precision: Precision, count: Array) -> Term:
     """The user's log density, with a weight that falls as trials come in."""
     log_density, embedding, space = settings.belief, settings.embedding, settings.space
     num_features = len(embedding.groups)

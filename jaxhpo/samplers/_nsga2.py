@@ -91,15 +91,7 @@ def nsga2(
         crossover_eta=crossover_eta,
         mutation_eta=mutation_eta,
     )
-    return make_sampler(settings, _init, _ask, _tell)
-
-
-def _init(settings: NsgaSettings, key: Array) -> NsgaState:
-    return rounds.init(settings, key)
-
-
-def _ask(settings: NsgaSettings, key: Array, state: NsgaState) -> tuple[NsgaState, Array]:
-    return rounds.ask(settings, key, state)
+    return make_sampler(settings, rounds.init, rounds.ask, _tell)
 
 
 def _tell(

@@ -96,7 +96,7 @@ def nsga3(
         crossover_eta=crossover_eta,
         mutation_eta=mutation_eta,
     )
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, rounds.init, rounds.ask, _tell)
 
 
 def _most_divisions(num_objectives: int, most: int = 100) -> int:
@@ -105,14 +105,6 @@ def _most_divisions(num_objectives: int, most: int = 100) -> int:
     while divisions < 49 and math.comb(divisions + num_objectives, num_objectives - 1) <= most:
         divisions += 1
     return divisions
-
-
-def _init(settings: NsgaSettings, key: Array) -> NsgaState:
-    return rounds.init(settings, key)
-
-
-def _ask(settings: NsgaSettings, key: Array, state: NsgaState) -> tuple[NsgaState, Array]:
-    return rounds.ask(settings, key, state)
 
 
 def _tell(

@@ -12,6 +12,7 @@ from jaxhpo import _checks, acquisition
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _gp_propose
 from jaxhpo.samplers._gp_model import first_theta
+from jaxhpo.samplers._gp_search import single_rules
 from jaxhpo.samplers._gp_settings import (
     ACQUISITIONS,
     NOISE_FLOOR,
@@ -81,8 +82,7 @@ def turbo(
     own. Numeric coordinates are bounded, categories are free.
 
     When to use it: more than some ten dimensions, or hundreds of trials and more on a rugged
-    function, where one model of the whole space is either wrong or indifferent. In few dimensions
-    `gp` finds more.
+    function, where one model of the whole space is either wrong or indifferent.
 
     Args:
         space: the search space; its bounds may be traced.
@@ -146,7 +146,8 @@ def _init(settings: GpSettings, key: Array) -> TurboState:
 
 
 def _ask(settings: GpSettings, key: Array, state: TurboState) -> tuple[TurboState, Array]:
-    known, unit = _gp_propose.propose(settings, key, state.model, state.region)
+    rules = single_rules(settings.options, state.region)
+    known, unit = _gp_propose.propose(settings, rules, key, state.model, state.region)
     return dataclasses.replace(state, model=known), unit
 
 
