@@ -21,7 +21,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _bo_problems import ackley, levy
 
 import jaxhpo as hpo
 
@@ -38,15 +37,15 @@ def regret(args: argparse.Namespace) -> None:
     }
     keys = jax.random.split(jax.random.key(0), args.seeds)
     print(f"median regret over {args.seeds} seeds after {', '.join(map(str, TRIALS))} trials")
-    for function in (ackley, levy):
+    for function in (hpo.problems.ackley(args.dims), hpo.problems.levy(args.dims)):
         for name, sampler in samplers.items():
             results = hpo.minimize_many(
-                lambda key, params, function=function: function(params["x"] - 0.7),
+                lambda key, params, function=function: function.evaluate(params["x"] - 0.7),
                 space, sampler, keys=keys, num_trials=TRIALS[-1],
             )  # fmt: skip
             middle = np.median(np.asarray(results.best_so_far), axis=0)
             figures = "  ".join(f"{middle[count - 1]:8.2f}" for count in TRIALS)
-            print(f"{function.__name__}{args.dims:<4d} {name:16s} {figures}", flush=True)
+            print(f"{function.name:8s} {name:16s} {figures}", flush=True)
 
 
 def growth(args: argparse.Namespace) -> None:
