@@ -227,3 +227,6 @@ def _event_writer() -> Any:
                 "callbacks.tensorboard needs a writer: pip install tensorboardX."
             ) from error
     return SummaryWriter
+
+
+__all__ = ["forgiving", "from_optuna", "mlflow", "tensorboard", "wandb"]

@@ -270,3 +270,6 @@ class BayesianOptimization:
         )
         if self._verbosity and is_better and np.isfinite(value).any():
             print(f"num acquisition: {len(self.X)}, best value: {self.fx_opt:.6g}")
+
+
+__all__ = ["BayesianOptimization"]

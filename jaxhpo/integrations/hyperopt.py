@@ -198,3 +198,6 @@ def fmin(
         raise ValueError(f"fmin: none of {len(losses)} trials succeeded, so there is no best one.")
     vals = trials.trials[int(np.nanargmin(losses))]["misc"]["vals"]
     return hyperopt.space_eval(space, {label: v[0] for label, v in vals.items() if len(v)})
+
+
+__all__ = ["fmin", "suggest"]

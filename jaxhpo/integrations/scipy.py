@@ -196,3 +196,6 @@ def _refuse_constraints(name: str, constraints: Any) -> None:
 
 def _call(fun: Callable[..., Any], args: tuple[Any, ...], x: Any) -> Any:
     return fun(x, *args)
+
+
+__all__ = ["as_method", "minimize"]

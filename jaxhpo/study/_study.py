@@ -334,7 +334,7 @@ class Study:
         return front[np.lexsort(front.T[::-1])]
 
     def to_dataframe(self) -> pandas.DataFrame:
-        """The trials as a pandas data frame: number, state, value, params_…, seconds, reason.
+        """The trials as a pandas data frame: number, state, value, `params_…`, seconds, reason.
 
         Raises:
             ImportError: pandas is not installed.
