@@ -12,7 +12,7 @@ from jaxhpo import _checks
 from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import Facts, facts_of
-from jaxhpo.report._model import importance_of, surrogate_of
+from jaxhpo.report._model import MAX_FOREST, fanova_of, importance_of, surrogate_of
 
 if TYPE_CHECKING:
     import optuna
@@ -71,15 +71,16 @@ def write_report(
     """Writes one HTML file about a study; it opens without a network.
 
     It shows what was searched, the best configuration (the Pareto front of several objectives), the
-    history with random search beside it, importances by PED-ANOVA and by the Gaussian process,
-    slices, contours, learning curves, failures and times. What a study does not have is left out.
+    history with random search beside it, importances by PED-ANOVA, by fANOVA where scikit-learn is
+    installed and by the Gaussian process, slices, contours, learning curves, failures and times.
+    What a study does not have is left out.
 
     Args:
         study: an Optuna study; `Study.report` passes its own.
         path: file to write; its folder is made.
         space: the study's space; None takes the parameters that all complete trials have.
         model: whether to fit the Gaussian process, which takes seconds: sensitivities, contours and
-            the estimate of random search come from it.
+            the estimate of random search come from it; and the random forest of fANOVA.
 
     Returns:
         The path.
@@ -101,11 +102,12 @@ def write_report(
     _searched(page, facts)
     if facts.is_single:
         _progress(page, facts, surrogate)
-        _importance(page, facts, surrogate)
+        _importance(page, facts, surrogate, model)
         _slices(page, facts, surrogate)
     elif facts.done:
         page.heading("Pareto front")
         page.figure(_figures.pareto(facts))
+        _importance(page, facts, None, model)
     if any(trial.intermediate_values for trial in facts.trials):
         page.heading("Learning curves")
         page.figure(_figures.curves(facts))
@@ -198,7 +200,7 @@ def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
     page.note("Regret: distance of the best value so far to the best one of this study.")
 
 
-def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None, model: bool) -> None:
     shares = importance_of(facts)
     if not shares and surrogate is None:
         return
@@ -206,6 +208,17 @@ def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
     if shares:
         page.note("PED-ANOVA: how far the best tenth of the trials differs from all of them.")
         page.figure(_figures.bars(shares, "importance (PED-ANOVA)"))
+    # A random forest, like the Gaussian process, takes a second or more.
+    forests = [fanova_of(facts, i) if model else {} for i in range(len(facts.directions))]
+    if any(forests):
+        page.note(
+            "fANOVA: share of the variance of a random forest that goes with a parameter alone, "
+            f"over the whole space (from at most {MAX_FOREST} trials)."
+        )
+    for i, found in enumerate(forests):
+        if found:
+            which = "" if facts.is_single else f" for objective {i}"
+            page.figure(_figures.bars(found, f"importance{which} (fANOVA)"))
     if surrogate is not None:
         from jaxhpo.inspection import sensitivity
 

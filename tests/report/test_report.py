@@ -12,7 +12,7 @@ from jaxhpo.report import write_report
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import facts_of
 from jaxhpo.report._figures import MAX_POINTS, thinned
-from jaxhpo.report._model import importance_of
+from jaxhpo.report._model import fanova_of, importance_of
 from tests.browser import open_browser, picture_path
 from tests.compiler import fewer_optimizations
 
@@ -111,6 +111,36 @@ def test_importances_find_what_matters():
     found = importance_of(facts_of(study))
     assert next(iter(found)) == "a"
     assert found["a"] > 3 * found["b"]
+    forest = fanova_of(facts_of(study), 0)
+    assert forest["a"] > 10 * forest["b"]
+
+
+def test_importances_of_several_objectives_are_told_apart(tmp_path):
+    def two(trial):
+        a, b, _ = (trial.suggest_float(name, 0, 1) for name in ("a", "b", "idle"))
+        return a, 1 - b
+
+    study = optuna.create_study(
+        directions=["minimize", "maximize"], sampler=optuna.samplers.RandomSampler(0)
+    )
+    study.optimize(two, 40)
+    facts = facts_of(study)
+    assert fanova_of(facts, 0)["a"] > 0.9 < fanova_of(facts, 1)["b"]
+    assert list(importance_of(facts))[2] == "idle"
+    text = write_report(study, tmp_path / "r.html").read_text()
+    for label in ("(PED-ANOVA)", "for objective 0 (fANOVA)", "for objective 1 (fANOVA)"):
+        assert f"importance {label}" in text
+
+
+def test_without_scikit_learn_there_is_no_forest(monkeypatch, tmp_path):
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
+    study.optimize(lambda t: t.suggest_float("a", 0, 1), 8)
+
+    def missing(**settings):
+        raise ImportError("scikit-learn")
+
+    monkeypatch.setattr(optuna.importance, "FanovaImportanceEvaluator", missing)
+    assert fanova_of(facts_of(study), 0) == {}
 
 
 def test_several_objectives_show_their_front(tmp_path):
