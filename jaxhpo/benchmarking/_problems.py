@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxhpo import problems
-from jaxhpo.problems import bbob
+from jaxhpo.problems import bbob, tabular
 
 _BBOB_BY_KIND = (1, 8, 10, 15, 20, 21)
 """Separable, Rosenbrock, ill-conditioned, Rastrigin, deceptive, many peaks."""
@@ -31,6 +31,7 @@ PROBLEMS: dict[str, Callable[[], Any]] = {
     "mixed": problems.mixed,
     "categorical": problems.categorical,
     "conditional": problems.conditional,
+    **{name: functools.partial(tabular.problem, name) for name in tabular.NAMES},
     **{
         f"bbob{function:02d}_{d}d": functools.partial(bbob.problem, function, d)
         for d in (5, 20)
@@ -47,6 +48,7 @@ SETS: dict[str, tuple[str, ...]] = {
         *(f"bbob{function:02d}_5d" for function in _BBOB_BY_KIND),
     ),
     "bbob": tuple(f"bbob{f:02d}_5d" for f in range(1, bbob.NUM_FUNCTIONS + 1)),
+    "tabular": tabular.NAMES,
     "wide": ("rosenbrock20", "griewank20", *(f"bbob{f:02d}_20d" for f in _BBOB_BY_KIND)),
 }
 """Problems that are run together, by the name of the set."""

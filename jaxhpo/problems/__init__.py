@@ -3,6 +3,7 @@
 from collections.abc import Callable as _Callable
 
 from jaxhpo.problems import bbob as bbob
+from jaxhpo.problems import tabular as tabular
 from jaxhpo.problems._cleaning import Corrupted as Corrupted
 from jaxhpo.problems._cleaning import clean_accuracy as clean_accuracy
 from jaxhpo.problems._cleaning import cleaning as cleaning
