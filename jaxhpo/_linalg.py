@@ -1,4 +1,4 @@
-"""Dense factorisations that may be batched on any platform.
+"""Products in full precision, and factorisations that may be batched, on any platform.
 
 On CPU, jaxlib spreads a batch of LAPACK calls over XLA's thread pool from a thread of that pool,
 and waits there. Two such batches at once on a machine of two cores wait for each other for ever
@@ -17,6 +17,25 @@ import numpy as np
 from jax.custom_batching import custom_vmap
 
 from jaxhpo._base import Array
+
+
+def matmul(left: Array, right: Array) -> Array:
+    """Product of a matrix with a matrix or a vector, in the operands' own precision.
+
+    `left @ right` asks for its result type by name. Where `vmap` transforms it outside the local
+    context, that name is cut to float32; this product names no type. Accelerators round the
+    operands of a float32 product to fewer digits unless told otherwise; a covariance does not
+    survive that.
+
+    Args:
+        left: `[a, b]`.
+        right: `[b, c]` or `[b]`.
+
+    Returns:
+        `[a, c]` or `[a]`.
+    """
+    dimensions = (((left.ndim - 1,), (0,)), ((), ()))
+    return jax.lax.dot_general(left, right, dimensions, precision=jax.lax.Precision.HIGHEST)
 
 
 def one_by_one_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,10 +109,9 @@ def _inverse_cholesky_jvp(
     factor, inverse = inverse_cholesky(*primals)
     lower = jnp.tril(tangents[0])
     tangent = lower + jnp.tril(lower, -1).T
-    dot = lambda a, b: jnp.matmul(a, b, precision="highest")  # noqa: E731
-    inner = jnp.tril(dot(dot(inverse, tangent), inverse.T))
+    inner = jnp.tril(matmul(matmul(inverse, tangent), inverse.T))
     inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
-    return (factor, inverse), (dot(factor, inner), -dot(inner, inverse))
+    return (factor, inverse), (matmul(factor, inner), -matmul(inner, inverse))
 
 
 def eigh(matrix: Array) -> tuple[Array, Array]:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxhpo as hpo
+from jaxhpo._base import Outcome
 from jaxhpo._linalg import eigh, inverse_cholesky, solve
 
 
@@ -24,6 +26,22 @@ def test_values_single_and_batched():
         single = inverse_cholesky(matrices[i])
         np.testing.assert_array_equal(single[0], factor[i])
         np.testing.assert_array_equal(single[1], inverse[i])
+
+
+@pytest.mark.parametrize("name", ["gp", "cma_es"])
+def test_products_are_in_full_precision_on_accelerators(name):
+    """By default an accelerator keeps 10 bits of the operands of a float32 product."""
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(3,))})
+    sampler = hpo.samplers.get(name, space, **({"precision": "float32"} if name == "gp" else {}))
+    state = jax.eval_shape(sampler.init, jax.random.key(0))
+    step = sampler.ask if name == "gp" else sampler.tell
+    rows = jax.ShapeDtypeStruct((1, 3), jnp.result_type(float))
+    outcome = Outcome(jax.ShapeDtypeStruct((1,), jnp.result_type(float)))
+    args = (state,) if name == "gp" else (state, rows, outcome)
+    text = jax.jit(step).lower(jax.random.key(0), *args).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert products
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)
 
 
 def test_no_factor_gives_nan():

@@ -22,7 +22,6 @@ from jaxhpo.gp._posterior import condition as condition
 from jaxhpo.gp._precision import argmax as argmax
 from jaxhpo.gp._precision import cast as cast
 from jaxhpo.gp._precision import in_float64 as in_float64
-from jaxhpo.gp._precision import matmul as matmul
 from jaxhpo.gp._quasi_newton import Minimum as Minimum
 from jaxhpo.gp._quasi_newton import minimize_box as minimize_box
 from jaxhpo.gp._warp import Warped as Warped

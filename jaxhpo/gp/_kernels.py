@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
-from jaxhpo.gp._precision import matmul
+from jaxhpo._linalg import matmul
 
 
 def matern52(r2: Array) -> tuple[Array, Array]:

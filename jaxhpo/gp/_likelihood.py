@@ -7,10 +7,9 @@ import math
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import inverse_cholesky
+from jaxhpo._linalg import inverse_cholesky, matmul
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, assemble, unravel
-from jaxhpo.gp._precision import matmul
 
 
 def log_marginal_likelihood(

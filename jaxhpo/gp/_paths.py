@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._linalg import matmul
 from jaxhpo.gp._posterior import Posterior
-from jaxhpo.gp._precision import matmul
 
 NUM_WAVES = 512
 """Random features of a prior draw; its covariance is off by about the root of their inverse."""

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import eigh, inverse_cholesky
+from jaxhpo._linalg import eigh, inverse_cholesky, matmul
 from jaxhpo.gp._kernels import Kernel, squared_distances
 from jaxhpo.gp._model import Data, Hyperparameters, covariance, scaled_features
-from jaxhpo.gp._precision import matmul
 
 
 class Prediction(NamedTuple):

@@ -59,19 +59,3 @@ def argmax(array: jax.Array) -> jax.Array:
     is_largest = array == jnp.max(array, axis=-1, keepdims=True)
     last = jnp.asarray(array.shape[-1] - 1, jnp.int32)
     return jnp.min(jnp.where(is_largest, place, last), axis=-1)
-
-
-def matmul(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Product of a matrix with a matrix or a vector, in the operands' own precision.
-
-    `left @ right` asks for its result type by name. Where `vmap` transforms it outside the local
-    context, that name is cut to float32; this product names no type.
-
-    Args:
-        left: `[a, b]`.
-        right: `[b, c]` or `[b]`.
-
-    Returns:
-        `[a, c]` or `[a]`.
-    """
-    return jax.lax.dot_general(left, right, (((left.ndim - 1,), (0,)), ((), ())))

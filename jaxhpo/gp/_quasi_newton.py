@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo.gp._precision import matmul
+from jaxhpo._linalg import matmul
 
 _ARMIJO = 1e-4
 _CURVATURE = 1e-10

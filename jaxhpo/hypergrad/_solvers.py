@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import jax.scipy.sparse.linalg as sparse
 
 from jaxhpo._checks import check_int, check_positive
-from jaxhpo._linalg import solve
+from jaxhpo._linalg import matmul, solve
 
 Array = jax.Array
 Vector = list[Array]
@@ -72,9 +72,9 @@ class Nystrom:
         chosen = jax.random.choice(key, flat.size, (rank,), replace=False)
         basis = jax.nn.one_hot(chosen, flat.size, dtype=flat.dtype)
         columns = jax.vmap(lambda e: jax.flatten_util.ravel_pytree(apply(unravel(e)))[0])(basis)
-        small = columns[:, chosen] + columns @ columns.T / self.damping
-        inner = solve(small, columns @ flat)
-        return Solved(unravel(flat / self.damping - inner @ columns / self.damping**2))
+        small = columns[:, chosen] + matmul(columns, columns.T) / self.damping
+        inner = solve(small, matmul(columns, flat))
+        return Solved(unravel(flat / self.damping - matmul(columns.T, inner) / self.damping**2))
 
 
 @dataclasses.dataclass(frozen=True)

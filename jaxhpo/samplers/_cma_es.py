@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._linalg import matmul
 from jaxhpo.samplers import _cma_update as cma
 from jaxhpo.samplers._cma_restart import RESTARTS, Restarts, first_restarts
 from jaxhpo.samplers._drawn_rows import Rows, no_rows
@@ -209,7 +210,7 @@ def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Arr
     best = unit[jnp.argsort(jnp.where(jnp.isfinite(value), value, jnp.inf))[:count]]
     mean = jnp.mean(best, axis=0)
     offset = best - mean[None, :]
-    full = offset.T @ offset / count + _PRIOR**2 * jnp.eye(num_dims, dtype=unit.dtype)
+    full = matmul(offset.T, offset) / count + _PRIOR**2 * jnp.eye(num_dims, dtype=unit.dtype)
     if separable:
         variance = jnp.diagonal(full)
         sigma = jnp.exp(jnp.mean(jnp.log(variance)) / 2)

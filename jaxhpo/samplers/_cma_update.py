@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax.scipy.special import ndtr, ndtri
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import eigh
+from jaxhpo._linalg import eigh, matmul
 
 _EIGEN_FLOOR = 1e-8
 _SIGMA_MAX = 1e6
@@ -146,7 +146,7 @@ def sample(gaussian: Gaussian, normal: Array) -> Array:
     """Maps standard normal draws `[c, d]` to points `[c, d]` of the distribution."""
     scaled = normal * gaussian.scale[None, :]
     if gaussian.basis is not None:
-        scaled = scaled @ gaussian.basis.T
+        scaled = matmul(scaled, gaussian.basis.T)
     return gaussian.mean[None, :] + gaussian.sigma * scaled
 
 
@@ -192,7 +192,7 @@ def update(gaussian: Gaussian, constants: Strategy, points: Array, weights: Arra
     if gaussian.basis is None:
         one, many = path_cov**2, jnp.sum(scaled[:, None] * y**2, axis=0)
     else:
-        one, many = path_cov[:, None] * path_cov[None, :], (y * scaled[:, None]).T @ y
+        one, many = path_cov[:, None] * path_cov[None, :], matmul((y * scaled[:, None]).T, y)
     cov = keep * gaussian.cov + c.c_one * one + c.c_mu * many  # eq. 47
     moved = dataclasses.replace(
         gaussian,
@@ -214,9 +214,9 @@ def _adapt_rates(old: Gaussian, rates: Rates, new: Gaussian) -> Gaussian:
     d = old.mean.shape[0]
     full_old, full_new = old.sigma**2 * old.cov, new.sigma**2 * new.cov
     assert old.basis is not None
-    root = (old.basis / (old.scale * old.sigma)[None, :]) @ old.basis.T
+    root = matmul(old.basis / (old.scale * old.sigma)[None, :], old.basis.T)
     step_mean, step_cov = new.mean - old.mean, full_new - full_old
-    local = (root @ step_mean, root @ step_cov @ root / math.sqrt(2))
+    local = (matmul(root, step_mean), matmul(matmul(root, step_cov), root) / math.sqrt(2))
 
     def signal(drift: Array, power: Array, part: Array, beta: float) -> tuple[Array, Array, Array]:
         drift = (1 - beta) * drift + beta * part
@@ -330,11 +330,11 @@ def _decompose(cov: Array, separable: bool) -> tuple[Array, Any, Array]:
         return cov, None, jnp.sqrt(jnp.where(cov < 0, _EIGEN_FLOOR, cov))
     eigenvalues, basis = eigh((cov + cov.T) / 2)
     eigenvalues = jnp.where(eigenvalues < 0, _EIGEN_FLOOR, eigenvalues)
-    return (basis * eigenvalues[None, :]) @ basis.T, basis, jnp.sqrt(eigenvalues)
+    return matmul(basis * eigenvalues[None, :], basis.T), basis, jnp.sqrt(eigenvalues)
 
 
 def _whiten(gaussian: Gaussian, y: Array) -> Array:
     """Applies cov^(-1/2) to rows `[k, d]`."""
     if gaussian.basis is None:
         return y / gaussian.scale[None, :]
-    return ((y @ gaussian.basis) / gaussian.scale[None, :]) @ gaussian.basis.T
+    return matmul(matmul(y, gaussian.basis) / gaussian.scale[None, :], gaussian.basis.T)

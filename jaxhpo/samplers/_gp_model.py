@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxhpo import gp
 from jaxhpo._base import Array
+from jaxhpo._linalg import matmul
 
 NUM_FANTASIES = 8
 
@@ -205,10 +206,10 @@ def believe(
     )
     both = told._replace(mask=told.mask | is_pending)
     posterior = gp.condition(kernel, hyper, both, prior.bias)
-    forward = gp.matmul(posterior.inverse_factor, jnp.where(told.mask, told.target, 0.0))
+    forward = matmul(posterior.inverse_factor, jnp.where(told.mask, told.target, 0.0))
     white = jnp.where(is_pending[:, None], normals, forward[:, None])
-    weights = gp.matmul(posterior.inverse_factor.T, white)
-    column = gp.matmul(posterior.factor, white)
+    weights = matmul(posterior.inverse_factor.T, white)
+    column = matmul(posterior.factor, white)
     noise = jnp.exp(hyper.log_noise) + told.noise
     mean = column - noise[:, None] * weights
     best = jnp.min(jnp.where((is_good | is_pending)[:, None], mean, jnp.inf), axis=0)

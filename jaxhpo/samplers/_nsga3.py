@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo import _checks, pareto
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
-from jaxhpo._linalg import solve
+from jaxhpo._linalg import matmul, solve
 from jaxhpo.samplers import _nsga_rounds as rounds
 from jaxhpo.samplers._nsga_rounds import Members, NsgaInfo, NsgaSettings, NsgaState
 from jaxhpo.space import Space
@@ -122,7 +122,7 @@ def _survive(settings: NsgaSettings, members: Members) -> tuple[Array, Array]:
     is_near = (rank <= last) & (rank < c)
     scaled = _scaled(members.value, rank, is_near)
     # Distance from the line through a direction w of length 1: |f|² - (f·w)².
-    along = scaled @ settings.directions.T
+    along = matmul(scaled, settings.directions.T)
     apart = jnp.maximum(jnp.sum(scaled**2, axis=1)[:, None] - along**2, 0)
     niche = jnp.argmin(apart, axis=1).astype(jnp.int32)
     distance = jnp.min(apart, axis=1)
