@@ -10,10 +10,13 @@ import jax
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, PyTree, Result, Sampler
-from jaxhpo._minimize import as_pytree, get_sampler, minimize
+from jaxhpo._minimize import MANY_STUDIES, ONE_STUDY, Growth, as_pytree, check_study, run
 from jaxhpo.space import Space
 
 LAYOUTS = ("auto", "map", "vmap")
+
+MANY = 32
+"""Studies from which on compiling more segments pays."""
 
 
 def minimize_many(
@@ -58,7 +61,6 @@ def minimize_many(
         >>> results.best_value.shape
         (8,)
     """
-    _checks.check_callable("minimize_many", "objective", objective)
     if not isinstance(keys, jax.Array) or not jax.numpy.issubdtype(keys.dtype, jax.dtypes.prng_key):
         expected = "an array of keys, such as jax.random.split(jax.random.key(0), 8)"
         raise TypeError(f"minimize_many: `keys` must be {expected}, got {_checks.describe(keys)}.")
@@ -66,11 +68,11 @@ def minimize_many(
         raise _checks.fail("minimize_many", "keys", "of shape [s], s at least 1", keys.shape)
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)
-    if isinstance(space, Space):
-        sampler = get_sampler(sampler, objective, space, num_trials)
-        layout = chosen_layout(sampler) if layout == "auto" else layout
+    sampler, num_trials, batch_size = check_study(objective, space, sampler, num_trials, batch_size)
+    layout = chosen_layout(sampler) if layout == "auto" else layout
+    growth = MANY_STUDIES if keys.shape[0] >= MANY else ONE_STUDY
     result: Result = _run_many(
-        as_pytree(objective), space, sampler, keys, num_trials, batch_size, layout
+        as_pytree(objective), space, sampler, keys, num_trials, batch_size, layout, growth
     )
     return result
 
@@ -81,7 +83,7 @@ def chosen_layout(sampler: Sampler) -> str:
     return "map" if is_cpu and sampler.resize is not None else "vmap"
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
 def _run_many(
     objective: Callable[..., Any],
     space: Space,
@@ -90,11 +92,11 @@ def _run_many(
     num_trials: int,
     batch_size: int | None,
     layout: str,
+    growth: Growth,
 ) -> Result:
     def one(key: Array) -> Result:
-        return minimize(
-            objective, space, sampler, key=key, num_trials=num_trials, batch_size=batch_size
-        )
+        study: Result = run(objective, space, sampler, key, num_trials, batch_size, growth)
+        return study
 
     many: Result = jax.lax.map(one, keys) if layout == "map" else jax.vmap(one)(keys)
     return many

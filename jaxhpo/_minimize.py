@@ -17,8 +17,23 @@ from jaxhpo._status import Status, explain
 from jaxhpo.samplers._objectives import check_objectives, settings_for
 from jaxhpo.space import Space
 
-FIRST_CAPACITY = 128
-"""Observations up to which one segment is used."""
+
+class Growth(NamedTuple):
+    """How the buffers of a sampler with observations grow: in segments, each a scan of its own.
+
+    Early trials then do not pay for late ones. Each segment is compiled, which costs seconds.
+
+    Attributes:
+        first: observations that the first segment is for.
+        factor: each further segment ends at so many times as many.
+    """
+
+    first: int
+    factor: int
+
+
+ONE_STUDY = Growth(128, 4)
+MANY_STUDIES = Growth(32, 2)
 
 
 class TrialKeys(NamedTuple):
@@ -95,6 +110,18 @@ def minimize(
         >>> abs(float(result.best_params["x"]) - 1.0) < 0.1
         True
     """
+    sampler, num_trials, batch_size = check_study(objective, space, sampler, num_trials, batch_size)
+    key = _checks.check_key("minimize", key)
+    result: Result = run(as_pytree(objective), space, sampler, key, num_trials, batch_size)
+    if raise_on_failure:
+        _raise_on_failure(result)
+    return result
+
+
+def check_study(
+    objective: Any, space: Any, sampler: Any, num_trials: Any, batch_size: Any
+) -> tuple[Sampler, int, int | None]:
+    """Refuses what `minimize` cannot run; the sampler, by name or made, and the numbers."""
     _checks.check_callable("minimize", "objective", objective)
     if not isinstance(space, Space):
         raise TypeError(f"minimize: `space` must be a Space, got {_checks.describe(space)}.")
@@ -107,11 +134,7 @@ def minimize(
     sampler = get_sampler(sampler, objective, space, num_trials)
     if batch_size is not None:
         batch_size = _checks.check_int("minimize", "batch_size", batch_size, 1)
-    key = _checks.check_key("minimize", key)
-    result: Result = _run(as_pytree(objective), space, sampler, key, num_trials, batch_size)
-    if raise_on_failure:
-        _raise_on_failure(result)
-    return result
+    return sampler, num_trials, batch_size
 
 
 def get_sampler(
@@ -128,14 +151,15 @@ def get_sampler(
     return samplers.get(sampler, space, **settings)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _run(
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def run(
     objective: Callable[..., Any],
     space: Space,
     sampler: Sampler,
     key: Array,
     num_trials: int,
     batch_size: int | None,
+    growth: Growth = ONE_STUDY,
 ) -> Result:
     """Scans rounds of `q` trials; space and sampler are arguments, so their numbers are traced."""
     key_init, key_trials = jax.random.split(key)
@@ -162,7 +186,7 @@ def _run(
         return state, (params, unit, outcome.value, status_of(unit, outcome), info)
 
     parts = []
-    for first, last in _segments(-(-num_trials // q), q, sampler):
+    for first, last in _segments(-(-num_trials // q), q, sampler, growth):
         if sampler.resize is not None:
             state = sampler.resize(state, last * q)
         state, part = jax.lax.scan(round_, state, jnp.arange(first, last, dtype=jnp.int32))
@@ -173,17 +197,15 @@ def _run(
     return _summarise(Trials(*rows), info)
 
 
-def _segments(rounds: int, q: int, sampler: Sampler) -> list[tuple[int, int]]:
-    """First and last round of each scan: a sampler with observations gets buffers that grow.
-
-    Early trials then do not pay for late ones. Each segment is compiled, which costs seconds, so
-    they are few: each is four times as long as the ones before it.
-    """
+def _segments(
+    rounds: int, q: int, sampler: Sampler, growth: Growth = ONE_STUDY
+) -> list[tuple[int, int]]:
+    """First and last round of each scan."""
     if sampler.resize is None:
         return [(0, rounds)]
-    ends, shortest = [rounds], -(-FIRST_CAPACITY // q)
+    ends, shortest = [rounds], -(-growth.first // q)
     while ends[0] > shortest:
-        ends.insert(0, max(ends[0] // 4, shortest))
+        ends.insert(0, max(-(-ends[0] // growth.factor), shortest))
     return list(zip([0, *ends[:-1]], ends, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""MAP fit of the hyperparameters: several starts, each a lane of its own."""
+"""MAP fit of the hyperparameters, from several starts one after another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from jaxhpo._base import Array
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._likelihood import negative_log_posterior
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, unravel
-from jaxhpo.gp._precision import argmax
 from jaxhpo.gp._quasi_newton import minimize_box
 
 _MAX_STEP = 2.0
@@ -24,7 +23,7 @@ class Fit(NamedTuple):
     Attributes:
         hyper: the hyperparameters of largest posterior density.
         log_posterior: `[]` log likelihood plus log prior (up to a constant) there.
-        num_evals: `[r]` int32 evaluations of each start.
+        num_evals: `[]` int32 evaluations of the likelihood over all starts.
     """
 
     hyper: Hyperparameters
@@ -38,19 +37,23 @@ def fit(
     prior: Prior,
     starts: Array,
     *,
+    num_starts: Array | None = None,
     max_evals: int | Array = 40,
     tolerance: float = _TOLERANCE,
 ) -> Fit:
-    """Finds hyperparameters of largest posterior density from several starts side by side.
+    """Finds hyperparameters of largest posterior density from several starts.
 
-    When to use it: once a few observations are there. A lane whose covariance cannot be factorised
-    backs off; if no start gives a finite value, the first start is returned.
+    When to use it: once a few observations are there. A search whose covariance cannot be
+    factorised backs off; if no start gives a finite value, the first start is returned. Starts are
+    tried one after another, since factorisations of a batch are no faster on CPU and the batch
+    would wait for its slowest search.
 
     Args:
         kernel: static structure of the kernel.
         data: the observations, targets standardised.
         prior: normal priors and bounds of the logarithms.
         starts: `[r, g + 2]` starts in the order of `Hyperparameters.ravel`; one row a start.
+        num_starts: `[]` int32, how many of them to try, in order; traced. None: all.
         max_evals: evaluations of the likelihood a start, at most.
         tolerance: size of the projected gradient at which a start stops.
 
@@ -67,11 +70,12 @@ def fit(
         >>> 0.1 < float(jnp.exp(found.hyper.log_lengthscale[0])) < 1.0
         True
     """
+    count = jnp.asarray(starts.shape[0] if num_starts is None else num_starts, jnp.int32)
 
-    def lane(start: Array) -> tuple[Array, Array, Array]:
+    def search(i: Array, best: Fit) -> Fit:
         found = minimize_box(
             lambda theta: negative_log_posterior(kernel, theta, data, prior),
-            start,
+            starts[i],
             prior.lower,
             prior.upper,
             max_evals=max_evals,
@@ -79,14 +83,15 @@ def fit(
             inverse=_first_inverse(prior),
             max_step=_MAX_STEP,
         )
-        return found.x, found.value, found.num_evals
+        is_better = -found.value > best.log_posterior
+        theta = jnp.where(is_better, found.x, best.hyper.ravel())
+        value = jnp.where(is_better, -found.value, best.log_posterior)
+        return Fit(unravel(theta), value, best.num_evals + found.num_evals)
 
-    if starts.shape[0] == 1:
-        theta, value, count = lane(starts[0])
-        return Fit(unravel(theta), -value, count[None])
-    thetas, values, counts = jax.vmap(lane)(starts)
-    best = argmax(-values)
-    return Fit(unravel(thetas[best]), -values[best], counts)
+    nothing = jnp.full((), -jnp.inf, starts.dtype)
+    first = Fit(unravel(starts[0]), nothing, jnp.zeros((), jnp.int32))
+    best: Fit = jax.lax.fori_loop(jnp.zeros((), jnp.int32), count, search, first)
+    return best
 
 
 def _first_inverse(prior: Prior) -> Array:

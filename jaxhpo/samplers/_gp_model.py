@@ -1,10 +1,8 @@
-"""From observations to a Gaussian process: targets, hyperparameters over time, fantasies."""
+"""From observations to a Gaussian process: its targets, and fantasies of what is pending."""
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -16,12 +14,6 @@ from jaxhpo._base import Array
 from jaxhpo._linalg import matmul
 
 NUM_FANTASIES = 8
-
-_GRID = 2.0**12
-"""Logarithms of hyperparameters are multiples of one over it."""
-
-_NOISY = -2.0
-"""Log noise variance of the start that explains by noise what the other takes for the function."""
 
 
 class Table(NamedTuple):
@@ -86,87 +78,6 @@ def violation_targets(table: Table, mask: Array, num_reference: int) -> Targets:
 def _first(mask: Array, count: int) -> Array:
     """The first `count` rows of a mask: the start-up design, spread over the space."""
     return mask & (jnp.cumsum(mask, dtype=jnp.int32) <= count)
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """When hyperparameters are fitted: counts of told rows, so that a resumed run fits alike.
-
-    Attributes:
-        first: count of the first fit.
-        batch: counts grow by multiples of it.
-        every: the step is one batch up to this count, two up to twice it, and so on.
-    """
-
-    first: int
-    batch: int
-    every: int = 48
-
-    def after(self, count: Array) -> Array:
-        """The next count after `count`; 0 stands for no fit yet."""
-        step = jnp.asarray(self.batch, jnp.int32) * (1 + count // self.every)
-        return jnp.where(count == 0, self.first, count + step)
-
-
-def refit(
-    kernel: gp.Kernel,
-    prior: gp.Prior,
-    schedule: Schedule,
-    makers: tuple[Callable[[Table, Array], Targets], ...],
-    table: Table,
-    thetas: tuple[Array, ...],
-    num_fitted: Array,
-    max_evals: int,
-    select: Callable[[Table, Array], Table],
-) -> tuple[tuple[Array, ...], Array]:
-    """Brings hyperparameters up to date: by the fit for the last scheduled count that is reached.
-
-    It sees the rows told first, up to that count, and starts from the prior's centre, and from
-    there with much noise. So the outcome depends on the history alone, and one fit takes up a
-    history of any length.
-
-    Args:
-        kernel: static structure of the kernel.
-        prior: the prior.
-        schedule: when fits are due.
-        makers: one a model: from the table and a mask to targets.
-        table: the observations.
-        thetas: `[g + 2]` hyperparameters of each model.
-        num_fitted: `[]` int32, count of the last fit.
-        max_evals: evaluations of the likelihood, at most.
-        select: from the table and a mask to the rows that the fit sees.
-
-    Returns:
-        The hyperparameters of each model, and the count of the last fit.
-    """
-    order = jnp.cumsum(table.is_told, dtype=jnp.int32)
-    due = jax.lax.while_loop(
-        lambda count: schedule.after(count) <= order[-1], schedule.after, num_fitted
-    )
-
-    centre = first_theta(prior)
-    starts = jnp.stack([centre, centre.at[-1].set(_NOISY)])
-
-    def one(data: gp.Data) -> Array:
-        found = gp.fit(kernel, data, prior, starts, max_evals=max_evals)
-        # Rounded: the same number once it has been through the state, and where the last bits of
-        # the linear algebra depend on what else the machine does.
-        return jnp.round(found.hyper.ravel() * _GRID) / _GRID
-
-    def fitted() -> tuple[Array, ...]:
-        seen = select(table, table.is_told & (order <= due))
-        datas = [make(seen, seen.is_told).data for make in makers]
-        if len(datas) == 1:
-            return (one(datas[0]),)
-        found = jax.vmap(one)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas))
-        return tuple(found[i] for i in range(len(datas)))
-
-    return jax.lax.cond(due > num_fitted, fitted, lambda: thetas), due
-
-
-def first_theta(prior: gp.Prior) -> Array:
-    """Where fits start: the centre of the prior."""
-    return jnp.clip(prior.mean, prior.lower, prior.upper)
 
 
 class Belief(NamedTuple):

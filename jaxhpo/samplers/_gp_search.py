@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import acquisition, gp
 from jaxhpo._base import Array
+from jaxhpo.samplers import _gp_fits as fits
 from jaxhpo.samplers import _gp_model as model
 from jaxhpo.samplers._gp_active import active_rows
 from jaxhpo.samplers._gp_score import Scored, makers, score
@@ -84,11 +85,11 @@ def refit(
     """
     options = settings.options
     q = options.batch_size
-    schedule = model.Schedule(-(-options.num_startup // q) * q, q)
+    schedule = fits.Schedule(-(-options.num_startup // q) * q, q)
     outer = thetas[0].dtype
     with inside(settings) as precision:
         prior = gp.cast(settings.prior, precision.work)
-        fitted, count = model.refit(
+        fitted, count = fits.refit(
             settings.kernel,
             prior,
             schedule,

@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array, Sampler
 from jaxhpo.samplers import _sobol
-from jaxhpo.samplers._gp_model import first_theta
+from jaxhpo.samplers._gp_fits import first_theta
 from jaxhpo.samplers._gp_state import GpState, no_observations
 from jaxhpo.samplers._lattice import Lattice, finite_lattice
 from jaxhpo.samplers._qmc import qmc

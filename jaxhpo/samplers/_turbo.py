@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxhpo import _checks, acquisition
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _gp_propose
-from jaxhpo.samplers._gp_model import first_theta
+from jaxhpo.samplers._gp_fits import first_theta
 from jaxhpo.samplers._gp_search import single_rules
 from jaxhpo.samplers._gp_settings import (
     ACQUISITIONS,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxhpo import gp
+from jaxhpo.samplers import _gp_fits as fits
 from jaxhpo.samplers import _gp_model as model
 
 KERNEL = gp.Kernel((0, 1))
@@ -26,7 +27,7 @@ def believed():
         jnp.asarray(unit, dtype), value, zeros, zeros, jnp.asarray(is_told), jnp.asarray(is_pending)
     )
     prior = gp.default_prior(2, noise_floor=1e-4)
-    theta = model.first_theta(prior)
+    theta = fits.first_theta(prior)
 
     @jax.jit
     def both(table):
@@ -61,33 +62,3 @@ def test_fantasies_have_the_moments_of_the_posterior(believed):
     ratio = drawn.std(axis=1) / sd
     assert ((ratio > 0.5) & (ratio < 1.3)).all()
     assert (np.asarray(prediction.variance)[PENDING] < 1e-2).all()
-
-
-def test_one_fit_takes_up_any_history():
-    """Told at once or one by one, the hyperparameters are those of the last scheduled count."""
-    rng = np.random.default_rng(1)
-    dtype = jnp.result_type(float)
-    unit = jnp.asarray(rng.uniform(size=(12, 2)), dtype)
-    zeros = jnp.zeros(12, dtype)
-    prior = gp.default_prior(2, noise_floor=1e-4)
-    schedule = model.Schedule(first=4, batch=1, every=6)
-    makers = (lambda table, mask: model.objective_targets(table, mask, 4, False),)
-
-    def whole(table, mask):
-        return table._replace(is_told=mask)
-
-    @jax.jit
-    def refit(num_told, theta, num_fitted):
-        is_told = jnp.arange(12, dtype=jnp.int32) < num_told
-        table = model.Table(unit, jnp.sin(5 * unit[:, 0]), zeros, zeros, is_told, ~is_told)
-        return model.refit(KERNEL, prior, schedule, makers, table, (theta,), num_fitted, 20, whole)
-
-    first = model.first_theta(prior)
-    (at_once,), count = refit(12, first, jnp.zeros((), jnp.int32))
-    theta, fitted, counts = first, jnp.zeros((), jnp.int32), []
-    for num_told in range(1, 13):
-        (theta,), fitted = refit(num_told, theta, fitted)
-        counts.append(int(fitted))
-    assert counts == [0, 0, 0, 4, 5, 6, 6, 8, 8, 10, 10, 12]
-    assert int(count) == 12
-    np.testing.assert_array_equal(at_once, theta)

@@ -1,0 +1,93 @@
+"""Hyperparameters over the life of a study: a function of the history alone."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxhpo import gp
+from jaxhpo.samplers import _gp_fits as fits
+from jaxhpo.samplers import _gp_model as model
+
+N = 40
+KERNEL = gp.Kernel((0, 1))
+SCHEDULE = fits.Schedule(first=4, batch=1, every=6)
+
+
+def counts_of(schedule, last):
+    """Counts of all fits up to `last`, and which of them are fresh, by their definition."""
+    counts, fresh, before = [], [], 0
+    while (count := int(schedule.after(jnp.asarray(before, jnp.int32)))) <= last:
+        counts.append(count)
+        fresh.append(bool(schedule.is_fresh(*jnp.asarray([before, count], jnp.int32))))
+        before = count
+    return counts, fresh
+
+
+def test_counts_grow_by_steps_of_a_batch():
+    assert counts_of(SCHEDULE, 13)[0] == [4, 5, 6, 8, 10, 12]
+    assert counts_of(fits.Schedule(first=8, batch=4, every=6), 40)[0] == [8, 16, 28]
+
+
+def test_fresh_fits_come_once_an_epoch():
+    counts, fresh = counts_of(fits.Schedule(first=7, batch=1), 200)
+    at = np.asarray(counts)[fresh]
+    assert at[0] == 7
+    assert (at[1:] / at[:-1] < 1.35).all()
+    assert 15 < len(at) < 22  # log(200 / 7) / log(2^(1/4)) is 19.3; some ends fall together
+
+
+@pytest.mark.parametrize("jump", [(0, 3), (0, 4), (0, 40), (6, 12), (10, 11), (10, 40)])
+def test_what_is_due_begins_at_the_last_fresh_fit(jump):
+    done, told = jump
+    begin, end = SCHEDULE.due(*jnp.asarray([done, told], jnp.int32))
+    counts, fresh = counts_of(SCHEDULE, told)
+    before = [0, *counts][: len(counts)]
+    resets = [b for b, is_fresh in zip(before, fresh, strict=True) if is_fresh and b >= done]
+    assert int(end) == max([done, *counts])
+    assert int(begin) == (resets[-1] if resets else done)
+
+
+def table_of(num_told):
+    rng = np.random.default_rng(1)
+    dtype = jnp.result_type(float)
+    unit, zeros = jnp.asarray(rng.uniform(size=(N, 2)), dtype), jnp.zeros(N, dtype)
+    is_told = jnp.arange(N, dtype=jnp.int32) < num_told
+    return model.Table(unit, jnp.sin(5 * unit[:, 0]), zeros, zeros, is_told, ~is_told)
+
+
+PRIOR = gp.default_prior(2, noise_floor=1e-4)
+
+
+@jax.jit
+def refit(num_told, theta, num_fitted):
+    make = lambda table, mask: model.objective_targets(table, mask, 4, False)  # noqa: E731
+    select = lambda table, mask: table._replace(is_told=mask)  # noqa: E731
+    table = table_of(num_told)
+    return fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, (theta,), num_fitted, 20, select)
+
+
+def test_told_at_once_or_one_by_one_the_fit_is_the_same():
+    first, zero = fits.first_theta(PRIOR), jnp.zeros((), jnp.int32)
+    theta, fitted, moved = first, zero, 0
+    for num_told in range(1, N + 1):
+        (new,), fitted = refit(num_told, theta, fitted)
+        moved += int((new != theta).any())
+        theta = new
+        if num_told in (3, 13, N):
+            (at_once,), count = refit(num_told, first, zero)
+            assert int(count) == int(fitted)
+            np.testing.assert_array_equal(at_once, theta)
+    assert moved > 5
+
+
+def test_a_fit_is_near_one_from_the_prior():
+    """Going on from the last fit finds what starting anew finds, where the data say enough."""
+    (theta,), _ = refit(N, fits.first_theta(PRIOR), jnp.zeros((), jnp.int32))
+    order = jnp.arange(N, dtype=jnp.int32)
+    last = counts_of(SCHEDULE, N)[0][-1]
+    data = model.objective_targets(table_of(N), order < last, 4, False).data
+    starts = jnp.stack([fits.first_theta(PRIOR), fits.first_theta(PRIOR).at[-1].set(-2.0)])
+    anew = gp.fit(KERNEL, data, PRIOR, starts, max_evals=100)
+    value = -gp.negative_log_posterior(KERNEL, theta, data, PRIOR)[0]
+    assert float(anew.log_posterior - value) < 0.05
