@@ -102,10 +102,10 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
     )
 
 
-LENGTHSCALE_MEAN = -1.0
+LENGTHSCALE_MEAN = -1.4
 LENGTHSCALE_SD = 1.0
 SCALE_SD = 0.5
-NOISE_MEAN = -12.0
+NOISE_MEAN = -7.0
 NOISE_SD = 3.0
 BIAS = 1.0
 
