@@ -7,6 +7,8 @@ from jaxhpo.acquisition._analytic import log_ei as log_ei
 from jaxhpo.acquisition._analytic import log_h_and_slope as log_h_and_slope
 from jaxhpo.acquisition._analytic import log_pi as log_pi
 from jaxhpo.acquisition._analytic import ucb as ucb
+from jaxhpo.acquisition._chebyshev import Chebyshev as Chebyshev
+from jaxhpo.acquisition._chebyshev import log_chebyshev_ei as log_chebyshev_ei
 from jaxhpo.acquisition._ehvi import Boxes as Boxes
 from jaxhpo.acquisition._ehvi import free_boxes as free_boxes
 from jaxhpo.acquisition._ehvi import log_ehvi as log_ehvi

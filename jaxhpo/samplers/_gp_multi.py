@@ -1,4 +1,4 @@
-"""Bayesian optimization of two or three objectives: one Gaussian process each, and log-EHVI."""
+"""Bayesian optimization of several objectives: one Gaussian process each."""
 
 from __future__ import annotations
 
@@ -67,19 +67,22 @@ def gp_multi(
     num_active: int = 512,
     precision: str = "float64",
 ) -> Sampler:
-    """Bayesian optimization of two or three objectives by the expected gain in dominated volume.
+    """Bayesian optimization of several objectives by one Gaussian process each, as in `gp`.
 
-    Each objective has an exact Gaussian process as in `gp`. A proposal maximises the logarithm of
-    the expected hypervolume improvement, exact for independent objectives, in their standardised
-    values. Its reference point lies a tenth of the front's extent beyond the front, and no nearer
-    than the mean of the start-up points. Pending points count with a draw of their values.
+    Of two or three objectives a proposal maximises the logarithm of the expected hypervolume
+    improvement, exact for independent objectives, in their standardised values. The reference point
+    lies a tenth of the front's extent beyond the front, and no nearer than the mean of the start-up
+    points. Of more objectives, where volumes are dear, it maximises the expected improvement of a
+    scalarisation: the largest objective, each over the front's extent and by weights that are drawn
+    anew for every proposal, so that all of the front is approached. Pending points count with a
+    draw of their values.
 
-    When to use it: trials dearer than a second, up to a few hundred of them. For cheaper trials or
-    more objectives use `nsga2` or `nsga3`.
+    When to use it: trials dearer than a second, up to a few hundred of them. For cheaper trials use
+    `nsga2` or `nsga3`.
 
     Args:
         space: the search space; its bounds may be traced.
-        num_objectives: static; 2 or 3 (1 is plain expected improvement).
+        num_objectives: static; at least 1, which is plain expected improvement.
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds, as in `gp`.
         num_startup: static; points told before the models take over, as in `gp`.
@@ -108,11 +111,10 @@ def gp_multi(
         2023, https://arxiv.org/abs/2310.20708.
         Emmerich, Deutz and Klinkenberg, "Hypervolume-based expected improvement", 2011,
         https://doi.org/10.1109/CEC.2011.5949880.
+        Knowles, "ParEGO", 2006, https://doi.org/10.1109/TEVC.2005.851274 (more than three).
     """
     space = check_space("gp_multi", space)
     m = _checks.check_int("gp_multi", "num_objectives", num_objectives, 1)
-    if m > 3:
-        raise _checks.fail("gp_multi", "num_objectives", "at most 3 (use nsga3 for more)", m)
     start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
     check_choice("gp_multi", "kernel", kernel, ("matern52", "rbf"))
     check_choice("gp_multi", "precision", precision, tuple(NOISE_FLOOR))

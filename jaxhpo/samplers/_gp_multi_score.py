@@ -1,4 +1,4 @@
-"""What the `gp_multi` sampler maximises: log expected gain in volume, of one model an objective."""
+"""What the `gp_multi` sampler maximises: the expected gain in volume, or of a scalarisation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from jaxhpo import acquisition, gp, pareto
 from jaxhpo._base import Array
@@ -23,6 +24,11 @@ _MAX_FRONT = {1: 1, 2: 64, 3: 16}
 
 _MARGIN = 0.1
 """The reference point lies so far beyond the front, in parts of its extent (BoTorch's default)."""
+
+_MOST_BY_VOLUME = max(_MAX_FRONT)
+
+_LEAST_WEIGHT = 1e-3
+"""Of an objective in a scalarisation: without any it would not count at all."""
 
 Makers = tuple[Callable[[model.Table, Array], model.Targets], ...]
 
@@ -79,7 +85,7 @@ def score(
     Args:
         settings: the settings.
         precision: of the linear algebra.
-        key: draws the point of the front to search around, another one each time.
+        key: draws the point to search around, and the weights of a scalarisation.
         table: the rows that the models are given; `value` is `[n, m]`.
         count: unused.
         thetas: `[g + 2]` hyperparameters of each model, in working precision.
@@ -100,54 +106,87 @@ def score(
     told = [target.data.target for target in targets[:m]]
     value = jnp.where(table.is_pending[:, None], jnp.stack(drawn, 1), jnp.stack(told, 1))
     value = jnp.where((is_good | table.is_pending)[:, None], value, jnp.nan)
+    # 64 random bits cannot be drawn where float64 is on locally alone.
+    key_weight, key_centre = jax.random.split(key)
+    weight = jax.random.exponential(key_weight, (m,), jnp.float32)
     # Sorting is for the caller's precision: it numbers rows.
     outer = value.astype(np.float64 if precision.is_double_outside else np.float32)
     with jax.enable_x64(precision.is_double_outside):
-        is_front, boxes = _undominated(outer)
-    boxes = gp.cast(boxes, precision.work)
-    function = functools.partial(_gain, posteriors, boxes)
+        goal, is_centre = (_volume if m <= _MOST_BY_VOLUME else _scalar)(outer, weight)
+    function = functools.partial(_gain, posteriors, gp.cast(goal, precision.work))
     if options.constrained:
         has_good = jnp.any(is_good)
         chance = feasible(settings.kernel, prior, thetas[m], targets[m])
         function = functools.partial(_with_chance, function, chance, has_good)
         least = jnp.where(table.is_told & ~is_good, table.violation, jnp.inf)
-        is_front = jnp.where(has_good, is_front, least == jnp.min(least))
+        is_centre = jnp.where(has_good, is_centre, least == jnp.min(least))
     scales = [gp.unravel(theta).log_lengthscale for theta in thetas[:m]]
-    # 64 random bits cannot be drawn where float64 is on locally alone.
-    lots = jax.random.uniform(key, is_front.shape, jnp.float32)
-    centre = gp.argmax(jnp.where(is_front, lots, -1.0))
+    lots = jax.random.uniform(key_centre, is_centre.shape, jnp.float32)
+    centre = gp.argmax(jnp.where(is_centre, lots, -1.0))
     return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0))
 
 
-def _undominated(value: Array) -> tuple[Array, acquisition.Boxes]:
-    """The front of targets `[n, m]`, and the space below the reference that it leaves."""
+Goal = Callable[[Array, Array], Array]
+"""From means `[m]` and variances `[m]` to what is to be maximised."""
+
+
+def _volume(value: Array, weight: Array) -> tuple[Goal, Array]:
+    """The gain in volume below the reference, and the front of targets `[n, m]`."""
+    del weight
     n, m = value.shape
-    is_front = pareto.front_mask(value)
+    is_front, best, worst = _front(value)
     distance = pareto.crowding_distance(value, jnp.where(is_front, 0, 1).astype(jnp.int32))
     # More than fit: the least crowded stay, the ends first.
     wanted = jnp.where(is_front, jnp.minimum(distance, 2.0 * m + 1.0), -1.0)
     _, rows = jax.lax.top_k(wanted, min(_MAX_FRONT[m], n))
     front = jnp.where(is_front[rows][:, None], value[rows], jnp.nan)
-    worst = jnp.max(jnp.where(is_front[:, None], value, -jnp.inf), axis=0)
-    best = jnp.min(jnp.where(is_front[:, None], value, jnp.inf), axis=0)
     reference = jnp.where(jnp.isfinite(worst), worst + _MARGIN * (worst - best), 0.0)
     # Targets have mean zero over the start-up: what is better than that always counts.
-    return is_front, acquisition.free_boxes(front, jnp.maximum(reference, 0.0))
+    boxes = acquisition.free_boxes(front, jnp.maximum(reference, 0.0))
+    return Partial(_log_ehvi, boxes), is_front
+
+
+def _scalar(value: Array, weight: Array) -> tuple[Goal, Array]:
+    """The improvement of a scalarisation with drawn weights, and its best row to search around."""
+    _, best, worst = _front(value)
+    has_any = jnp.isfinite(best)
+    span = jnp.where(has_any & (worst > best), worst - best, 1.0)
+    share = jnp.maximum(weight / jnp.sum(weight), _LEAST_WEIGHT).astype(value.dtype)
+    scale = acquisition.Chebyshev(share / span, jnp.where(has_any, best, 0.0))
+    reached = scale(value)
+    reached = jnp.where(jnp.isnan(reached), jnp.inf, reached)
+    least = jnp.min(reached)
+    goal = Partial(_log_chebyshev, scale, jnp.where(jnp.isfinite(least), least, 0.0))
+    return goal, reached == least
+
+
+def _front(value: Array) -> tuple[Array, Array, Array]:
+    """Which targets `[n, m]` are on the front, and its ends in each objective."""
+    is_front = pareto.front_mask(value)
+    worst = jnp.max(jnp.where(is_front[:, None], value, -jnp.inf), axis=0)
+    best = jnp.min(jnp.where(is_front[:, None], value, jnp.inf), axis=0)
+    return is_front, best, worst
+
+
+def _log_ehvi(boxes: acquisition.Boxes, mean: Array, variance: Array) -> Array:
+    return acquisition.log_ehvi(mean, variance, boxes)
+
+
+def _log_chebyshev(
+    scale: acquisition.Chebyshev, best: Array, mean: Array, variance: Array
+) -> Array:
+    return acquisition.log_chebyshev_ei(mean, variance, scale, best)
 
 
 def _gain(
-    posteriors: list[gp.Posterior], boxes: acquisition.Boxes, features: Array, unit: Array
+    posteriors: list[gp.Posterior], goal: Goal, features: Array, unit: Array
 ) -> tuple[Array, Array]:
-    """Log expected gain in volume at `[c]` points, and its gradient `[c, F]`."""
+    """The goal at `[c]` points, and its gradient `[c, F]`."""
     del unit
     found = [posterior.predict_with_pull(features) for posterior in posteriors]
     mean = jnp.concatenate([prediction.mean for prediction, _ in found], axis=1)
     variance = jnp.stack([prediction.variance for prediction, _ in found], axis=1)
-
-    def one(mean: Array, variance: Array) -> Array:
-        return acquisition.log_ehvi(mean, variance, boxes)
-
-    slopes = jax.vmap(jax.value_and_grad(one, argnums=(0, 1)))
+    slopes = jax.vmap(jax.value_and_grad(goal, argnums=(0, 1)))
     value, (by_mean, by_variance) = slopes(mean, variance)
     pulled = [pull(by_mean[:, j, None], by_variance[:, j]) for j, (_, pull) in enumerate(found)]
     return value, functools.reduce(jnp.add, pulled)
