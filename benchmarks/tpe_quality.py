@@ -62,6 +62,15 @@ def mixed(p):
     return rate**2 + 0.2 * width**2 + 0.05 * (p["depth"] - 5) ** 2 + (p["drop"] - 0.3) ** 2 + extra
 
 
+LEVY = hpo.problems.mixed().objective
+
+
+def mixed_levy(p):
+    """Reals, integers and choices of `problems.mixed`: an option moves the reals' minimum."""
+    x = vector({name: p[name] for name in p if name.startswith("x")})
+    return LEVY(None, {"x": x, **{name: p[name] for name in ("n", "k", "kind", "mode")}})
+
+
 FLOAT, INT = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution
 OPTION = optuna.distributions.CategoricalDistribution
 
@@ -84,6 +93,16 @@ PROBLEMS = {
             "drop": FLOAT(0.0, 0.9, step=0.05),
             "optimizer": OPTION((0, 1, 2, 3)),
             "activation": OPTION((0, 1, 2)),
+        },
+    ),
+    "mixed8": (
+        mixed_levy,
+        {
+            **box(4, -6.0, 6.0),
+            "n": INT(0, 20),
+            "k": INT(1, 1024, log=True),
+            "kind": OPTION((0, 1, 2, 3)),
+            "mode": OPTION((0, 1, 2)),
         },
     ),
 }

@@ -21,12 +21,12 @@ _FEW = 64
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Neighbours:
-    """Columns of a set of points, each in the order of (coordinate, row).
+    """Columns of a set of points; equal coordinates have the same neighbours.
 
     Attributes:
         place: `[d, n]` coordinates; NaN where the row is no member, or has no such coordinate.
-        left: `[d, n]` the coordinate before, `-inf` if there is none.
-        right: `[d, n]` the coordinate after, `inf` if there is none.
+        left: `[d, n]` the largest smaller coordinate, `-inf` if there is none.
+        right: `[d, n]` the smallest larger coordinate, `inf` if there is none.
     """
 
     place: Array
@@ -39,7 +39,7 @@ class Neighbours:
         A row out of range changes nothing.
         """
         point = jnp.where(row < self.place.shape[1], point, jnp.nan)
-        lower, upper = self._sides(row, point)
+        lower, upper = self.place < point[:, None], self.place > point[:, None]
         left = jnp.max(jnp.where(lower, self.place, -jnp.inf), axis=1)
         right = jnp.min(jnp.where(upper, self.place, jnp.inf), axis=1)
         lefts = jnp.where(upper, jnp.maximum(self.left, point[:, None]), self.left)
@@ -52,30 +52,13 @@ class Neighbours:
 
     def remove(self, row: Array) -> Neighbours:
         """Takes a member out."""
-        point, left, right = self.place[:, row], self.left[:, row], self.right[:, row]
-        lower, upper = self._sides(row, point)
-        index = jnp.broadcast_to(self._index(), self.place.shape)
-        # Of equal coordinates the neighbour is the one of the nearest row.
-        before = jnp.max(jnp.where(lower & (self.place == left[:, None]), index, -1), axis=1)
-        last = jnp.asarray(self.place.shape[1], jnp.int32)
-        after = jnp.min(jnp.where(upper & (self.place == right[:, None]), index, last), axis=1)
-        lefts = jnp.where(index == after[:, None], left[:, None], self.left)
-        rights = jnp.where(index == before[:, None], right[:, None], self.right)
-        return Neighbours(
-            self.place.at[:, row].set(jnp.nan),
-            lefts.at[:, row].set(-jnp.inf),
-            rights.at[:, row].set(jnp.inf),
-        )
-
-    def _sides(self, row: Array, point: Array) -> tuple[Array, Array]:
-        """Which members come before and after a point, `[d, n]` each."""
-        index, point = self._index(), point[:, None]
-        is_tie = self.place == point
-        lower = (self.place < point) | (is_tie & (index < row))
-        return lower, (self.place > point) | (is_tie & (index > row))
-
-    def _index(self) -> Array:
-        return jnp.arange(self.place.shape[1], dtype=jnp.int32)[None, :]
+        point, left, right = (part[:, row][:, None] for part in (self.place, self.left, self.right))
+        place = self.place.at[:, row].set(jnp.nan)
+        # Where an equal coordinate stays, nobody loses a neighbour.
+        was_alone = ~jnp.any(place == point, axis=1, keepdims=True)
+        lefts = jnp.where(was_alone & (place == right), left, self.left)
+        rights = jnp.where(was_alone & (place == left), right, self.right)
+        return Neighbours(place, lefts.at[:, row].set(-jnp.inf), rights.at[:, row].set(jnp.inf))
 
 
 def neighbours_of(place: Array) -> Neighbours:
@@ -92,22 +75,21 @@ def no_neighbours(num_dims: int, capacity: int, dtype: Any) -> Neighbours:
 
 
 def _by_pairs(place: Array) -> tuple[Array, Array]:
-    row = jnp.arange(place.shape[1], dtype=jnp.int32)
     mine, other = place[:, :, None], place[:, None, :]
-    is_tie = mine == other
-    lower = (other < mine) | (is_tie & (row[None, None, :] < row[None, :, None]))
-    upper = (other > mine) | (is_tie & (row[None, None, :] > row[None, :, None]))
-    left = jnp.max(jnp.where(lower, other, -jnp.inf), axis=2)
-    return left, jnp.min(jnp.where(upper, other, jnp.inf), axis=2)
+    left = jnp.max(jnp.where(other < mine, other, -jnp.inf), axis=2)
+    return left, jnp.min(jnp.where(other > mine, other, jnp.inf), axis=2)
 
 
 def _by_sorting(place: Array) -> tuple[Array, Array]:
-    order = jnp.argsort(place, axis=1, stable=True)
+    order = jnp.argsort(place, axis=1)
     ordered = jnp.take_along_axis(place, order, axis=1)  # NaN last
-    is_member = ~jnp.isnan(ordered)
     edge = jnp.full((place.shape[0], 1), jnp.inf, place.dtype)
-    left = jnp.where(is_member, jnp.concatenate([-edge, ordered[:, :-1]], axis=1), -jnp.inf)
-    right = jnp.concatenate([ordered[:, 1:], edge], axis=1)
-    right = jnp.where(is_member & ~jnp.isnan(right), right, jnp.inf)
+    before = jnp.concatenate([-edge, ordered[:, :-1]], axis=1)
+    after = jnp.concatenate([ordered[:, 1:], edge], axis=1)
+    # Neighbours rise along a column: a run of equal coordinates has those of its ends.
+    left = jax.lax.cummax(jnp.where(before < ordered, before, -jnp.inf), axis=1)
+    right = jax.lax.cummin(jnp.where(after > ordered, after, jnp.inf), axis=1, reverse=True)
     column = jnp.arange(place.shape[0], dtype=order.dtype)[:, None]
-    return tuple(jnp.zeros_like(place).at[column, order].set(part) for part in (left, right))  # type: ignore[return-value]
+    left, right = (jnp.zeros_like(place).at[column, order].set(part) for part in (left, right))
+    is_member = ~jnp.isnan(place)
+    return jnp.where(is_member, left, -jnp.inf), jnp.where(is_member, right, jnp.inf)

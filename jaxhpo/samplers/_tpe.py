@@ -100,7 +100,9 @@ def tpe(
     are drawn from l, and the one with the largest l(x)/g(x) is proposed. A density is a mixture of
     the prior and one kernel an observation: in each column a normal truncated to the unit interval,
     as wide as the larger gap to a neighbour; a discrete value counts with its cell's probability;
-    an option is kept or drawn from the prior. Weights and widths are those of Optuna 5.
+    an option is kept or drawn from the prior. Weights and widths are those of Optuna 5, but that
+    equal values share their gaps (Optuna gives them to the two ends of a run, and the least width
+    to the rest, which narrows discrete columns too early).
 
     Pending points count among the others, so that a batch spreads out. Failed trials do, too
     (Optuna ignores them). Infeasible trials rank after all feasible ones, by the sum of their

@@ -58,15 +58,31 @@ def internal(params):
     }
 
 
+def widths_of_distinct(mixture):
+    """Optuna's kernels where equal observations share the gaps to the next distinct ones.
+
+    Optuna gives those gaps to the ends of a run of equal values; where none are equal, all stays.
+    """
+    place, low, high = mixture.mu[:-1], mixture.adapted_low, mixture.adapted_high
+    distinct, row, times = np.unique(place, return_inverse=True, return_counts=True)
+    between = np.concatenate([[0.0], np.diff(distinct), [0.0]])
+    gap = np.maximum(between[:-1], between[1:])
+    if len(distinct) == 1:
+        gap = np.maximum(distinct - low, high - distinct)
+    smallest = (high - low) / min(100, len(place) + 2)
+    sigma = np.clip(gap, smallest, high - low)[row]
+    np.testing.assert_allclose(sigma[times[row] == 1], mixture.sigma[:-1][times[row] == 1])
+    return mixture._replace(sigma=np.append(sigma, mixture.sigma[-1]))
+
+
 @pytest.fixture
-def stable_order(monkeypatch):
-    """Optuna sorts ties in no particular order; here the earlier row comes first, as in ours."""
-    argsort = np.argsort
-
-    def stable(array, *args, **kwargs):
-        return argsort(array, *args, **{"kind": "stable", **kwargs})
-
-    monkeypatch.setattr(np, "argsort", stable)
+def shared_gaps(monkeypatch):
+    original = _ParzenEstimator._calculate_numerical_distributions
+    monkeypatch.setattr(
+        _ParzenEstimator,
+        "_calculate_numerical_distributions",
+        lambda self, *args: widths_of_distinct(original(self, *args)),
+    )
 
 
 @jax.jit
@@ -81,7 +97,7 @@ def log_densities(unit, is_member, points):
 
 
 @pytest.mark.parametrize("n", [1, 2, 40])
-def test_density_is_optunas(n, stable_order):
+def test_density_is_optunas(n, shared_gaps):
     unit, params = sample(0, 40)
     points, candidates = sample(1, 40)
     # Half of the candidates lie where kernels do.
@@ -102,7 +118,7 @@ def test_density_is_optunas(n, stable_order):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_expected_improvement_of_a_study_is_optunas(stable_order):
+def test_expected_improvement_of_a_study_is_optunas(shared_gaps):
     """Split, liars, infeasible trials, weights and widths together: l(x)/g(x) after 60 trials."""
     unit, params = sample(2, 64)
     rng = np.random.default_rng(3)
