@@ -23,7 +23,7 @@ from jaxhpo.space import Space, cell_ends
 
 _Attempt = tuple[Array, Array, Array, Array]
 _SPARE_ROWS = 64
-_DRAWS, _ATTEMPTS = 8, 12
+_DRAWS, _ATTEMPTS = 2, 48
 """Draws at once and attempts before a point outside is moved to the bounds; `cmaes` tries 100."""
 
 _TOP, _PRIOR = 0.1, 0.1
@@ -170,7 +170,7 @@ def cma_es(
     if not isinstance(restarts, str) or restarts not in RESTARTS:
         raise _checks.fail("cma_es", "restarts", f"one of {', '.join(RESTARTS)}", restarts)
     sigma = _checks.check_positive("cma_es", "sigma", sigma)
-    cov = jnp.ones(d, dtype) if separable else jnp.eye(d, dtype=dtype)
+    cov = None
     step = jnp.asarray(sigma, dtype)
     if source is not None:
         mean, step, cov = _fit(source, d, separable)
@@ -242,7 +242,13 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
         state, unit = row(state, key)
         return state, unit[None]
     numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
+    if settings.guard.may_refuse:  # what one row takes is refused to the next
+        return jax.lax.scan(row, state, keys)
+    key_draws = jax.vmap(lambda key: jax.random.split(key)[0])(keys)
+    unit, raw = jax.vmap(lambda key: _draw(settings, key, state))(key_draws)
+    rows = state.rows.ask(unit, raw, state.gaussian.generation)
+    return dataclasses.replace(state, rows=rows), unit
 
 
 def _draw(settings: CmaSettings, key: Array, state: CmaState) -> tuple[Array, Array]:
@@ -360,11 +366,10 @@ def _restarted(
         key_regime, settings.restarts, settings.population_size, settings.most
     )
     d, first = settings.space.num_dims, settings.first
-    cov = jnp.ones_like(first.cov) if settings.separable else jnp.eye(d, dtype=first.cov.dtype)
     fresh = cma.new_gaussian(
         jax.random.uniform(key_mean, (d,), first.mean.dtype),
         first.sigma * factor,
-        cov,
+        None,
         separable=settings.separable,
         adapts_rates=first.rates is not None,
     )

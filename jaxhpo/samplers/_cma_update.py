@@ -85,16 +85,17 @@ class Strategy(NamedTuple):
 
 
 def new_gaussian(
-    mean: Array, sigma: Array, cov: Array, *, separable: bool, adapts_rates: bool
+    mean: Array, sigma: Array, cov: Array | None, *, separable: bool, adapts_rates: bool
 ) -> Gaussian:
-    """Starts with a distribution; `cov` is `[d, d]`, or `[d]` if separable (static)."""
+    """Starts with a distribution; `cov` is `[d, d]`, `[d]` if separable (static), None for 1."""
     d, dtype = mean.shape[0], mean.dtype
     zeros, zero = jnp.zeros(d, dtype), jnp.zeros((), jnp.int32)
     rates = None
     if adapts_rates:
         rates = Rates(zeros, jnp.zeros((d, d), dtype), jnp.zeros(2, dtype), jnp.ones(2, dtype))
-    cov, basis, scale = _decompose(cov, separable)
-    ones = jnp.ones(d, dtype)
+    ones, eye = jnp.ones(d, dtype), jnp.eye(d, dtype=dtype)
+    whole = (ones, None, ones) if separable else (eye, eye, ones)
+    cov, basis, scale = whole if cov is None else _decompose(cov, separable)
     return Gaussian(mean, sigma, cov, basis, scale, zeros, zeros, ones, zero, rates)
 
 

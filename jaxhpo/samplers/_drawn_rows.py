@@ -10,6 +10,10 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, has_proposal
 from jaxhpo.samplers._gp_state import PENDING, Observations, no_observations
+from jaxhpo.samplers._placing import place_rows
+
+_FEW = 512
+"""Rows up to which comparing all pairs beats sorting."""
 
 _STALE = 2
 """Points asked so many generations ago keep no row; told later, they count as anybody's points."""
@@ -53,13 +57,14 @@ class Rows:
     age: Array
 
     def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
-        """Appends a pending point `[d]`; NaN is none."""
-        slot = jnp.where(has_proposal(unit), self.seen.num_rows, self.age.shape[0])
+        """Appends pending points `[d]` or `[q, d]`; NaN is none."""
+        unit, raw = jnp.atleast_2d(unit), jnp.atleast_2d(raw)
+        slot = self.seen.slots(has_proposal(unit))
         return Rows(
             self.seen.ask(unit),
-            self.raw.at[slot].set(raw, mode="drop"),
-            self.is_own.at[slot].set(True, mode="drop"),
-            self.age.at[slot].set(generation, mode="drop"),
+            place_rows(self.raw, slot, raw),
+            place_rows(self.is_own, slot, jnp.ones(slot.shape, bool)),
+            place_rows(self.age, slot, jnp.broadcast_to(generation, slot.shape)),
         )
 
     def tell(self, unit: Array, outcome: Outcome) -> Rows:
@@ -79,12 +84,10 @@ class Rows:
         group = jnp.where(has_failed, 2, jnp.where(is_broken, 1, 0))
         group = jnp.where(is_used, group, 3)
         score = jnp.where(group == 0, value, jnp.where(group == 1, violation, 0))
-        order = jnp.lexsort((score, group))
-        rank = jnp.zeros_like(self.age).at[order].set(jnp.arange(order.shape[0], dtype=jnp.int32))
         return Ranked(
             jnp.where(self.is_own[:, None], self.raw, self.seen.unit),
             is_used,
-            rank,
+            _ranks(group, score),
             jnp.min(jnp.where(group == 0, value, jnp.inf)),
             jnp.max(jnp.where(group == 0, value, jnp.where(group == 3, -jnp.inf, jnp.inf))),
             jnp.any(group < 2),
@@ -101,7 +104,7 @@ class Rows:
         place = jnp.where(keep, place, p)
 
         def pack(buffer: Array, filling: float) -> Array:
-            return jnp.full_like(buffer, filling).at[place].set(buffer, mode="drop")
+            return place_rows(jnp.full_like(buffer, filling), place, buffer)
 
         kept = Observations(
             pack(seen.unit, 0),
@@ -118,6 +121,19 @@ class Rows:
 
     def _counts(self) -> Array:
         return self.seen.is_told & (self.age >= 0)
+
+
+def _ranks(group: Array, score: Array) -> Array:
+    """Places `[p]`, int32, by group, then by score, then in order."""
+    number = jnp.arange(group.shape[0], dtype=jnp.int32)
+    if group.shape[0] > _FEW:
+        order = jnp.lexsort((score, group))
+        return jnp.zeros_like(number).at[order].set(number)
+    same_group, same_score = (part[:, None] == part[None, :] for part in (group, score))
+    is_earlier = number[:, None] < number[None, :]
+    is_better = (score[:, None] < score[None, :]) | (same_score & is_earlier)
+    is_before = (group[:, None] < group[None, :]) | (same_group & is_better)
+    return jnp.sum(is_before, axis=0, dtype=jnp.int32)
 
 
 def no_rows(num_rows: int, num_dims: int) -> Rows:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
+from jaxhpo.samplers._placing import place_rows
 from jaxhpo.samplers._stream import Tally
 
 EMPTY, PENDING, TOLD = 0, 1, 2
@@ -62,8 +63,17 @@ class Observations:
         return jnp.sum(self.is_told, dtype=jnp.int32)
 
     def ask(self, unit: Array) -> Observations:
-        """Appends one point `[d]` as pending; NaN is none."""
-        return self._append(unit, jnp.asarray(PENDING, jnp.int32), has_proposal(unit), None)
+        """Appends points `[d]` or `[q, d]` as pending; NaN is none."""
+        unit = jnp.atleast_2d(unit)
+        zeros = jnp.zeros(unit.shape[0], self.value.dtype)
+        pending = jnp.asarray(PENDING, jnp.int32)
+        return self._append(unit, pending, has_proposal(unit), (zeros, zeros, zeros))
+
+    def slots(self, is_new: Array) -> Array:
+        """The rows that new points `[q]` take, int32; out of range for those that find none."""
+        n = self.unit.shape[0]
+        place = self.num_rows + jnp.cumsum(is_new, dtype=jnp.int32) - 1
+        return jnp.where(is_new, jnp.minimum(place, n), n)
 
     def tell(self, unit: Array, outcome: Outcome) -> Observations:
         """Resolves the pending rows that equal the points `[q, d]` and appends the others."""
@@ -73,18 +83,19 @@ class Observations:
         se = zeros if outcome.se is None else jnp.nan_to_num(outcome.se.astype(dtype))
         violation = zeros if outcome.violation is None else _largest(outcome.violation, dtype)
 
-        def one(rows: Observations, told: tuple[Array, ...]) -> tuple[Observations, None]:
-            point, *news = told
-            is_same = jnp.all(jnp.abs(rows.unit - point[None, :]) <= _SAME, axis=1)
-            match = (rows.status == PENDING) & is_same
-            is_pending, first = jnp.any(match), jnp.argmax(match)
-            slot = jnp.where(is_pending, first, rows.unit.shape[0])  # else out of range: dropped
-            resolved = rows._write(slot, point, news, jnp.asarray(TOLD, jnp.int32))
-            is_stranger = has_proposal(point) & ~is_pending
-            return resolved._append(point, jnp.asarray(TOLD, jnp.int32), is_stranger, news), None
-
-        rows, _ = jax.lax.scan(one, self, (unit, value, se, violation))
-        return rows
+        # Of told points that are the same, each resolves a pending row of its own, in order.
+        is_same = _same(unit, unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
+        turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
+        match = _same(unit, self.unit) & (self.status == PENDING)[None, :]
+        place = jnp.cumsum(match, axis=1, dtype=jnp.int32)
+        is_mine = match & (place == turn[:, None] + 1)
+        n = self.unit.shape[0]
+        number = jnp.arange(n, dtype=jnp.int32)
+        slot = jnp.min(jnp.where(is_mine, number[None, :], n), axis=1)
+        is_pending = slot < n
+        told = jnp.asarray(TOLD, jnp.int32)
+        rows = self._write(slot, unit, (value, se, violation), told)
+        return rows._append(unit, told, has_proposal(unit) & ~is_pending, (value, se, violation))
 
     def resize(self, capacity: int) -> Observations:
         """The same rows in buffers of another capacity; rows beyond it are dropped.
@@ -110,32 +121,28 @@ class Observations:
         return Observations(**buffers, num_rows=kept, num_dropped=dropped)
 
     def _append(
-        self, unit: Array, status: Array, is_new: Array, news: list[Array] | None
+        self, unit: Array, status: Array, is_new: Array, news: tuple[Array, ...]
     ) -> Observations:
-        """Adds a row, or counts what found none."""
+        """Adds rows, and counts what found none."""
         n = self.unit.shape[0]
-        fits = is_new & (self.num_rows < n)
-        slot = jnp.where(fits, self.num_rows, n)
-        if news is None:
-            zero = jnp.zeros((), self.value.dtype)
-            news = [zero, zero, zero]
-        rows = self._write(slot, unit, news, status)
+        total = self.num_rows + jnp.sum(is_new, dtype=jnp.int32)
+        kept = jnp.minimum(total, jnp.asarray(n, jnp.int32))
         return dataclasses.replace(
-            rows,
-            num_rows=rows.num_rows + fits.astype(jnp.int32),
-            num_dropped=rows.num_dropped + (is_new & ~fits).astype(jnp.int32),
+            self._write(self.slots(is_new), unit, news, status),
+            num_rows=kept,
+            num_dropped=self.num_dropped + total - kept,
         )
 
-    def _write(self, slot: Array, unit: Array, news: list[Array], status: Array) -> Observations:
-        value, se, violation = news
-        return dataclasses.replace(
-            self,
-            unit=self.unit.at[slot].set(unit, mode="drop"),
-            value=self.value.at[slot].set(value, mode="drop"),
-            se=self.se.at[slot].set(se, mode="drop"),
-            violation=self.violation.at[slot].set(violation, mode="drop"),
-            status=self.status.at[slot].set(status, mode="drop"),
-        )
+    def _write(
+        self, slot: Array, unit: Array, news: tuple[Array, ...], status: Array
+    ) -> Observations:
+        names = ("unit", "value", "se", "violation", "status")
+        rows = (unit, *news, jnp.broadcast_to(status, slot.shape))
+        written = {
+            name: place_rows(getattr(self, name), slot, row)
+            for name, row in zip(names, rows, strict=True)
+        }
+        return dataclasses.replace(self, **written)
 
 
 @jax.tree_util.register_dataclass
@@ -182,6 +189,11 @@ def check_room(where: str, rows: Observations, unit: Any) -> None:
             f"{where}: `unit` must fit the {free} rows that are free of {capacity}, got {count} "
             "points; make the sampler with a larger `capacity`, or use its `resize`."
         )
+
+
+def _same(left: Array, right: Array) -> Array:
+    """Which points `[a, d]` are which of `[b, d]`, `[a, b]`; NaN is nobody's equal."""
+    return jnp.all(jnp.abs(left[:, None, :] - right[None, :, :]) <= _SAME, axis=2)
 
 
 def _largest(violation: Array, dtype: Any) -> Array:

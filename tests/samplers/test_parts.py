@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 import jaxhpo as hpo
 from jaxhpo.samplers import _lattice, _stream, _visited
+from jaxhpo.samplers._gp_state import PENDING, TOLD, no_observations
+from jaxhpo.samplers._placing import place_rows
 
 _add = jax.jit(lambda visited, position, keep: visited.add(position, keep))
 _nth = jax.jit(lambda visited: visited.nth_open(jnp.arange(70, dtype=jnp.int32)))
@@ -146,3 +148,33 @@ def test_fingerprints_differ():
     zeros = jnp.asarray([[0.0, -0.0], [-0.0, 0.0]], jnp.result_type(float))
     marks = np.asarray(jax.jit(_stream.fingerprint)(zeros))
     np.testing.assert_array_equal(marks[0], marks[1])
+
+
+@pytest.mark.parametrize(("n", "q"), [(6, 1), (6, 4), (90, 100)])
+def test_rows_are_placed_as_by_a_loop(n, q):
+    """One row, pairs compared, and one scatter; some places are out of range."""
+    rng = np.random.default_rng(n + q)
+    slot = rng.permutation(n + 20)[:q].astype(np.int32)
+    buffer, rows = rng.normal(size=(n, 2)), rng.normal(size=(q, 2))
+    expected = buffer.copy()
+    for place, row in zip(slot, rows, strict=True):
+        if place < n:
+            expected[place] = row
+    dtype = jnp.result_type(float)
+    found = jax.jit(place_rows)(jnp.asarray(buffer, dtype), slot, jnp.asarray(rows, dtype))
+    np.testing.assert_array_equal(found, np.asarray(expected, dtype))
+
+
+def test_told_rows_resolve_pending_ones_one_each():
+    """Twins, a stranger, padding and one point too many for the buffer, in one tell."""
+    dtype = jnp.result_type(float)
+    nan = np.nan
+    rows = no_observations(5, 1).ask(jnp.asarray([[0.1], [nan], [0.2], [0.1]], dtype))
+    assert int(rows.num_rows) == 3
+    unit = jnp.asarray([[0.1], [0.7], [nan], [0.1], [0.1], [0.9]], dtype)
+    value = jnp.arange(6, dtype=dtype)
+    told = jax.jit(lambda rows: rows.tell(unit, hpo.Outcome(value)))(rows)
+    np.testing.assert_allclose(told.unit[:, 0], [0.1, 0.2, 0.1, 0.7, 0.1], rtol=1e-6)
+    assert told.value.tolist() == [0.0, 0.0, 3.0, 1.0, 4.0]
+    assert told.status.tolist() == [TOLD, PENDING, TOLD, TOLD, TOLD]
+    assert (int(told.num_rows), int(told.num_dropped)) == (5, 1)
