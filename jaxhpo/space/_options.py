@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -44,9 +45,9 @@ class Options:
 
     def find(self, item: Any) -> int | None:
         """Index of an object, or None. 1 finds 1.0 where nothing matches exactly."""
-        identity = _identity(item)
-        if identity in self._key:
-            return self._key.index(identity)
+        exact = self._places.get(_identity(item))
+        if exact is not None:
+            return exact
         for index, option in enumerate(self.items):
             if isinstance(option, bool) == isinstance(item, bool) and _equal(option, item):
                 return index
@@ -54,6 +55,21 @@ class Options:
 
     def kind(self) -> str:
         """How the options look in array form: "bool", "int", "float" or "index"."""
+        return self._kind
+
+    def labels(self) -> tuple[Any, ...]:
+        """Unique names that a database can store: the objects themselves, or their repr."""
+        return self._labels
+
+    # What follows from the items is worked out once: a study decodes and stores trial by trial.
+
+    @functools.cached_property
+    def _places(self) -> dict[tuple[str, Any], int]:
+        """Place of each option."""
+        return {identity: index for index, identity in reversed(list(enumerate(self._key)))}
+
+    @functools.cached_property
+    def _kind(self) -> str:
         if all(isinstance(item, bool | np.bool_) for item in self.items):
             return "bool"
         numbers = [item for item in self.items if _is_number(item)]
@@ -66,8 +82,8 @@ class Options:
         rounded = {float(np.float32(item)) for item in numbers}
         return "float" if len(rounded) == len(numbers) else "index"
 
-    def labels(self) -> tuple[Any, ...]:
-        """Unique names that a database can store: the objects themselves, or their repr."""
+    @functools.cached_property
+    def _labels(self) -> tuple[Any, ...]:
         labels: list[Any] = []
         seen: set[tuple[str, Any]] = set()
         for index, item in enumerate(self.items):

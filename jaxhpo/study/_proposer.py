@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -133,7 +133,7 @@ class Proposer:
         n = len(told.value)
         size = size or (1 if n == 1 else padded_size(n))
         self._state = _tell_rows(
-            self._sampler,
+            self._sampler.tell,
             self._tell_key,
             self._state,
             np.uint32(known),
@@ -151,7 +151,7 @@ class Proposer:
         """Asks `asks` times and queues what was proposed."""
         self._make_room(number + asks * self._rows_an_ask)
         self._state, unit, values = _ask_block(
-            self._sampler,
+            self._sampler.ask,
             self._space,
             self._key,
             self._state,
@@ -181,9 +181,15 @@ class _Proposal(NamedTuple):
 
 def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
-    key = jax.random.key(0)
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], sampler)
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask, sampler, jax.random.key(0))
     return shape
+
+
+@jax.jit
+def _first_ask(sampler: Sampler, key: jax.Array) -> jax.Array:
+    """One program a structure, so that the shape is traced once a process."""
+    unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
+    return unit
 
 
 def padded_size(n: int) -> int:
@@ -206,7 +212,7 @@ def _init(sampler: Sampler, key: jax.Array) -> Any:
 
 @functools.partial(jax.jit, static_argnames="block")
 def _ask_block(
-    sampler: Sampler,
+    ask: Callable[..., Any],
     space: Space,
     key: jax.Array,
     state: Any,
@@ -215,13 +221,13 @@ def _ask_block(
     block: int,
 ) -> tuple[Any, jax.Array, Any]:
     """Asks `asks` times, at most `block`: one program for any number of proposals."""
-    shape = jax.eval_shape(lambda s, k, x: s.ask(k, x)[1], sampler, key, state)
+    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
     rows = shape.shape[0]
 
     def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         state, unit = carry
         number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
-        state, proposed = sampler.ask(jax.random.fold_in(key, number), state)
+        state, proposed = ask(jax.random.fold_in(key, number), state)
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
     start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
@@ -231,7 +237,7 @@ def _ask_block(
 
 @jax.jit
 def _tell_rows(
-    sampler: Sampler,
+    tell: Callable[..., Any],
     key: jax.Array,
     state: Any,
     known: jax.Array,
@@ -240,5 +246,5 @@ def _tell_rows(
     violation: jax.Array | None,
 ) -> Any:
     outcome = Outcome(value, violation=violation)
-    state, _ = sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)
+    state, _ = tell(jax.random.fold_in(key, known), state, unit, outcome)
     return state

@@ -85,21 +85,29 @@ def to_state(status: Status) -> TrialState:
 
 def to_frozen_trial(row: Row) -> FrozenTrial:
     """Builds the trial that Optuna's public API takes."""
-    import optuna
+    from optuna.trial import FrozenTrial
 
-    trial = optuna.trial.create_trial(
-        state=optuna.trial.TrialState.FAIL,
+    return FrozenTrial(
+        number=-1,  # the storage gives number and identifier
+        trial_id=-1,
+        state=to_state(row.status),
+        value=None,
+        values=stored_values(row.value),
         params=row.params,
-        distributions={name: row.distributions[name] for name in row.params},
+        distributions=_Shared({name: row.distributions[name] for name in row.params}),
         user_attrs=row.user_attrs,
         system_attrs=row.system_attrs,
         intermediate_values=row.curve,
+        datetime_start=row.start,
+        datetime_complete=row.end,
     )
-    trial.state = to_state(row.status)
-    trial.values = stored_values(row.value)
-    trial.datetime_start = row.start
-    trial.datetime_complete = row.end
-    return trial
+
+
+class _Shared(dict[str, Any]):
+    """Distributions never change, so Optuna's deep copy of a trial need not copy their choices."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return dict(self)
 
 
 def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None:
