@@ -18,13 +18,16 @@ from jaxhpo.space import Space
 from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
 from jaxhpo.study._evaluate import Report, to_report
+from jaxhpo.study._proposer import padded_size
+from jaxhpo.study._record import build_rows, store_rows
+from jaxhpo.study._rows import CONSTRAINTS_ATTR
 
 logger = logging.getLogger("jaxhpo")
 
 
 def import_study(
     study: Any,
-    sampler: Any = "qmc",
+    sampler: Any = None,
     *,
     space: Space | None = None,
     storage: Any = None,
@@ -37,19 +40,21 @@ def import_study(
     `Study(space, storage=url, name=name)` and go on.
 
     Args:
-        study: Optuna's, of one objective.
-        sampler: as in `Study`.
+        study: Optuna's, of one objective or several.
+        sampler: as in `Study`; None is "qmc" for one objective and "auto" for several.
         space: what is searched; None takes all parameters of the trials as always active.
         storage: as in `Study`; None keeps the copy in memory.
         name: as in `Study`; None takes the same name.
         seed: as in `Study`.
 
     Returns:
-        The study. Trials that do not lie in the space are left out, which a warning says.
+        The study, with values, curves, constraints and times. Trials that do not lie in the space
+        are left out, which a warning says.
 
     Raises:
-        ValueError: several objectives, no trial to read a space from, or parameters that different
-            trials drew from different distributions.
+        TypeError: `study` is no study of Optuna's.
+        ValueError: no trial to read a space from, parameters that different trials drew from
+            different distributions, or a sampler that does not take so many objectives.
 
     Example:
         >>> import optuna
@@ -63,13 +68,11 @@ def import_study(
     if not isinstance(study, optuna.Study):
         got = _checks.describe(study)
         raise TypeError(f"import_study: `study` must be an Optuna study, got {got}.")
-    if len(study.directions) > 1:
-        expected = "a study of one objective"
-        raise _checks.fail("import_study", "study", expected, f"{len(study.directions)} of them")
     space = space_from_optuna(study) if space is None else space
-    direction = study.direction.name.lower()
+    directions = [one.name.lower() for one in study.directions]
     name = name or study.study_name
-    copy = Study(space, sampler, storage=storage, name=name, seed=seed, direction=direction)
+    sampler = sampler or ("qmc" if len(directions) == 1 else "auto")
+    copy = Study(space, sampler, storage=storage, name=name, seed=seed, direction=directions)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
     kept = [(trial, params) for trial in ended if (params := _params(space, trial)) is not None]
     if len(kept) < len(ended):
@@ -89,18 +92,46 @@ def _params(space: Space, trial: optuna.trial.FrozenTrial) -> Any:
 
 
 def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> None:
-    steps = sorted({step for trial, _ in kept for step in trial.intermediate_values})
-    curves = [[trial.intermediate_values.get(s, np.nan) for s in steps] for trial, _ in kept]
+    """Writes the trials in one transaction; the sampler then reads them with their constraints."""
+    trials = [trial for trial, _ in kept]
+    values = np.asarray([_values(trial, len(copy.directions)) for trial in trials])
     states = {"COMPLETE": Status.COMPLETE, "PRUNED": Status.PRUNED}
-    values = [np.nan if not trial.values else trial.values[0] for trial, _ in kept]
+    is_finite = np.isfinite(values).all(axis=1)
     status = [
-        states.get(trial.state.name, Status.FAILED) if np.isfinite(value) else Status.FAILED
-        for (trial, _), value in zip(kept, values, strict=True)
+        states.get(trial.state.name, Status.FAILED) if finite else Status.FAILED
+        for trial, finite in zip(trials, is_finite, strict=True)
     ]
-    seconds = [0.0 if t.duration is None else t.duration.total_seconds() for t, _ in kept]
-    with_curves = {"curves": curves, "curve_steps": steps} if steps else {}
-    params = [params for _, params in kept]
-    copy.record(params, values, status=status, seconds=seconds, **with_curves)
+    found = [list(trial.constraints.values()) for trial in trials]
+    for row, violation in enumerate(found):
+        if status[row] is Status.COMPLETE and any(v > 0 for v in violation):
+            status[row] = Status.INFEASIBLE
+    steps = sorted({step for trial in trials for step in trial.intermediate_values})
+    curves = [[trial.intermediate_values.get(s, np.nan) for s in steps] for trial in trials]
+    encoded = copy.space.encode([params for _, params in kept])
+    unit = np.asarray(copy.space.to_unit(encoded))
+    rows = build_rows(
+        copy,
+        unit,
+        copy.space.decode(encoded),
+        values if values.shape[1] > 1 else values[:, 0],
+        status=status,
+        seconds=[0.0 if t.duration is None else t.duration.total_seconds() for t in trials],
+        curves=curves if steps else None,
+        curve_steps=steps if steps else None,
+    )
+    rows = [
+        dataclasses.replace(row, system_attrs={**row.system_attrs, CONSTRAINTS_ATTR: violation})
+        if violation
+        else row
+        for row, violation in zip(rows, found, strict=True)
+    ]
+    store_rows(copy, rows, unit, None, padded_size(len(rows)))
+    if any(found):
+        copy._asker.refresh()
+
+
+def _values(trial: optuna.trial.FrozenTrial, count: int) -> list[float]:
+    return [float(v) for v in trial.values] if trial.values else [np.nan] * count
 
 
 def optimize_with_pruner(

@@ -27,7 +27,8 @@ from sklearn.utils.validation import _check_method_params, indexable
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_int, fail
-from jaxhpo.integrations._sklearn_folds import JobFolds, Records, Stopper, check_backend, fill
+from jaxhpo.integrations._fold_stopper import Stopper
+from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend, fill
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
 

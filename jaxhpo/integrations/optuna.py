@@ -1,7 +1,8 @@
 """Optuna: every sampler of this package in a study of theirs.
 
 `JaxhpoSampler("gp")` is a `sampler=` of `optuna.create_study`. The objective may be define-by-run.
-`import_study` takes a study of theirs over; `optimize_with_pruner` runs their pruners on ours.
+`import_study` takes a study of theirs over; `optimize_with_pruner` runs their pruners on ours, and
+`FoldPruner` is a `pruner=` of theirs with our rule.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from jaxhpo.integrations._optuna_block import Block, is_expressible
 from jaxhpo.integrations._optuna_bridge import import_study as import_study
 from jaxhpo.integrations._optuna_bridge import optimize_with_pruner as optimize_with_pruner
 from jaxhpo.integrations._optuna_groups import Groups
+from jaxhpo.integrations._optuna_pruner import FoldPruner as FoldPruner
 from jaxhpo.study._rows import CONSTRAINTS_ATTR
 
 logger = logging.getLogger("jaxhpo")
@@ -282,4 +284,4 @@ def _draw(seed: int, number: int, name: str, distribution: BaseDistribution) -> 
     return min(max(value, distribution.low), distribution.high)  # type: ignore[attr-defined]
 
 
-__all__ = ["JaxhpoSampler", "import_study", "optimize_with_pruner"]
+__all__ = ["FoldPruner", "JaxhpoSampler", "import_study", "optimize_with_pruner"]
