@@ -14,6 +14,7 @@ from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._evaluate import checked_objective, count_objectives, evaluate_rows
 from jaxhpo._status import Status, explain
+from jaxhpo._watch import display, refuse_traced, tick
 from jaxhpo.samplers._objectives import check_objectives, settings_for
 from jaxhpo.space import Space
 
@@ -66,6 +67,7 @@ def minimize(
     num_trials: int,
     batch_size: int | None = None,
     raise_on_failure: bool = False,
+    progress: Any = False,
 ) -> Result:
     """Searches `space` for the smallest value of a traceable objective, in one compiled program.
 
@@ -87,6 +89,10 @@ def minimize(
         batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
             at once (which is the default). The last batch may be smaller.
         raise_on_failure: raise if a trial failed; not under `jit` or `vmap`.
+        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
+            piped; a callable takes a `study.Progress`, from a thread of the runtime, at most 200
+            times. The call then waits for its result; trials are the same, in a program of its own
+            (where nothing is drawn, in the same one). Not under `jit` or `vmap`.
 
     Returns:
         The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is
@@ -98,7 +104,8 @@ def minimize(
         TypeError: an argument of a wrong type, a space with `static` dimensions, or an objective
             that returns anything but real numbers, a vector of them or an `Outcome` of them.
         ValueError: an unknown sampler name, a sampler made for another space or for another number
-            of objectives, or `num_trials` or `batch_size` out of range.
+            of objectives, `num_trials` or `batch_size` out of range, or `progress` under a
+            transformation.
         RuntimeError: `raise_on_failure` and a trial failed.
 
     Example:
@@ -112,7 +119,14 @@ def minimize(
     """
     sampler, num_trials, batch_size = check_study(objective, space, sampler, num_trials, batch_size)
     key = _checks.check_key("minimize", key)
-    result: Result = run(as_pytree(objective), space, sampler, key, num_trials, batch_size)
+    made = as_pytree(objective)
+    inputs = (key, space, sampler, made)
+    with display("minimize", progress, "minimize", num_trials, *inputs) as watch:
+        settings = (num_trials, batch_size, ONE_STUDY, watch)
+        result: Result = run(made, space, sampler, key, *settings)
+        if watch is not None:
+            refuse_traced("minimize", progress, result.best_value)
+            jax.block_until_ready(result)
     if raise_on_failure:
         _raise_on_failure(result)
     return result
@@ -160,6 +174,7 @@ def run(
     num_trials: int,
     batch_size: int | None,
     growth: Growth = ONE_STUDY,
+    watch: Array | None = None,
 ) -> Result:
     """Scans rounds of `q` trials; space and sampler are arguments, so their numbers are traced."""
     key_init, key_trials = jax.random.split(key)
@@ -174,7 +189,10 @@ def run(
     if num_objectives > 1:
         check_objectives("minimize", sampler, num_objectives)
 
-    def round_(state: PyTree, index: Array) -> tuple[PyTree, tuple[PyTree, ...]]:
+    rounds = -(-num_trials // q)
+
+    def round_(carry: PyTree, index: Array) -> tuple[PyTree, tuple[PyTree, ...]]:
+        state, tally = carry
         numbers = index * q + jnp.arange(q, dtype=jnp.int32)
         keys = jax.vmap(functools.partial(trial_keys, key_trials))(numbers)
         state, unit = _ask_rows(sampler, keys.ask, state, asked)
@@ -183,18 +201,34 @@ def run(
         params = space.from_unit(jnp.where(is_point[:, None], unit, 0.5))
         outcome = evaluate_rows(objective, keys.objective, params, is_point)
         state, info = sampler.tell(keys.tell[0], state, unit, outcome)
-        return state, (params, unit, outcome.value, status_of(unit, outcome), info)
+        status = status_of(unit, outcome)
+        if watch is not None:
+            tally = _counted(tally, outcome.value, status)
+            done = jnp.minimum(numbers[-1] + 1, num_trials)
+            tick(watch, index, rounds, done=done, best=tally[0], failed=tally[1])
+        return (state, tally), (params, unit, outcome.value, status, info)
 
     parts = []
-    for first, last in _segments(-(-num_trials // q), q, sampler, growth):
+    tally = () if watch is None else (jnp.full((), jnp.inf, jnp.result_type(float)), jnp.int32(0))
+    for first, last in _segments(rounds, q, sampler, growth):
         if sampler.resize is not None:
             state = sampler.resize(state, last * q)
-        state, part = jax.lax.scan(round_, state, jnp.arange(first, last, dtype=jnp.int32))
+        steps = jnp.arange(first, last, dtype=jnp.int32)
+        (state, tally), part = jax.lax.scan(round_, (state, tally), steps)
         parts.append(part)
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     *rows, info = parts[0] if len(parts) == 1 else joined
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_trials], rows)
     return _summarise(Trials(*rows), info)
+
+
+def _counted(tally: tuple[Array, Array], value: Array, status: Array) -> tuple[Array, Array]:
+    """Best value so far (with one objective) and number of failed trials, for a display."""
+    best, failed = tally
+    if value.ndim == 1:
+        is_complete = status == int(Status.COMPLETE)
+        best = jnp.minimum(best, jnp.min(jnp.where(is_complete, value, jnp.inf)))
+    return best, failed + jnp.sum(status == int(Status.FAILED), dtype=jnp.int32)
 
 
 def _segments(

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxhpo._checks import check_callable, check_int, check_key, check_positive, describe, fail
+from jaxhpo._watch import display, refuse_traced, tick
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 
@@ -80,7 +81,7 @@ def descend(
     seeds: str = "fixed",
     max_log_growth: float = 10.0,
     test_loss: Callable[[Any, Any], Array] | None = None,
-    progress: Callable[..., Any] | None = None,
+    progress: Any = None,
 ) -> Descent:
     """Minimises the value of a training run over its hyperparameters by hypergradients.
 
@@ -101,14 +102,17 @@ def descend(
             the descent from fitting one seed; static.
         max_log_growth: limit of the guard; traced. Gradients are reliable below 5, useless at 25.
         test_loss: `test_loss(hparams, state) -> scalar` on a third split, recorded, never used.
-        progress: `progress(i, value, grad_norm)`, called on the host after every step.
+        progress: `progress(i, value, grad_norm)`, called on the host after every step; or True for
+            a bar on a terminal or in a notebook, silent where the output is piped, which waits for
+            the result and takes no transformation.
 
     Returns:
         The `Descent`.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: no outer steps, a start outside its space, or a discrete dimension.
+        ValueError: no outer steps, a start outside its space, a discrete dimension, or a bar under
+            a transformation.
 
     Example:
         >>> import jax, optax, jaxhpo as hpo
@@ -133,7 +137,8 @@ def descend(
             f"{where}: `outer_optimizer` must be an optax.GradientTransformation, got "
             f"{describe(outer_optimizer)}."
         )
-    for name, function in (("test_loss", test_loss), ("progress", progress)):
+    hook = None if isinstance(progress, bool) else progress
+    for name, function in (("test_loss", test_loss), ("progress", hook)):
         if function is not None:
             check_callable(where, name, function)
     if seeds not in ("fixed", "fresh"):
@@ -143,11 +148,25 @@ def descend(
     hparams = real_leaves(where, hparams)
     if space is not None:
         check_start(where, space, hparams)
-    settings = _Settings(estimator, outer_optimizer, num_outer, seeds, test_loss, progress)
-    return _compiled(settings, check_key(where, key), hparams, space, limit)
+    settings = _Settings(estimator, outer_optimizer, num_outer, seeds, test_loss, hook)
+    key = check_key(where, key)
+    has_bar = progress is True
+    with display(where, has_bar, where, num_outer, key, hparams, space, limit) as watch:
+        path = _compiled(settings, key, hparams, space, limit, watch)
+        if watch is not None:
+            refuse_traced(where, progress, path.values)
+            jax.block_until_ready(path)
+    return path
 
 
-def _run(settings: _Settings, key: Array, hparams: Any, space: Any, limit: Array) -> Descent:
+def _run(
+    settings: _Settings,
+    key: Array,
+    hparams: Any,
+    space: Any,
+    limit: Array,
+    watch: Array | None = None,
+) -> Descent:
     """The whole loop, traceable."""
     estimator, optimizer = settings.estimator, settings.optimizer
 
@@ -159,7 +178,11 @@ def _run(settings: _Settings, key: Array, hparams: Any, space: Any, limit: Array
         accepted = _is_trusted(out, grads, limit)
         row = _row(settings, hparams, out, grads, accepted, i)
         loop = loop._replace(memory=_where(accepted, memory, loop.memory))
-        return _move(optimizer, loop, out.value, grads, accepted), row
+        loop = _move(optimizer, loop, out.value, grads, accepted)
+        if watch is not None:
+            counts = dict(done=i + 1, best=loop.best_value, failed=jnp.int32(0))
+            tick(watch, i, settings.num_outer, **counts)
+        return loop, row
 
     start = to_free(space, hparams)
     infinite = jnp.asarray(jnp.inf, jax.eval_shape(estimator, key, hparams).value.dtype)

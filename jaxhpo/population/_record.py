@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxhpo import _progress
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._layout import Plan, explained
@@ -43,6 +44,25 @@ class Progress(NamedTuple):
     seconds: float
     new_trials: np.ndarray
     new_losses: np.ndarray
+
+
+def ticks_of(reporter: _progress.Reporter) -> Callable[[Progress], Any] | None:
+    """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
+
+    Args:
+        reporter: the display.
+
+    Returns:
+        What a sweep calls, or None if the display is silent.
+    """
+
+    def show(tick: Progress) -> None:
+        done = tick.num_trials * tick.steps_done // tick.num_steps
+        best = tick.best_loss if math.isfinite(tick.best_loss) else None
+        message = "compiling" if tick.is_compiling else ""
+        reporter.update(_progress.Progress(done, tick.num_trials, best, tick.num_failed, message))
+
+    return None if type(reporter) is _progress.Reporter else show
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from jaxhpo._checks import check_callable, check_int, check_key, check_positive, fail
+from jaxhpo._checks import check_int, check_key, check_positive, fail
+from jaxhpo._progress import make_reporter
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._programs import Programs
-from jaxhpo.population._record import Progress, Record, Sweep
+from jaxhpo.population._record import Record, Sweep, ticks_of
 from jaxhpo.population._run import Crew, Finished, Report
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.training._objective import check_training
@@ -50,7 +51,7 @@ def sweep(
     memory_budget: int | None = None,
     share_data_order: bool = False,
     keep_states: bool = False,
-    progress: Callable[[Progress], Any] | None = None,
+    progress: Any = True,
     timeout: float | None = None,
     devices: Sequence[Any] | None = None,
     width: int | None = None,
@@ -81,7 +82,8 @@ def sweep(
             numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
             initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
-        progress: called with `Progress` in the calling thread.
+        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
+            piped, False is silent, a callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None.
@@ -114,8 +116,6 @@ def sweep(
     check_training(_WHERE, training)
     num_steps = check_int(_WHERE, "num_steps", num_steps, 1)
     num_reports = check_int(_WHERE, "num_reports", num_reports, 1)
-    if progress is not None:
-        check_callable(_WHERE, "progress", progress)
     if timeout is not None:
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
@@ -136,8 +136,14 @@ def sweep(
         None if chunk is None else check_int(_WHERE, "chunk", chunk, 1),
         check_int(_WHERE, "first_trial", first_trial, 0),
     )
-    record = Record(settings, hparams, num_trials, keep_states, progress, started)
-    return _run_groups(settings, groups, record, timeout, programs or Programs())
+    is_ours = not callable(progress)
+    reporter = make_reporter(_WHERE, progress if is_ours else False, _WHERE, num_trials)
+    try:
+        tick = ticks_of(reporter) if is_ours else progress
+        record = Record(settings, hparams, num_trials, keep_states, tick, started)
+        return _run_groups(settings, groups, record, timeout, programs or Programs())
+    finally:
+        reporter.close()
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
+from jaxhpo._progress import Progress, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._evaluate import Report, evaluate
 from jaxhpo.study._interrupts import Interrupts
 from jaxhpo.study._owner import this_process
-from jaxhpo.study._progress import Progress, make_reporter
 from jaxhpo.study._trial import Trial
 from jaxhpo.study._workers import WorkerPool
 

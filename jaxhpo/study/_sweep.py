@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._progress import Progress, Reporter, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._interrupts import Interrupts
-from jaxhpo.study._progress import Progress, Reporter, make_reporter
 from jaxhpo.study._record import build_rows, store_rows
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import jaxhpo as hpo
+from jaxhpo import _progress
 from jaxhpo.integrations import callbacks
-from jaxhpo.study import _progress
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
 

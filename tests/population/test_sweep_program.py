@@ -319,7 +319,7 @@ def bad_dtype(key, h, state, t):
         ({"num_steps": 0}, ValueError, "`num_steps` must be at least 1, got 0"),
         ({"num_steps": 2.5}, TypeError, "`num_steps` must be an integer"),
         ({"num_reports": 0}, ValueError, "`num_reports` must be at least 1"),
-        ({"progress": 3}, TypeError, "`progress` must be callable"),
+        ({"progress": 3}, TypeError, "`progress` must be True, False or a callable"),
         ({"timeout": -1}, ValueError, "`timeout` must be greater than 0"),
         ({"memory_budget": 0}, ValueError, "`memory_budget` must be at least 1"),
         ({"devices": []}, ValueError, "`devices` must be a non-empty sequence"),

@@ -1,4 +1,4 @@
-"""How a study tells what it is doing: a callable, a bar on a terminal, or silence."""
+"""How long work tells what it is doing: a callable, a bar on a terminal, or silence."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jaxhpo._checks import describe
 
 
 class Progress(NamedTuple):
-    """Where a running study stands.
+    """Where a running study, search or descent stands.
 
     Attributes:
-        done: trials that ended in this call.
+        done: trials (of a descent: steps) that ended in this call.
         total: trials that this call was asked for.
         best: best value of the whole study so far, in the user's sign, or None.
         failed: trials that failed in this call.
@@ -31,7 +31,7 @@ class Reporter:
     """Passes progress on; the base class is silent."""
 
     def update(self, progress: Progress) -> None:
-        """Takes note of where the study stands."""
+        """Takes note of where the work stands."""
 
     def close(self) -> None:
         """Ends the display."""
@@ -46,7 +46,9 @@ class _CallableReporter(Reporter):
 
 
 class _BarReporter(Reporter):
-    """One live line on the terminal, drawn by rich."""
+    """One live line on the terminal, drawn by rich; work inside of work draws none of its own."""
+
+    is_shown = False
 
     def __init__(self, title: str, total: int) -> None:
         from rich import progress
@@ -62,6 +64,7 @@ class _BarReporter(Reporter):
         )
         self._task = self._bar.add_task(title, total=total, note="")
         self._bar.start()
+        _BarReporter.is_shown = True
 
     def update(self, progress: Progress) -> None:
         note = "" if progress.best is None else f"best {progress.best:.6g}"
@@ -71,6 +74,7 @@ class _BarReporter(Reporter):
 
     def close(self) -> None:
         self._bar.stop()
+        _BarReporter.is_shown = False
 
 
 def make_reporter(where: str, progress: Any, title: str, total: int) -> Reporter:
@@ -97,7 +101,7 @@ def make_reporter(where: str, progress: Any, title: str, total: int) -> Reporter
         raise TypeError(
             f"{where}: `progress` must be True, False or a callable, got {describe(progress)}."
         )
-    if not sys.stderr.isatty() and not in_notebook():
+    if _BarReporter.is_shown or not (sys.stderr.isatty() or in_notebook()):
         return Reporter()
     try:
         return _BarReporter(title, total)
