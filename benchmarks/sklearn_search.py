@@ -23,9 +23,9 @@ from sklearn.model_selection import RandomizedSearchCV
 from jaxhpo.integrations.sklearn import SearchCV
 
 GRID = {
-    "n_estimators": [10, 20, 40, 80],
+    "n_estimators": [10, 20, 40, 80, 120, 160, 200],
     "max_features": ["sqrt", "log2"],
-    "max_depth": [4, 8, 16, None],
+    "max_depth": [4, 8, 12, 16, None],
     "criterion": ["gini", "entropy"],
 }
 
@@ -56,7 +56,7 @@ def forest(n_iter):
     given = dict(n_iter=n_iter, cv=5, random_state=42, n_jobs=-1)
     print(f"| digits, forest, n_iter={n_iter} | best score | seconds |\n|---|---|---|")
     rows = [("RandomizedSearchCV", RandomizedSearchCV, {})]
-    rows += [(f"SearchCV, {s}", SearchCV, {"sampler": s}) for s in ("random", "tpe", "gp")]
+    rows += [(f"SearchCV, {s}", SearchCV, {"sampler": s}) for s in ("random", "tpe")]
     for name, kind, more in rows:
         search = kind(RandomForestClassifier(random_state=0), GRID, **given, **more)
         seconds = timed(search, X, y)
