@@ -20,6 +20,9 @@ _SAME = 4.0 * float(np.finfo(np.float32).eps)
 """A told point resolves a pending one this near: two programs may round a cell's centre apart.
 Proposals are kept further apart than that."""
 
+_BLOCK = 64
+"""Points told at once that are compared with all rows at once."""
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +86,18 @@ class Observations:
         se = zeros if outcome.se is None else jnp.nan_to_num(outcome.se.astype(dtype))
         violation = zeros if outcome.violation is None else _largest(outcome.violation, dtype)
 
+        points = (unit, value, se, violation)
+        if unit.shape[0] <= _BLOCK:
+            return self._tell_block(*points)
+
+        def one(rows: Observations, block: tuple[Array, ...]) -> tuple[Observations, None]:
+            return rows._tell_block(*block), None
+
+        rows, _ = jax.lax.scan(one, self, tuple(_blocks(array) for array in points))
+        return rows
+
+    def _tell_block(self, unit: Array, *news: Array) -> Observations:
+        """Tells points `[q, d]` that are compared with each other and with every row."""
         # Of told points that are the same, each resolves a pending row of its own, in order.
         is_same = _same(unit, unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
         turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
@@ -94,8 +109,8 @@ class Observations:
         slot = jnp.min(jnp.where(is_mine, number[None, :], n), axis=1)
         is_pending = slot < n
         told = jnp.asarray(TOLD, jnp.int32)
-        rows = self._write(slot, unit, (value, se, violation), told)
-        return rows._append(unit, told, has_proposal(unit) & ~is_pending, (value, se, violation))
+        rows = self._write(slot, unit, news, told)
+        return rows._append(unit, told, has_proposal(unit) & ~is_pending, news)
 
     def resize(self, capacity: int) -> Observations:
         """The same rows in buffers of another capacity; rows beyond it are dropped.
@@ -189,6 +204,13 @@ def check_room(where: str, rows: Observations, unit: Any) -> None:
             f"{where}: `unit` must fit the {free} rows that are free of {capacity}, got {count} "
             "points; make the sampler with a larger `capacity`, or use its `resize`."
         )
+
+
+def _blocks(array: Array) -> Array:
+    """Rows `[q, …]` in blocks `[b, _BLOCK, …]`, filled up with NaN, which is no point."""
+    missing = -array.shape[0] % _BLOCK
+    padding = jnp.full((missing, *array.shape[1:]), jnp.nan, array.dtype)
+    return jnp.concatenate([array, padding]).reshape(-1, _BLOCK, *array.shape[1:])
 
 
 def _same(left: Array, right: Array) -> Array:

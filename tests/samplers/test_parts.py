@@ -178,3 +178,18 @@ def test_told_rows_resolve_pending_ones_one_each():
     assert told.value.tolist() == [0.0, 0.0, 3.0, 1.0, 4.0]
     assert told.status.tolist() == [TOLD, PENDING, TOLD, TOLD, TOLD]
     assert (int(told.num_rows), int(told.num_dropped)) == (5, 1)
+
+
+def test_a_long_history_is_told_in_blocks_as_in_pieces():
+    """150 points at once, some pending, some twins of others blocks away."""
+    rng, dtype = np.random.default_rng(0), jnp.result_type(float)
+    unit = jnp.asarray(np.round(rng.uniform(size=(150, 1)), 2), dtype)
+    value = jnp.arange(150, dtype=dtype)
+    asked = no_observations(160, 1).ask(unit[5:150:3])
+    tell = jax.jit(lambda rows, unit, value: rows.tell(unit, hpo.Outcome(value)))
+    at_once, in_pieces = tell(asked, unit, value), asked
+    for i in range(0, 150, 30):
+        in_pieces = tell(in_pieces, unit[i : i + 30], value[i : i + 30])
+    for one, other in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_pieces), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert int(at_once.num_told) == 150
