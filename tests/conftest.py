@@ -34,7 +34,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def pytest_configure(config):
     """Quick runs compile with fewer optimisations, in less time to programs that round alike.
 
-    Slow tests, the documents and the demo compile as users do.
+    Slow tests and the demo compile as users do.
     """
     if config.option.markexpr == "not slow":
         optimize_less_by_default()
