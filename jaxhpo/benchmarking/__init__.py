@@ -1,5 +1,9 @@
 """Samplers against problems: what `jaxhpo bench` runs, measures and draws."""
 
+from jaxhpo.benchmarking._packed import Standing as Standing
+from jaxhpo.benchmarking._packed import pack as pack
+from jaxhpo.benchmarking._packed import standing as standing
+from jaxhpo.benchmarking._packed import unpack as unpack
 from jaxhpo.benchmarking._problems import PROBLEMS as PROBLEMS
 from jaxhpo.benchmarking._problems import SETS as SETS
 from jaxhpo.benchmarking._ranks import Table as Table

@@ -18,12 +18,15 @@ _FLOOR = 1e-8
 """Smaller regrets are drawn as this."""
 
 
-def draw_curves(records: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.Path:
+def draw_curves(
+    records: Sequence[dict[str, Any]], path: pathlib.Path, num_trials: int | None = None
+) -> pathlib.Path:
     """Draws one panel a problem: median regret of each sampler, with the band of its quartiles.
 
     Args:
         records: as `run` returns them.
         path: file to write.
+        num_trials: trials that the columns stand for, at equal distances; None for one a column.
 
     Returns:
         The path.
@@ -41,7 +44,7 @@ def draw_curves(records: Sequence[dict[str, Any]], path: pathlib.Path) -> pathli
         for record in (r for r in records if r["problem"] == problem):
             colour = _COLOURS[names.index(record["sampler"]) % len(_COLOURS)]
             regret = np.maximum(regrets(record, records), _FLOOR)
-            trials = np.arange(1, regret.shape[1] + 1)
+            trials = _trials(regret.shape[1], num_trials)
             low, middle, high = np.quantile(regret, [0.25, 0.5, 0.75], axis=0, method="nearest")
             panel.fill_between(trials, low, high, color=colour, alpha=0.15, lw=0)
             panel.plot(trials, middle, color=colour, lw=1.3, label=record["sampler"])
@@ -57,12 +60,13 @@ def draw_curves(records: Sequence[dict[str, Any]], path: pathlib.Path) -> pathli
     return path
 
 
-def draw_ranks(table: Table, path: pathlib.Path) -> pathlib.Path:
+def draw_ranks(table: Table, path: pathlib.Path, num_trials: int | None = None) -> pathlib.Path:
     """Draws the mean rank of each sampler after each trial.
 
     Args:
         table: as `rank_table` returns it.
         path: file to write.
+        num_trials: as for `draw_curves`.
 
     Returns:
         The path.
@@ -73,7 +77,7 @@ def draw_ranks(table: Table, path: pathlib.Path) -> pathlib.Path:
     figure = _figure((6.5, 4.0))
     axes = figure.add_subplot()
     for number, (name, curve) in enumerate(zip(table.samplers, table.rank_curves, strict=True)):
-        trials = np.arange(1, curve.size + 1)
+        trials = _trials(curve.size, num_trials)
         axes.plot(trials, curve, color=_COLOURS[number % len(_COLOURS)], lw=1.5, label=name)
     axes.set_xlabel("trial")
     axes.set_ylabel(f"mean rank over {len(table.problems)} problems")
@@ -82,6 +86,10 @@ def draw_ranks(table: Table, path: pathlib.Path) -> pathlib.Path:
     axes.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5))
     figure.savefig(path, dpi=130)
     return path
+
+
+def _trials(columns: int, num_trials: int | None) -> np.ndarray:
+    return np.arange(1, columns + 1) * ((num_trials or columns) / columns)
 
 
 def _figure(size: tuple[float, float]) -> Any:

@@ -17,6 +17,20 @@ def _shifted(make: Callable[..., problems.Function], num_dims: int) -> problems.
     return make(num_dims).shifted()
 
 
+SEVERAL: dict[str, Callable[[], problems.MultiObjective]] = {
+    "zdt1_8d": functools.partial(problems.zdt1, 8),
+    "zdt2_8d": functools.partial(problems.zdt2, 8),
+    "zdt3_8d": functools.partial(problems.zdt3, 8),
+    "zdt4_5d": functools.partial(problems.zdt4, 5),
+    "zdt6_8d": functools.partial(problems.zdt6, 8),
+    "dtlz1_5d": functools.partial(problems.dtlz1, 3, 5),
+    "dtlz2_6d": functools.partial(problems.dtlz2, 3, 6),
+    "dtlz7_6d": functools.partial(problems.dtlz7, 3, 6),
+    "bnh": problems.bnh,
+    "c2_dtlz2": problems.c2_dtlz2,
+}
+"""Problems of two and of three objectives; the last two have constraints."""
+
 PROBLEMS: dict[str, Callable[[], Any]] = {
     "branin": problems.branin,
     "hartmann6": problems.hartmann6,
@@ -37,8 +51,9 @@ PROBLEMS: dict[str, Callable[[], Any]] = {
         for d in (5, 20)
         for function in range(1, bbob.NUM_FUNCTIONS + 1)
     },
+    **SEVERAL,
 }
-"""Each makes a record with `name`, `space`, `objective` and `minimum`."""
+"""Each makes a record with `name`, `space` and `objective`, and `minimum` or `num_objectives`."""
 
 SETS: dict[str, tuple[str, ...]] = {
     "quick": ("branin", "rastrigin5", "mixed"),
@@ -49,6 +64,7 @@ SETS: dict[str, tuple[str, ...]] = {
     ),
     "bbob": tuple(f"bbob{f:02d}_5d" for f in range(1, bbob.NUM_FUNCTIONS + 1)),
     "tabular": tabular.NAMES,
+    "several": tuple(SEVERAL),
     "wide": ("rosenbrock20", "griewank20", *(f"bbob{f:02d}_20d" for f in _BBOB_BY_KIND)),
 }
 """Problems that are run together, by the name of the set."""

@@ -14,10 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks, samplers
+from jaxhpo._base import Outcome, Sampler
 from jaxhpo._gradient import with_gradient
 from jaxhpo._many import chosen_layout
 from jaxhpo._minimize import minimize
-from jaxhpo.benchmarking._problems import PROBLEMS, SETS
+from jaxhpo._status import Status
+from jaxhpo.benchmarking._problems import PROBLEMS, SETS, SEVERAL
+from jaxhpo.benchmarking._several import missing, num_objectives_of
+from jaxhpo.samplers._objectives import IGNORE_VALUES, LEARN_SEVERAL, settings_for
 from jaxhpo.space import Space
 
 NEEDS_GRADIENT = ("gradient",)
@@ -88,11 +92,24 @@ def cells(
     for name in chosen:
         if name not in samplers.names():
             raise _checks.fail("bench", "samplers", f"among {', '.join(samplers.names())}", name)
+        for problem in names:
+            _check_pair(problem, name)
     return [
         Cell(problem, name, num_trials, num_seeds, seed, batch_size)
         for problem in names
         for name in chosen
     ]
+
+
+def _check_pair(problem: str, sampler: str) -> None:
+    """Refuses a sampler of one objective on a problem of several, and the other way round."""
+    for_several = (*LEARN_SEVERAL, *IGNORE_VALUES, "auto")
+    if problem in SEVERAL and sampler not in for_several:
+        expected = f"among {', '.join(for_several)} on the problem {problem}"
+        raise _checks.fail("bench", "samplers", expected, sampler)
+    if problem not in SEVERAL and sampler == "gp_multi":
+        expected = f"one of one objective on the problem {problem}"
+        raise _checks.fail("bench", "samplers", expected, sampler)
 
 
 def run(
@@ -134,9 +151,11 @@ def groups(listed: Iterable[Cell]) -> list[list[Cell]]:
     """
     found: dict[Any, list[Cell]] = {}
     for cell in listed:
-        space = PROBLEMS[cell.problem]().space
+        problem = PROBLEMS[cell.problem]()
+        space, has_limits = problem.space, getattr(problem, "violation", None) is not None
         structure = cell.problem if space.num_levels.any() else jax.tree.structure(space)
-        found.setdefault((cell._replace(problem=""), structure), []).append(cell)
+        kind = (structure, num_objectives_of(problem), has_limits)
+        found.setdefault((cell._replace(problem=""), kind), []).append(cell)
     return list(found.values())
 
 
@@ -144,8 +163,11 @@ def _chosen(cell: Cell) -> Cell:
     """The cell of the sampler that "auto" chooses."""
     if cell.sampler != "auto":
         return cell
-    space = PROBLEMS[cell.problem]().space
-    return cell._replace(sampler=samplers.choose(space, num_trials=cell.num_trials).name)
+    problem = PROBLEMS[cell.problem]()
+    choice = samplers.choose(
+        problem.space, num_trials=cell.num_trials, num_objectives=num_objectives_of(problem)
+    )
+    return cell._replace(sampler=choice.name)
 
 
 def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -155,16 +177,19 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
         group: cells that differ in the problem alone, over spaces of one structure.
 
     Returns:
-        Their records: the cell's fields, `best_so_far` of each seed (None for infinity), `minimum`,
-        and this cell's share of the CPU and wall seconds to run, and of the seconds to compile.
+        Their records: the cell's fields, `best_so_far` of each seed (None for infinity; of several
+        objectives the share of the volume below the front that is missing), `minimum`, and this
+        cell's share of the CPU and wall seconds to run, and of the seconds to compile.
     """
     cell = group[0]
     problems = [PROBLEMS[other.problem]() for other in group]
     spaces = jax.tree.map(lambda *numbers: jnp.stack([jnp.asarray(n) for n in numbers]),
                           *[problem.space for problem in problems])  # fmt: skip
     keys = jax.random.split(jax.random.key(cell.seed), cell.num_seeds)
-    study = functools.partial(_study, cell, [problem.objective for problem in problems])
-    sampler = samplers.get(cell.sampler, problems[0].space)
+    num_objectives = num_objectives_of(problems[0])
+    objectives = [problem.objective for problem in problems]
+    study = functools.partial(_study, cell, num_objectives, objectives)
+    sampler = _sampler(cell, problems[0].space, num_objectives)
     if chosen_layout(sampler) == "map":
         over = lambda run, *args: jax.lax.map(lambda row: run(*row), args)  # noqa: E731
     else:
@@ -190,10 +215,12 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
+    if num_objectives > 1:
+        found = np.stack([missing(p, rows) for p, rows in zip(problems, found, strict=True)])
     return [
         {
             **other._asdict(),
-            "minimum": problem.minimum,
+            "minimum": 0.0 if num_objectives > 1 else problem.minimum,
             **facts,
             "best_so_far": [[_rounded(value) for value in row] for row in rows],
         }
@@ -201,27 +228,41 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
     ]
 
 
+def _sampler(cell: Cell, space: Space, num_objectives: int) -> Sampler:
+    settings = settings_for(cell.sampler, num_objectives)
+    return samplers.get(cell.sampler, space, batch_size=cell.batch_size, **settings)
+
+
 def _study(
     cell: Cell,
+    num_objectives: int,
     objectives: Sequence[Callable[..., Any]],
     space: Space,
     number: jax.Array,
     key: jax.Array,
 ) -> jax.Array:
-    """Best value so far of one study, of the problem with this number."""
-    dtype = jnp.result_type(float)
-    branches = [
-        lambda key, params, f=objective: jnp.asarray(f(key, params), dtype)
-        for objective in objectives
-    ]
+    """Best value so far `[t]` of one study, of the problem with this number; else all `[t, m]`."""
+    branches = [functools.partial(_outcome, objective) for objective in objectives]
 
-    def objective(key: jax.Array, params: Any) -> jax.Array:
-        value: jax.Array = jax.lax.switch(number, branches, key, params)
-        return value
+    def objective(key: jax.Array, params: Any) -> Any:
+        return jax.lax.switch(number, branches, key, params)
 
     told = with_gradient(objective, space) if cell.sampler in NEEDS_GRADIENT else objective
-    sampler = samplers.get(cell.sampler, space, batch_size=cell.batch_size)
-    return minimize(told, space, sampler, key=key, num_trials=cell.num_trials).best_so_far
+    sampler = _sampler(cell, space, num_objectives)
+    result = minimize(told, space, sampler, key=key, num_trials=cell.num_trials)
+    if num_objectives == 1:
+        return result.best_so_far
+    is_complete = result.trials.status == int(Status.COMPLETE)
+    return jnp.where(is_complete[:, None], result.trials.value, jnp.nan)
+
+
+def _outcome(objective: Callable[..., Any], key: jax.Array, params: Any) -> Any:
+    """What an objective returns, in one form for all problems of a program."""
+    found, dtype = objective(key, params), jnp.result_type(float)
+    if not isinstance(found, Outcome):
+        return jnp.asarray(found, dtype)
+    violation = None if found.violation is None else jnp.max(found.violation).astype(dtype)
+    return Outcome(jnp.asarray(found.value, dtype), violation=violation)
 
 
 def load(path: pathlib.Path) -> list[dict[str, Any]]:

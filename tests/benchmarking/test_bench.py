@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import benchmarking
-from jaxhpo.benchmarking import _run
+from jaxhpo.benchmarking import _run, _several
 from jaxhpo.cli._bench import bench as run_bench
 from tests.compiler import fewer_optimizations
 
@@ -64,6 +65,51 @@ def test_regret_counts_from_the_best_found_where_the_minimum_is_unknown():
     assert rows[0]["ms_per_suggestion"] == pytest.approx(4.0)
 
 
+def test_packed_results_keep_ranks_and_know_what_auto_takes(tmp_path):
+    falling = np.linspace(3.0, 1.0, 20)
+    records = [
+        {**record("branin", name, [(falling + shift).tolist()] * 2), "jax": "", "device": ""}
+        for name, shift in (("tpe", 0.1), ("gp", 0.2), ("qmc", 0.0), ("auto", 9.0))
+    ]
+    path = tmp_path / "short.json"
+    benchmarking.pack(records, path)
+    found = benchmarking.unpack(path)
+    assert [cell["sampler"] for cell in found] == ["tpe", "gp", "qmc"]  # not auto's own row
+    np.testing.assert_allclose(found[0]["best_so_far"][0], (falling + 0.1)[1::2], rtol=1e-3)
+    table = benchmarking.rank_table(found)
+    assert table.samplers == ("qmc", "tpe", "gp")
+    standing = benchmarking.standing(found)
+    assert standing.chosen == {"gp": 1}  # 20 trials in two dimensions
+    np.testing.assert_allclose(
+        np.stack([standing.best, standing.second, standing.auto]), np.repeat([[1], [2], [3]], 10, 1)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["short", "several"])
+def test_auto_is_as_good_as_the_second_best_sampler(name):
+    """The rules of today on the measurements that are kept, `benchmarks/which_sampler.py`."""
+    path = pathlib.Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
+    found = benchmarking.standing(benchmarking.unpack(path))
+    assert found.auto[-1] <= found.second[-1]
+
+
+def test_missing_volume():
+    problem = hpo.problems.zdt1(2)
+    front = problem.front(400)
+    worse = [[0.5, 2.0], [np.nan, np.nan], [2.0, 0.5]]
+    value = np.stack([np.concatenate([worse, front]), np.full((len(front) + 3, 2), np.nan)])
+    missing = _several.missing(problem, value)
+    end = _several.corner(problem)
+    assert (end >= problem.reference).all()
+    whole = (end[0] * end[1]) - 1 / 3  # below f2 = 1 - sqrt(f1), from the origin
+    first = (end[0] - 0.5) * (end[1] - 2.0)
+    assert missing[0, 0] == pytest.approx(1 - first / whole, abs=2e-3)
+    assert missing[0, 1] == missing[0, 0]
+    assert missing[0, -1] == pytest.approx(0.0, abs=1e-5)
+    assert (missing[1] == 1).all()
+
+
 def test_every_problem_can_be_evaluated():
     for name in ("mixed", "categorical", "conditional", "michalewicz5", "bbob24_20d"):
         problem = benchmarking.PROBLEMS[name]()
@@ -78,6 +124,10 @@ def test_every_problem_can_be_evaluated():
         assert float(found.min()) >= problem.minimum - 1e-3
     for names in benchmarking.SETS.values():
         assert set(names) <= set(benchmarking.PROBLEMS)
+    for name in benchmarking.SETS["several"]:
+        problem = benchmarking.PROBLEMS[name]()
+        value = np.asarray(jax.jit(problem.evaluate)(np.full(problem.num_dims, 0.5)))
+        assert value.shape == (problem.num_objectives,)
 
 
 def test_minimum_of_the_conditional_problem():
@@ -152,3 +202,7 @@ def test_unknown_names_are_listed():
         benchmarking.cells(["nowhere"], ["qmc"], num_trials=1, num_seeds=1)
     with pytest.raises(ValueError, match="bench: `samplers` must be among auto"):
         benchmarking.cells(["quick"], ["magic"], num_trials=1, num_seeds=1)
+    with pytest.raises(ValueError, match="`samplers` must be among .* on the problem zdt1_8d"):
+        benchmarking.cells(["several"], ["nsga2", "tpe"], num_trials=1, num_seeds=1)
+    with pytest.raises(ValueError, match="of one objective on the problem branin"):
+        benchmarking.cells(["branin"], ["gp_multi"], num_trials=1, num_seeds=1)
