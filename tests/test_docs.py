@@ -22,7 +22,7 @@ def python_blocks(page):
 
 
 def run(code, folder):
-    # Much of a page's time is the compiler's, and that it runs does not depend on how hard it tries.
+    # Much of a page's time is the compiler's; a page runs or not however hard that tries.
     environment = {**os.environ, "JAXHPO_CACHE": "0", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     # What an example takes as its size comes from the command line.
     command = [sys.executable, "-W", "error::FutureWarning", "-c", code, "8"]
