@@ -52,7 +52,8 @@ def problem(name: str, instance: int = 0) -> Tabular:
     Example:
         >>> import jax, jax.numpy as jnp, jaxhpo as hpo
         >>> task = hpo.problems.tabular.problem("kernel_diabetes")
-        >>> params = task.space.sample(jax.random.key(0), 1)
+        >>> drawn = task.space.sample(jax.random.key(0), 1)
+        >>> params = jax.tree.map(lambda leaf: leaf[0], drawn)
         >>> over_instances = jax.vmap(task.evaluate, in_axes=(None, 0, None))
         >>> over_instances(jax.random.key(1), jnp.arange(3, dtype=jnp.int32), params).shape
         (3,)
