@@ -27,8 +27,8 @@ _MARGIN = 0.1
 
 _MOST_BY_VOLUME = max(_MAX_FRONT)
 
-_LEAST_WEIGHT = 1e-3
-"""Of an objective in a scalarisation: without any it would not count at all."""
+_LEAST_SHARE = 0.02
+"""Of an objective in the direction of a scalarisation: without any, it would count alone."""
 
 Makers = tuple[Callable[[model.Table, Array], model.Targets], ...]
 
@@ -151,8 +151,9 @@ def _scalar(value: Array, weight: Array) -> tuple[Goal, Array]:
     _, best, worst = _front(value)
     has_any = jnp.isfinite(best)
     span = jnp.where(has_any & (worst > best), worst - best, 1.0)
-    share = jnp.maximum(weight / jnp.sum(weight), _LEAST_WEIGHT).astype(value.dtype)
-    scale = acquisition.Chebyshev(share / span, jnp.where(has_any, best, 0.0))
+    # The scalar is least where the line from the ideal point in this direction meets the front.
+    direction = jnp.maximum(weight / jnp.sum(weight), _LEAST_SHARE).astype(value.dtype)
+    scale = acquisition.Chebyshev(1.0 / (direction * span), jnp.where(has_any, best, 0.0))
     reached = scale(value)
     reached = jnp.where(jnp.isnan(reached), jnp.inf, reached)
     least = jnp.min(reached)
