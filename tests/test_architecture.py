@@ -34,7 +34,8 @@ ALLOWED = {
     "_many": BASE | {"space", "samplers", "_minimize"},
     "_gradient": BASE | {"space", "_minimize"},
     "_replicates": BASE | {"_minimize"},
-    "benchmarking": BASE | {"space", "samplers", "problems", "_gradient", "_many", "_minimize"},
+    "benchmarking": BASE
+    | {"space", "pareto", "samplers", "problems", "_gradient", "_many", "_minimize"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
