@@ -145,7 +145,7 @@ def _kernel_ridge() -> Problem:
 _BBOB = (1, 8, 10, 15, 20, 21)
 """Separable, Rosenbrock, ill-conditioned, Rastrigin, deceptive, many peaks; instance 1."""
 
-_FUNCTIONS: dict[str, Callable[[], problems.Function]] = {
+FUNCTIONS: dict[str, Callable[[], problems.Function]] = {
     "branin": problems.branin,
     "hartmann6": problems.hartmann6,
     "ackley10": functools.partial(_shifted, problems.ackley, 10),
@@ -161,7 +161,7 @@ _FUNCTIONS: dict[str, Callable[[], problems.Function]] = {
 }
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {
-    **{name: functools.partial(_known, make) for name, make in _FUNCTIONS.items()},
+    **{name: functools.partial(_known, make) for name, make in FUNCTIONS.items()},
     "support_vectors": _support_vectors,
     "kernel_ridge": _kernel_ridge,
 }

@@ -68,7 +68,9 @@ def minimize_many(
         raise _checks.fail("minimize_many", "keys", "of shape [s], s at least 1", keys.shape)
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)
-    sampler, num_trials, batch_size = check_study(objective, space, sampler, num_trials, batch_size)
+    sampler, num_trials, batch_size = check_study(
+        "minimize_many", objective, space, sampler, num_trials, batch_size
+    )
     layout = chosen_layout(sampler) if layout == "auto" else layout
     growth = MANY_STUDIES if keys.shape[0] >= MANY else ONE_STUDY
     result: Result = _run_many(

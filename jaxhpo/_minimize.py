@@ -117,7 +117,9 @@ def minimize(
         >>> abs(float(result.best_params["x"]) - 1.0) < 0.1
         True
     """
-    sampler, num_trials, batch_size = check_study(objective, space, sampler, num_trials, batch_size)
+    sampler, num_trials, batch_size = check_study(
+        "minimize", objective, space, sampler, num_trials, batch_size
+    )
     key = _checks.check_key("minimize", key)
     made = as_pytree(objective)
     inputs = (key, space, sampler, made)
@@ -133,21 +135,21 @@ def minimize(
 
 
 def check_study(
-    objective: Any, space: Any, sampler: Any, num_trials: Any, batch_size: Any
+    where: str, objective: Any, space: Any, sampler: Any, num_trials: Any, batch_size: Any
 ) -> tuple[Sampler, int, int | None]:
-    """Refuses what `minimize` cannot run; the sampler, by name or made, and the numbers."""
-    _checks.check_callable("minimize", "objective", objective)
+    """Refuses what one program cannot run; the sampler, by name or made, and the numbers."""
+    _checks.check_callable(where, "objective", objective)
     if not isinstance(space, Space):
-        raise TypeError(f"minimize: `space` must be a Space, got {_checks.describe(space)}.")
+        raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     if space.has_static:
         raise TypeError(
-            "minimize: `space` must have no static dimension, because one compiled program cannot "
+            f"{where}: `space` must have no static dimension, because one compiled program cannot "
             "change its shapes; use Study or population.sweep, which group trials by its value."
         )
-    num_trials = _checks.check_int("minimize", "num_trials", num_trials, 1)
+    num_trials = _checks.check_int(where, "num_trials", num_trials, 1)
     sampler = get_sampler(sampler, objective, space, num_trials)
     if batch_size is not None:
-        batch_size = _checks.check_int("minimize", "batch_size", batch_size, 1)
+        batch_size = _checks.check_int(where, "batch_size", batch_size, 1)
     return sampler, num_trials, batch_size
 
 

@@ -8,6 +8,7 @@ plain formulas underflow.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -136,6 +137,22 @@ def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
     tail = -0.5 * t**2 - _LOG_SQRT_2PI - jnp.log(t + rest)
     is_tail = u < _TAIL
     return jnp.where(is_tail, tail, jnp.log(cdf)), jnp.where(is_tail, t + rest, density / cdf)
+
+
+def _with_its_slope(both: Callable[[Array], tuple[Array, Array]]) -> Callable[[Array], Array]:
+    """The first of a function's two results, whose derivative is the second, also in the tail."""
+    value = jax.custom_jvp(lambda u: both(u)[0])
+
+    @value.defjvp
+    def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+        found, slope = both(primals[0])
+        return found, slope * tangents[0]
+
+    return value
+
+
+log_h = _with_its_slope(log_h_and_slope)
+log_cdf = _with_its_slope(log_cdf_and_slope)
 
 
 def mills_ratio(t: Array) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
-from jaxhpo.acquisition._analytic import log_cdf_and_slope, positive
+from jaxhpo.acquisition._analytic import log_cdf, log_cdf_and_slope, positive
 
 _NUM_NODES = 40
 _REACH = 9.0
@@ -90,7 +90,7 @@ def log_chebyshev_ei(mean: Array, variance: Array, scale: Chebyshev, best: Array
     shares = jnp.asarray(0.5 * _WEIGHTS, mean.dtype).reshape(*lead, -1)
     at = best - width[..., None] * places
     u = (at[..., None] - mu[..., None, :]) / sigma[..., None, :]
-    value = jnp.sum(_log_cdf(u), axis=-1)
+    value = jnp.sum(log_cdf(u), axis=-1)
     largest = jax.lax.stop_gradient(jnp.max(value, axis=-1, keepdims=True))
     total = jnp.sum(shares * jnp.exp(value - largest), axis=-1)
     return jnp.log(width * total) + largest[..., 0]
@@ -102,14 +102,3 @@ def _width(mu: Array, sigma: Array, best: Array) -> Array:
     by_decay = _DECAY / jnp.maximum(slope, jnp.finfo(mu.dtype).tiny * 1e4)
     reached = best - jnp.max(mu - _REACH * sigma, axis=-1)
     return jnp.where(reached > 0, jnp.minimum(by_decay, reached), by_decay)
-
-
-@jax.custom_jvp
-def _log_cdf(u: Array) -> Array:
-    return log_cdf_and_slope(u)[0]
-
-
-@_log_cdf.defjvp
-def _log_cdf_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    value, slope = log_cdf_and_slope(primals[0])
-    return value, slope * tangents[0]

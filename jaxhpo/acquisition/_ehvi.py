@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
-from jaxhpo.acquisition._analytic import log_h_and_slope, positive
+from jaxhpo.acquisition._analytic import log_h, positive
 
 
 class Boxes(NamedTuple):
@@ -144,15 +144,3 @@ def log_ehvi(mean: Array, variance: Array, boxes: Boxes) -> Array:
     term = jnp.where(is_box, term, lowest)
     largest = jax.lax.stop_gradient(jnp.max(term, axis=-1, keepdims=True))
     return jnp.log(jnp.sum(jnp.exp(term - largest), axis=-1)) + largest[..., 0]
-
-
-@jax.custom_jvp
-def log_h(u: Array) -> Array:
-    """Log of `phi(u) + u Phi(u)`, with the slope that stays finite in the tail."""
-    return log_h_and_slope(u)[0]
-
-
-@log_h.defjvp
-def _log_h_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    value, slope = log_h_and_slope(primals[0])
-    return value, slope * tangents[0]

@@ -102,6 +102,8 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
     )
 
 
+# By `benchmarks/gp_regret.py`: less regret on Ackley-10 and fewer studies stuck on Hartmann-6 than
+# with means of -1 and -12, and elsewhere no difference beyond the spread.
 LENGTHSCALE_MEAN = -1.4
 LENGTHSCALE_SD = 1.0
 SCALE_SD = 0.5

@@ -22,7 +22,8 @@ _NOISY = -2.0
 _EPOCH = 2.0**0.25
 """Growth of the history within one epoch."""
 
-_MOST = 2**20
+_MOST = 2**30
+"""A history that no study reaches, and that int32 still counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Schedule:
         )
 
     def _epoch(self, count: Array) -> Array:
-        exponents = np.arange(np.log(_MOST) / np.log(_EPOCH))
+        exponents = np.arange(np.log(_MOST / self.first) / np.log(_EPOCH))
         ends = np.unique(np.ceil(self.first * _EPOCH**exponents)).astype(np.int32)
         return jnp.sum(count >= jnp.asarray(ends), dtype=jnp.int32)
 

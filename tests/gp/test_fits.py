@@ -37,6 +37,12 @@ def test_fresh_fits_come_once_an_epoch():
     assert 15 < len(at) < 22  # log(200 / 7) / log(2^(1/4)) is 19.3; some ends fall together
 
 
+def test_a_start_of_thousands_still_has_epochs():
+    counts, fresh = counts_of(fits.Schedule(first=5000, batch=1), 8000)
+    assert counts[0] == 5000
+    assert 2 <= sum(fresh) <= 4
+
+
 @pytest.mark.parametrize("jump", [(0, 3), (0, 4), (0, 40), (6, 12), (10, 11), (10, 40)])
 def test_what_is_due_begins_at_the_last_fresh_fit(jump):
     done, told = jump
