@@ -66,8 +66,8 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
     """
     variance, sigma = positive(variance)
     u = (best - mean) / sigma
-    log_h, slope = log_h_and_slope(u)
-    return Score(log_h + jnp.log(sigma), -slope / sigma, (1.0 - u * slope) / (2.0 * variance))
+    value, slope = log_h_and_slope(u)
+    return Score(value + jnp.log(sigma), -slope / sigma, (1.0 - u * slope) / (2.0 * variance))
 
 
 def log_pi(mean: Array, variance: Array, best: Array) -> Score:
