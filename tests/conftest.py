@@ -17,10 +17,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test may write into the user's folders.
 os.environ["JAXHPO_CACHE"] = "0"
 
-# A shell that starts the tests in the background lets its children ignore Ctrl-C; tests send it.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
 import jax
 import psutil
 import pytest
@@ -65,6 +61,16 @@ def bounded_maps():
     yield
     if next(COUNT) % 16 == 0 and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MAP_LIMIT:
         jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def interrupts():
+    """Ctrl-C as Python comes with it, in the test and in what it starts.
+
+    A shell that starts the tests in the background lets them ignore it, and a run of Ray Tune
+    leaves a handler of its own behind.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
