@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, PyTree, Result, Sampler
 from jaxhpo._minimize import MANY_STUDIES, ONE_STUDY, Growth, as_pytree, check_study, run
+from jaxhpo._status import Status
+from jaxhpo._watch import Watch, display, refuse_traced
 from jaxhpo.space import Space
 
 LAYOUTS = ("auto", "map", "vmap")
+
+_AXIS = "studies"
 
 MANY = 32
 """Studies from which on compiling more segments pays."""
@@ -28,6 +34,7 @@ def minimize_many(
     num_trials: int,
     batch_size: int | None = None,
     layout: str = "auto",
+    progress: Any = False,
 ) -> Result:
     """Runs `minimize` once a key, all studies as one compiled program.
 
@@ -44,6 +51,7 @@ def minimize_many(
         num_trials: static; trials of each study.
         batch_size: static; as for `minimize`.
         layout: static; "auto", "map" or "vmap".
+        progress: as for `minimize`, over the trials of all studies.
 
     Returns:
         The `Result`, each array with a leading axis `s`.
@@ -73,9 +81,14 @@ def minimize_many(
     )
     layout = chosen_layout(sampler) if layout == "auto" else layout
     growth = MANY_STUDIES if keys.shape[0] >= MANY else ONE_STUDY
-    result: Result = _run_many(
-        as_pytree(objective), space, sampler, keys, num_trials, batch_size, layout, growth
-    )
+    made, total = as_pytree(objective), keys.shape[0] * num_trials
+    inputs = (keys, space, sampler, made)
+    with display("minimize_many", progress, "minimize_many", total, *inputs) as watch:
+        settings = (num_trials, batch_size, layout, growth, watch)
+        result: Result = _run_many(made, space, sampler, keys, *settings)
+        if watch is not None:
+            refuse_traced("minimize_many", progress, result.best_value)
+            jax.block_until_ready(result)
     return result
 
 
@@ -95,10 +108,31 @@ def _run_many(
     batch_size: int | None,
     layout: str,
     growth: Growth,
+    watch: Watch | None = None,
 ) -> Result:
-    def one(key: Array) -> Result:
-        study: Result = run(objective, space, sampler, key, num_trials, batch_size, growth)
+    def one(key: Array, watch: Watch | None) -> Result:
+        study: Result = run(objective, space, sampler, key, num_trials, batch_size, growth, watch)
         return study
 
-    many: Result = jax.lax.map(one, keys) if layout == "map" else jax.vmap(one)(keys)
-    return many
+    if layout == "vmap":
+        if watch is not None:
+            watch = dataclasses.replace(watch, axis=_AXIS)
+        side_by_side: Result = jax.vmap(one, in_axes=(0, None), axis_name=_AXIS)(keys, watch)
+        return side_by_side
+    if watch is not None:
+        watch = dataclasses.replace(watch, parts=keys.shape[0])
+
+    def next_one(watch: Watch | None, key: Array) -> tuple[Watch | None, Result]:
+        study = one(key, watch)
+        return None if watch is None else _after(watch, study), study
+
+    _, one_by_one = jax.lax.scan(next_one, watch, keys)
+    return one_by_one
+
+
+def _after(watch: Watch, study: Result) -> Watch:
+    """What the display of the next study starts from."""
+    num_trials = study.trials.status.shape[0]
+    num_failed = jnp.sum(study.trials.status == int(Status.FAILED), dtype=jnp.int32)
+    best = study.best_value if study.best_value.ndim == 0 else watch.best
+    return watch.after(num_trials, best, num_failed)

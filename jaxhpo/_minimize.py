@@ -14,7 +14,7 @@ from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._evaluate import checked_objective, count_objectives, evaluate_rows
 from jaxhpo._status import Status, explain
-from jaxhpo._watch import display, refuse_traced, tick
+from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.samplers._objectives import check_objectives, settings_for
 from jaxhpo.space import Space
 
@@ -176,7 +176,7 @@ def run(
     num_trials: int,
     batch_size: int | None,
     growth: Growth = ONE_STUDY,
-    watch: Array | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Scans rounds of `q` trials; space and sampler are arguments, so their numbers are traced."""
     key_init, key_trials = jax.random.split(key)

@@ -8,6 +8,7 @@ one without a display.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -24,6 +25,40 @@ _MAX_TICKS = 200
 
 _NUMBERS = itertools.count()
 _DISPLAYS: dict[int, _Display] = {}
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Watch:
+    """What a watched program knows of its display, and what ended before this part of the work.
+
+    Attributes:
+        number: `[]` int32, of the display.
+        part: `[]` int32, how many loops ran before.
+        done: `[]` int32, trials before.
+        best: `[]` best value before; infinite if there is none.
+        failed: `[]` int32, trials that failed before.
+        parts: static; how many loops of equal length there are, one after another.
+        axis: static; name of the axis over which loops run side by side, or None.
+    """
+
+    number: jax.Array
+    part: jax.Array
+    done: jax.Array
+    best: jax.Array
+    failed: jax.Array
+    parts: int = dataclasses.field(default=1, metadata={"static": True})
+    axis: str | None = dataclasses.field(default=None, metadata={"static": True})
+
+    def after(self, done: int, best: jax.Array, failed: jax.Array) -> Watch:
+        """What the next loop is given."""
+        return dataclasses.replace(
+            self,
+            part=self.part + 1,
+            done=self.done + done,
+            best=jnp.minimum(self.best, best.astype(self.best.dtype)),
+            failed=self.failed + failed,
+        )
 
 
 class _Display:
@@ -49,7 +84,7 @@ class _Display:
 @contextlib.contextmanager
 def display(
     where: str, progress: Any, title: str, total: int, *inputs: Any
-) -> Iterator[jax.Array | None]:
+) -> Iterator[Watch | None]:
     """Opens a display for the program that runs in the block.
 
     Args:
@@ -60,7 +95,7 @@ def display(
         inputs: what the program gets, to tell whether a transformation is at work.
 
     Yields:
-        The number to give to `tick`, or None if nothing is shown.
+        What to give to `tick`, or None if nothing is shown.
 
     Raises:
         TypeError: `progress` is none of these.
@@ -78,7 +113,8 @@ def display(
     shown = _DISPLAYS[number] = _Display(reporter, total)
     shown.update(0, np.inf, 0, "starting")
     try:
-        yield jnp.int32(number)
+        zero = jnp.int32(0)
+        yield Watch(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
         jax.effects_barrier()
     finally:
         del _DISPLAYS[number]
@@ -94,24 +130,29 @@ def refuse_traced(where: str, progress: Any, tree: Any) -> None:
         raise fail(where, "progress", expected, progress)
 
 
-def tick(
-    number: jax.Array, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any
-) -> None:
-    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times a run.
+def tick(watch: Watch, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any) -> None:
+    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times a program.
 
     Args:
-        number: from `display`.
+        watch: from `display`.
         index: turn of the loop, from 0.
         count: turns in all; static.
         done: `[]` trials done after this turn.
         best: `[]` best value so far; not finite if there is none.
         failed: `[]` trials that failed.
     """
-    every = max(1, -(-count // _MAX_TICKS))
-    is_due = (index % every == every - 1) | (index == count - 1)
+    if watch.axis is not None:  # one tick for all loops that run side by side
+        done = done * jax.lax.axis_size(watch.axis)
+        best, failed = jax.lax.pmin(best, watch.axis), jax.lax.psum(failed, watch.axis)
+    turns = count * watch.parts
+    every = max(1, -(-turns // _MAX_TICKS))
+    turn = watch.part * count + index
+    is_due = (turn % every == every - 1) | (turn == turns - 1)
+    best = jnp.minimum(watch.best, best.astype(watch.best.dtype))
+    shown = (watch.done + done, best, watch.failed + failed)
 
     def call() -> None:
-        jax.debug.callback(_update, number, done, best, failed)
+        jax.debug.callback(_update, watch.number, *shown)
 
     jax.lax.cond(is_due, call, lambda: None)
 

@@ -29,6 +29,7 @@ ALLOWED = {
     "acquisition": BASE | {"space", "gp"},
     "pareto": BASE,
     "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
+    "_driver": BASE,
     "_evaluate": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
     "_many": BASE | {"space", "samplers", "_minimize"},
@@ -44,6 +45,7 @@ ALLOWED = {
     | {
         "space",
         "samplers",
+        "_driver",
         "_minimize",
         "training",
         "population",

@@ -24,6 +24,12 @@ def search(progress=False, **settings):
     return hpo.minimize(objective, SPACE, "random", key=0, progress=progress, **settings)
 
 
+def many(progress=False, layout="map"):
+    keys = jax.random.split(jax.random.key(0), 3)
+    settings = {"keys": keys, "num_trials": 5, "batch_size": 2, "layout": layout}
+    return hpo.minimize_many(objective, SPACE, "random", progress=progress, **settings)
+
+
 def training():
     return hpo.Training(
         init=lambda key, hparams: jnp.ones(()),
@@ -76,6 +82,33 @@ def test_ticks_of_minimize_reach_the_end_and_change_nothing():
     assert others == ticks
 
 
+@pytest.mark.parametrize(
+    ("layout", "done"),
+    [("map", [0, 2, 4, 5, 7, 9, 10, 12, 14, 15]), ("vmap", [0, 6, 12, 15])],
+)
+def test_ticks_of_many_studies_are_those_of_all_of_them(layout, done):
+    ticks = []
+    result = many(ticks.append, layout)
+    assert_equal(result, many(False, layout))
+    assert [tick.done for tick in ticks] == done
+    assert ticks[-1].best == result.best_value.min()
+    assert ticks[-1].failed == np.sum(result.trials.status == int(hpo.Status.FAILED)) > 0
+    assert {tick.total for tick in ticks} == {15}
+
+
+def test_ticks_of_very_many_studies_are_few():
+    ticks = []
+    keys = jax.random.split(jax.random.key(0), 50)
+    for layout in ("map", "vmap"):
+        hpo.minimize_many(
+            objective, SPACE, "random", keys=keys, num_trials=30, layout=layout,
+            progress=ticks.append,
+        )  # fmt: skip
+        assert len(ticks) <= 201
+        assert ticks[-1].done == 1500
+        ticks.clear()
+
+
 def test_ticks_are_few_and_several_objectives_have_no_best():
     ticks = []
     search(ticks.append, num_trials=1000, batch_size=1)
@@ -88,7 +121,7 @@ def test_ticks_are_few_and_several_objectives_have_no_best():
     assert (ticks[-1].done, ticks[-1].best) == (8, None)
 
 
-@pytest.mark.parametrize("work", [search, sweep, descend])
+@pytest.mark.parametrize("work", [search, many, sweep, descend])
 def test_piped_work_writes_nothing(work, capfd):
     quiet = work(False)
     before = _minimize.run._cache_size()
@@ -99,7 +132,9 @@ def test_piped_work_writes_nothing(work, capfd):
         assert_equal(quiet, shown)
 
 
-@pytest.mark.parametrize(("work", "end"), [(search, "10/10"), (sweep, "3/3"), (descend, "6/6")])
+@pytest.mark.parametrize(
+    ("work", "end"), [(search, "10/10"), (many, "15/15"), (sweep, "3/3"), (descend, "6/6")]
+)
 def test_a_bar_is_drawn_to_its_end_and_changes_nothing(work, end, terminal):
     shown = work(True)
     assert end in terminal.getvalue()

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxhpo._checks import check_callable, check_int, check_key, check_positive, describe, fail
-from jaxhpo._watch import display, refuse_traced, tick
+from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 
@@ -165,7 +165,7 @@ def _run(
     hparams: Any,
     space: Any,
     limit: Array,
-    watch: Array | None = None,
+    watch: Watch | None = None,
 ) -> Descent:
     """The whole loop, traceable."""
     estimator, optimizer = settings.estimator, settings.optimizer

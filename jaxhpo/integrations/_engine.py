@@ -18,13 +18,8 @@ import numpy as np
 
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
+from jaxhpo._driver import Driver, padded_size
 from jaxhpo.space import Space
-
-# Streams of an engine's key beside those of the trials, which count up from 0.
-_INIT_STREAM = 2**32 - 1
-_TELL_STREAM = 2**32 - 2
-_SMALLEST_PAD = 16
-_SMALLEST_CAPACITY = 64
 
 Factory = Callable[..., Sampler]
 
@@ -141,19 +136,17 @@ class Engine:
             num_objectives: values of one trial.
         """
         self._space = space
-        self._sampler = recipe.make(space, num_objectives)
         key = jax.random.fold_in(jax.random.key(seed), np.uint32(zlib.crc32(label.encode())))
-        self._key = key
-        self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))
-        self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
+        sampler = recipe.make(space, num_objectives)
+        self._driver = Driver(sampler, space, key, num_objectives)
         self._num_objectives = num_objectives
         self.reset()
 
     def reset(self) -> None:
         """Forgets everything that was told and asked."""
-        self._state: Any = None
+        self._driver.reset()
         self._queue: deque[tuple[np.ndarray, Any]] = deque()
-        self._held = self._capacity = 0
+        self._held, self._rows_an_ask = 0, 1
 
     def ask(self, number: int) -> tuple[np.ndarray, Any] | None:
         """Proposes the point of a trial.
@@ -165,15 +158,12 @@ class Engine:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
         if not self._queue:
-            self._start()
-            asked = _ask(self._sampler, self._space, self._key, self._state, np.uint32(number))
-            self._state, unit, values = asked
-            unit = np.asarray(unit)
-            self._make_room(len(unit))
-            rows = self._space.decode(jax.tree.map(np.asarray, values))
+            self._driver.make_room(self._held + self._rows_an_ask)
+            unit, values = self._driver.ask(number)
+            self._held, self._rows_an_ask = self._held + len(unit), len(unit)
+            rows = self._space.decode(values)
             has_point = ~np.isnan(unit).any(axis=1)
-            kept = [(unit[i], rows[i]) for i in range(len(rows)) if has_point[i]]
-            self._queue.extend(kept)
+            self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))
         return self._queue.popleft() if self._queue else None
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
@@ -184,23 +174,12 @@ class Engine:
             value: `[n, m]` to minimise; NaN where a trial failed.
             violation: `[n]` largest violation, or None without constraints.
         """
-        n = len(unit)
-        if n == 0:
+        if len(unit) == 0:
             return
-        self._start()
-        self._make_room(n)
-        size = 1 if n == 1 else padded_size(n)
-        dtype = np.dtype(jnp.result_type(float))
+        self._held += len(unit)
+        self._driver.make_room(self._held + self._rows_an_ask)
         shaped = value if self._num_objectives > 1 else value[:, 0]
-        self._state = _tell(
-            self._sampler,
-            self._tell_key,
-            self._state,
-            np.uint32(self._held),
-            _pad(unit, size, dtype),
-            _pad(shaped, size, dtype),
-            None if violation is None else _pad(violation, size, dtype),
-        )
+        self._driver.tell(self._held, unit, shaped, violation)
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""
@@ -208,58 +187,5 @@ class Engine:
         padded = params + params[:1] * (padded_size(n) - n)
         return np.asarray(_to_unit(self._space, self._space.encode(padded)))[:n]
 
-    def _start(self) -> None:
-        if self._state is None:
-            self._state = _init(self._sampler, self._init_key)
-
-    def _make_room(self, more: int) -> None:
-        """Lets the sampler's buffers hold `more` further observations."""
-        self._held += more
-        ahead = self._held + 1
-        if self._sampler.resize is not None and ahead > self._capacity:
-            self._capacity = max(_SMALLEST_CAPACITY, padded_size(ahead))
-            self._state = self._sampler.resize(self._state, self._capacity)
-
-
-def padded_size(n: int) -> int:
-    """The next power of two, so that few programs are compiled."""
-    return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
-
-
-def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
-    """Fills up with rows of NaN, which `tell` ignores."""
-    padded = np.full((size, *array.shape[1:]), np.nan, dtype)
-    padded[: len(array)] = array
-    return padded
-
-
-@jax.jit
-def _init(sampler: Sampler, key: jax.Array) -> Any:
-    return sampler.init(key)
-
-
-@jax.jit
-def _ask(
-    sampler: Sampler, space: Space, key: jax.Array, state: Any, number: jax.Array
-) -> tuple[Any, jax.Array, Any]:
-    state, unit = sampler.ask(jax.random.fold_in(key, number), state)
-    return state, unit, space.from_unit(unit)
-
-
-@jax.jit
-def _tell(
-    sampler: Sampler,
-    key: jax.Array,
-    state: Any,
-    known: jax.Array,
-    unit: jax.Array,
-    value: jax.Array,
-    violation: jax.Array | None,
-) -> Any:
-    outcome = Outcome(value, violation=violation)
-    return sampler.tell(jax.random.fold_in(key, known), state, unit, outcome)[0]
-
 
 _to_unit = jax.jit(Space.to_unit)
-
-__all__ = ["Engine", "Recipe", "padded_size"]

@@ -13,12 +13,12 @@ import numpy as np
 import optuna
 
 from jaxhpo import _checks
+from jaxhpo._driver import padded_size
 from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
 from jaxhpo.study._evaluate import Report, to_report
-from jaxhpo.study._proposer import padded_size
 from jaxhpo.study._record import build_rows, store_rows
 from jaxhpo.study._rows import CONSTRAINTS_ATTR
 

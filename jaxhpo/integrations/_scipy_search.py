@@ -10,8 +10,9 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_int, fail
+from jaxhpo._driver import asked_shape
 from jaxhpo.space.readers import from_scipy
-from jaxhpo.study._proposer import Proposer, Told, asked_shape
+from jaxhpo.study._proposer import Proposer, Told
 
 _WHERE = "minimize"
 _MAX_ITER = 100

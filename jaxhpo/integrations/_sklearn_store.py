@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import joblib
 import numpy as np
 
+from jaxhpo._driver import padded_size
 from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
-from jaxhpo.study._proposer import padded_size
 from jaxhpo.study._record import store_rows
 from jaxhpo.study._trial import params_of, status_of
 

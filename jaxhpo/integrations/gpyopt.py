@@ -14,8 +14,9 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_callable, check_int, check_not_negative, fail
+from jaxhpo._driver import asked_shape, padded_size
 from jaxhpo.integrations._gpyopt_domain import Domain
-from jaxhpo.study._proposer import Proposer, Told, asked_shape, padded_size
+from jaxhpo.study._proposer import Proposer, Told
 
 _WHERE = "BayesianOptimization"
 _ACQUISITIONS = {"EI": "log_ei", "MPI": "log_pi", "LCB": "ucb"}

@@ -12,9 +12,10 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import describe, fail
+from jaxhpo._driver import asked_shape
 from jaxhpo.integrations._extras import require
 from jaxhpo.integrations._hyperopt_labels import LabelSpace
-from jaxhpo.study._proposer import Proposer, Told, asked_shape
+from jaxhpo.study._proposer import Proposer, Told
 
 hyperopt = require("hyperopt", "hyperopt")
 

@@ -73,7 +73,7 @@ class Asker:
         self._space = space
         self._direction = direction
         self._num_objectives = len(directions_of(direction))
-        self._proposer = Proposer(space, sampler, seed, asked)
+        self._proposer = Proposer(space, sampler, seed, asked, self._num_objectives)
         self._distributions = distributions_of(space)
         self._known = 0
         self._is_stale = not store.is_new

@@ -12,8 +12,8 @@ import jax
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe
+from jaxhpo._driver import asked_shape
 from jaxhpo.study._errors import StudyMismatchError
-from jaxhpo.study._proposer import asked_shape
 
 if TYPE_CHECKING:
     from jaxhpo.space import Space

@@ -1,4 +1,4 @@
-"""The sampler on the host: its state, its keys, and one compiled program to ask and one to tell.
+"""Proposals of a study: made from its seed and its history, queued until trials take them.
 
 Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed depends on the seed, on
 `i` and on what has been told, and on nothing else: not on how often a study was interrupted.
@@ -6,25 +6,16 @@ Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed dep
 
 from __future__ import annotations
 
-import functools
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, Sampler
+from jaxhpo._base import Sampler
+from jaxhpo._driver import Driver
 from jaxhpo.space import Space
-
-# Streams of the seed's key beside those of the trials, which count up from 0.
-_INIT_STREAM = 2**32 - 1
-_TELL_STREAM = 2**32 - 2
-_SMALLEST_PAD = 16
-
-SMALLEST_CAPACITY = 64
-"""Observations that a sampler's buffers hold at first; they double as they fill up."""
 
 
 class Told(NamedTuple):
@@ -50,7 +41,9 @@ class Told(NamedTuple):
 class Proposer:
     """A sampler with its state. Nothing here is stored: seed and history give it back."""
 
-    def __init__(self, space: Space, sampler: Sampler, seed: int, asked: Any) -> None:
+    def __init__(
+        self, space: Space, sampler: Sampler, seed: int, asked: Any, num_objectives: int = 1
+    ) -> None:
         """Takes up a sampler.
 
         Args:
@@ -58,12 +51,10 @@ class Proposer:
             sampler: any sampler over it, of any batch size.
             seed: the study's seed.
             asked: shape and dtype of one ask, as `asked_shape` gives it.
+            num_objectives: values of one trial.
         """
         self._space = space
-        self._sampler = sampler
-        self._key = jax.random.key(seed)
-        self._init_key = jax.random.fold_in(self._key, _INIT_STREAM)
-        self._tell_key = jax.random.fold_in(self._key, _TELL_STREAM)
+        self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
         self.reset()
@@ -74,8 +65,7 @@ class Proposer:
         Args:
             told: the whole history, or None for a new study.
         """
-        self._state = _init(self._sampler, self._init_key)
-        self._capacity = 0
+        self._driver.reset()
         self._queue: deque[_Proposal] = deque()
         if told is None or len(told.value) == 0:
             return
@@ -129,18 +119,8 @@ class Proposer:
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
-        self._make_room(known + len(self._queue))
-        n = len(told.value)
-        size = size or (1 if n == 1 else padded_size(n))
-        self._state = _tell_rows(
-            self._sampler.tell,
-            self._tell_key,
-            self._state,
-            np.uint32(known),
-            _pad(told.unit, size, self._dtype),
-            _pad(told.value, size, self._dtype),
-            None if told.violation is None else _pad(told.violation, size, self._dtype),
-        )
+        self._driver.make_room(known + len(self._queue))
+        self._driver.tell(known, *told, size)
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
@@ -149,26 +129,11 @@ class Proposer:
 
     def _ask(self, number: int, asks: int, block: int) -> None:
         """Asks `asks` times and queues what was proposed."""
-        self._make_room(number + asks * self._rows_an_ask)
-        self._state, unit, values = _ask_block(
-            self._sampler.ask,
-            self._space,
-            self._key,
-            self._state,
-            np.uint32(number),
-            np.int32(asks),
-            block,
-        )
-        rows = np.asarray(unit)[: asks * self._rows_an_ask]
-        columns, structure = jax.tree.flatten(jax.tree.map(np.asarray, values))
+        self._driver.make_room(number + asks * self._rows_an_ask)
+        rows, values = self._driver.ask(number, asks, block)
+        columns, structure = jax.tree.flatten(values)
         for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
             self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
-
-    def _make_room(self, count: int) -> None:
-        """Lets the sampler's buffers hold `count` observations; one program a capacity."""
-        if self._sampler.resize is not None and count > self._capacity:
-            self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
-            self._state = self._sampler.resize(self._state, self._capacity)
 
 
 class _Proposal(NamedTuple):
@@ -177,74 +142,3 @@ class _Proposal(NamedTuple):
     unit: np.ndarray
     leaves: list[np.ndarray]
     structure: Any
-
-
-def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
-    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask, sampler, jax.random.key(0))
-    return shape
-
-
-@jax.jit
-def _first_ask(sampler: Sampler, key: jax.Array) -> jax.Array:
-    """One program a structure, so that the shape is traced once a process."""
-    unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
-    return unit
-
-
-def padded_size(n: int) -> int:
-    """The next power of two, so that few programs are compiled."""
-    return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
-
-
-def _pad(array: np.ndarray, size: int, dtype: Any = None) -> np.ndarray:
-    """Fills up with rows of NaN, which `tell` ignores."""
-    array = np.asarray(array, dtype)
-    padded = np.full((size, *array.shape[1:]), np.nan, array.dtype)
-    padded[: len(array)] = array
-    return padded
-
-
-@jax.jit
-def _init(sampler: Sampler, key: jax.Array) -> Any:
-    return sampler.init(key)
-
-
-@functools.partial(jax.jit, static_argnames="block")
-def _ask_block(
-    ask: Callable[..., Any],
-    space: Space,
-    key: jax.Array,
-    state: Any,
-    first: jax.Array,
-    asks: jax.Array,
-    block: int,
-) -> tuple[Any, jax.Array, Any]:
-    """Asks `asks` times, at most `block`: one program for any number of proposals."""
-    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
-    rows = shape.shape[0]
-
-    def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
-        state, unit = carry
-        number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
-        state, proposed = ask(jax.random.fold_in(key, number), state)
-        return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
-
-    start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
-    state, unit = jax.lax.fori_loop(0, asks, body, start)
-    return state, unit, space.from_unit(unit)
-
-
-@jax.jit
-def _tell_rows(
-    tell: Callable[..., Any],
-    key: jax.Array,
-    state: Any,
-    known: jax.Array,
-    unit: jax.Array,
-    value: jax.Array,
-    violation: jax.Array | None,
-) -> Any:
-    outcome = Outcome(value, violation=violation)
-    state, _ = tell(jax.random.fold_in(key, known), state, unit, outcome)
-    return state

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._driver import padded_size
 from jaxhpo._status import Status, explain
-from jaxhpo.study._proposer import padded_size
 from jaxhpo.study._rows import thin_curve
 from jaxhpo.study._trial import finite_value
 

@@ -186,10 +186,10 @@ def test_minimize_and_vmap_over_seeds():
 
 
 def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch):
-    from jaxhpo.study import _proposer
+    from jaxhpo import _driver
 
-    monkeypatch.setattr(_proposer, "SMALLEST_CAPACITY", 8)
-    before = _proposer._ask_block._cache_size()
+    monkeypatch.setattr(_driver, "SMALLEST_CAPACITY", 8)
+    before = _driver._tell_and_ask._cache_size()
     study = hpo.Study(
         hpo.Space(BOX),
         sampler=hpo.samplers.gp(hpo.Space(BOX), num_candidates=32, num_lanes=3),
@@ -197,7 +197,7 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch):
         name="s",
     )
     study.optimize(lambda params: params["x"] ** 2 + params["y"], num_trials=20)
-    assert _proposer._ask_block._cache_size() - before == 2  # 16 and 32 rows
+    assert _driver._tell_and_ask._cache_size() - before == 2  # 16 and 32 rows
     assert study.best_value < 0.05
 
 

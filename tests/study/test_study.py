@@ -313,19 +313,20 @@ def test_objects_come_back_as_themselves(url):
     assert kinds == {type(option) for option in options}
 
 
-def test_one_program_asks_and_one_tells_for_a_whole_study():
+def test_one_program_asks_and_tells_for_a_whole_study():
     import jax
 
-    from jaxhpo.study import _proposer
+    from jaxhpo import _driver
 
     study = Study({"y": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
     study.optimize(lambda p: p["y"], num_trials=1)
-    sizes = [f._cache_size() for f in (_proposer._ask_block, _proposer._tell_rows)]
+    programs = (_driver._tell_and_ask, _driver._tell)
+    sizes = [program._cache_size() for program in programs]
     with jax.log_compiles(False):
         study.optimize(lambda p: p["y"], num_trials=40)
         other = Study({"y": hpo.uniform(-5.0, 7.0)}, "qmc", storage=None, seed=3)
         other.optimize(lambda p: p["y"], num_trials=5)
-    assert [f._cache_size() for f in (_proposer._ask_block, _proposer._tell_rows)] == sizes
+    assert [program._cache_size() for program in programs] == sizes
 
 
 def test_a_ready_sampler_of_any_batch_size_gives_the_same_trials():
