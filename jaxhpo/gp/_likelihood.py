@@ -7,7 +7,7 @@ import math
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import inverse_cholesky, matmul
+from jaxhpo._linalg import gram, inverse_cholesky, matmul
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, assemble, unravel
 
@@ -44,7 +44,7 @@ def log_marginal_likelihood(
     """
     total, signal, slope, z = assemble(kernel, hyper, jnp.asarray(bias, data.target.dtype), data)
     factor, inverse_factor = inverse_cholesky(total)
-    inverse = matmul(inverse_factor.T, inverse_factor)
+    inverse = gram(inverse_factor)
     alpha = matmul(inverse, data.target)
     count = jnp.sum(data.mask).astype(total.dtype)
     value = (
