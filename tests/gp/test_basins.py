@@ -17,6 +17,7 @@ ELSEWHERE = np.array([[0.8, 0.8], [0.9, 0.1], [0.1, 0.9], [0.7, 0.5]])
 UNIT = np.concatenate([ELSEWHERE, SLOPE, BOTTOM])
 VALUE = np.array([3.0, 2.5, 2.8, 2.0, 1.0, 1.2, 0.0, 1e-3, 2e-3, 3e-3])
 LENGTHSCALE = 0.1
+SPARE = 8
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,10 @@ def found():
 
     @jax.jit
     def run(value, lengthscale, is_pending):
-        zeros = jnp.zeros(len(UNIT) + 4, dtype)
-        unit = jnp.concatenate([jnp.asarray(UNIT, dtype), jnp.full((4, 2), 0.5, dtype)])
-        is_told = jnp.arange(len(UNIT) + 4) < len(UNIT)
-        value = jnp.concatenate([value, jnp.zeros(4, dtype)])
+        zeros = jnp.zeros(len(UNIT) + SPARE, dtype)
+        unit = jnp.concatenate([jnp.asarray(UNIT, dtype), jnp.full((SPARE, 2), 0.5, dtype)])
+        is_told = jnp.arange(len(UNIT) + SPARE) < len(UNIT)
+        value = jnp.concatenate([value, jnp.zeros(SPARE, dtype)])
         table = model.Table(unit, value, zeros, zeros, is_told, is_pending)
         targets = model.objective_targets(table, is_told, 4, False)
         here = theta.at[:2].set(jnp.log(lengthscale))
@@ -40,7 +41,7 @@ def found():
         return settled, leaves, settled.hold(KERNEL, unit)
 
     def call(value=VALUE, lengthscale=LENGTHSCALE, num_pending=0):
-        row = np.arange(len(UNIT) + 4)
+        row = np.arange(len(UNIT) + SPARE)
         is_pending = (row >= len(UNIT)) & (row < len(UNIT) + num_pending)
         return run(jnp.asarray(value, dtype), jnp.asarray(lengthscale, dtype), is_pending)
 
@@ -68,9 +69,18 @@ def test_a_basin_that_still_gets_deeper_is_not_settled(found):
     assert not bool(leaves)
 
 
-def test_one_proposal_in_four_polishes_and_a_basin_that_fills_the_space_is_not_left(found):
-    leaves = [bool(found(num_pending=count)[1]) for count in range(4)]
-    assert leaves == [True, True, False, True]  # 10, 11, 12 and 13 rows are known
+def test_one_proposal_in_four_polishes_and_one_in_sixteen_where_nothing_is_left_to_gain(found):
+    wide = VALUE.copy()
+    wide[6:] = [0.0, 5e-3, 7e-3, 1e-2]
+    counts = range(len(UNIT), len(UNIT) + SPARE)  # rows known: 10, 11, …, 17
+    for value, every in ((wide, 4), (VALUE, 16)):
+        found_ = [found(value, num_pending=count - len(UNIT)) for count in counts]
+        assert all(bool(settled.is_settled[0]) for settled, _, _ in found_)
+        assert [bool(leaves) for _, leaves, _ in found_] == [count % every != 0 for count in counts]
+
+
+def test_a_basin_that_fills_the_space_is_not_left(found):
+    assert bool(found(lengthscale=LENGTHSCALE)[1])
     assert not bool(found(lengthscale=5.0)[1])
 
 
