@@ -1,7 +1,7 @@
 """Regret of `samplers.gp` over many seeds, as it is or with other priors and rules.
 
     python benchmarks/gp_regret.py [--problems hartmann6 levy10] [--seeds 128] [--trials 100]
-        [--lengthscale-mean -1.4] [--noise-mean -7] [--num-basins 4] [--num-candidates 512]
+        [--lengthscale-mean -1.4] [--noise-mean -7] [--num-basins 4] [--num-candidates 128]
         [--fresh-fits]
 
 All studies of a problem are one program of `minimize_many`: seconds on a GPU, minutes on a CPU. Two
@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--lengthscale-mean", type=float, default=_model.LENGTHSCALE_MEAN)
     parser.add_argument("--noise-mean", type=float, default=_model.NOISE_MEAN)
     parser.add_argument("--num-basins", type=int, default=4)
-    parser.add_argument("--num-candidates", type=int, default=512)
+    parser.add_argument("--num-candidates", type=int, default=128)
     parser.add_argument("--fresh-fits", action="store_true")
     args = parser.parse_args()
     _model.LENGTHSCALE_MEAN, _model.NOISE_MEAN = args.lengthscale_mean, args.noise_mean
