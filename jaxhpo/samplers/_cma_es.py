@@ -220,7 +220,11 @@ def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Arr
 
 
 def _init(settings: CmaSettings, key: Array) -> CmaState:
-    num_rows = settings.most + max(_SPARE_ROWS, 2 * settings.batch_size)
+    # Where whole generations are asked, no more than one is pending beside the one that is told.
+    spare = 2 * settings.batch_size
+    if settings.batch_size < settings.population_size:
+        spare = max(_SPARE_ROWS, spare)
+    num_rows = settings.most + spare
     return CmaState(
         settings.first,
         no_rows(num_rows, settings.space.num_dims),
@@ -334,7 +338,10 @@ def _absorb(
 
 def _next_generation(settings: CmaSettings, key: Array, state: CmaState) -> CmaState:
     d, restarts = settings.space.num_dims, state.restarts
-    constants = cma.strategy(restarts.size, settings.most, d, separable=settings.separable)
+    size = restarts.size
+    if settings.restarts == "none":  # known to the compiler, and so are the constants
+        size = jnp.asarray(settings.population_size, jnp.int32)
+    constants = cma.strategy(size, settings.most, d, separable=settings.separable)
     found = state.rows.ranked(restarts.size)
     weights = constants.weights.at[found.rank].get(mode="fill", fill_value=0)
     weights = jnp.where(found.is_used, weights, 0)
