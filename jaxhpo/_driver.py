@@ -1,7 +1,7 @@
 """A sampler on the host: its state, its buffers, and the compiled programs that ask and tell.
 
-What is proposed for a number depends on the key, on that number and on what has been told, and on
-nothing else. What became of one point waits for the next ask and goes with it in one program, so
+What is proposed for a number depends on the key, on that number, and on what has been asked and
+told before. What became of one point waits for the next ask and goes with it in one program, so
 that a trial costs one call.
 """
 
@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler
+from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
 
 # Streams of a driver's key beside those of the trials, which count up from 0.
 _INIT_STREAM = 2**32 - 1
@@ -103,7 +103,7 @@ class Driver:
         """Says what became of points, asked or not.
 
         Args:
-            count: decides the draws; no two tells of a study may share it.
+            count: decides the draws.
             unit: `[n, d]`.
             value: `[n]` (or `[n, m]`) to minimise; NaN where a trial failed.
             violation: `[n]` largest violation, or None where there are no constraints.
@@ -198,8 +198,10 @@ def _tell_and_ask(
     asks: jax.Array,
     block: int,
 ) -> tuple[Any, jax.Array, Any]:
-    """Tells, then asks `asks` times, at most `block`: one program for any number of proposals."""
-    state = _tell(tell, tell_key, state, told)
+    """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
+    has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
+    news = _tell(tell, tell_key, state, told)
+    state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
     rows = shape.shape[0]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
-from jaxhpo._driver import Driver, padded_size
+from jaxhpo._driver import Driver, asked_shape, padded_size
 from jaxhpo.space import Space
 
 Factory = Callable[..., Sampler]
@@ -139,6 +139,7 @@ class Engine:
         key = jax.random.fold_in(jax.random.key(seed), np.uint32(zlib.crc32(label.encode())))
         sampler = recipe.make(space, num_objectives)
         self._driver = Driver(sampler, space, key, num_objectives)
+        self._rows_an_ask: int = asked_shape(sampler).shape[0]
         self._num_objectives = num_objectives
         self.reset()
 
@@ -146,7 +147,7 @@ class Engine:
         """Forgets everything that was told and asked."""
         self._driver.reset()
         self._queue: deque[tuple[np.ndarray, Any]] = deque()
-        self._held, self._rows_an_ask = 0, 1
+        self._held = 0
 
     def ask(self, number: int) -> tuple[np.ndarray, Any] | None:
         """Proposes the point of a trial.
@@ -160,7 +161,7 @@ class Engine:
         if not self._queue:
             self._driver.make_room(self._held + self._rows_an_ask)
             unit, values = self._driver.ask(number)
-            self._held, self._rows_an_ask = self._held + len(unit), len(unit)
+            self._held += len(unit)
             rows = self._space.decode(values)
             has_point = ~np.isnan(unit).any(axis=1)
             self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))

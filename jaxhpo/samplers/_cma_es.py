@@ -220,11 +220,7 @@ def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Arr
 
 
 def _init(settings: CmaSettings, key: Array) -> CmaState:
-    # Where whole generations are asked, no more than one is pending beside the one that is told.
-    spare = 2 * settings.batch_size
-    if settings.batch_size < settings.population_size:
-        spare = max(_SPARE_ROWS, spare)
-    num_rows = settings.most + spare
+    num_rows = settings.most + max(_SPARE_ROWS, 2 * settings.batch_size)
     return CmaState(
         settings.first,
         no_rows(num_rows, settings.space.num_dims),

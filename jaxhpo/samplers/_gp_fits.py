@@ -41,7 +41,7 @@ class Schedule:
 
     first: int
     batch: int
-    every: int = 16
+    every: int
 
     def after(self, count: Array) -> Array:
         """The next count after `count`; 0 stands for no fit yet."""

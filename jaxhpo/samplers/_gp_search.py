@@ -29,12 +29,14 @@ class Rules(NamedTuple):
         makers: one a model: from the table and a mask to its targets.
         select: `(table, mask) -> (table, numbers)`, the told rows that the models are given.
         score: `(settings, precision, key, table, count, thetas) -> Scored`; see `_gp_score.score`.
+        fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
     """
 
     table: Callable[[GpSettings, Precision, Observations], model.Table]
     makers: tuple[Callable[..., model.Targets], ...]
     select: Callable[[model.Table, Array], tuple[model.Table, Array]]
     score: Callable[..., Scored]
+    fit_every: int = 48
 
 
 def single_rules(options: Options, region: Region | None = None) -> Rules:
@@ -49,7 +51,8 @@ def single_rules(options: Options, region: Region | None = None) -> Rules:
     def select(table: model.Table, mask: Array) -> tuple[model.Table, Array]:
         return active_rows(table, mask, options.num_startup, options.num_active)
 
-    return Rules(table, makers(options), select, score)
+    # Fits cost most of a study of one model, and those of one region are of few points.
+    return Rules(table, makers(options), select, score, 16 if region is None else 48)
 
 
 def observed(
@@ -85,7 +88,7 @@ def refit(
     """
     options = settings.options
     q = options.batch_size
-    schedule = fits.Schedule(-(-options.num_startup // q) * q, q)
+    schedule = fits.Schedule(-(-options.num_startup // q) * q, q, rules.fit_every)
     outer = thetas[0].dtype
     with inside(settings) as precision:
         prior = gp.cast(settings.prior, precision.work)

@@ -111,16 +111,17 @@ class Asker:
         """
         for attempt in range(_MAX_ATTEMPTS):
             first = self.next_number
+            # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
+            self._is_stale = True
             unit, values = self._proposer.propose(first, count)
             if len(unit) == 0:
+                self._is_stale = False
                 return []
             params = self._space.decode(values)
             rows = [
                 self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
                 for i in range(len(unit))
             ]
-            # A proposal that is dropped is still pending in the sampler's state.
-            self._is_stale = True
             try:
                 is_last = attempt == _MAX_ATTEMPTS - 1
                 written = self._store.append(rows, None if is_last else first)
@@ -146,9 +147,10 @@ class Asker:
             Number of the first, points `[m, d]`, and their values pytree.
         """
         first = self.next_number
-        unit, values = self._proposer.propose(first, count, block)
         # Whatever happens before they are recorded, the next ask starts from the history.
-        self._is_stale, self._num_proposed = True, len(unit)
+        self._is_stale = True
+        unit, values = self._proposer.propose(first, count, block)
+        self._num_proposed = len(unit)
         return first, unit, values
 
     def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:

@@ -30,7 +30,7 @@ def test_counts_grow_by_steps_of_a_batch():
 
 
 def test_fresh_fits_come_once_an_epoch():
-    counts, fresh = counts_of(fits.Schedule(first=7, batch=1), 200)
+    counts, fresh = counts_of(fits.Schedule(first=7, batch=1, every=16), 200)
     at = np.asarray(counts)[fresh]
     assert at[0] == 7
     assert (at[1:] / at[:-1] < 1.35).all()
@@ -38,7 +38,7 @@ def test_fresh_fits_come_once_an_epoch():
 
 
 def test_a_start_of_thousands_still_has_epochs():
-    counts, fresh = counts_of(fits.Schedule(first=5000, batch=1), 8000)
+    counts, fresh = counts_of(fits.Schedule(first=5000, batch=1, every=16), 8000)
     assert counts[0] == 5000
     assert 2 <= sum(fresh) <= 4
 
