@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
+from jaxhpo.space import Space
 
 # Streams of a driver's key beside those of the trials, which count up from 0.
 _INIT_STREAM = 2**32 - 1
@@ -38,7 +39,7 @@ class _Told(NamedTuple):
 class Driver:
     """A sampler with its state."""
 
-    def __init__(self, sampler: Sampler, space: Any, key: jax.Array, num_objectives: int) -> None:
+    def __init__(self, sampler: Sampler, space: Space, key: jax.Array, num_objectives: int) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
         Args:
@@ -189,7 +190,7 @@ def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> 
 def _tell_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    space: Any,
+    space: Space,
     tell_key: jax.Array,
     key: jax.Array,
     state: Any,
