@@ -13,56 +13,18 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo._linalg import matmul
 from jaxhpo.samplers import _cma_update as cma
-from jaxhpo.samplers._cma_restart import RESTARTS, Restarts, first_restarts
-from jaxhpo.samplers._drawn_rows import Rows, no_rows
-from jaxhpo.samplers._guard import Guard, make_guard
+from jaxhpo.samplers._cma_restart import RESTARTS, first_restarts
+from jaxhpo.samplers._cma_steps import CmaSettings, CmaState, absorb, draw
+from jaxhpo.samplers._drawn_rows import no_rows
+from jaxhpo.samplers._guard import make_guard
 from jaxhpo.samplers._pieces import in_pieces, summed_violation
-from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
-from jaxhpo.space import Space, cell_ends
+from jaxhpo.space import Space
 
-_Attempt = tuple[Array, Array, Array, Array]
 _SPARE_ROWS = 64
-_DRAWS, _ATTEMPTS = 2, 48
-"""Draws at once and attempts before a point outside is moved to the bounds; `cmaes` tries 100."""
 
 _TOP, _PRIOR = 0.1, 0.1
 """Warm start: the share of source points that counts, and the deviation added (Nomura et al.)."""
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class CmaSettings:
-    """Settings of `cma_es`; `first` is the first distribution, `margin` a probability."""
-
-    space: Space
-    guard: Guard
-    first: cma.Gaussian
-    margin: Array
-    is_discrete: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
-    population_size: int = dataclasses.field(metadata={"static": True})
-    most: int = dataclasses.field(metadata={"static": True})
-    separable: bool = dataclasses.field(metadata={"static": True})
-    restarts: str = dataclasses.field(metadata={"static": True})
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class CmaState:
-    """State of `cma_es`.
-
-    Attributes:
-        gaussian: the search distribution.
-        rows: points pending, or told and not yet used.
-        restarts: population size, and what decides on restarts.
-        known: state of the random search, which also keeps count of a finite space.
-    """
-
-    gaussian: cma.Gaussian
-    rows: Rows
-    restarts: Restarts
-    known: RandomState
 
 
 class CmaInfo(NamedTuple):
@@ -232,55 +194,22 @@ def _init(settings: CmaSettings, key: Array) -> CmaState:
 def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, Array]:
     def row(state: CmaState, key: Array) -> tuple[CmaState, Array]:
         key_draw, key_start = jax.random.split(key)
-        unit, raw = _draw(settings, key_draw, state)
+        unit, raw = (part[0] for part in draw(settings, key_draw, state, 1))
         known, unit = settings.guard.settle(state.known, key_start, unit)
         raw = jnp.where(jnp.isnan(raw), unit, raw)
-        rows = state.rows.ask(unit, raw, state.gaussian.generation)
+        rows = state.rows.ask(unit[None], raw[None], state.gaussian.generation)
         return dataclasses.replace(state, rows=rows, known=known), unit
 
     if settings.batch_size == 1:
         state, unit = row(state, key)
         return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
     if settings.guard.may_refuse:  # what one row takes is refused to the next
+        numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
         return jax.lax.scan(row, state, keys)
-    key_draws = jax.vmap(lambda key: jax.random.split(key)[0])(keys)
-    unit, raw = jax.vmap(lambda key: _draw(settings, key, state))(key_draws)
+    unit, raw = draw(settings, key, state, settings.batch_size)
     rows = state.rows.ask(unit, raw, state.gaussian.generation)
     return dataclasses.replace(state, rows=rows), unit
-
-
-def _draw(settings: CmaSettings, key: Array, state: CmaState) -> tuple[Array, Array]:
-    """Draws an allowed point `[d]` inside the bounds, snapped and raw; NaN if there was none."""
-    gaussian, d = state.gaussian, settings.space.num_dims
-    is_discrete = jnp.asarray(settings.is_discrete)[None, :]
-    dtype = gaussian.mean.dtype
-
-    def attempt(carry: _Attempt) -> _Attempt:
-        number = carry[0]
-        normal = jax.random.normal(jax.random.fold_in(key, number), (_DRAWS, d), dtype)
-        raw = cma.sample(gaussian, normal)
-        is_inside = jnp.all(is_discrete | ((raw >= 0) & (raw <= 1)), axis=1)
-        raw = jnp.where(is_discrete, raw, jnp.clip(raw, 0, 1))
-        mean = gaussian.mean[None, :]
-        stretched = mean + (raw - mean) * gaussian.stretch[None, :]
-        unit = jnp.clip(jnp.where(is_discrete, stretched, raw), 0, 1)
-        unit = settings.space.snap(unit)
-        is_allowed = settings.guard.allowed(state.known, unit)
-        # The best row: inside and allowed; else allowed, after having been moved to the bounds.
-        grade = is_allowed.astype(jnp.int32) * (1 + is_inside.astype(jnp.int32))
-        best = jnp.argmax(grade)
-        is_good = grade[best] > 0
-        unit, raw = (jnp.where(is_good, part[best], jnp.nan) for part in (unit, raw))
-        return number + 1, grade[best] == 2, unit, raw
-
-    nothing = jnp.full(d, jnp.nan, dtype)
-    start = (jnp.zeros((), jnp.int32), jnp.zeros((), bool), nothing, nothing)
-    _, _, unit, raw = jax.lax.while_loop(
-        lambda carry: ~carry[1] & (carry[0] < _ATTEMPTS), attempt, start
-    )
-    return unit, raw
 
 
 def _tell(
@@ -296,13 +225,13 @@ def _tell(
     # Long histories come in pieces of a population, so that the buffers can take them.
     size = settings.population_size
     if unit.shape[0] <= size:
-        state = _absorb(settings, key, state, told)
+        state = absorb(settings, key, state, told)
     else:
         told = in_pieces(told, size)
         pieces = told[0].shape[0]
         state, _ = jax.lax.scan(
             lambda state, item: (
-                _absorb(settings, jax.random.fold_in(key, item[0]), state, item[1]),
+                absorb(settings, jax.random.fold_in(key, item[0]), state, item[1]),
                 None,
             ),
             state,
@@ -317,65 +246,4 @@ def _tell(
         state.gaussian.sigma,
         restarts.size,
         restarts.num_restarts,
-    )
-
-
-def _absorb(
-    settings: CmaSettings, key: Array, state: CmaState, told: tuple[Array, Outcome]
-) -> CmaState:
-    """Takes told points, and updates the distribution as often as a population is complete."""
-    state = dataclasses.replace(state, rows=state.rows.tell(*told))
-    return jax.lax.while_loop(
-        lambda state: state.rows.num_told() >= state.restarts.size,
-        lambda state: _next_generation(settings, key, state),
-        state,
-    )
-
-
-def _next_generation(settings: CmaSettings, key: Array, state: CmaState) -> CmaState:
-    d, restarts = settings.space.num_dims, state.restarts
-    size = restarts.size
-    if settings.restarts == "none":  # known to the compiler, and so are the constants
-        size = jnp.asarray(settings.population_size, jnp.int32)
-    constants = cma.strategy(size, settings.most, d, separable=settings.separable)
-    found = state.rows.ranked(restarts.size)
-    weights = constants.weights.at[found.rank].get(mode="fill", fill_value=0)
-    weights = jnp.where(found.is_used, weights, 0)
-    moved = cma.update(state.gaussian, constants, found.points, weights)
-    if any(settings.is_discrete):
-        low, high = cell_ends(settings.space.leaves, jnp.clip(moved.mean, 0, 1)[None])
-        is_discrete = jnp.asarray(settings.is_discrete)
-        moved = cma.correct_margin(moved, low[0], high[0], is_discrete, settings.margin)
-    # A population of failures teaches nothing.
-    gaussian = jax.tree.map(
-        lambda new, old: jnp.where(found.has_value, new, old), moved, state.gaussian
-    )
-    restarts = restarts.record(gaussian.generation, found.best, found.worst)
-    is_over = jnp.zeros((), bool)
-    if settings.restarts != "none":
-        is_over = restarts.is_flat(gaussian.generation)
-        is_over |= cma.is_stuck(gaussian, settings.first.sigma)
-        restarts, gaussian = _restarted(settings, key, restarts, gaussian, is_over)
-    rows = state.rows.forget(found.is_used, gaussian.generation, is_over)
-    return CmaState(gaussian, rows, restarts, state.known)
-
-
-def _restarted(
-    settings: CmaSettings, key: Array, restarts: Restarts, gaussian: cma.Gaussian, is_over: Array
-) -> tuple[Restarts, cma.Gaussian]:
-    """Starts anew elsewhere where the run is over."""
-    key_mean, key_regime = jax.random.split(jax.random.fold_in(key, restarts.num_restarts))
-    after, factor = restarts.restarted(
-        key_regime, settings.restarts, settings.population_size, settings.most
-    )
-    d, first = settings.space.num_dims, settings.first
-    fresh = cma.new_gaussian(
-        jax.random.uniform(key_mean, (d,), first.mean.dtype),
-        first.sigma * factor,
-        None,
-        separable=settings.separable,
-        adapts_rates=first.rates is not None,
-    )
-    return jax.tree.map(
-        lambda new, old: jnp.where(is_over, new, old), (after, fresh), (restarts, gaussian)
     )

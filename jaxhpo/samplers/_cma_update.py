@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
 from jaxhpo._base import Array
@@ -99,11 +100,12 @@ def new_gaussian(
     return Gaussian(mean, sigma, cov, basis, scale, zeros, zeros, ones, zero, rates)
 
 
-def strategy(size: Array, most: int, num_dims: int, *, separable: bool) -> Strategy:
+def strategy(size: Array | int, most: int, num_dims: int, *, separable: bool) -> Strategy:
     """The constants of a population.
 
     Args:
-        size: `[]` int32, population size, at most `most`; traced.
+        size: population size, at most `most`: a number, whose constants are then computed once for
+            all on the host, or `[]` int32, traced.
         most: static.
         num_dims: static.
         separable: static; the constants of the separable variant (Ros and Hansen, 2008).
@@ -112,35 +114,37 @@ def strategy(size: Array, most: int, num_dims: int, *, separable: bool) -> Strat
         The constants.
     """
     dtype, d = jnp.result_type(float), num_dims
-    count, half = size.astype(dtype), (size // 2).astype(dtype)
-    rank = jnp.arange(most, dtype=dtype)
+    xp: Any = np if isinstance(size, int) else jnp
+    count, half = (xp.asarray(part, dtype) for part in (size, size // 2))
+    rank = xp.arange(most, dtype=dtype)
     is_best, is_one = rank < half, rank < count
     top = half + 1 if separable else (count + 1) / 2
-    raw = jnp.log(top) - jnp.log(rank + 1)  # eq. 49
+    raw = xp.log(top) - xp.log(rank + 1)  # eq. 49
     mu_eff, mu_eff_minus = (
-        jnp.sum(jnp.where(part, raw, 0)) ** 2 / jnp.sum(jnp.where(part, raw, 0) ** 2)
+        xp.sum(xp.where(part, raw, 0)) ** 2 / xp.sum(xp.where(part, raw, 0) ** 2)
         for part in (is_best, is_one & ~is_best)
     )
     c_one = 2 / ((d + 1.3) ** 2 + mu_eff)
     if separable:
         full = 2 / mu_eff / (d + math.sqrt(2)) ** 2
-        full = full + (1 - 1 / mu_eff) * jnp.minimum(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
-        c_mu = jnp.minimum((d + 2) / 3 * full, 1 - c_one)
-        c_sigma, c_cov = (mu_eff + 2) / (d + mu_eff + 3), jnp.asarray(4 / (d + 4), dtype)
+        full = full + (1 - 1 / mu_eff) * xp.minimum(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
+        c_mu = xp.minimum((d + 2) / 3 * full, 1 - c_one)
+        c_sigma, c_cov = (mu_eff + 2) / (d + mu_eff + 3), xp.asarray(4 / (d + 4), dtype)
     else:
         c_mu = 2 * (mu_eff - 2 + 1 / mu_eff) / ((d + 2) ** 2 + mu_eff)
-        c_mu = jnp.minimum(c_mu, 1 - c_one - 1e-8)
+        c_mu = xp.minimum(c_mu, 1 - c_one - 1e-8)
         c_sigma = (mu_eff + 2) / (d + mu_eff + 5)  # eq. 55
         c_cov = (4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d)  # eq. 56
-    positive = jnp.where(is_best, raw, 0)
-    weights = positive / jnp.sum(positive)
+    positive = xp.where(is_best, raw, 0)
+    weights = positive / xp.sum(positive)
     if not separable:
-        limit = jnp.minimum(1 + c_one / c_mu, 1 + 2 * mu_eff_minus / (mu_eff + 2))  # eq. 50, 51
-        limit = jnp.minimum(limit, (1 - c_one - c_mu) / (d * c_mu))  # eq. 52
-        negative = jnp.where(is_one & (raw < 0), raw, 0)
-        weights = weights - limit * negative / jnp.sum(negative)  # eq. 53
-    d_sigma = 1 + 2 * jnp.maximum(0, jnp.sqrt((mu_eff - 1) / (d + 1)) - 1) + c_sigma
-    return Strategy(weights, mu_eff, c_sigma, d_sigma, c_cov, c_one, c_mu)
+        limit = xp.minimum(1 + c_one / c_mu, 1 + 2 * mu_eff_minus / (mu_eff + 2))  # eq. 50, 51
+        limit = xp.minimum(limit, (1 - c_one - c_mu) / (d * c_mu))  # eq. 52
+        negative = xp.where(is_one & (raw < 0), raw, 0)
+        weights = weights - limit * negative / xp.sum(negative)  # eq. 53
+    d_sigma = 1 + 2 * xp.maximum(0, xp.sqrt((mu_eff - 1) / (d + 1)) - 1) + c_sigma
+    constants = (weights, mu_eff, c_sigma, d_sigma, c_cov, c_one, c_mu)
+    return Strategy(*(jnp.asarray(one, dtype) for one in constants))
 
 
 def sample(gaussian: Gaussian, normal: Array) -> Array:
@@ -169,12 +173,12 @@ def update(gaussian: Gaussian, constants: Strategy, points: Array, weights: Arra
     y = jnp.where((weights != 0)[:, None], y, 0)
     step = jnp.sum(jnp.maximum(weights, 0)[:, None] * y, axis=0)  # eq. 41
     white = _whiten(gaussian, y)
+    white_step = jnp.sum(jnp.maximum(weights, 0)[:, None] * white, axis=0)
+    if gaussian.basis is not None:
+        white_step = matmul(gaussian.basis, white_step)
 
     path_sigma = (1 - c.c_sigma) * gaussian.path_sigma
-    path_sigma = (
-        path_sigma
-        + jnp.sqrt(c.c_sigma * (2 - c.c_sigma) * c.mu_eff) * (_whiten(gaussian, step[None, :])[0])
-    )
+    path_sigma = path_sigma + jnp.sqrt(c.c_sigma * (2 - c.c_sigma) * c.mu_eff) * white_step
     length = jnp.sqrt(jnp.sum(path_sigma**2))
     growth = jnp.exp(c.c_sigma / c.d_sigma * (length / chi - 1))
     floor = 0.01 * jnp.finfo(points.dtype).eps
@@ -193,7 +197,7 @@ def update(gaussian: Gaussian, constants: Strategy, points: Array, weights: Arra
     if gaussian.basis is None:
         one, many = path_cov**2, jnp.sum(scaled[:, None] * y**2, axis=0)
     else:
-        one, many = path_cov[:, None] * path_cov[None, :], matmul((y * scaled[:, None]).T, y)
+        one, many = path_cov[:, None] * path_cov[None, :], _outer(y * scaled[:, None], y)
     cov = keep * gaussian.cov + c.c_one * one + c.c_mu * many  # eq. 47
     moved = dataclasses.replace(
         gaussian,
@@ -329,13 +333,21 @@ def _decompose(cov: Array, separable: bool) -> tuple[Array, Any, Array]:
     """The covariance with negative eigenvalues lifted, its eigenvectors and roots."""
     if separable:
         return cov, None, jnp.sqrt(jnp.where(cov < 0, _EIGEN_FLOOR, cov))
-    eigenvalues, basis = eigh((cov + cov.T) / 2)
-    eigenvalues = jnp.where(eigenvalues < 0, _EIGEN_FLOOR, eigenvalues)
-    return matmul(basis * eigenvalues[None, :], basis.T), basis, jnp.sqrt(eigenvalues)
+    cov = (cov + cov.T) / 2
+    eigenvalues, basis = eigh(cov)
+    lifted = jnp.where(eigenvalues < 0, _EIGEN_FLOOR, eigenvalues)
+    cov = jax.lax.cond(
+        jnp.any(eigenvalues < 0), lambda: matmul(basis * lifted[None, :], basis.T), lambda: cov
+    )
+    return cov, basis, jnp.sqrt(lifted)
+
+
+def _outer(left: Array, right: Array) -> Array:
+    return matmul(jax.lax.optimization_barrier(left.T), right)
 
 
 def _whiten(gaussian: Gaussian, y: Array) -> Array:
-    """Applies cov^(-1/2) to rows `[k, d]`."""
-    if gaussian.basis is None:
-        return y / gaussian.scale[None, :]
-    return matmul(matmul(y, gaussian.basis) / gaussian.scale[None, :], gaussian.basis.T)
+    """Applies cov^(-1/2) to rows `[k, d]`, in the basis of the eigenvectors."""
+    if gaussian.basis is not None:
+        y = matmul(y, gaussian.basis)
+    return y / gaussian.scale[None, :]

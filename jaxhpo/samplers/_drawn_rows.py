@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, has_proposal
-from jaxhpo.samplers._gp_state import PENDING, Observations, no_observations
+from jaxhpo.samplers._gp_state import (
+    PENDING,
+    SAME,
+    Observations,
+    largest_violation,
+    no_observations,
+)
 from jaxhpo.samplers._placing import place_rows
 
 _FEW = 512
@@ -71,6 +77,13 @@ class Rows:
         """Resolves and appends points `[q, d]`."""
         return dataclasses.replace(self, seen=self.seen.tell(unit, outcome))
 
+    def are_just(self, unit: Array) -> Array:
+        """Whether the points `[q, d]` are all that there is, pending and in this order."""
+        seen, q = self.seen, unit.shape[0]
+        is_next = (seen.status[:q] == PENDING) & (self.age[:q] >= 0)
+        is_same = jnp.all(jnp.abs(unit - seen.unit[:q]) <= SAME, axis=1)
+        return (seen.num_rows == q) & jnp.all(is_next & is_same)
+
     def num_told(self) -> Array:
         """Told points that count, int32."""
         return jnp.sum(self._counts(), dtype=jnp.int32)
@@ -79,18 +92,23 @@ class Rows:
         """Ranks the first `size` told points: by value, then by violation, failures last."""
         counts = self._counts()
         is_used = counts & (jnp.cumsum(counts.astype(jnp.int32), dtype=jnp.int32) <= size)
-        value, violation = self.seen.value, self.seen.violation
-        has_failed, is_broken = ~jnp.isfinite(value), violation > 0
-        group = jnp.where(has_failed, 2, jnp.where(is_broken, 1, 0))
-        group = jnp.where(is_used, group, 3)
-        score = jnp.where(group == 0, value, jnp.where(group == 1, violation, 0))
-        return Ranked(
-            jnp.where(self.is_own[:, None], self.raw, self.seen.unit),
-            is_used,
-            _ranks(group, score),
-            jnp.min(jnp.where(group == 0, value, jnp.inf)),
-            jnp.max(jnp.where(group == 0, value, jnp.where(group == 3, -jnp.inf, jnp.inf))),
-            jnp.any(group < 2),
+        points = jnp.where(self.is_own[:, None], self.raw, self.seen.unit)
+        return _ranked(points, self.seen.value, self.seen.violation, is_used)
+
+    def ranked_at_once(self, outcome: Outcome) -> Ranked:
+        """Ranks the first rows by an outcome `[q]` of theirs that has not been told."""
+        q, dtype = outcome.value.shape[0], self.raw.dtype
+        violation = jnp.zeros(q, dtype)
+        if outcome.violation is not None:
+            violation = largest_violation(outcome.violation, dtype)
+        return _ranked(self.raw[:q], outcome.value.astype(dtype), violation, jnp.ones(q, bool))
+
+    def emptied(self) -> Rows:
+        """Drops all rows."""
+        seen, zero = self.seen, jnp.zeros((), jnp.int32)
+        status = jnp.zeros_like(seen.status)
+        return dataclasses.replace(
+            self, seen=dataclasses.replace(seen, status=status, num_rows=zero)
         )
 
     def forget(self, is_used: Array, generation: Array, has_restarted: Array) -> Rows:
@@ -121,6 +139,21 @@ class Rows:
 
     def _counts(self) -> Array:
         return self.seen.is_told & (self.age >= 0)
+
+
+def _ranked(points: Array, value: Array, violation: Array, is_used: Array) -> Ranked:
+    has_failed, is_broken = ~jnp.isfinite(value), violation > 0
+    group = jnp.where(has_failed, 2, jnp.where(is_broken, 1, 0))
+    group = jnp.where(is_used, group, 3)
+    score = jnp.where(group == 0, value, jnp.where(group == 1, violation, 0))
+    return Ranked(
+        points,
+        is_used,
+        _ranks(group, score),
+        jnp.min(jnp.where(group == 0, value, jnp.inf)),
+        jnp.max(jnp.where(group == 0, value, jnp.where(group == 3, -jnp.inf, jnp.inf))),
+        jnp.any(group < 2),
+    )
 
 
 def _ranks(group: Array, score: Array) -> Array:

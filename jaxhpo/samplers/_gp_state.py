@@ -16,7 +16,7 @@ from jaxhpo.samplers._stream import Tally
 
 EMPTY, PENDING, TOLD = 0, 1, 2
 
-_SAME = 4.0 * float(np.finfo(np.float32).eps)
+SAME = 4.0 * float(np.finfo(np.float32).eps)
 """A told point resolves a pending one this near: two programs may round a cell's centre apart.
 Proposals are kept further apart than that."""
 
@@ -68,9 +68,13 @@ class Observations:
     def ask(self, unit: Array) -> Observations:
         """Appends points `[d]` or `[q, d]` as pending; NaN is none."""
         unit = jnp.atleast_2d(unit)
-        zeros = jnp.zeros(unit.shape[0], self.value.dtype)
-        pending = jnp.asarray(PENDING, jnp.int32)
-        return self._append(unit, pending, has_proposal(unit), (zeros, zeros, zeros))
+        slot = self.slots(has_proposal(unit))
+        pending = jnp.full(slot.shape, PENDING, jnp.int32)
+        return dataclasses.replace(
+            self._count(has_proposal(unit)),
+            unit=place_rows(self.unit, slot, unit),
+            status=place_rows(self.status, slot, pending),
+        )
 
     def slots(self, is_new: Array) -> Array:
         """The rows that new points `[q]` take, int32; out of range for those that find none."""
@@ -84,7 +88,9 @@ class Observations:
         zeros = jnp.zeros(unit.shape[0], dtype)
         value = outcome.value.astype(dtype)
         se = zeros if outcome.se is None else jnp.nan_to_num(outcome.se.astype(dtype))
-        violation = zeros if outcome.violation is None else _largest(outcome.violation, dtype)
+        violation = (
+            zeros if outcome.violation is None else largest_violation(outcome.violation, dtype)
+        )
 
         points = (unit, value, se, violation)
         if unit.shape[0] <= _BLOCK:
@@ -139,14 +145,15 @@ class Observations:
         self, unit: Array, status: Array, is_new: Array, news: tuple[Array, ...]
     ) -> Observations:
         """Adds rows, and counts what found none."""
+        return self._write(self.slots(is_new), unit, news, status)._count(is_new)
+
+    def _count(self, is_new: Array) -> Observations:
+        """Counts new rows, and those that find no place."""
         n = self.unit.shape[0]
         total = self.num_rows + jnp.sum(is_new, dtype=jnp.int32)
         kept = jnp.minimum(total, jnp.asarray(n, jnp.int32))
-        return dataclasses.replace(
-            self._write(self.slots(is_new), unit, news, status),
-            num_rows=kept,
-            num_dropped=self.num_dropped + total - kept,
-        )
+        dropped = self.num_dropped + total - kept
+        return dataclasses.replace(self, num_rows=kept, num_dropped=dropped)
 
     def _write(
         self, slot: Array, unit: Array, news: tuple[Array, ...], status: Array
@@ -215,10 +222,10 @@ def _blocks(array: Array) -> Array:
 
 def _same(left: Array, right: Array) -> Array:
     """Which points `[a, d]` are which of `[b, d]`, `[a, b]`; NaN is nobody's equal."""
-    return jnp.all(jnp.abs(left[:, None, :] - right[None, :, :]) <= _SAME, axis=2)
+    return jnp.all(jnp.abs(left[:, None, :] - right[None, :, :]) <= SAME, axis=2)
 
 
-def _largest(violation: Array, dtype: Any) -> Array:
+def largest_violation(violation: Array, dtype: Any) -> Array:
     """One violation a row; NaN counts as violated."""
     violation = violation.astype(dtype).reshape(violation.shape[0], -1)
     return jnp.max(jnp.where(jnp.isnan(violation), 1.0, violation), axis=1)

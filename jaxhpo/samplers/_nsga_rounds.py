@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
-from jaxhpo.samplers._gp_state import _SAME
+from jaxhpo.samplers._gp_state import SAME
 from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers._pieces import summed_violation
@@ -217,7 +217,7 @@ def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
     allowed = settings.guard.allowed(state.known, unit)
     is_member = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     for points, counts in ((members.unit, is_member), (state.waiting, state.number >= 0)):
-        is_same = jnp.all(jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME, axis=2)
+        is_same = jnp.all(jnp.abs(unit[:, None, :] - points[None, :, :]) <= SAME, axis=2)
         allowed &= ~jnp.any(is_same & counts[None, :], axis=1)
     allowed &= is_first | (members.num_used >= 2)
     best = jnp.argmax(allowed)
@@ -288,7 +288,7 @@ def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
 
     def one(carry: tuple[Array, Array], point: Array) -> tuple[tuple[Array, Array], Array]:
         number, count = carry
-        is_same = jnp.all(jnp.abs(state.waiting - point[None, :]) <= _SAME, axis=1) & (number >= 0)
+        is_same = jnp.all(jnp.abs(state.waiting - point[None, :]) <= SAME, axis=1) & (number >= 0)
         first, is_known = jnp.argmax(is_same), jnp.any(is_same)
         is_stranger = has_proposal(point) & ~is_known
         own = jnp.where(is_known, number[first], count)

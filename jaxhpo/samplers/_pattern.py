@@ -18,7 +18,7 @@ from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
 from jaxhpo.space import Space
 
-_SAME = 1e-6
+SAME = 1e-6
 """A told point is the poll point this near."""
 
 _LEFT = 0.02
@@ -135,8 +135,8 @@ def pattern(
     min_step = _checks.check_positive("pattern", "min_step", min_step)
     if not _checks.is_traced(first_step) and first_step > polls.LARGEST_STEP:
         raise _checks.fail("pattern", "first_step", f"at most {polls.LARGEST_STEP}", first_step)
-    if not _checks.is_traced(min_step) and min_step < 2 * _SAME:
-        raise _checks.fail("pattern", "min_step", f"at least {2 * _SAME}", min_step)
+    if not _checks.is_traced(min_step) and min_step < 2 * SAME:
+        raise _checks.fail("pattern", "min_step", f"at least {2 * SAME}", min_step)
     dtype = jnp.result_type(float)
     settings = PatternSettings(
         space=space,
@@ -211,7 +211,7 @@ def _tell(
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
-    is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME).all(axis=2)
+    is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= SAME).all(axis=2)
     is_same &= is_point[None, :]
 
     # Points beside the end of the last descent come too late to start another one.

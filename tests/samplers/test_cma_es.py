@@ -175,6 +175,60 @@ def test_source_is_that_of_cmaes():
         np.testing.assert_allclose(found, expected, rtol=1e-5 if tolerance() > 1e-4 else 1e-9)
 
 
+@pytest.mark.parametrize("restarts", ["none", "ipop"])
+def test_a_generation_told_at_once_counts_as_one_told_by_and_by(restarts):
+    """The way without buffers is taken where all is told in order, and leads to the same place."""
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(2,)), "n": hpo.integer(0, 6)})
+    sampler = hpo.samplers.cma_es(space, batch_size=7, restarts=restarts)
+    ask, tell = jax.jit(sampler.ask), jax.jit(sampler.tell)
+    key = jax.random.key(0)
+    at_once = by_and_by = sampler.init(key)
+    for number in range(5):
+        key_ask = jax.random.fold_in(key, number)
+        at_once, unit = ask(key_ask, at_once)
+        by_and_by, same = ask(key_ask, by_and_by)
+        np.testing.assert_allclose(unit, same, atol=1e-6)
+        value = jnp.sum((unit - 0.2) ** 2, axis=1).at[2].set(jnp.nan)
+        outcome = hpo.Outcome(value, violation=jnp.maximum(unit[:, 0] - 0.6, 0))
+        at_once, info = tell(key, at_once, unit, outcome)
+        for part in ([5, 0, 3, 2], [6, 4, 1]):
+            rows = jnp.asarray(part)
+            some = hpo.Outcome(value[rows], violation=outcome.violation[rows])
+            by_and_by, slow = tell(key, by_and_by, same[rows], some)
+        assert int(info.generation) == int(slow.generation) == number + 1
+        assert int(at_once.rows.seen.num_rows) == 0
+        for fast, other in zip(jax.tree.leaves(info), jax.tree.leaves(slow), strict=True):
+            np.testing.assert_allclose(fast, other, rtol=1e-5)
+    pairs = zip(
+        jax.tree.leaves((at_once.gaussian, at_once.restarts)),
+        jax.tree.leaves((by_and_by.gaussian, by_and_by.restarts)),
+        strict=True,
+    )
+    for fast, other in pairs:
+        np.testing.assert_allclose(fast, other, atol=10 * tolerance() / 1e3, rtol=1e-4)
+
+
+@pytest.mark.parametrize("case", ["pending", "strange", "told", "fewer"])
+def test_only_the_whole_generation_in_order_goes_the_short_way(case):
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(2,))})
+    rows = hpo.samplers.cma_es(space, batch_size=4).init(jax.random.key(0)).rows
+    unit = jnp.asarray(np.random.default_rng(0).random((4, 2)), jnp.result_type(float))
+    zero = jnp.zeros((), jnp.int32)
+    rows = rows.ask(unit, unit, zero)
+    assert bool(rows.are_just(unit))
+    if case == "pending":
+        assert not bool(rows.ask(unit[0] / 2, unit[0] / 2, zero).are_just(unit))
+    if case == "strange":
+        assert not bool(rows.are_just(unit.at[3, 1].add(0.01)))
+        assert not bool(rows.are_just(unit[::-1]))
+        assert not bool(rows.are_just(unit.at[0].set(jnp.nan)))
+    if case == "told":
+        told = rows.tell(unit[:1], hpo.Outcome(jnp.ones(1)))
+        assert not bool(told.are_just(unit))
+    if case == "fewer":
+        assert not bool(rows.are_just(unit[:3]))
+
+
 @pytest.mark.slow
 def test_points_count_in_whatever_order_they_come():
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
