@@ -15,13 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo.acquisition._mills import mills
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_TAIL = -3.0
-"""Below it a continued fraction takes over: above, `phi + u Phi` loses one digit at most."""
-
-_NUM_TERMS = 24
-"""Terms of the continued fraction; the first one left out is below 1e-16 at u = -3."""
 
 
 class Score(NamedTuple):
@@ -42,8 +38,8 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
     """Logarithm of the expected improvement below `best`.
 
     Model: `log sigma + log h(u)` with `u = (best - mean) / sigma` and `h(u) = phi(u) + u Phi(u)`.
-    For `u < -3`, `h` is computed from the continued fraction of Mills' ratio, so that value and
-    slope keep full relative precision to any `u`.
+    `h` is computed from Mills' ratio, so that value and slope keep full relative precision at any
+    `u`.
 
     Args:
         mean: `[...]` posterior mean.
@@ -115,28 +111,27 @@ def average(score: Score) -> Score:
 
 def log_h_and_slope(u: Array) -> tuple[Array, Array]:
     """`log(phi(u) + u Phi(u))` and its derivative `Phi(u) / (phi(u) + u Phi(u))`."""
-    inner = jnp.maximum(u, _TAIL)
-    density = jnp.exp(-0.5 * inner**2 - _LOG_SQRT_2PI)
-    cdf = jax.scipy.special.ndtr(inner)
-    h = density + inner * cdf
-    t = jnp.maximum(-u, -_TAIL)
-    rest = _mills_rest(t)
-    # R = 1 / (t + rest), so 1 - t R = rest / (t + rest), and Phi / h = R / (1 - t R) = 1 / rest
-    tail = -0.5 * t**2 - _LOG_SQRT_2PI + jnp.log(rest) - jnp.log(t + rest)
-    is_tail = u < _TAIL
-    return jnp.where(is_tail, tail, jnp.log(h)), jnp.where(is_tail, 1.0 / rest, cdf / h)
+    t = jnp.abs(u)
+    ratio, gap, quotient = mills(t)
+    log_density = -0.5 * t**2 - _LOG_SQRT_2PI
+    density = jnp.exp(log_density)
+    # h(-t) = phi (1 - t R), and h(t) = t + h(-t)
+    h = t + density * gap
+    is_low = u < 0
+    value = jnp.where(is_low, log_density + jnp.log(gap), jnp.log(h))
+    return value, jnp.where(is_low, quotient, (1.0 - density * ratio) / h)
 
 
 def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
     """`log Phi(u)` and its derivative `phi(u) / Phi(u)`."""
-    inner = jnp.maximum(u, _TAIL)
-    density = jnp.exp(-0.5 * inner**2 - _LOG_SQRT_2PI)
-    cdf = jax.scipy.special.ndtr(inner)
-    t = jnp.maximum(-u, -_TAIL)
-    rest = _mills_rest(t)
-    tail = -0.5 * t**2 - _LOG_SQRT_2PI - jnp.log(t + rest)
-    is_tail = u < _TAIL
-    return jnp.where(is_tail, tail, jnp.log(cdf)), jnp.where(is_tail, t + rest, density / cdf)
+    t = jnp.abs(u)
+    ratio = mills(t).ratio
+    log_density = -0.5 * t**2 - _LOG_SQRT_2PI
+    density = jnp.exp(log_density)
+    above = density * ratio
+    is_low = u < 0
+    value = jnp.where(is_low, log_density + jnp.log(ratio), jnp.log1p(-above))
+    return value, jnp.where(is_low, 1.0 / ratio, density / (1.0 - above))
 
 
 def _with_its_slope(both: Callable[[Array], tuple[Array, Array]]) -> Callable[[Array], Array]:
@@ -153,23 +148,6 @@ def _with_its_slope(both: Callable[[Array], tuple[Array, Array]]) -> Callable[[A
 
 log_h = _with_its_slope(log_h_and_slope)
 log_cdf = _with_its_slope(log_cdf_and_slope)
-
-
-def mills_ratio(t: Array) -> Array:
-    """`(1 - Phi(t)) / phi(t)` for `t >= 3`."""
-    return 1.0 / (t + _mills_rest(t))
-
-
-def _mills_rest(t: Array) -> Array:
-    """`1 / R(t) - t` for `t >= 3`, R Mills' ratio: 1/(t + 2/(t + 3/(t + ...)))."""
-    start = t + 0.5 * _NUM_TERMS / t
-    # 1 / (...) at the end: the derivatives divide by the rest, which is never zero.
-    return 1.0 / jax.lax.fori_loop(
-        0,
-        _NUM_TERMS - 1,
-        lambda i, rest: t + jnp.asarray(_NUM_TERMS - i, t.dtype) / rest,
-        start,
-    )
 
 
 def positive(variance: Array) -> tuple[Array, Array]:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo.acquisition._analytic import Score, mills_ratio, positive
+from jaxhpo.acquisition._analytic import Score, positive
+from jaxhpo.acquisition._mills import mills
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
-_TAIL = 5.0
-"""Beyond it the normal probability counts as 1: it misses 3e-7."""
 
 
 def log_mes(mean: Array, variance: Array, minimum: Array) -> Score:
@@ -49,22 +47,20 @@ def log_mes(mean: Array, variance: Array, minimum: Array) -> Score:
 
 def _log_gain(g: Array) -> tuple[Array, Array]:
     """Logarithm of the gain and its derivative."""
-    inner = jnp.clip(g, -_TAIL, _TAIL)
-    cdf = jax.scipy.special.ndtr(inner)
-    ratio = jnp.exp(-0.5 * inner**2 - _LOG_SQRT_2PI) / cdf
-    log_cdf = jnp.where(inner > 0, jnp.log1p(-jax.scipy.special.ndtr(-inner)), jnp.log(cdf))
-    gain = 0.5 * inner * ratio - log_cdf
-    middle_slope = -0.5 * ratio * (1.0 + inner * (inner + ratio)) / gain
-    t = jnp.maximum(g, _TAIL)
-    mills = mills_ratio(t)
-    rest = 0.5 * t + mills
-    high = -0.5 * t**2 - _LOG_SQRT_2PI + jnp.log(rest)
-    high_slope = -t + (t * mills - 0.5) / rest
-    t = jnp.maximum(-g, _TAIL)
-    mills = mills_ratio(t)
-    low_gain = -0.5 * t / mills + 0.5 * t**2 + _LOG_SQRT_2PI - jnp.log(mills)
-    low_slope = -0.5 / mills * (1.0 - t * (1.0 / mills - t)) / low_gain
-    is_high, is_low = g > _TAIL, g < -_TAIL
-    value = jnp.where(is_high, high, jnp.where(is_low, jnp.log(low_gain), jnp.log(gain)))
-    slope = jnp.where(is_high, high_slope, jnp.where(is_low, low_slope, middle_slope))
-    return value, slope
+    t = jnp.abs(g)
+    ratio, _, quotient = mills(t)
+    log_density = -0.5 * t**2 - _LOG_SQRT_2PI
+    # Above the minimum, log Phi = log(1 - phi R); both terms are in proportion to phi.
+    beyond = jnp.exp(log_density) * ratio
+    cdf = 1.0 - beyond
+    is_far = beyond < jnp.finfo(g.dtype).eps
+    log_ratio = -jnp.log1p(-beyond) / jnp.where(is_far, 1.0, beyond)
+    rest = 0.5 * t / cdf + ratio * jnp.where(is_far, 1.0, log_ratio)
+    high_slope = -0.5 * (1.0 + t * (t + jnp.exp(log_density) / cdf)) / (cdf * rest)
+    # Below it, Phi = phi R.
+    inner = 1.0 / quotient
+    low_gain = _LOG_SQRT_2PI - jnp.log(ratio) - 0.5 * t * inner
+    low_slope = -0.5 / ratio * (1.0 - t * inner) / low_gain
+    is_high = g > 0
+    value = jnp.where(is_high, log_density + jnp.log(rest), jnp.log(low_gain))
+    return value, jnp.where(is_high, high_slope, low_slope)
