@@ -167,7 +167,8 @@ def moved(
         centre=point,
         value=value,
         violation=violation,
-        base=jnp.where(is_shift, point, jnp.where(is_move, poll.centre, poll.base)),
+        # The next leap is twice the one that succeeded: equal ones might creep for ever.
+        base=jnp.where(is_shift, point, jnp.where(is_move, 2 * poll.centre - point, poll.base)),
         num_moves=jnp.where(is_shift, 0, jnp.where(is_move, 2, poll.num_moves + 1)).astype(
             jnp.int32
         ),

@@ -1,11 +1,14 @@
 """Pattern search: what it polls, how it shortens its steps, where it begins anew."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxhpo as hpo
+from jaxhpo.samplers import _pattern_poll as polls
 from jaxhpo.samplers import pattern
 from tests.compiler import fewer_optimizations
 
@@ -55,6 +58,21 @@ def test_parabola_finds_the_bottom_of_a_bowl():
     # Coordinate by coordinate: both sides, then the bottom; exact but for rounding.
     rows, _ = drive(pattern(SQUARE, num_startup=1), bowl, 24, [(0.5, 0.5)])
     assert float(bowl(jnp.asarray(rows)).min()) < 1e-9
+
+
+def test_leaps_that_succeed_grow():
+    """Equal ones creep where somebody else's points, close together, set the first one's length."""
+    shape, dtype = polls.shape_of(SQUARE), jnp.result_type(float)
+    poll = polls.first_poll(shape, jnp.asarray(0.25, dtype))
+    leap, value, lengths = 2 * shape.num_dims, jnp.zeros((), dtype), []
+    for place in ([0.9, 0.1], [0.899, 0.101]):
+        poll = polls.moved(shape, poll, leap + 1, jnp.asarray(place, dtype), value, value)
+    poll = dataclasses.replace(poll, base=jnp.asarray([0.9, 0.1], dtype))
+    for _ in range(5):
+        points, _ = polls.points_of(shape, SQUARE, poll)
+        lengths.append(float(jnp.linalg.norm(points[leap] - poll.centre)))
+        poll = polls.moved(shape, poll, leap, points[leap], value, value)
+    np.testing.assert_allclose(lengths, 1e-3 * np.sqrt(2) * 2 ** np.arange(5), rtol=1e-3)
 
 
 def test_polls_every_option_and_single_levels():
