@@ -27,6 +27,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NPROC", "1")  # XLA's own threads: small programs only wait for them
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import numpy as np

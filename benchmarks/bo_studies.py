@@ -18,6 +18,7 @@ from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NPROC", "1")  # XLA's own threads: small programs only wait for them
 
 import jax
 import numpy as np

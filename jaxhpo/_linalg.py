@@ -88,7 +88,7 @@ def inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
     """Factors a symmetric positive definite matrix.
 
     Args:
-        matrix: `[n, n]`, of which the lower triangle is read.
+        matrix: `[n, n]`, of which the upper triangle is read.
 
     Returns:
         `L` with `L L^T = matrix`, and `L^-1`, both `[n, n]`; not finite if there is no such `L`.
@@ -106,7 +106,9 @@ def inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
 @one_by_one_on_cpu
 def _inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
     with _precision_of(matrix):
-        factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+        # LAPACK wants columns one after another. Those of a symmetric matrix are its rows: without
+        # the transpose, XLA lays out all that the matrix is made of by columns, and reads it so.
+        factor = jnp.linalg.cholesky(matrix.T, symmetrize_input=False)
         return factor, _inverse_lower(factor)
 
 
@@ -134,8 +136,8 @@ def _inverse_cholesky_jvp(
     Murray, "Differentiation of the Cholesky decomposition", arXiv:1602.07527, eq. 8.
     """
     factor, inverse = inverse_cholesky(*primals)
-    lower = jnp.tril(tangents[0])
-    tangent = lower + jnp.tril(lower, -1).T
+    upper = jnp.triu(tangents[0])
+    tangent = upper + jnp.triu(upper, 1).T
     inner = jnp.tril(matmul(matmul(inverse, tangent), inverse.T))
     inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
     return (factor, inverse), (matmul(factor, inner), -matmul(inner, inverse))

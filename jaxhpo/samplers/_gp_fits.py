@@ -19,7 +19,7 @@ _GRID = 2.0**12
 _NOISY = -2.0
 """Log noise variance of the start that explains by noise what the other takes for the function."""
 
-_EPOCH = 2.0**0.25
+_EPOCH = 2.0**0.5
 """Growth of the history within one epoch."""
 
 _MOST = 2**30

@@ -33,8 +33,8 @@ def test_fresh_fits_come_once_an_epoch():
     counts, fresh = counts_of(fits.Schedule(first=7, batch=1, every=16), 200)
     at = np.asarray(counts)[fresh]
     assert at[0] == 7
-    assert (at[1:] / at[:-1] < 1.35).all()
-    assert 15 < len(at) < 22  # log(200 / 7) / log(2^(1/4)) is 19.3; some ends fall together
+    assert (at[1:] / at[:-1] < 2**0.5 * (1 + 2 / 16)).all()  # fits come every sixteenth
+    assert 8 < len(at) < 12  # log(200 / 7) / log(2^(1/2)) is 9.7
 
 
 def test_a_start_of_thousands_still_has_epochs():
