@@ -6,7 +6,7 @@
 Both run the same generations of the same objective, ask to tell, as one scanned program with the
 same population, from the centre of the cube with a step of 1/6. Ours is timed without restarts, as
 evosax's has none, and with its default of growing restarts, whose buffers hold 16 populations. XLA
-has one thread (`NPROC=1`), which is the better setting for either; set it to 2 to see two.
+has one thread (`NPROC=1`), which is the better setting for evosax; set it to 2 to see two.
 Printed, a dimension: microseconds of CPU a generation (median over repeats, in brackets the
 quartiles) and seconds to compile.
 """

@@ -60,7 +60,14 @@ def _log_gain(g: Array) -> tuple[Array, Array]:
     # Below it, Phi = phi R.
     inner = 1.0 / quotient
     low_gain = _LOG_SQRT_2PI - jnp.log(ratio) - 0.5 * t * inner
-    low_slope = -0.5 / ratio * (1.0 - t * inner) / low_gain
-    is_high = g > 0
+    low_slope = -0.5 / ratio * _curvature(t, inner) / low_gain
+    is_high = g >= 0
     value = jnp.where(is_high, log_density + jnp.log(rest), jnp.log(low_gain))
     return value, jnp.where(is_high, high_slope, low_slope)
+
+
+def _curvature(t: Array, inner: Array) -> Array:
+    """`1 - t inner` of `inner = 1 / R(t) - t`, by its asymptotic series where it cancels."""
+    far = float(jnp.finfo(inner.dtype).eps) ** (-1 / 6)
+    x = 1.0 / jnp.maximum(t, far) ** 2
+    return jnp.where(t > far, x * (2.0 - x * (10.0 - x * 74.0)), 1.0 - t * inner)

@@ -42,8 +42,9 @@ class Mills(NamedTuple):
 def mills(t: Array) -> Mills:
     """Mills' ratio at `t >= 0` of any shape."""
     near, far = t + _ROOT, t + 1.0 / _ROOT
-    s = (t - _CENTRE) / (t + _CENTRE)
-    a, b = (_horner(row, s) for row in _coefficients(_DEGREE[t.dtype.name]))
+    s = 1.0 - 2.0 * _CENTRE / (t + _CENTRE)
+    degree = _DEGREE["float64" if s.dtype == jnp.float64 else "float32"]
+    a, b = (_horner(row, s) for row in _coefficients(degree))
     return Mills(a / near, b / (near * far), a * far / b)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 _CHECKPOINTS = (0.1, 0.25, 0.5, 1.0)
-SAME = 1e-9
+_SAME = 1e-9
 """Regrets this near, relative to the spread of the problem, share a rank."""
 
 
@@ -131,7 +131,7 @@ def regrets(record: dict[str, Any], records: Sequence[dict[str, Any]]) -> np.nda
 def _ranks(curves: np.ndarray) -> np.ndarray:
     """Ranks along the first axis of `[samplers, seeds, trials]`; ties share their mean."""
     finite = curves[np.isfinite(curves)]
-    slack = SAME * (finite.max() - finite.min()) if finite.size else 0.0
+    slack = _SAME * (finite.max() - finite.min()) if finite.size else 0.0
     mine, other = curves[:, None], curves[None, :]
     with np.errstate(invalid="ignore"):
         is_same = (np.abs(mine - other) <= slack) | (mine == other)

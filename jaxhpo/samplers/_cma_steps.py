@@ -62,11 +62,8 @@ def draw(settings: CmaSettings, key: Array, state: CmaState, count: int) -> tupl
 
     def attempt(key: Array, is_done: Array, olds: tuple[Array, Array]) -> _Attempt:
         grade, *news = _graded(settings, state, jax.random.normal(key, shape, dtype))
-        has_none = (grade == 0)[:, None]
-        unit, raw = (
-            jnp.where(is_done[:, None], old, jnp.where(has_none, jnp.nan, new))
-            for old, new in zip(olds, news, strict=True)
-        )
+        is_old = (is_done | (grade == 0))[:, None]
+        unit, raw = (jnp.where(is_old, old, new) for old, new in zip(olds, news, strict=True))
         return is_done | (grade == 2), (unit, raw)
 
     nothing = jnp.full(shape, jnp.nan, dtype)

@@ -1,8 +1,8 @@
 """One generation of CMA-ES: constants, update, rate adaptation and the margin.
 
 Equation numbers are those of Hansen, "The CMA evolution strategy: a tutorial", 2016,
-https://arxiv.org/abs/1604.00772. The population size is traced, so that restarts may change it: a
-buffer of `most` rows holds any smaller population.
+https://arxiv.org/abs/1604.00772. The population size may be traced, so that restarts can change
+it: a buffer of `most` rows holds any smaller population.
 """
 
 from __future__ import annotations

@@ -104,12 +104,10 @@ class Rows:
         return _ranked(self.raw[:q], outcome.value.astype(dtype), violation, jnp.ones(q, bool))
 
     def emptied(self) -> Rows:
-        """Drops all rows."""
+        """Drops all rows, which must be pending: the numbers of rows not told stay 0."""
         seen, zero = self.seen, jnp.zeros((), jnp.int32)
-        status = jnp.zeros_like(seen.status)
-        return dataclasses.replace(
-            self, seen=dataclasses.replace(seen, status=status, num_rows=zero)
-        )
+        seen = dataclasses.replace(seen, status=jnp.zeros_like(seen.status), num_rows=zero)
+        return dataclasses.replace(self, seen=seen, is_own=jnp.zeros_like(self.is_own))
 
     def forget(self, is_used: Array, generation: Array, has_restarted: Array) -> Rows:
         """Drops used rows and stale ones; after a restart pending rows no longer count."""

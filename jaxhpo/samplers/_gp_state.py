@@ -34,9 +34,9 @@ class Observations:
 
     Attributes:
         unit: `[n, d]` snapped points.
-        value: `[n]` values as told; NaN or infinite for a failure.
-        se: `[n]` known standard error, 0 if none.
-        violation: `[n]` largest constraint violation, 0 if none.
+        value: `[n]` values as told; NaN or infinite for a failure; 0 in rows not told.
+        se: `[n]` known standard error, 0 if none and in rows not told.
+        violation: `[n]` largest constraint violation, 0 if none and in rows not told.
         status: `[n]` int32, `EMPTY`, `PENDING` or `TOLD`.
         num_rows: `[]` int32, rows in use.
         num_dropped: `[]` int32, points that found no row.

@@ -17,7 +17,7 @@ from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
 from jaxhpo.space import Space
 
-SAME = 1e-6
+_SAME = 1e-6
 _HALVINGS = 6
 """So many shorter steps are looked at where one breaks a constraint or is known."""
 
@@ -222,7 +222,7 @@ def _absorb(
 ) -> GradientState:
     """One told point to its lane; a stranger to a lane that has neither start nor trial."""
     lanes = state.lanes
-    is_same = (jnp.abs(lanes.trial - unit[None, :]) <= SAME).all(axis=1)
+    is_same = (jnp.abs(lanes.trial - unit[None, :]) <= _SAME).all(axis=1)
     is_own = lanes.is_pending & is_same
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine
     takes = jnp.where(jnp.any(is_own), is_own, is_empty) & has_proposal(unit)

@@ -24,7 +24,7 @@ CONTINUOUS, STEPPED = 0, -1
 _FLAT = 25
 """The newest observations have full weight; the ramp over the older ones ends here (Optuna)."""
 
-SAME = 4.0 * float(np.finfo(np.float32).eps)
+_SAME = 4.0 * float(np.finfo(np.float32).eps)
 """Two programs may round the centre of one cell so far apart."""
 
 _NARROW = 0.1
@@ -207,7 +207,7 @@ def _log_stepped(mixture: Parzen, point: Points) -> Array:
 
 
 def _log_category(mixture: Parzen, point: Points) -> Array:
-    is_same = jnp.abs(point.place[:, None] - mixture.mean[None, :]) <= SAME
+    is_same = jnp.abs(point.place[:, None] - mixture.mean[None, :]) <= _SAME
     prior = (point.high - point.low)[:, None]
     share = mixture.share[None, :]
     return jnp.log(jnp.where(is_same, share, 0) + (1 - share) * prior)

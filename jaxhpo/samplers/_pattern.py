@@ -18,7 +18,7 @@ from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space, told_points
 from jaxhpo.space import Space
 
-SAME = 1e-6
+_SAME = 1e-6
 """A told point is the poll point this near."""
 
 _LEFT = 0.02
@@ -90,10 +90,10 @@ def pattern(
     A better point becomes the centre, whoever proposed it, and the step that led there doubles. A
     coordinate of which both sides have failed gets a shorter one, and the bottom of the parabola
     through the three points is tried; two moves are added up to a third (Hooke and Jeeves's pattern
-    move). Of a categorical coordinate all other options are polled, and
-    a discrete one moves by whole levels. When all steps are tiny, the search begins anew from the
-    best of some random points. Poll points do not depend on each other, so they may be told in any
-    order and batches cost little.
+    move), of which each that succeeds is followed by one of twice its length. Of a categorical
+    coordinate all other options are polled, and a discrete one moves by whole levels. When all
+    steps are tiny, the search begins anew from the best of some random points. Poll points do not
+    depend on each other, so they may be told in any order and batches cost little.
 
     When to use it: to refine what another sampler has found (`warm_start`, or as the last sampler
     of a study that goes on), and for cheap objectives of few dimensions without gradients.
@@ -135,8 +135,8 @@ def pattern(
     min_step = _checks.check_positive("pattern", "min_step", min_step)
     if not _checks.is_traced(first_step) and first_step > polls.LARGEST_STEP:
         raise _checks.fail("pattern", "first_step", f"at most {polls.LARGEST_STEP}", first_step)
-    if not _checks.is_traced(min_step) and min_step < 2 * SAME:
-        raise _checks.fail("pattern", "min_step", f"at least {2 * SAME}", min_step)
+    if not _checks.is_traced(min_step) and min_step < 2 * _SAME:
+        raise _checks.fail("pattern", "min_step", f"at least {2 * _SAME}", min_step)
     dtype = jnp.result_type(float)
     settings = PatternSettings(
         space=space,
@@ -211,7 +211,7 @@ def _tell(
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
-    is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= SAME).all(axis=2)
+    is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME).all(axis=2)
     is_same &= is_point[None, :]
 
     # Points beside the end of the last descent come too late to start another one.

@@ -66,7 +66,8 @@ class Poll:
         centre: `[d]` the best point of this descent.
         value: `[]` its value; infinite before there is one.
         violation: `[]` its violation; infinite before there is one.
-        base: `[d]` where the moves that are added up to a pattern move began.
+        base: `[d]` where the moves that are added up to a pattern move began; after a leap that
+            succeeded, as far again behind.
         num_moves: `[]` int32 moves since then.
         step: `[d]` step of each coordinate.
         sign: `[d]` the side that is polled first.

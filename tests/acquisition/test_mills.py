@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from jaxhpo import acquisition
 from jaxhpo.acquisition._mills import mills
 
 PLACES = np.concatenate([np.linspace(0, 9, 901), np.geomspace(9, 1e7, 300)])
@@ -39,3 +40,27 @@ def test_the_derivative_of_the_ratio_is_minus_the_gap():
         t = jnp.asarray(PLACES)
         slope = jax.vmap(jax.grad(lambda x: mills(x).ratio))(t)
         np.testing.assert_allclose(slope, -mills(t).gap, rtol=1e-7, atol=1e-12)
+
+
+def test_infinite_places_and_integers_have_their_limits():
+    one, zero = jnp.ones(()), jnp.zeros(())
+    for best, ei, pi in ((jnp.inf, jnp.inf, 0.0), (-jnp.inf, -jnp.inf, -jnp.inf)):
+        assert acquisition.log_ei(zero, one, jnp.asarray(best)).value == ei
+        assert acquisition.log_pi(zero, one, jnp.asarray(best)).value == pi
+    for function in (acquisition.log_h_and_slope, acquisition.log_cdf_and_slope):
+        np.testing.assert_allclose(function(jnp.asarray(1)), function(one), rtol=1e-6)
+
+
+def test_the_slope_of_log_mes_at_the_minimum_and_far_below_it():
+    one, zero = jnp.ones(()), jnp.zeros(())
+
+    def value(mean):
+        return acquisition.log_mes(mean, one, zero).value
+
+    score = acquisition.log_mes(zero, one, zero)
+    np.testing.assert_allclose(jax.grad(value)(zero), score.by_mean, rtol=1e-5)
+    for at in (-12.0, -30.0, -300.0, -1e4):
+        with jax.enable_x64(True):
+            exact = acquisition.log_mes(*(jnp.asarray(x, jnp.float64) for x in (at, 1.0, 0.0)))
+        found = acquisition.log_mes(jnp.asarray(at, jnp.float32), one, zero)
+        np.testing.assert_allclose(found.by_mean, exact.by_mean, rtol=2e-4)

@@ -208,6 +208,36 @@ def test_a_generation_told_at_once_counts_as_one_told_by_and_by(restarts):
         np.testing.assert_allclose(fast, other, atol=10 * tolerance() / 1e3, rtol=1e-4)
 
 
+def test_strangers_after_a_whole_generation_count_where_they_are():
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(2,))})
+    sampler = hpo.samplers.cma_es(space, batch_size=4, population_size=4, restarts="none")
+    tell, key = jax.jit(sampler.tell), jax.random.key(0)
+    state, unit = jax.jit(sampler.ask)(key, sampler.init(key))
+    outcome = hpo.Outcome(jnp.arange(4, dtype=unit.dtype))
+    strangers = jnp.asarray([[0.9, 0.9], [0.8, 0.9], [0.9, 0.8], [0.85, 0.85]], unit.dtype)
+    means = []
+    for order in ([0, 1, 2, 3], [1, 0, 3, 2]):
+        rows = jnp.asarray(order)
+        after, _ = tell(key, state, unit[rows], hpo.Outcome(outcome.value[rows]))
+        after, info = tell(key, after, strangers, outcome)
+        assert int(info.generation) == 2
+        means.append(after.gaussian.mean)
+    np.testing.assert_allclose(*means, atol=1e-5)
+
+
+def test_a_draw_that_only_left_the_bounds_is_kept():
+    """One that breaks a constraint later does not replace it."""
+    space = hpo.Space(
+        {"x": hpo.uniform(0.0, 1.0, shape=(12,))},
+        constraints=[lambda p: p["x"][..., :6].sum(-1) < p["x"][..., 6:].sum(-1)],
+    )
+    sampler = hpo.samplers.cma_es(space, mean=np.zeros(12))
+    ask, key = jax.jit(sampler.ask), jax.random.key(0)
+    state = sampler.init(key)
+    rows = np.concatenate([ask(jax.random.fold_in(key, i), state)[1] for i in range(40)])
+    assert (rows == 0).any(axis=1).all(), "moved to the bounds, not drawn at random"
+
+
 @pytest.mark.parametrize("case", ["pending", "strange", "told", "fewer"])
 def test_only_the_whole_generation_in_order_goes_the_short_way(case):
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(2,))})

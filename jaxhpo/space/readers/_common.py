@@ -17,7 +17,7 @@ import numpy as np
 from jaxhpo._checks import describe, fail
 
 # Two numbers this close, relatively, are one grid point: 0.3 / 0.1 = 2.9999999999999996 is 3.
-SAME = 1e-9
+_SAME = 1e-9
 
 
 def class_names(value: Any) -> frozenset[str]:
@@ -93,4 +93,4 @@ def multiples(where: str, argument: str, low: float, high: float, q: float) -> t
 
 def _index(scaled: float, rounding: Callable[[float], int]) -> int:
     nearest = round(scaled)
-    return nearest if math.isclose(scaled, nearest, rel_tol=SAME) else rounding(scaled)
+    return nearest if math.isclose(scaled, nearest, rel_tol=_SAME) else rounding(scaled)
