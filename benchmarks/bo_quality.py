@@ -7,6 +7,8 @@
 continued at any time; seeds are in the outer loop, so that every library always has the same ones.
 Each line holds the best value so far after 10, 20, … trials, and the library's CPU seconds.
 
+What has been run is in `benchmarks/results/bo_*.jsonl`; its CPU seconds come from a busy machine.
+
 `report` prints, a problem: medians of simple regret at 50 and at all trials, the share of seeds
 solved (regret under 1e-2), seeds won against each peer with the p value of Wilcoxon's signed-rank
 test; and the mean rank over all problems. Where nobody knows the optimum, regret is to the best

@@ -17,7 +17,7 @@ import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import eigh, matmul
+from jaxhpo._linalg import eigh, matmul, transposed_matmul
 
 _EIGEN_FLOOR = 1e-8
 _SIGMA_MAX = 1e6
@@ -197,7 +197,7 @@ def update(gaussian: Gaussian, constants: Strategy, points: Array, weights: Arra
     if gaussian.basis is None:
         one, many = path_cov**2, jnp.sum(scaled[:, None] * y**2, axis=0)
     else:
-        one, many = path_cov[:, None] * path_cov[None, :], _outer(y * scaled[:, None], y)
+        one, many = path_cov[:, None] * path_cov[None, :], transposed_matmul(y * scaled[:, None], y)
     cov = keep * gaussian.cov + c.c_one * one + c.c_mu * many  # eq. 47
     moved = dataclasses.replace(
         gaussian,
@@ -340,10 +340,6 @@ def _decompose(cov: Array, separable: bool) -> tuple[Array, Any, Array]:
         jnp.any(eigenvalues < 0), lambda: matmul(basis * lifted[None, :], basis.T), lambda: cov
     )
     return cov, basis, jnp.sqrt(lifted)
-
-
-def _outer(left: Array, right: Array) -> Array:
-    return matmul(jax.lax.optimization_barrier(left.T), right)
 
 
 def _whiten(gaussian: Gaussian, y: Array) -> Array:
