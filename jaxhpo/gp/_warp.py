@@ -19,6 +19,9 @@ class Warped(NamedTuple):
         unit: `[]` width of the part that is mapped linearly.
         mean: `[]` mean of the compressed values.
         sd: `[]` their deviation.
+        sharpness: `[]` how strongly the map bends above the centre.
+        log_slope: `[]` sum over the mask of the logarithms of `rate * unit`: what a density of
+            targets is to be multiplied with to be one of values, up to a constant.
     """
 
     target: Array
@@ -27,30 +30,41 @@ class Warped(NamedTuple):
     unit: Array
     mean: Array
     sd: Array
+    sharpness: Array
+    log_slope: Array
 
     def apply(self, value: Array) -> Array:
         """Maps further values of any shape."""
-        return (_compress((value - self.centre) / self.unit)[0] - self.mean) / self.sd
+        inner, _ = _compress((value - self.centre) / self.unit, self.sharpness)
+        return (inner - self.mean) / self.sd
 
     def invert(self, target: Array) -> Array:
         """Maps targets of any shape back to values."""
         inner = target * self.sd + self.mean
-        return self.centre + self.unit * jnp.where(inner > 0, jnp.expm1(inner), inner)
+        above = jnp.expm1(inner * self.sharpness) / self.sharpness
+        return self.centre + self.unit * jnp.where(inner > 0, above, inner)
 
 
-def warp(value: Array, mask: Array, reference: Array | None = None) -> Warped:
+def warp(
+    value: Array,
+    mask: Array,
+    reference: Array | None = None,
+    sharpness: float | Array = 1.0,
+) -> Warped:
     """Standardises values, robustly against a heavy upper tail.
 
     The part below the median is mapped linearly; above it, the map goes on as a logarithm whose
-    unit is the deviation of the lower half. A few enormous values then cannot press the rest, which
-    matters, into a line. Median and unit are those of the reference rows: taken from rows spread
-    over the space, they do not shrink as a search closes in on a minimum. All is in ranks,
-    differences and ratios, so shifting and scaling values changes nothing.
+    unit is the deviation of the lower half, divided by the sharpness. A few enormous values then
+    cannot press the rest, which matters, into a line. Median and unit are those of the reference
+    rows: taken from rows spread over the space, they do not shrink as a search closes in on a
+    minimum. All is in ranks, differences and ratios, so shifting and scaling values changes
+    nothing.
 
     Args:
         value: `[n]` finite where `mask`.
         mask: `[n]` bool.
         reference: `[n]` bool, rows that set the median and the unit; None means all.
+        sharpness: `[]`, above 0; the smaller, the nearer to a linear map.
 
     Returns:
         The `Warped` targets. Constant values map to 0.
@@ -73,16 +87,27 @@ def warp(value: Array, mask: Array, reference: Array | None = None) -> Warped:
     below = jnp.where(lower, place - median, 0.0)
     width = jnp.sqrt(jnp.sum(below**2) / jnp.maximum(jnp.sum(lower), 1).astype(value.dtype))
     width = jnp.where(width > 0, width, 1.0)
-    inner, slope = _compress((place - median) / width)
+    sharpness = jnp.asarray(sharpness, value.dtype)
+    inner, slope = _compress((place - median) / width, sharpness)
     mean = jnp.sum(jnp.where(mask, inner, 0.0)) / count
     away = jnp.where(mask, inner - mean, 0.0)
     sd = jnp.sqrt(jnp.sum(away**2) / count)
     sd = jnp.where(sd > 0, sd, 1.0)
     unit = width * extent
-    return Warped(away / sd, slope / (unit * sd), smallest + median * extent, unit, mean, sd)
+    log_slope = jnp.sum(jnp.where(mask, jnp.log(slope) - jnp.log(sd), 0.0))
+    return Warped(
+        target=away / sd,
+        rate=slope / (unit * sd),
+        centre=smallest + median * extent,
+        unit=unit,
+        mean=mean,
+        sd=sd,
+        sharpness=sharpness,
+        log_slope=log_slope,
+    )
 
 
-def _compress(x: Array) -> tuple[Array, Array]:
-    """Identity below 0 and `log(1 + x)` above, and its slope; both are continuous at 0."""
-    above = jnp.maximum(x, 0.0)
-    return jnp.where(x > 0, jnp.log1p(above), x), 1.0 / (1.0 + above)
+def _compress(x: Array, sharpness: Array) -> tuple[Array, Array]:
+    """Identity below 0 and `log(1 + s x) / s` above, and its slope; both are continuous at 0."""
+    above = sharpness * jnp.maximum(x, 0.0)
+    return jnp.where(x > 0, jnp.log1p(above) / sharpness, x), 1.0 / (1.0 + above)

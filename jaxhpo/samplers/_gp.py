@@ -173,7 +173,7 @@ def _tell(
     settings: GpSettings, key: Array, state: GpState, unit: Array, outcome: Outcome
 ) -> tuple[GpState, GpInfo]:
     state, _, info = absorb("gp.tell", settings, key, state, unit, outcome)
-    hyper = engine.unravel(state.thetas[0])
+    hyper = engine.unravel(state.fitted[0].theta)
     report = GpInfo(
         info.status,
         state.tally.num_told,

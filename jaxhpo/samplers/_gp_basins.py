@@ -25,7 +25,7 @@ from jaxhpo.samplers._gp_model import Targets
 CORRELATION = 0.15
 """Prior correlation with the bottom above which a point belongs to its basin."""
 
-SPREAD = 3e-2
+SPREAD = 5e-3
 """A basin is settled when its `NUM_POINTS` best lie this near to each other, in deviations of all
 targets."""
 

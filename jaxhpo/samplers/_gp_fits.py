@@ -1,9 +1,10 @@
-"""Hyperparameters over the life of a study: when they are fitted, and where a fit starts."""
+"""What is fitted over the life of a study: when, and where a fit starts."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +12,16 @@ import numpy as np
 
 from jaxhpo import gp
 from jaxhpo._base import Array
-from jaxhpo.samplers._gp_model import Table, Targets
+from jaxhpo.samplers._gp_model import Fitted, Table, Targets
 
 _GRID = 2.0**12
 """Logarithms of hyperparameters are multiples of one over it."""
 
 _NOISY = -2.0
 """Log noise variance of the start that explains by noise what the other takes for the function."""
+
+SHARPNESS = (1.0, 0.25, 1.0 / 64.0)
+"""How strongly the map from values to targets may bend; the last is next to a line."""
 
 _EPOCH = 2.0**0.5
 """Growth of the history within one epoch."""
@@ -79,31 +83,34 @@ def refit(
     kernel: gp.Kernel,
     prior: gp.Prior,
     schedule: Schedule,
-    makers: tuple[Callable[[Table, Array], Targets], ...],
+    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
     table: Table,
-    thetas: tuple[Array, ...],
+    fitted: tuple[Fitted, ...],
     num_fitted: Array,
     max_evals: int,
     select: Callable[[Table, Array], Table],
-) -> tuple[tuple[Array, ...], Array]:
+) -> tuple[tuple[Fitted, ...], Array]:
     """Brings hyperparameters up to date: by all fits that have become due.
 
     Each sees the rows told first, up to its count, and starts from the last fit; a fresh one from
     the prior's centre, and from there with much noise. So the outcome depends on the history alone.
+    A fresh fit begins with the choice of the map from values to targets, of `SHARPNESS`: by the
+    density that the model at the prior's centre gives to the values (Snelson, Rasmussen and
+    Ghahramani, "Warped Gaussian processes", 2003, eq. 5).
 
     Args:
         kernel: static structure of the kernel.
         prior: the prior.
         schedule: when fits are due.
-        makers: one a model: from the table and a mask to targets.
+        makers: one a model: from the table, a mask and a sharpness to targets.
         table: the observations.
-        thetas: `[g + 2]` hyperparameters of each model.
+        fitted: of each model.
         num_fitted: `[]` int32, count of the last fit.
         max_evals: evaluations of the likelihood, at most.
         select: from the table and a mask to the rows that a fit sees.
 
     Returns:
-        The hyperparameters of each model, and the count of the last fit.
+        What is fitted to each model, and the count of the last fit.
     """
     order = jnp.cumsum(table.is_told, dtype=jnp.int32)
     begin, end = schedule.due(num_fitted, order[-1])
@@ -117,21 +124,62 @@ def refit(
         # the linear algebra depend on what else the machine does.
         return jnp.round(found.hyper.ravel() * _GRID) / _GRID
 
-    def fit(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        before, thetas = carry
+    def fit(carry: tuple[Array, Fitted]) -> tuple[Array, Fitted]:
+        before, last = carry
         count = schedule.after(before)
         is_fresh = schedule.is_fresh(before, count)
         seen = select(table, table.is_told & (order <= count))
-        datas = [make(seen, seen.is_told).data for make in makers]
+        sharpness = jax.lax.cond(
+            is_fresh,
+            lambda: _sharpest(kernel, prior, makers, seen),
+            lambda: last.sharpness,
+        )
+        datas = [
+            make(seen, seen.is_told, s).data for make, s in zip(makers, sharpness, strict=True)
+        ]
         if len(datas) == 1:
-            return count, one(is_fresh, thetas[0], datas[0])[None]
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *datas)
-        return count, jax.lax.map(lambda pair: one(is_fresh, *pair), (thetas, stacked))
+            return count, Fitted(one(is_fresh, last.theta[0], datas[0])[None], sharpness)
+        found = jax.lax.map(lambda pair: one(is_fresh, *pair), (last.theta, _stack(datas)))
+        return count, Fitted(found, sharpness)
 
-    _, fitted = jax.lax.while_loop(lambda carry: carry[0] < end, fit, (begin, jnp.stack(thetas)))
-    return tuple(fitted[i] for i in range(len(makers))), end
+    _, last = jax.lax.while_loop(lambda carry: carry[0] < end, fit, (begin, _stack(fitted)))
+    return tuple(Fitted(last.theta[i], last.sharpness[i]) for i in range(len(makers))), end
+
+
+def _sharpest(
+    kernel: gp.Kernel,
+    prior: gp.Prior,
+    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
+    seen: Table,
+) -> Array:
+    """The sharpness `[m]` of each model under which its values are most probable."""
+    dtype = prior.mean.dtype
+    options = jnp.asarray(SHARPNESS, dtype)
+    centre = first_theta(prior)
+    made = [make(seen, seen.is_told, s) for make in makers for s in options]
+
+    def density(pair: tuple[gp.Data, Array]) -> Array:
+        data, log_slope = pair
+        return log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
+
+    datas = _stack([targets.data for targets in made])
+    found = jax.lax.map(density, (datas, jnp.stack([one.warped.log_slope for one in made])))
+    found = jnp.where(jnp.isfinite(found), found, -jnp.inf).reshape(len(makers), -1)
+    return options[gp.argmax(found)]
+
+
+def _stack(trees: Any) -> Any:
+    """One tree whose leaves have a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def first_theta(prior: gp.Prior) -> Array:
     """Where fits start: the centre of the prior."""
     return jnp.clip(prior.mean, prior.lower, prior.upper)
+
+
+def first_fitted(prior: gp.Prior, num_models: int, dtype: Any) -> tuple[Fitted, ...]:
+    """What is fitted before anything is known, in buffers of its own for each model."""
+    theta = first_theta(prior).astype(dtype)
+    sharpness = jnp.asarray(SHARPNESS[0], dtype)
+    return tuple(Fitted(theta.copy(), sharpness.copy()) for _ in range(num_models))

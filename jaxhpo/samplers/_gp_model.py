@@ -36,6 +36,18 @@ class Table(NamedTuple):
     is_pending: Array
 
 
+class Fitted(NamedTuple):
+    """What is fitted to the values of one model.
+
+    Attributes:
+        theta: `[g + 2]` hyperparameters.
+        sharpness: `[]` of the map from values to targets.
+    """
+
+    theta: Array
+    sharpness: Array
+
+
 class Targets(NamedTuple):
     """What the model is given.
 
@@ -50,8 +62,15 @@ class Targets(NamedTuple):
     warped: gp.Warped
 
 
-def objective_targets(table: Table, mask: Array, num_reference: int, constrained: bool) -> Targets:
-    """Targets of the objective from the rows in `mask`.
+def objective_targets(
+    table: Table,
+    mask: Array,
+    sharpness: float | Array,
+    *,
+    num_reference: int,
+    constrained: bool,
+) -> Targets:
+    """Targets of the objective from the rows in `mask`, compressed with a sharpness `[]`.
 
     Without a constraint model an infeasible row counts as failed; with one, its value is used.
     """
@@ -61,16 +80,18 @@ def objective_targets(table: Table, mask: Array, num_reference: int, constrained
     worst = jnp.max(jnp.where(trusted, table.value, -jnp.inf))
     worst = jnp.where(jnp.isfinite(worst), worst, 0.0)
     value = jnp.where(trusted, table.value, worst)
-    warped = gp.warp(value, mask, _first(mask, num_reference))
+    warped = gp.warp(value, mask, _first(mask, num_reference), sharpness)
     noise = jnp.where(trusted, (table.se * warped.rate) ** 2, 0.0)
     return Targets(gp.Data(table.features, warped.target, noise, mask), is_good, warped)
 
 
-def violation_targets(table: Table, mask: Array, num_reference: int) -> Targets:
+def violation_targets(
+    table: Table, mask: Array, sharpness: float | Array, *, num_reference: int
+) -> Targets:
     """Targets of the largest violation from the rows in `mask`; failed trials are left out."""
     mask = mask & jnp.isfinite(table.value) & jnp.isfinite(table.violation)
     violation = jnp.where(mask, table.violation, 0.0)
-    warped = gp.warp(violation, mask, _first(mask, num_reference))
+    warped = gp.warp(violation, mask, _first(mask, num_reference), sharpness)
     data = gp.Data(table.features, warped.target, jnp.zeros_like(table.se), mask)
     return Targets(data, mask & (table.violation <= 0), warped)
 

@@ -12,6 +12,7 @@ from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _gp_propose
+from jaxhpo.samplers._gp_fits import first_fitted
 from jaxhpo.samplers._gp_multi_score import several_rules
 from jaxhpo.samplers._gp_settings import (
     NOISE_FLOOR,
@@ -141,13 +142,12 @@ def gp_multi(
 
 def _init(settings: GpMultiSettings, key: Array) -> GpState:
     m, state = settings.num_objectives, first_state(settings.base, key)
-    theta = state.thetas[0]
     num_models = m + settings.base.options.constrained
     value = jnp.zeros((state.rows.value.shape[0], m), state.rows.value.dtype)
     return dataclasses.replace(
         state,
         rows=dataclasses.replace(state.rows, value=value),
-        thetas=tuple(theta.copy() for _ in range(num_models)),
+        fitted=first_fitted(settings.base.prior, num_models, value.dtype),
     )
 
 
@@ -165,7 +165,7 @@ def _tell(
     # One standard error a trial says nothing of several values.
     told = Outcome(value, violation=outcome.violation)
     state, _, info = _gp_propose.absorb("gp_multi.tell", settings.base, key, state, unit, told, m)
-    scales = [jnp.exp(engine.unravel(theta).log_lengthscale) for theta in state.thetas[:m]]
+    scales = [jnp.exp(engine.unravel(one.theta).log_lengthscale) for one in state.fitted[:m]]
     tally, rows = state.tally, state.rows
     return state, GpMultiInfo(
         info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)

@@ -30,7 +30,7 @@ _MOST_BY_VOLUME = max(_MAX_FRONT)
 _LEAST_SHARE = 0.02
 """Of an objective in the direction of a scalarisation: without any, it would count alone."""
 
-Makers = tuple[Callable[[model.Table, Array], model.Targets], ...]
+Makers = tuple[Callable[[model.Table, Array, Array], model.Targets], ...]
 
 
 def several_rules(options: Options, num_objectives: int) -> Rules:
@@ -46,16 +46,18 @@ def several_rules(options: Options, num_objectives: int) -> Rules:
 
 
 def _makers(options: Options, num_objectives: int) -> Makers:
-    """One a model: from the table and a mask to its targets; the violation's is last."""
+    """One a model: from the table, a mask and a sharpness to targets; the violation's is last."""
     count, constrained = options.num_startup, options.constrained
 
-    def of_objective(j: int, table: model.Table, mask: Array) -> model.Targets:
+    def of_objective(j: int, table: model.Table, mask: Array, sharpness: Array) -> model.Targets:
         column = table._replace(value=table.value[:, j])
-        return model.objective_targets(column, mask, count, constrained)
+        return model.objective_targets(
+            column, mask, sharpness, num_reference=count, constrained=constrained
+        )
 
-    def of_violation(table: model.Table, mask: Array) -> model.Targets:
+    def of_violation(table: model.Table, mask: Array, sharpness: Array) -> model.Targets:
         column = table._replace(value=table.value[:, 0])
-        return model.violation_targets(column, mask, count)
+        return model.violation_targets(column, mask, sharpness, num_reference=count)
 
     objectives = tuple(functools.partial(of_objective, j) for j in range(num_objectives))
     return (*objectives, of_violation) if constrained else objectives
@@ -78,7 +80,7 @@ def score(
     key: Array,
     table: model.Table,
     count: Array,
-    thetas: tuple[Array, ...],
+    fitted: tuple[model.Fitted, ...],
 ) -> Scored:
     """The acquisition function of what is known; pending points count with a draw of their values.
 
@@ -88,7 +90,7 @@ def score(
         key: draws the point to search around, and the weights of a scalarisation.
         table: the rows that the models are given; `value` is `[n, m]`.
         count: unused.
-        thetas: `[g + 2]` hyperparameters of each model, in working precision.
+        fitted: of each model, in working precision.
 
     Returns:
         What is to be maximised.
@@ -96,11 +98,12 @@ def score(
     del count
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
-    targets = [make(table, table.is_told) for make in _makers(options, m)]
+    made = zip(_makers(options, m), fitted, strict=True)
+    targets = [make(table, table.is_told, one.sharpness) for make, one in made]
     is_good = targets[0].is_good
     posteriors = []
-    for theta, target in zip(thetas[:m], targets[:m], strict=True):
-        posterior = model.believe(settings.kernel, prior, theta, table, target).posterior
+    for one, target in zip(fitted[:m], targets[:m], strict=True):
+        posterior = model.believe(settings.kernel, prior, one.theta, table, target).posterior
         posteriors.append(posterior.reweigh(posterior.weights[:, :1]))
     drawn = [posterior.predict(table.features).mean[:, 0] for posterior in posteriors]
     told = [target.data.target for target in targets[:m]]
@@ -116,11 +119,11 @@ def score(
     function = functools.partial(_gain, posteriors, gp.cast(goal, precision.work))
     if options.constrained:
         has_good = jnp.any(is_good)
-        chance = feasible(settings.kernel, prior, thetas[m], targets[m])
+        chance = feasible(settings.kernel, prior, fitted[m].theta, targets[m])
         function = functools.partial(_with_chance, function, chance, has_good)
         least = jnp.where(table.is_told & ~is_good, table.violation, jnp.inf)
         is_centre = jnp.where(has_good, is_centre, least == jnp.min(least))
-    scales = [gp.unravel(theta).log_lengthscale for theta in thetas[:m]]
+    scales = [gp.unravel(one.theta).log_lengthscale for one in fitted[:m]]
     lots = jax.random.uniform(key_centre, is_centre.shape, jnp.float32)
     centre = gp.argmax(jnp.where(is_centre, lots, -1.0))
     return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0))

@@ -30,15 +30,15 @@ def propose(
     if region is not None:
         seen &= region.holds_rows(seen.shape[0])
     has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.options.num_startup
-    thetas, num_fitted = search.refit(settings, rules, state.rows, state.thetas, state.num_fitted)
-    state = dataclasses.replace(state, thetas=thetas, num_fitted=num_fitted)
+    fitted, num_fitted = search.refit(settings, rules, state.rows, state.fitted, state.num_fitted)
+    state = dataclasses.replace(state, fitted=fitted, num_fitted=num_fitted)
 
     def row(state: GpState, key: Array) -> tuple[GpState, Array]:
         key_search, key_start = jax.random.split(key)
         nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
         unit = jax.lax.cond(
             has_model,
-            lambda: search.search(settings, rules, key_search, state.rows, state.thetas, region),
+            lambda: search.search(settings, rules, key_search, state.rows, state.fitted, region),
             lambda: nothing,
         )
         start, unit = jax.lax.cond(

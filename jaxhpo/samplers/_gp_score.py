@@ -45,7 +45,7 @@ class Scored(NamedTuple):
 
 
 def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
-    """One a model: from the table and a mask to its targets."""
+    """One a model: from the table, a mask and a sharpness to its targets."""
     count = options.num_startup
     objective = functools.partial(
         model.objective_targets, num_reference=count, constrained=options.constrained
@@ -61,7 +61,7 @@ def score(
     key: Array,
     table: model.Table,
     count: Array,
-    thetas: tuple[Array, ...],
+    fitted: tuple[model.Fitted, ...],
 ) -> Scored:
     """The acquisition function of what is known.
 
@@ -71,20 +71,22 @@ def score(
         key: for acquisition functions that draw.
         table: the rows that the models are given.
         count: `[]` int32, all points known.
-        thetas: `[g + 2]` hyperparameters of each model, in working precision.
+        fitted: of each model, in working precision.
 
     Returns:
         What is to be maximised.
     """
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
-    targets = [make(table, table.is_told) for make in makers(options)]
-    theta, is_held = thetas[0], _nowhere
+    made = tuple(zip(makers(options), fitted, strict=True))
+    targets = [make(table, table.is_told, one.sharpness) for make, one in made]
+    theta, is_held = fitted[0].theta, _nowhere
     probes = _probes(settings, precision)
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
         leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES])
-        outside = makers(options)[0](table, table.is_told & ~(leaves & basins.inner))
+        kept = table.is_told & ~(leaves & basins.inner)
+        outside = makers(options)[0](table, kept, fitted[0].sharpness)
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
         theta = jnp.where(leaves, cap_lengthscales(theta, prior), theta)
         # Until some points have been tried outside, none is proposed: the sequence steps in.
@@ -100,7 +102,7 @@ def score(
     has_good = jnp.ones((), precision.work)
     if options.constrained:
         has_good = jnp.any(targets[0].is_good).astype(precision.work)
-        chance = feasible(settings.kernel, prior, thetas[1], targets[1])
+        chance = feasible(settings.kernel, prior, fitted[1].theta, targets[1])
         # Without a feasible row, look around the one that violates least.
         least = jnp.where(table.is_told & jnp.isfinite(table.value), table.violation, jnp.inf)
         goal = jnp.where(has_good > 0, goal, least)

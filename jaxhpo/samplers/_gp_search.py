@@ -26,9 +26,9 @@ class Rules(NamedTuple):
 
     Attributes:
         table: `(settings, precision, rows) -> Table`, in working precision.
-        makers: one a model: from the table and a mask to its targets.
+        makers: one a model: from the table, a mask and a sharpness to its targets.
         select: `(table, mask) -> (table, numbers)`, the told rows that the models are given.
-        score: `(settings, precision, key, table, count, thetas) -> Scored`; see `_gp_score.score`.
+        score: `(settings, precision, key, table, count, fitted) -> Scored`; see `_gp_score.score`.
         fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
     """
 
@@ -71,39 +71,39 @@ def refit(
     settings: GpSettings,
     rules: Rules,
     rows: Observations,
-    thetas: tuple[Array, ...],
+    fitted: tuple[model.Fitted, ...],
     num_fitted: Array,
-) -> tuple[tuple[Array, ...], Array]:
-    """Hyperparameters of each model brought up to date, and the count of the last fit.
+) -> tuple[tuple[model.Fitted, ...], Array]:
+    """What is fitted to each model brought up to date, and the count of the last fit.
 
     Args:
         settings: the settings.
         rules: of the sampler.
         rows: what is known.
-        thetas: `[g + 2]` hyperparameters of each model.
+        fitted: of each model.
         num_fitted: `[]` int32, count of the last fit.
 
     Returns:
-        New `thetas` and `num_fitted`.
+        New `fitted` and `num_fitted`.
     """
     options = settings.options
     q = options.batch_size
     schedule = fits.Schedule(-(-options.num_startup // q) * q, q, rules.fit_every)
-    outer = thetas[0].dtype
+    outer = fitted[0].theta.dtype
     with inside(settings) as precision:
         prior = gp.cast(settings.prior, precision.work)
-        fitted, count = fits.refit(
+        found, count = fits.refit(
             settings.kernel,
             prior,
             schedule,
             rules.makers,
             rules.table(settings, precision, rows),
-            gp.cast(thetas, precision.work),
+            gp.cast(fitted, precision.work),
             num_fitted,
             _FIT_EVALS,
             lambda table, mask: rules.select(table, mask)[0],
         )
-        return gp.cast(fitted, outer), count
+        return gp.cast(found, outer), count
 
 
 def search(
@@ -111,7 +111,7 @@ def search(
     rules: Rules,
     key: Array,
     rows: Observations,
-    thetas: tuple[Array, ...],
+    fitted: tuple[model.Fitted, ...],
     region: Region | None = None,
 ) -> Array:
     """The allowed new point `[d]` of highest acquisition; NaN if there is none."""
@@ -123,8 +123,8 @@ def search(
         table = rules.table(settings, precision, rows)
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
         table, number = rules.select(table, table.is_told)
-        thetas = gp.cast(thetas, precision.work)
-        scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, thetas)
+        fitted = gp.cast(fitted, precision.work)
+        scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, fitted)
         incumbent = rows.unit[number[scored.incumbent]]
         box = None
         if region is not None:

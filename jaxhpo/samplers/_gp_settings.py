@@ -15,7 +15,7 @@ from jax.tree_util import Partial
 from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array, Sampler
 from jaxhpo.samplers import _sobol
-from jaxhpo.samplers._gp_fits import first_theta
+from jaxhpo.samplers._gp_fits import first_fitted
 from jaxhpo.samplers._gp_state import GpState, no_observations
 from jaxhpo.samplers._lattice import Lattice, finite_lattice
 from jaxhpo.samplers._qmc import qmc
@@ -116,12 +116,12 @@ def make_settings(
 def first_state(settings: GpSettings, key: Array) -> GpState:
     """The state before anything is known."""
     options, dtype = settings.options, jnp.result_type(float)
-    theta = first_theta(settings.prior).astype(dtype)
+    num_models = 1 + options.constrained
     return GpState(
         rows=no_observations(options.capacity, settings.space.num_dims),
         start=settings.start.init(key),
         tally=new_tally(),
-        thetas=tuple(theta.copy() for _ in range(1 + options.constrained)),
+        fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
     )
 

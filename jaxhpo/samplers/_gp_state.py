@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
+from jaxhpo.samplers._gp_model import Fitted
 from jaxhpo.samplers._placing import place_rows
 from jaxhpo.samplers._stream import Tally
 
@@ -176,15 +177,14 @@ class GpState:
         rows: what is known.
         start: state of the low-discrepancy sequence, which also keeps count of a finite space.
         tally: what has been told.
-        thetas: `[g + 2]` hyperparameters of the objective's model, and of the violation's if there
-            is one.
+        fitted: of the objective's model, and of the violation's if there is one.
         num_fitted: `[]` int32, told rows that the last fit has seen.
     """
 
     rows: Observations
     start: PyTree
     tally: Tally
-    thetas: tuple[Array, ...]
+    fitted: tuple[Fitted, ...]
     num_fitted: Array
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jaxhpo import _checks, acquisition
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _gp_propose
-from jaxhpo.samplers._gp_fits import first_theta
+from jaxhpo.samplers._gp_fits import first_fitted
 from jaxhpo.samplers._gp_search import single_rules
 from jaxhpo.samplers._gp_settings import (
     ACQUISITIONS,
@@ -164,10 +165,10 @@ def _tell(
     region = state.region.tell(unit, outcome, patience)
     # A new region has a model of its own.
     begins = region.num_restarts > state.region.num_restarts
-    centre = first_theta(settings.prior).astype(known.thetas[0].dtype)
+    first = first_fitted(settings.prior, len(known.fitted), known.rows.unit.dtype)
     known = dataclasses.replace(
         known,
-        thetas=(jnp.where(begins, centre, known.thetas[0]),),
+        fitted=jax.tree.map(functools.partial(jnp.where, begins), first, known.fitted),
         num_fitted=jnp.where(begins, 0, known.num_fitted),
     )
     report = TurboInfo(

@@ -34,7 +34,7 @@ def found():
         is_told = jnp.arange(len(UNIT) + SPARE) < len(UNIT)
         value = jnp.concatenate([value, jnp.zeros(SPARE, dtype)])
         table = model.Table(unit, value, zeros, zeros, is_told, is_pending)
-        targets = model.objective_targets(table, is_told, 4, False)
+        targets = model.objective_targets(table, is_told, 1.0, num_reference=4, constrained=False)
         here = theta.at[:2].set(jnp.log(lengthscale))
         settled = basins.settled_basins(KERNEL, here, targets, 2)
         leaves = basins.is_leaving(KERNEL, settled, jnp.sum(is_told | is_pending), probes)

@@ -31,7 +31,9 @@ def believed():
 
     @jax.jit
     def both(table):
-        targets = model.objective_targets(table, table.is_told, 4, False)
+        targets = model.objective_targets(
+            table, table.is_told, 1.0, num_reference=4, constrained=False
+        )
         belief = model.believe(KERNEL, prior, theta, table, targets)
         alone = gp.condition(KERNEL, gp.unravel(theta), targets.data, prior.bias)
         return (

@@ -1,5 +1,7 @@
 """Hyperparameters over the life of a study: a function of the history alone."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,34 +68,53 @@ PRIOR = gp.default_prior(2, noise_floor=1e-4)
 
 
 @jax.jit
-def refit(num_told, theta, num_fitted):
-    make = lambda table, mask: model.objective_targets(table, mask, 4, False)  # noqa: E731
+def refit(num_told, fitted, num_fitted):
+    make = functools.partial(model.objective_targets, num_reference=4, constrained=False)
     select = lambda table, mask: table._replace(is_told=mask)  # noqa: E731
     table = table_of(num_told)
-    return fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, (theta,), num_fitted, 20, select)
+    return fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, fitted, num_fitted, 20, select)
+
+
+def first():
+    return fits.first_fitted(PRIOR, 1, PRIOR.mean.dtype), jnp.zeros((), jnp.int32)
 
 
 def test_told_at_once_or_one_by_one_the_fit_is_the_same():
-    first, zero = fits.first_theta(PRIOR), jnp.zeros((), jnp.int32)
-    theta, fitted, moved = first, zero, 0
+    (last, fitted), moved = first(), 0
     for num_told in range(1, N + 1):
-        (new,), fitted = refit(num_told, theta, fitted)
-        moved += int((new != theta).any())
-        theta = new
+        new, fitted = refit(num_told, last, fitted)
+        moved += int((new[0].theta != last[0].theta).any())
+        last = new
         if num_told in (3, 13, N):
-            (at_once,), count = refit(num_told, first, zero)
+            at_once, count = refit(num_told, *first())
             assert int(count) == int(fitted)
-            np.testing.assert_array_equal(at_once, theta)
+            jax.tree.map(np.testing.assert_array_equal, at_once, last)
     assert moved > 5
 
 
 def test_a_fit_is_near_one_from_the_prior():
     """Going on from the last fit finds what starting anew finds, where the data say enough."""
-    (theta,), _ = refit(N, fits.first_theta(PRIOR), jnp.zeros((), jnp.int32))
+    (found,), _ = refit(N, *first())
     order = jnp.arange(N, dtype=jnp.int32)
     last = counts_of(SCHEDULE, N)[0][-1]
-    data = model.objective_targets(table_of(N), order < last, 4, False).data
+    data = model.objective_targets(
+        table_of(N), order < last, found.sharpness, num_reference=4, constrained=False
+    ).data
     starts = jnp.stack([fits.first_theta(PRIOR), fits.first_theta(PRIOR).at[-1].set(-2.0)])
     anew = gp.fit(KERNEL, data, PRIOR, starts, max_evals=100)
-    value = -gp.negative_log_posterior(KERNEL, theta, data, PRIOR)[0]
+    value = -gp.negative_log_posterior(KERNEL, found.theta, data, PRIOR)[0]
     assert float(anew.log_posterior - value) < 0.05
+
+
+@pytest.mark.parametrize(("bend", "expected"), [(jnp.exp, 1.0), (lambda x: x, 1.0 / 64.0)])
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (3.0, 0.1), (0.0, 1e9), (0.0, 1e-9)])
+def test_the_map_bends_as_much_as_the_values(bend, expected, shift, scale):
+    """An exponential of a smooth function is compressed, the function itself is not."""
+    table = table_of(N)
+    smooth = 3.0 * (jnp.sin(5 * table.features[:, 0]) + table.features[:, 1])
+    table = table._replace(value=(bend(2.0 * smooth) * scale + shift).astype(smooth.dtype))
+    make = functools.partial(model.objective_targets, num_reference=N, constrained=False)
+    select = lambda table, mask: table._replace(is_told=mask)  # noqa: E731
+    fitted, count = first()
+    (found,), _ = fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, fitted, count, 5, select)
+    assert float(found.sharpness) == expected

@@ -57,7 +57,7 @@ def test_failures_are_avoided_and_counted(sampler):
     failed = unit[:, 0] > 0.5
     assert int(info.num_failed) == failed.sum()
     assert failed[8:].sum() < 6
-    assert np.isfinite(np.asarray(state.thetas[0])).all()
+    assert np.isfinite(np.asarray(state.fitted[0].theta)).all()
 
 
 def test_points_come_apart_while_others_are_running():
@@ -167,7 +167,7 @@ def test_known_noise_is_believed(sampler):
     for se in (0.0, 0.7):
         state, _ = tell(sampler, key, sampler.init(key), unit, outcome(unit, se))
         state, _ = ask(sampler, key, state)
-        found.append(float(state.thetas[0][-1]))
+        found.append(float(state.fitted[0].theta[-1]))
     assert found[1] < found[0]  # what is known need not be learned
 
 

@@ -89,7 +89,7 @@ def test_proposals_lie_in_the_box_and_a_study_converges():
         best = np.asarray(state.model.rows.unit)[np.argmin(values)] if values else None
         state, unit = ask(jax.random.fold_in(key, i), state)
         if i >= 18:
-            half = np.exp(np.asarray(state.model.thetas[0])[:9])
+            half = np.exp(np.asarray(state.model.fitted[0].theta)[:9])
             half *= 0.5 * float(region.length) / np.exp(np.log(half).mean())
             assert (np.abs(np.asarray(unit[0]) - best) <= half + 1e-4).all()
         value = jnp.sum((unit - 0.4) ** 2, axis=1)

@@ -11,10 +11,11 @@ _warp = jax.jit(gp.warp)
 RNG = np.random.default_rng(0)
 
 
-def warp(value, mask=None):
+def warp(value, mask=None, sharpness=1.0):
     mask = np.ones(len(value), bool) if mask is None else mask
     with jax.enable_x64(True):
-        return jax.tree.map(np.asarray, _warp(jnp.asarray(value), jnp.asarray(mask)))
+        found = _warp(jnp.asarray(value), jnp.asarray(mask), sharpness=jnp.asarray(sharpness))
+        return jax.tree.map(np.asarray, found)
 
 
 def test_mean_zero_deviation_one_order_kept():
@@ -51,13 +52,24 @@ def test_degenerate_values_are_finite(value):
         assert np.isfinite(leaf).all()
 
 
-def test_rate_is_the_slope_and_the_inverse_undoes_it():
+@pytest.mark.parametrize("sharpness", [1.0, 0.25, 1.0 / 64.0])
+def test_rate_is_the_slope_and_the_inverse_undoes_it(sharpness):
     value = RNG.exponential(size=15) ** 3
     with jax.enable_x64(True):
-        warped = gp.warp(jnp.asarray(value), jnp.ones(15, bool))
+        warped = gp.warp(jnp.asarray(value), jnp.ones(15, bool), sharpness=sharpness)
         step = 1e-6 * value.std()
         slope = (warped.apply(value + step) - warped.apply(value - step)) / (2 * step)
         np.testing.assert_allclose(warped.apply(jnp.asarray(value)), warped.target, atol=1e-10)
         np.testing.assert_allclose(warped.invert(warped.target), value, rtol=1e-8)
     keep = np.abs(value - float(warped.centre)) > 1e-5 * value.std()  # off the kink of the slope
     np.testing.assert_allclose(np.asarray(warped.rate)[keep], np.asarray(slope)[keep], rtol=1e-4)
+    logs = np.log(np.asarray(warped.rate) * float(warped.unit))
+    np.testing.assert_allclose(warped.log_slope, logs.sum(), rtol=1e-9)
+
+
+def test_the_less_sharp_the_nearer_to_a_line():
+    value = RNG.exponential(size=30)
+    line = (value - value.mean()) / value.std()
+    gaps = [np.abs(warp(value, sharpness=s).target - line).max() for s in (1.0, 0.25, 1e-6)]
+    assert gaps[0] > 1.5 * gaps[1] > 0
+    assert gaps[2] < 1e-4
