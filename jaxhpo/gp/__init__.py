@@ -24,5 +24,6 @@ from jaxhpo.gp._precision import cast as cast
 from jaxhpo.gp._precision import in_float64 as in_float64
 from jaxhpo.gp._quasi_newton import Minimum as Minimum
 from jaxhpo.gp._quasi_newton import minimize_box as minimize_box
+from jaxhpo.gp._warp import SHARPNESS as SHARPNESS
 from jaxhpo.gp._warp import Warped as Warped
 from jaxhpo.gp._warp import warp as warp

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array
 
+SHARPNESS = (1.0, 0.25, 1.0 / 64.0)
+"""What `warp` is tried with where its sharpness is to be chosen; the last is next to a line."""
+
 
 class Warped(NamedTuple):
     """Standardised targets and the map they came by.

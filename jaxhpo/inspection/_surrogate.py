@@ -221,14 +221,24 @@ def _chosen(finite: np.ndarray, value: np.ndarray) -> np.ndarray:
 def _fit(
     kernel: gp.Kernel, num_groups: int, features: Array, value: Array
 ) -> tuple[gp.Posterior, gp.Warped]:
+    """The posterior under the map from values to targets by which the values are most probable."""
     mask = jnp.ones(value.shape, bool)
-    warped = gp.warp(value, mask)
-    data = gp.Data(features, warped.target, jnp.zeros_like(value), mask)
     prior = gp.default_prior(num_groups, value.dtype)
     centre = prior.mean
     starts = jnp.stack([centre, centre.at[:num_groups].add(-1.0), centre.at[-1].set(-4.0)])
-    found = gp.fit(kernel, data, prior, starts, max_evals=_MAX_EVALS)
-    return gp.condition(kernel, found.hyper, data, prior.bias), warped
+
+    def data_of(warped: gp.Warped) -> gp.Data:
+        return gp.Data(features, warped.target, jnp.zeros_like(value), mask)
+
+    def one(sharpness: Array) -> tuple[gp.Warped, gp.Hyperparameters, Array]:
+        warped = gp.warp(value, mask, sharpness=sharpness)
+        found = gp.fit(kernel, data_of(warped), prior, starts, max_evals=_MAX_EVALS)
+        return warped, found.hyper, found.log_posterior + warped.log_slope
+
+    *tried, density = jax.lax.map(one, jnp.asarray(gp.SHARPNESS, value.dtype))
+    best = gp.argmax(jnp.where(jnp.isfinite(density), density, -jnp.inf))
+    warped, hyper = jax.tree.map(lambda leaf: leaf[best], tuple(tried))
+    return gp.condition(kernel, hyper, data_of(warped), prior.bias), warped
 
 
 @jax.jit

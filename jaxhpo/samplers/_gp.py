@@ -69,10 +69,11 @@ def gp(
 
     After a low-discrepancy start, each proposal maximises an acquisition function of an exact
     Gaussian process with one lengthscale a coordinate, fitted by maximum a posteriori. Values are
-    standardised, and compressed above the median, so that outliers do no harm; known noise
-    (`Outcome.se`) is used, further noise is learned. Failed trials count as the worst value. Points
-    still running are filled in by draws from the model, so batches and workers do not crowd.
-    Categories have Hamming distances; parameters of inactive branches count for nothing.
+    standardised, and compressed above the median as strongly as makes them most probable, so that
+    outliers do no harm; known noise (`Outcome.se`) is used, further noise is learned. Failed trials
+    count as the worst value. Points still running are filled in by draws from the model, so batches
+    and workers do not crowd. Categories have Hamming distances; parameters of inactive branches
+    count for nothing.
 
     When to use it: trials dearer than some milliseconds, up to some twenty dimensions. It is at its
     best in the first few hundred trials; of thousands it conditions on `num_active` at a time, so

@@ -20,9 +20,6 @@ _GRID = 2.0**12
 _NOISY = -2.0
 """Log noise variance of the start that explains by noise what the other takes for the function."""
 
-SHARPNESS = (1.0, 0.25, 1.0 / 64.0)
-"""How strongly the map from values to targets may bend; the last is next to a line."""
-
 _EPOCH = 2.0**0.5
 """Growth of the history within one epoch."""
 
@@ -94,7 +91,7 @@ def refit(
 
     Each sees the rows told first, up to its count, and starts from the last fit; a fresh one from
     the prior's centre, and from there with much noise. So the outcome depends on the history alone.
-    A fresh fit begins with the choice of the map from values to targets, of `SHARPNESS`: by the
+    A fresh fit begins with the choice of the map from values to targets, of `gp.SHARPNESS`: by the
     density that the model at the prior's centre gives to the values (Snelson, Rasmussen and
     Ghahramani, "Warped Gaussian processes", 2003, eq. 5).
 
@@ -154,7 +151,7 @@ def _sharpest(
 ) -> Array:
     """The sharpness `[m]` of each model under which its values are most probable."""
     dtype = prior.mean.dtype
-    options = jnp.asarray(SHARPNESS, dtype)
+    options = jnp.asarray(gp.SHARPNESS, dtype)
     centre = first_theta(prior)
     made = [make(seen, seen.is_told, s) for make in makers for s in options]
 
@@ -181,5 +178,5 @@ def first_theta(prior: gp.Prior) -> Array:
 def first_fitted(prior: gp.Prior, num_models: int, dtype: Any) -> tuple[Fitted, ...]:
     """What is fitted before anything is known, in buffers of its own for each model."""
     theta = first_theta(prior).astype(dtype)
-    sharpness = jnp.asarray(SHARPNESS[0], dtype)
+    sharpness = jnp.asarray(gp.SHARPNESS[0], dtype)
     return tuple(Fitted(theta.copy(), sharpness.copy()) for _ in range(num_models))

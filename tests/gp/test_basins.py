@@ -71,7 +71,7 @@ def test_a_basin_that_still_gets_deeper_is_not_settled(found):
 
 def test_one_proposal_in_four_polishes_and_one_in_sixteen_where_nothing_is_left_to_gain(found):
     wide = VALUE.copy()
-    wide[6:] = [0.0, 5e-3, 7e-3, 1e-2]
+    wide[6:] = [0.0, 2e-3, 3e-3, 4.5e-3]
     counts = range(len(UNIT), len(UNIT) + SPARE)  # rows known: 10, 11, …, 17
     for value, every in ((wide, 4), (VALUE, 16)):
         found_ = [found(value, num_pending=count - len(UNIT)) for count in counts]
