@@ -10,9 +10,10 @@ Each line holds the best value so far after 10, 20, … trials, and the library'
 What has been run is in `benchmarks/results/bo_*.jsonl`; its CPU seconds come from a busy machine.
 
 `report` prints, a problem: medians of simple regret at 50 and at all trials, the share of seeds
-solved (regret under 1e-2), seeds won against each peer with the p value of Wilcoxon's signed-rank
-test; and the mean rank over all problems. Where nobody knows the optimum, regret is to the best
-value of the whole file. Needs `pip install jaxhpo[bench]`.
+solved (regret under 1e-2), seeds won against each peer, half-way and at the end, with the p value
+of Wilcoxon's signed-rank test; and the mean ranks, over the problems that each peer has. Where
+nobody knows the optimum, regret is to the best value of all files. Needs
+`pip install jaxhpo[bench]`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ from _bo_problems import PROBLEMS
 SOLVED = 1e-2
 FLOOR = 1e-9
 """Regret below it is rounding."""
+
+HALF = 0.5
+BASE = ("jaxhpo", "random")
+"""Libraries that stand beside each peer."""
 
 
 def run(args: argparse.Namespace) -> None:
@@ -77,18 +82,21 @@ def report(args: argparse.Namespace) -> None:
             row = json.loads(line)
             rows[_key(row)] = row
     problems = [name for name in PROBLEMS if any(row["problem"] == name for row in rows.values())]
-    ranks: list[dict[str, float]] = []
-    print("problem          library  seeds  median regret at 50    at end  solved  CPU s   jaxhpo")
+    found = {}
+    print("problem          library  seeds  median half-way    at end  solved  CPU s   jaxhpo won")
     for name in problems:
         regrets, seconds = _regrets([row for row in rows.values() if row["problem"] == name])
         for library in regrets:
             _print_row(name, library, regrets, seconds)
-        ranks.append(_mean_ranks(regrets))
-    print("\nmean rank at the end over the problems that have all of them")
-    everyone = {library for rank in ranks for library in rank}
-    full = [rank for rank in ranks if set(rank) == everyone]
-    for library in everyone if full else ():
-        print(f"  {library:8s} {np.mean([rank[library] for rank in full]):.2f}")
+        found[name] = regrets
+    peers = sorted({library for regrets in found.values() for library in regrets} - {*BASE})
+    for peer in peers:
+        trio = (*BASE, peer)
+        shared = [one for one in found.values() if set(trio) <= set(one)]
+        for when, place in (("half-way", HALF), ("at the end", -1)):
+            ranks = np.mean([_mean_ranks(one, trio, place) for one in shared], axis=0)
+            text = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(trio, ranks, strict=True))
+            print(f"mean rank {when} over {len(shared)} problems: {text}")
 
 
 def _regrets(rows: list[dict[str, Any]]) -> tuple[dict[str, dict[int, Any]], dict[str, float]]:
@@ -110,18 +118,30 @@ def _print_row(
     name: str, library: str, regrets: dict[str, dict[int, Any]], seconds: dict[str, float]
 ) -> None:
     mine = np.asarray(list(regrets[library].values()))
-    middle, end = np.median(mine[:, mine.shape[1] // 2 - 1]), np.median(mine[:, -1])
+    middle, end = np.median(mine[:, _place(mine, HALF)]), np.median(mine[:, -1])
     duel = ""
     if library != "jaxhpo" and "jaxhpo" in regrets:
-        shared = sorted(regrets["jaxhpo"].keys() & regrets[library].keys())
-        ours = np.asarray([regrets["jaxhpo"][seed][-1] for seed in shared])
-        theirs = np.asarray([regrets[library][seed][-1] for seed in shared])
-        duel = f"won {np.sum(ours < theirs)} of {len(shared)}, p = {_paired(ours, theirs):.2g}"
+        duel = "; ".join(_duel(regrets["jaxhpo"], regrets[library], place) for place in (HALF, -1))
     print(
-        f"{name:16s} {library:8s} {len(mine):5d} {middle:20.2e} {end:9.1e} "
+        f"{name:16s} {library:8s} {len(mine):5d} {middle:16.2e} {end:9.1e} "
         f"{np.mean(mine[:, -1] < SOLVED):7.2f} {seconds[library]:6.1f}   {duel}",
         flush=True,
     )
+
+
+def _place(regret: Any, place: float) -> int:
+    """Index of a share of the trials along the last axis, or -1."""
+    return -1 if place < 0 else int(place * regret.shape[-1]) - 1
+
+
+def _duel(ours: dict[int, Any], theirs: dict[int, Any], place: float) -> str:
+    """Seeds won, and the p value."""
+    shared = sorted(ours.keys() & theirs.keys())
+    left, right = (
+        np.asarray([one[seed][_place(one[seed], place)] for seed in shared])
+        for one in (ours, theirs)
+    )
+    return f"{np.sum(left < right)} of {len(shared)}, p = {_paired(left, right):.2g}"
 
 
 def _paired(ours: Any, theirs: Any) -> float:
@@ -136,15 +156,16 @@ def _paired(ours: Any, theirs: Any) -> float:
         return float(wilcoxon(gap).pvalue)
 
 
-def _mean_ranks(regrets: dict[str, dict[int, Any]]) -> dict[str, float]:
-    """Mean rank of each library at the end, over the seeds that all have; 1 is best."""
+def _mean_ranks(regrets: dict[str, dict[int, Any]], names: tuple[str, ...], place: float) -> Any:
+    """Mean rank of each library, over the seeds that all of them have; 1 is best."""
     from scipy.stats import rankdata
 
-    shared = set.intersection(*(set(one) for one in regrets.values()))
-    table = [[one[seed][-1] for one in regrets.values()] for seed in sorted(shared)]
-    if not table:
-        return {}
-    return dict(zip(regrets, np.mean([rankdata(row) for row in table], axis=0), strict=True))
+    shared = sorted(set.intersection(*(set(regrets[name]) for name in names)))
+    rows = [
+        [regrets[name][seed][_place(regrets[name][seed], place)] for name in names]
+        for seed in shared
+    ]
+    return np.mean([rankdata(row) for row in rows], axis=0)
 
 
 def main() -> None:
