@@ -1,4 +1,4 @@
-"""A Gaussian process of finished trials, fitted as the `gp` sampler fits its own."""
+"""A Gaussian process of finished trials, with the kernel and the priors of the `gp` sampler."""
 
 from __future__ import annotations
 

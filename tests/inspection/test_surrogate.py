@@ -32,6 +32,15 @@ def surrogate(space):
     return inspection.fit_surrogate(space, unit, value)
 
 
+@pytest.mark.parametrize(("bend", "expected"), [(np.exp, 1.0), (np.asarray, 1.0 / 64.0)])
+def test_values_are_compressed_as_much_as_they_bend(bend, expected):
+    unit = np.random.default_rng(0).uniform(size=(30, 2))
+    smooth = 6.0 * (np.sin(5 * unit[:, 0]) + unit[:, 1])
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
+    found = inspection.fit_surrogate(space, unit, bend(smooth))
+    assert float(found.warped.sharpness) == expected
+
+
 def test_trials_without_a_value_are_left_out_and_others_kept(surrogate):
     assert surrogate.unit.shape == (28, 3)
     beliefs = surrogate.predict(surrogate.unit)
