@@ -38,7 +38,9 @@ SOLVED = 1e-2
 FLOOR = 1e-9
 """Regret below it is rounding."""
 
-HALF = 0.5
+HALF, END = 0.5, 1.0
+"""Shares of the trials."""
+
 BASE = ("jaxhpo", "random")
 """Libraries that stand beside each peer."""
 
@@ -92,8 +94,10 @@ def report(args: argparse.Namespace) -> None:
     peers = sorted({library for regrets in found.values() for library in regrets} - {*BASE})
     for peer in peers:
         trio = (*BASE, peer)
-        shared = [one for one in found.values() if set(trio) <= set(one)]
-        for when, place in (("half-way", HALF), ("at the end", -1)):
+        shared = [one for one in found.values() if _seeds(one, trio)]
+        if not shared:
+            continue
+        for when, place in (("half-way", HALF), ("at the end", END)):
             ranks = np.mean([_mean_ranks(one, trio, place) for one in shared], axis=0)
             text = ", ".join(f"{name} {rank:.2f}" for name, rank in zip(trio, ranks, strict=True))
             print(f"mean rank {when} over {len(shared)} problems: {text}")
@@ -121,7 +125,7 @@ def _print_row(
     middle, end = np.median(mine[:, _place(mine, HALF)]), np.median(mine[:, -1])
     duel = ""
     if library != "jaxhpo" and "jaxhpo" in regrets:
-        duel = "; ".join(_duel(regrets["jaxhpo"], regrets[library], place) for place in (HALF, -1))
+        duel = "; ".join(_duel(regrets["jaxhpo"], regrets[library], place) for place in (HALF, END))
     print(
         f"{name:16s} {library:8s} {len(mine):5d} {middle:16.2e} {end:9.1e} "
         f"{np.mean(mine[:, -1] < SOLVED):7.2f} {seconds[library]:6.1f}   {duel}",
@@ -130,8 +134,8 @@ def _print_row(
 
 
 def _place(regret: Any, place: float) -> int:
-    """Index of a share of the trials along the last axis, or -1."""
-    return -1 if place < 0 else int(place * regret.shape[-1]) - 1
+    """Index of a share of the trials along the last axis."""
+    return int(place * regret.shape[-1]) - 1
 
 
 def _duel(ours: dict[int, Any], theirs: dict[int, Any], place: float) -> str:
@@ -156,11 +160,16 @@ def _paired(ours: Any, theirs: Any) -> float:
         return float(wilcoxon(gap).pvalue)
 
 
+def _seeds(regrets: dict[str, dict[int, Any]], names: tuple[str, ...]) -> list[int]:
+    """Seeds that all of these libraries have."""
+    return sorted(set.intersection(*(set(regrets.get(name, ())) for name in names)))
+
+
 def _mean_ranks(regrets: dict[str, dict[int, Any]], names: tuple[str, ...], place: float) -> Any:
     """Mean rank of each library, over the seeds that all of them have; 1 is best."""
     from scipy.stats import rankdata
 
-    shared = sorted(set.intersection(*(set(regrets[name]) for name in names)))
+    shared = _seeds(regrets, names)
     rows = [
         [regrets[name][seed][_place(regrets[name][seed], place)] for name in names]
         for seed in shared

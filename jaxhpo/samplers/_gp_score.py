@@ -78,15 +78,16 @@ def score(
     """
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
-    made = tuple(zip(makers(options), fitted, strict=True))
-    targets = [make(table, table.is_told, one.sharpness) for make, one in made]
+    made = makers(options)
+    pairs = zip(made, fitted, strict=True)
+    targets = [make(table, table.is_told, one.sharpness) for make, one in pairs]
     theta, is_held = fitted[0].theta, _nowhere
     probes = _probes(settings, precision)
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
         leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES])
         kept = table.is_told & ~(leaves & basins.inner)
-        outside = makers(options)[0](table, kept, fitted[0].sharpness)
+        outside = made[0](table, kept, fitted[0].sharpness)
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
         theta = jnp.where(leaves, cap_lengthscales(theta, prior), theta)
         # Until some points have been tried outside, none is proposed: the sequence steps in.
