@@ -162,14 +162,11 @@ class Space:
         same place. NaN rows stay NaN.
         """
         unit = jnp.asarray(unit)
-        columns = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
-        first = jnp.zeros_like(unit)
-        neutral = jnp.where(
-            self._discrete_columns(),
-            self._per_leaf(first, lambda leaf, part: leaf.dimension.snap(part)),
-            0.5,
-        )
-        snapped = jnp.where(self.active_columns(unit), columns, neutral)
+        snapped = self._per_leaf(unit, _snap)
+        if self._selectors():
+            first = self._per_leaf(jnp.zeros_like(unit), _snap)
+            neutral = jnp.where(self._discrete_columns(), first, 0.5)
+            snapped = jnp.where(self.active_columns(unit), snapped, neutral)
         return jnp.where(_base.has_proposal(unit)[..., None], snapped, jnp.nan)
 
     def levels(self, unit: Array) -> Array:
@@ -263,7 +260,13 @@ class Space:
     def active_columns(self, unit: Array) -> Array:
         """Which unit coordinates count, bool `[..., d]`."""
         unit = jnp.asarray(unit)
-        leaf_values = [self._leaf_from_unit(leaf, unit) for leaf in self._leaves]
+        selectors = self._selectors()
+        if not selectors:
+            return jnp.ones(unit.shape, bool)
+        leaf_values = [
+            self._leaf_from_unit(leaf, unit) if at in selectors else None
+            for at, leaf in enumerate(self._leaves)
+        ]
         masks = self._active_leaves(leaf_values, unit.shape[:-1])
         columns = [
             jnp.repeat(mask[..., None], leaf.stop - leaf.start, axis=-1)
@@ -388,6 +391,10 @@ class Space:
         reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
         return jnp.result_type(*reals) if reals else jnp.result_type(float)
 
+    def _selectors(self) -> set[int]:
+        """Places of the leaves that others depend on."""
+        return {selector for leaf in self._leaves for selector, _ in leaf.conditions}
+
     def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
         masks = []
         for leaf in self._leaves:
@@ -401,6 +408,10 @@ class Space:
         if any(_checks.is_traced(bound) for bound in jax.tree.leaves(self)):
             return
         self.sample(jax.random.key(0), 1)
+
+
+def _snap(leaf: Leaf, part: Array) -> Array:
+    return leaf.dimension.snap(part)
 
 
 def _to_numpy(value: Any) -> Any:
