@@ -71,7 +71,8 @@ def gp(
     Gaussian process with one lengthscale a coordinate, fitted by maximum a posteriori. Values are
     standardised, and compressed above the median as strongly as makes them most probable, so that
     outliers do no harm; known noise (`Outcome.se`) is used, further noise is learned. Failed trials
-    count as the worst value. Points still running are filled in by draws from the model, so batches
+    count as the worst value, with noise: a place where several fail is avoided, and a failure by
+    chance does little harm. Points still running are filled in by draws from the model, so batches
     and workers do not crowd. Categories have Hamming distances; parameters of inactive branches
     count for nothing.
 

@@ -15,6 +15,11 @@ from jaxhpo._linalg import matmul
 
 NUM_FANTASIES = 8
 
+_FAILED_NOISE = 1.0
+"""Noise variance of a failed row, in units of all targets' variance: alone it tells little of its
+place, and several failures near each other do. As exact as the others, one failure by chance would
+make the model rough everywhere."""
+
 
 class Table(NamedTuple):
     """Observations in the precision of the linear algebra.
@@ -52,7 +57,7 @@ class Targets(NamedTuple):
     """What the model is given.
 
     Attributes:
-        data: told rows; failures and infeasible rows carry the worst value.
+        data: told rows; failures and infeasible rows carry the worst value, and noise.
         is_good: `[n]` bool, rows that completed and are feasible.
         warped: the map from values.
     """
@@ -81,7 +86,7 @@ def objective_targets(
     worst = jnp.where(jnp.isfinite(worst), worst, 0.0)
     value = jnp.where(trusted, table.value, worst)
     warped = gp.warp(value, mask, _first(mask, num_reference), sharpness)
-    noise = jnp.where(trusted, (table.se * warped.rate) ** 2, 0.0)
+    noise = jnp.where(trusted, (table.se * warped.rate) ** 2, _FAILED_NOISE)
     return Targets(gp.Data(table.features, warped.target, noise, mask), is_good, warped)
 
 

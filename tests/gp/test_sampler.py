@@ -60,6 +60,16 @@ def test_failures_are_avoided_and_counted(sampler):
     assert np.isfinite(np.asarray(state.fitted[0].theta)).all()
 
 
+def test_failures_by_chance_do_not_hide_the_minimum(sampler):
+    """Every fourth trial fails wherever it is."""
+    count = iter(range(100))
+    _, unit, _ = study(
+        sampler, 24, lambda unit: jnp.where(next(count) % 4 == 3, jnp.nan, bowl(unit))
+    )
+    worked = np.arange(24) % 4 != 3
+    assert np.sum((unit[worked] - 0.3) ** 2, axis=1).min() < 1e-4
+
+
 def test_points_come_apart_while_others_are_running():
     sampler = hpo.samplers.gp(hpo.Space(BOX), batch_size=4, **SMALL)
     _, unit, _ = study(sampler, 4)
