@@ -86,7 +86,8 @@ def objective_targets(
     worst = jnp.where(jnp.isfinite(worst), worst, 0.0)
     value = jnp.where(trusted, table.value, worst)
     warped = gp.warp(value, mask, _first(mask, num_reference), sharpness)
-    noise = jnp.where(trusted, (table.se * warped.rate) ** 2, _FAILED_NOISE)
+    noise = jnp.where(trusted, (table.se * warped.rate) ** 2, 0.0)
+    noise = jnp.where(mask & ~trusted, _FAILED_NOISE, noise)
     return Targets(gp.Data(table.features, warped.target, noise, mask), is_good, warped)
 
 
