@@ -153,6 +153,7 @@ def _distributions(problem: Problem) -> dict[str, Any]:
 
 BOTORCH_START = 10
 MIXED_FIT = 100
+"""Steps of a fit of BoTorch's mixed model."""
 
 
 def botorch_gp(problem: Problem, seed: int) -> Loop:
@@ -161,8 +162,8 @@ def botorch_gp(problem: Problem, seed: int) -> Loop:
     `SingleTaskGP` (or `MixedSingleTaskGP`) with its own priors and transforms, log EI, and
     `optimize_acqf` with 10 restarts of 512 raw samples, after 10 scrambled Sobol points. The model
     works in the unit cube; integers are rounded, and each category is optimized by itself. The fit
-    of the mixed model stops after `MIXED_FIT` steps: its likelihood is flat along some directions,
-    and to the end one fit takes a thousand evaluations, a study 20 CPU minutes.
+    of the mixed model stops after `MIXED_FIT` steps, not BoTorch's default: its likelihood is flat
+    along some directions, and to the end one study takes more than ten CPU minutes.
     """
     import torch
 

@@ -10,14 +10,13 @@ out. The median of the rounds is printed. jaxhpo is measured by its sampler's fu
 
 `cold`: new processes that import the library, tell 10 points in 6 dimensions and ask the model for
 one more: wall and CPU seconds with an empty and with a filled compilation cache, and the peers'.
+Rounds are interleaved, and their medians printed; Python's bytecode is there for all.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import os
-import pathlib
 import subprocess
 import sys
 import tempfile
@@ -165,28 +164,38 @@ def cold_child(library: str) -> None:
 
 def cold(args: argparse.Namespace) -> None:
     print("start of the process to the first proposal of the model: wall s, CPU s")
-    run = functools.partial(_timed, [sys.executable, __file__, "child"])
+    peers = [library for library in args.libraries if library not in ("jaxhpo", "study")]
     with tempfile.TemporaryDirectory() as folder:
         cache = {
             "JAX_COMPILATION_CACHE_DIR": folder,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
         }
-        for name in ("jaxhpo", "jaxhpo again"):
-            filled = "filled" if any(pathlib.Path(folder).iterdir()) else "empty"
-            print(f"  {name:14s} {filled:6s} cache  {run('jaxhpo', cache)}", flush=True)
-    for library in args.libraries:
-        if library not in ("jaxhpo", "study"):
-            print(f"  {library:14s} {'':12s}  {run(library, {})}", flush=True)
+        _show("jaxhpo, empty cache", [_timed("jaxhpo", cache)])
+        for library in peers:
+            _timed(library, {})  # once before, so that all have their bytecode
+        rounds = [
+            [_timed("jaxhpo", cache)] + [_timed(library, {}) for library in peers]
+            for _ in range(args.rounds)
+        ]
+    for name, times in zip(["jaxhpo, filled", *peers], zip(*rounds, strict=True), strict=True):
+        _show(name, list(times))
 
 
-def _timed(command: list[str], library: str, more: dict[str, str]) -> str:
+def _timed(library: str, more: dict[str, str]) -> tuple[float, float]:
+    """Wall and CPU seconds of one new process."""
     start = time.perf_counter()
     done = subprocess.run(
-        [*command, "--libraries", library], env=os.environ | more, capture_output=True, text=True,
-        check=True,
+        [sys.executable, __file__, "child", "--libraries", library],
+        env={**os.environ, **more, "PYTHONDONTWRITEBYTECODE": ""},
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return f"{time.perf_counter() - start:.1f}, {float(done.stdout.split()[-1]):.1f}"
+    return time.perf_counter() - start, float(done.stdout.split()[-1])
+
+
+def _show(name: str, times: list[tuple[float, float]]) -> None:
+    wall, cpu = np.median(np.asarray(times), axis=0)
+    print(f"  {name:20s} {wall:5.1f}, {cpu:4.1f}", flush=True)
 
 
 def main() -> None:

@@ -2,43 +2,65 @@
 
     python benchmarks/gp_regret.py [--problems hartmann6 levy10] [--seeds 128] [--trials 100]
         [--lengthscale-mean -1.4] [--noise-mean -7] [--num-basins 4] [--num-candidates 128]
-        [--fresh-fits]
+        [--fresh-fits] [--failures chance] [--failed-noise 0]
 
 All studies of a problem are one program of `minimize_many`: seconds on a GPU, minutes on a CPU. Two
 runs with the same `--seeds` begin with the same points, so their studies are pairs. Prints the
 median regret halfway and at the end, its geometric mean, and the share solved (under 1e-2).
 `--fresh-fits` fits hyperparameters from the prior every time, as before fits went on from the last.
+`--failures` lets trials fail: "chance" a fifth of them wherever they are, "region" those that go
+more than a twentieth of the box beyond a minimum along the first coordinate.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from _bo_problems import FUNCTIONS
 
 import jaxhpo as hpo
 from jaxhpo.gp import _model
-from jaxhpo.samplers import _gp_fits
+from jaxhpo.problems import Function
+from jaxhpo.samplers import _gp_fits, _gp_model
 
 SOLVED, FLOOR = 1e-2, 1e-6
+
+
+Objective = Callable[[jax.Array, Any], jax.Array]
+
+
+def failing(problem: Function, failures: str) -> Objective:
+    """The problem as an objective whose trials may fail."""
+    [low, *_], [high, *_], [[minimizer, *_], *_] = problem.low, problem.high, problem.minimizers
+    border = (minimizer - low) / (high - low) + 0.05
+
+    def objective(key: jax.Array, params: Any) -> jax.Array:
+        by_chance = jax.random.uniform(key) < 0.2
+        beyond = problem.space.to_unit(params)[..., 0] > border
+        is_failed = by_chance if failures == "chance" else beyond
+        return jnp.where(is_failed, jnp.nan, problem.objective(key, params))
+
+    return objective
 
 
 def regrets(name: str, args: argparse.Namespace) -> np.ndarray:
     """Simple regret `[seeds, trials]`."""
     problem = FUNCTIONS[name]()
+    objective = failing(problem, args.failures) if args.failures else problem.objective
     sampler = hpo.samplers.gp(
         problem.space, num_basins=args.num_basins, num_candidates=args.num_candidates
     )
     keys = jax.random.split(jax.random.key(7), args.seeds)
-    found = hpo.minimize_many(
-        problem.objective, problem.space, sampler, keys=keys, num_trials=args.trials
-    )
+    found = hpo.minimize_many(objective, problem.space, sampler, keys=keys, num_trials=args.trials)
     return np.maximum(np.asarray(found.best_so_far, np.float64) - problem.minimum, FLOOR)
 
 
@@ -52,7 +74,10 @@ def main() -> None:
     parser.add_argument("--num-basins", type=int, default=4)
     parser.add_argument("--num-candidates", type=int, default=128)
     parser.add_argument("--fresh-fits", action="store_true")
+    parser.add_argument("--failures", choices=["chance", "region"])
+    parser.add_argument("--failed-noise", type=float, default=_gp_model.FAILED_NOISE)
     args = parser.parse_args()
+    _gp_model.FAILED_NOISE = args.failed_noise
     _model.LENGTHSCALE_MEAN, _model.NOISE_MEAN = args.lengthscale_mean, args.noise_mean
     if args.fresh_fits:
         _gp_fits.Schedule.is_fresh = lambda self, before, count: before >= 0  # type: ignore[method-assign]

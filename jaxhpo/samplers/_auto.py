@@ -121,15 +121,14 @@ def _for_several(num_objectives: int) -> Choice:
 def _for_one(space: Space, levels: np.ndarray, num_trials: int | None) -> Choice:
     """One objective, values only."""
     d = space.num_dims
-    is_conditional = any(leaf.conditions for leaf in space.leaves)
     num_unordered = int((space.is_categorical & (levels > 2)).sum())
     count = "an unknown number of trials" if num_trials is None else f"{num_trials} trials"
     is_long = num_trials is not None and num_trials > GP_TRIALS
     if not is_long and d <= GP_DIMS:
         reason = f"{count} of {d} dimensions: a Gaussian process makes the most of each."
         return Choice("gp", {}, reason)
-    if is_conditional or 2 * num_unordered > d:
-        kind = "conditional" if is_conditional else "mostly categorical"
+    if space.is_conditional or 2 * num_unordered > d:
+        kind = "conditional" if space.is_conditional else "mostly categorical"
         return Choice("tpe", {}, f"{count} of a {kind} space: densities of good and other trials.")
     if is_long and bool((levels == 0).all()):
         reason = f"{count} of {d} continuous dimensions: a population adapts to the landscape"

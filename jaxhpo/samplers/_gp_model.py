@@ -15,7 +15,7 @@ from jaxhpo._linalg import matmul
 
 NUM_FANTASIES = 8
 
-_FAILED_NOISE = 1.0
+FAILED_NOISE = 1.0
 """Noise variance of a failed row, in units of all targets' variance: alone it tells little of its
 place, and several failures near each other do. As exact as the others, one failure by chance would
 make the model rough everywhere."""
@@ -87,7 +87,7 @@ def objective_targets(
     value = jnp.where(trusted, table.value, worst)
     warped = gp.warp(value, mask, _first(mask, num_reference), sharpness)
     noise = jnp.where(trusted, (table.se * warped.rate) ** 2, 0.0)
-    noise = jnp.where(mask & ~trusted, _FAILED_NOISE, noise)
+    noise = jnp.where(mask & ~trusted, FAILED_NOISE, noise)
     return Targets(gp.Data(table.features, warped.target, noise, mask), is_good, warped)
 
 

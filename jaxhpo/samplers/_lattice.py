@@ -108,7 +108,7 @@ class Lattice:
         """Opens every number that stands for a feasible configuration of its own."""
         if not self.is_exact:
             return all_open(HASHED_BITS)
-        if not space.has_constraints and not any(leaf.conditions for leaf in space.leaves):
+        if not space.has_constraints and not space.is_conditional:
             return all_open(self.size)
         chunk = min(_CHUNK, self.size)
         starts = jnp.arange(-(-self.size // chunk), dtype=jnp.int32) * chunk

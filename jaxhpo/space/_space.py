@@ -102,6 +102,11 @@ class Space:
         return _layout.has_static(self._leaves)
 
     @property
+    def is_conditional(self) -> bool:
+        """Whether some parameters count in one branch of another only."""
+        return any(leaf.conditions for leaf in self._leaves)
+
+    @property
     def has_constraints(self) -> bool:
         """Whether some configurations are not allowed."""
         return bool(self._constraints)
@@ -163,7 +168,7 @@ class Space:
         """
         unit = jnp.asarray(unit)
         snapped = self._per_leaf(unit, _snap)
-        if self._selectors():
+        if self.is_conditional:
             first = self._per_leaf(jnp.zeros_like(unit), _snap)
             neutral = jnp.where(self._discrete_columns(), first, 0.5)
             snapped = jnp.where(self.active_columns(unit), snapped, neutral)
@@ -260,9 +265,9 @@ class Space:
     def active_columns(self, unit: Array) -> Array:
         """Which unit coordinates count, bool `[..., d]`."""
         unit = jnp.asarray(unit)
-        selectors = self._selectors()
-        if not selectors:
+        if not self.is_conditional:
             return jnp.ones(unit.shape, bool)
+        selectors = {selector for leaf in self._leaves for selector, _ in leaf.conditions}
         leaf_values = [
             self._leaf_from_unit(leaf, unit) if at in selectors else None
             for at, leaf in enumerate(self._leaves)
@@ -390,10 +395,6 @@ class Space:
         dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
         reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
         return jnp.result_type(*reals) if reals else jnp.result_type(float)
-
-    def _selectors(self) -> set[int]:
-        """Places of the leaves that others depend on."""
-        return {selector for leaf in self._leaves for selector, _ in leaf.conditions}
 
     def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
         masks = []
