@@ -32,7 +32,8 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 from _bo_problems import Problem, Real
 
-Step = Callable[[], None]
+Loop = tuple[Callable[[], Any], Callable[[Any], None]]
+"""One proposal, and telling its value."""
 
 
 def problem(d: int) -> Problem:
@@ -56,7 +57,7 @@ def data(d: int, n: int) -> list[tuple[dict[str, float], float]]:
     return [(row, function(row)) for row in rows]
 
 
-def jaxhpo_step(d: int, n: int) -> Step:
+def jaxhpo_loop(d: int, n: int) -> Loop:
     """The sampler's own functions, compiled."""
     import jax
     from _bo_peers import _programs, jaxhpo_space
@@ -71,16 +72,20 @@ def jaxhpo_step(d: int, n: int) -> Step:
     value = np.asarray([v for _, v in rows], np.float32)
     held = {"state": tell(sampler, key, jax.jit(sampler.init)(key), unit, value)}
 
-    def step() -> None:
+    def propose() -> Any:
         held["state"], asked, params = ask(sampler, space, key, held["state"])
-        got = function({name: float(v) for name, v in params.items()})
-        held["state"] = tell(sampler, key, held["state"], asked, np.asarray([got], np.float32))
+        return asked, {name: float(v) for name, v in params.items()}
+
+    def learn(proposal: Any) -> None:
+        asked, params = proposal
+        got = np.asarray([function(params)], np.float32)
+        held["state"] = tell(sampler, key, held["state"], asked, got)
         jax.block_until_ready(held["state"])
 
-    return step
+    return propose, learn
 
 
-def study_step(d: int, n: int) -> Step:
+def study_loop(d: int, n: int) -> Loop:
     """A `Study` in memory."""
     from _bo_peers import jaxhpo_space
 
@@ -91,14 +96,14 @@ def study_step(d: int, n: int) -> Step:
     study.record(list(params), list(values))
     function = problem(d).function
 
-    def step() -> None:
+    def propose() -> Any:
         [trial] = study.ask()
-        study.tell(trial, function(trial.params))
+        return trial
 
-    return step
+    return propose, lambda trial: study.tell(trial, function(trial.params))
 
 
-def optuna_step(d: int, n: int) -> Step:
+def optuna_loop(d: int, n: int) -> Loop:
     """Optuna's study in memory with its GPSampler."""
     import optuna
     from _bo_peers import _distributions
@@ -109,30 +114,28 @@ def optuna_step(d: int, n: int) -> Step:
     for params, value in data(d, n):
         study.add_trial(optuna.trial.create_trial(params=params, distributions=space, value=value))
 
-    def step() -> None:
-        trial = study.ask(space)
+    def learn(trial: Any) -> None:
         study.tell(trial, function(trial.params))
 
-    return step
+    return lambda: study.ask(space), learn
 
 
-def botorch_step(d: int, n: int) -> Step:
+def botorch_loop(d: int, n: int) -> Loop:
     """A proposal by BoTorch's defaults, as in `_bo_peers.botorch_gp`."""
     from _bo_peers import _botorch_propose
 
     task, rows = problem(d), data(d, n)
     held = {"x": [list(row.values()) for row, _ in rows], "y": [-v for _, v in rows]}
 
-    def step() -> None:
-        point = _botorch_propose(task, held).tolist()
+    def learn(point: list[float]) -> None:
         held["x"].append(point)
         held["y"].append(-task.function(dict(zip(task.params, point, strict=True))))
 
-    return step
+    return lambda: _botorch_propose(task, held).tolist(), learn
 
 
-STEPS = {
-    "jaxhpo": jaxhpo_step, "study": study_step, "optuna": optuna_step, "botorch": botorch_step
+LOOPS = {
+    "jaxhpo": jaxhpo_loop, "study": study_loop, "optuna": optuna_loop, "botorch": botorch_loop
 }  # fmt: skip
 
 
@@ -142,12 +145,12 @@ def warm(args: argparse.Namespace) -> None:
     one_thread()
     print("CPU ms of an ask and a tell, median (least) of the rounds; n, d, then each library")
     for n in args.sizes:
-        steps = {name: STEPS[name](args.dims, n) for name in args.libraries}
-        times: dict[str, list[float]] = {name: [] for name in steps}
+        loops = {name: LOOPS[name](args.dims, n) for name in args.libraries}
+        times: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(args.rounds + 1):
-            for name, step in steps.items():
+            for name, (propose, learn) in loops.items():
                 start = time.process_time()
-                step()
+                learn(propose())
                 times[name].append(1e3 * (time.process_time() - start))
         cells = (
             f"{name} {np.median(spent[1:]):.1f} ({min(spent[1:]):.1f})"
@@ -157,9 +160,10 @@ def warm(args: argparse.Namespace) -> None:
 
 
 def cold_child(library: str) -> None:
-    """What one new process does."""
-    STEPS[library](6, 10)()
-    print(time.process_time())
+    """What one new process does; prints when it had a proposal, and the CPU seconds until then."""
+    propose, _ = LOOPS[library](6, 10)
+    propose()
+    print(time.time(), time.process_time())
 
 
 def cold(args: argparse.Namespace) -> None:
@@ -184,13 +188,14 @@ def cold(args: argparse.Namespace) -> None:
 
 def _timed(library: str, more: dict[str, str]) -> tuple[float, float]:
     """Wall and CPU seconds of one new process."""
-    start = time.perf_counter()
+    start = time.time()
     done = subprocess.run(
         [sys.executable, __file__, "child", "--libraries", library],
         env={**os.environ, **more, "PYTHONDONTWRITEBYTECODE": ""},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    return time.perf_counter() - start, float(done.stdout.split()[-1])
+    end, cpu = map(float, done.stdout.split()[-2:])
+    return end - start, cpu
 
 
 def _show(name: str, times: list[tuple[float, float]]) -> None:
@@ -204,7 +209,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[100])
     parser.add_argument("--dims", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--libraries", nargs="*", default=list(STEPS), choices=STEPS)
+    parser.add_argument("--libraries", nargs="*", default=list(LOOPS), choices=LOOPS)
     args = parser.parse_args()
     if args.action == "child":
         cold_child(args.libraries[0])

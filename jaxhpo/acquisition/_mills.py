@@ -50,8 +50,8 @@ def mills(t: Array) -> Mills:
 
 def _horner(coefficients: np.ndarray, s: Array) -> Array:
     value = jnp.full_like(s, coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
-        value = value * s + jnp.asarray(coefficient, s.dtype)
+    for coefficient in coefficients[-2::-1].tolist():
+        value = value * s + coefficient
     return value
 
 

@@ -215,47 +215,42 @@ def _climb(
     score: ScoreFn, problem: Problem, lanes: Lanes, lengthscale: Array, budget: Budget
 ) -> Lanes:
     """Improves the continuous coordinates of each lane, within the cube and the constraints."""
-    work = lengthscale.dtype
-    is_free = jnp.asarray(problem.embedding.is_free)
-    width = jnp.where(is_free, lengthscale, 1.0)
-    lower, upper = problem.bounds(width)
+    shape, is_free = lanes.features.shape, jnp.asarray(problem.embedding.is_free)
+    one_width = jnp.where(is_free, lengthscale, 1.0)
+    width, lower, upper, is_free = (
+        jnp.broadcast_to(row, shape) for row in (one_width, *problem.bounds(one_width), is_free)
+    )
+    with problem.outside():
+        active = problem.space.active_columns(lanes.unit)
+    moves = is_free & active[:, np.asarray(problem.embedding.groups)]
 
-    def lane(unit: Array, features: Array) -> tuple[Array, Array]:
-        with problem.outside():
-            active = problem.space.active_columns(unit)
-        groups = np.asarray(problem.embedding.groups)
-        moves = is_free & active[groups]
+    def function(z: Array) -> tuple[Array, Array]:
+        inner = jnp.where(moves, z * width, lanes.features)
+        points = problem.embedding.replace_free(lanes.unit, inner)
+        value, gradient = score(inner, points)
+        value = -value
+        if problem.space.has_constraints:
+            with problem.outside():
+                ok = problem.is_allowed(problem.space.snap(points))
+            value = jnp.where(ok, value, jnp.inf)
+        return value, jnp.where(moves, -gradient * width, 0.0)
 
-        def function(z: Array) -> tuple[Array, Array]:
-            inner = jnp.where(moves, z * width, features)
-            point = problem.embedding.replace_free(unit, inner)
-            value, gradient = score(inner[None], point[None])
-            value = -value[0]
-            if problem.space.has_constraints:
-                with problem.outside():
-                    ok = problem.is_allowed(problem.space.snap(point)[None])[0]
-                value = jnp.where(ok, value, jnp.inf)
-            return value, jnp.where(moves, -gradient[0] * width, 0.0)
-
-        here = features / width
-        found = minimize_box(
-            function,
-            here,
-            jnp.where(moves, lower, here),
-            jnp.where(moves, upper, here),
-            max_evals=budget.num_evals,
-            tolerance=_TOLERANCE,
-            inverse=jnp.ones_like(here),
-            max_step=_MAX_STEP,
-        )
-        inner = jnp.where(moves, found.x * width, features)
-        inner = jnp.where(is_free, jnp.round(inner * _GRID) / _GRID, inner)
-        return problem.embedding.replace_free(unit, inner), -found.value
-
-    moved, value = jax.vmap(lane)(lanes.unit, lanes.features)
-    unit, features, allowed = problem.prepare(moved)
-    value = jnp.where(allowed & jnp.isfinite(value), value, -jnp.inf)
-    return _better(lanes, Lanes(unit, features.astype(work), value))
+    here = lanes.features / width
+    found = minimize_box(
+        function,
+        here,
+        jnp.where(moves, lower, here),
+        jnp.where(moves, upper, here),
+        max_evals=budget.num_evals,
+        tolerance=_TOLERANCE,
+        inverse=jnp.ones_like(one_width),
+        max_step=_MAX_STEP,
+    )
+    inner = jnp.where(moves, found.x * width, lanes.features)
+    inner = jnp.where(is_free, jnp.round(inner * _GRID) / _GRID, inner)
+    unit, features, allowed = problem.prepare(problem.embedding.replace_free(lanes.unit, inner))
+    value = jnp.where(allowed & jnp.isfinite(found.value), -found.value, -jnp.inf)
+    return _better(lanes, Lanes(unit, features.astype(width.dtype), value))
 
 
 def _better(old: Lanes, new: Lanes) -> Lanes:

@@ -1,6 +1,6 @@
 """Minimisation in a box: dense projected BFGS with one evaluation a step.
 
-Written for one lane; `vmap` runs many, each with its own state, step length and stopping.
+One lane, or many in step: each has its own state, step length and stopping.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
-from jaxhpo._linalg import matmul
 
 _ARMIJO = 1e-4
 _CURVATURE = 1e-10
@@ -20,14 +19,14 @@ _SHORTEST = 1e-9
 
 
 class Minimum(NamedTuple):
-    """Where a lane has got to.
+    """Where a lane, or each of several, has got to.
 
     Attributes:
-        x: `[d]` best point found.
-        value: `[]` its value.
-        gradient: `[d]` its gradient.
-        num_evals: `[]` int32 evaluations made.
-        is_converged: `[]` bool, whether the projected gradient or the step vanished.
+        x: `[..., d]` best point found.
+        value: `[...]` its value.
+        gradient: `[..., d]` its gradient.
+        num_evals: `[...]` int32 evaluations made.
+        is_converged: `[...]` bool, whether the projected gradient or the step vanished.
     """
 
     x: Array
@@ -38,6 +37,8 @@ class Minimum(NamedTuple):
 
 
 class _Lane(NamedTuple):
+    """State of each lane; the first five are those of its best point."""
+
     x: Array
     value: Array
     gradient: Array
@@ -59,69 +60,72 @@ def minimize_box(
     inverse: Array,
     max_step: float | Array,
 ) -> Minimum:
-    """Minimises a smooth function of one point in a box.
+    """Minimises a smooth function of one point in a box, from one start or from several at once.
 
     Each step evaluates the function once: the first at `start`, later ones along the current
     direction, halving by interpolation until Armijo's condition holds. Coordinates at a bound whose
     gradient points outwards are left out of the direction. A value that is not finite is a step too
-    far. The function is traced once.
+    far. The function is traced once, and called with the points of all lanes; it goes on being
+    called for lanes that have ended until all have.
 
     Args:
-        function: `function(x [d]) -> (value [], gradient [d])`.
-        start: `[d]`, inside the box.
-        lower: `[d]` lower bounds; equal to `upper` for a coordinate that stays.
-        upper: `[d]` upper bounds.
-        max_evals: number of evaluations at most; may be traced.
+        function: `function(x [..., d]) -> (value [...], gradient [..., d])`.
+        start: `[d]` or `[r, d]`, inside the box.
+        lower: lower bounds, of the shape of `start`; equal to `upper` for a coordinate that stays.
+        upper: upper bounds.
+        max_evals: number of evaluations of a lane at most; may be traced.
         tolerance: largest entry of the projected gradient at which a lane stops.
         inverse: `[d]` diagonal of the first inverse Hessian.
         max_step: largest change of a coordinate in one step.
 
     Returns:
-        The best point. Its value is infinite if no evaluation was finite.
+        The best point of each lane. Its value is infinite if no evaluation was finite.
     """
-    dtype = start.dtype
+    dtype, lanes = start.dtype, start.shape[:-1]
     start = jnp.clip(start, lower, upper)
     first = _Lane(
         x=start,
-        value=jnp.full((), jnp.inf, dtype),
+        value=jnp.full(lanes, jnp.inf, dtype),
         gradient=jnp.zeros_like(start),
-        inverse=jnp.diag(inverse),
+        inverse=jnp.broadcast_to(jnp.diag(inverse), (*lanes, *2 * inverse.shape)),
         direction=jnp.zeros_like(start),
-        step=jnp.zeros((), dtype),
-        num_evals=jnp.zeros((), jnp.int32),
-        done=jnp.zeros((), bool),
+        step=jnp.zeros(lanes, dtype),
+        num_evals=jnp.zeros(lanes, jnp.int32),
+        done=jnp.zeros(lanes, bool),
     )
 
+    def goes_on(lane: _Lane) -> Array:
+        return ~lane.done & (lane.num_evals < max_evals)
+
     def body(lane: _Lane) -> _Lane:
-        trial = jnp.clip(lane.x + lane.step * lane.direction, lower, upper)
+        trial = jnp.clip(lane.x + lane.step[..., None] * lane.direction, lower, upper)
         value, gradient = function(trial)
         moved = trial - lane.x
-        slope = jnp.sum(lane.gradient * moved)
-        is_first = lane.num_evals == 0
+        slope = _dot(lane.gradient, moved)
+        is_first, has_moved = lane.num_evals == 0, jnp.any(moved != 0, axis=-1)
         accepted = (value <= lane.value + _ARMIJO * slope) & jnp.isfinite(value)
-        accepted &= is_first | jnp.any(moved != 0)
+        accepted &= is_first | has_moved
         taken = _take(lane, trial, value, gradient, moved, is_first)
         direction, gap = _direction(taken, lower, upper, jnp.asarray(max_step, dtype))
         # Rejected: the minimum of the parabola through both ends, kept within [0.1, 0.5] steps.
         excess = value - lane.value - slope
         shorter = jnp.where(excess > 0, -0.5 * slope / excess, 0.5)
         shorter = lane.step * jnp.where(jnp.isfinite(shorter), jnp.clip(shorter, 0.1, 0.5), 0.1)
-        is_stuck = ~accepted & (is_first | (shorter < _SHORTEST) | ~jnp.any(moved != 0))
-        return _Lane(
-            x=jnp.where(accepted, taken.x, lane.x),
-            value=jnp.where(accepted, taken.value, lane.value),
-            gradient=jnp.where(accepted, taken.gradient, lane.gradient),
-            inverse=jnp.where(accepted, taken.inverse, lane.inverse),
-            direction=jnp.where(accepted, direction, lane.direction),
-            step=jnp.where(accepted, jnp.ones((), dtype), shorter),
-            num_evals=lane.num_evals + 1,
-            done=jnp.where(accepted, gap <= tolerance, is_stuck),
+        is_stuck = ~accepted & (is_first | (shorter < _SHORTEST) | ~has_moved)
+        alive = goes_on(lane)
+        moves = accepted & alive
+        x, value, gradient, inverse, direction = (
+            _where(moves, new, old)
+            for new, old in zip((*taken[:4], direction), lane[:5], strict=True)
         )
+        return _Lane(
+            x, value, gradient, inverse, direction,
+            step=jnp.where(accepted, jnp.ones((), dtype), shorter),
+            num_evals=lane.num_evals + alive.astype(jnp.int32),
+            done=jnp.where(alive, jnp.where(accepted, gap <= tolerance, is_stuck), lane.done),
+        )  # fmt: skip
 
-    def goes_on(lane: _Lane) -> Array:
-        return ~lane.done & (lane.num_evals < max_evals)
-
-    lane = jax.lax.while_loop(goes_on, body, first)
+    lane = jax.lax.while_loop(lambda lane: jnp.any(goes_on(lane)), body, first)
     return Minimum(lane.x, lane.value, lane.gradient, lane.num_evals, lane.done)
 
 
@@ -130,14 +134,15 @@ def _take(
 ) -> _Lane:
     """The lane at its new point, inverse Hessian updated (Nocedal and Wright, 2006, eq. 6.17)."""
     change = gradient - lane.gradient
-    curvature = jnp.sum(moved * change)
-    good = curvature > _CURVATURE * jnp.sqrt(jnp.sum(moved**2) * jnp.sum(change**2))
+    curvature = _dot(moved, change)
+    good = curvature > _CURVATURE * jnp.sqrt(_dot(moved, moved) * _dot(change, change))
     good &= ~is_first
     rho = jnp.where(good, 1.0 / jnp.where(good, curvature, 1.0), 0.0)
-    image = matmul(lane.inverse, change)
-    weight = rho * (1.0 + rho * jnp.sum(change * image))
-    outer = image[:, None] * moved[None, :]
-    inverse = lane.inverse - rho * (outer + outer.T) + weight * moved[:, None] * moved[None, :]
+    image = _times(lane.inverse, change)
+    weight = rho * (1.0 + rho * _dot(change, image))
+    # - rho (image moved^T + moved image^T) + weight moved moved^T, as two outer products
+    half = 0.5 * weight[..., None] * moved - rho[..., None] * image
+    inverse = lane.inverse + _outer(half, moved) + _outer(moved, half)
     return lane._replace(x=x, value=value, gradient=gradient, inverse=inverse)
 
 
@@ -145,11 +150,32 @@ def _direction(lane: _Lane, lower: Array, upper: Array, max_step: Array) -> tupl
     """The quasi-Newton direction among the free coordinates, and the projected gradient's size."""
     gradient = lane.gradient
     outward = ((lane.x <= lower) & (gradient > 0)) | ((lane.x >= upper) & (gradient < 0))
-    free = jnp.where(outward | (lower >= upper), 0.0, 1.0).astype(gradient.dtype)
-    inner = free * gradient
-    direction = -free * matmul(lane.inverse, inner)
-    descends = jnp.sum(direction * inner) < 0
-    direction = jnp.where(descends, direction, -inner)
-    longest = jnp.max(jnp.abs(direction))
-    direction = direction * jnp.minimum(1.0, max_step / jnp.where(longest > 0, longest, 1.0))
-    return direction, jnp.max(jnp.abs(inner))
+    is_free = ~(outward | (lower >= upper))
+    inner = jnp.where(is_free, gradient, 0.0)
+    direction = jnp.where(is_free, -_times(lane.inverse, inner), 0.0)
+    descends = _dot(direction, inner) < 0
+    direction = _where(descends, direction, -inner)
+    longest = jnp.max(jnp.abs(direction), axis=-1)
+    shrink = jnp.minimum(1.0, max_step / jnp.where(longest > 0, longest, 1.0))
+    return direction * shrink[..., None], jnp.max(jnp.abs(inner), axis=-1)
+
+
+def _dot(left: Array, right: Array) -> Array:
+    """Inner products `[...]` of `[..., d]`."""
+    return jnp.sum(left * right, axis=-1)
+
+
+def _times(matrix: Array, vector: Array) -> Array:
+    """Products `[..., d]` of matrices `[..., d, d]` with vectors; not rounded on any platform."""
+    return jnp.sum(matrix * vector[..., None, :], axis=-1)
+
+
+def _outer(left: Array, right: Array) -> Array:
+    """Outer products `[..., d, d]`."""
+    return left[..., :, None] * right[..., None, :]
+
+
+def _where(chosen: Array, new: Array, old: Array) -> Array:
+    """Entries of the chosen lanes from `new`, of the others from `old`."""
+    shape = chosen.shape + (1,) * (new.ndim - chosen.ndim)
+    return jnp.where(chosen.reshape(shape), new, old)

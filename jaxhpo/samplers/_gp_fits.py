@@ -153,16 +153,16 @@ def _sharpest(
     dtype = prior.mean.dtype
     options = jnp.asarray(gp.SHARPNESS, dtype)
     centre = first_theta(prior)
-    made = [make(seen, seen.is_told, s) for make in makers for s in options]
 
-    def density(pair: tuple[gp.Data, Array]) -> Array:
-        data, log_slope = pair
-        return log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
+    def best(make: Callable[[Table, Array, Array], Targets]) -> Array:
+        def density(sharpness: Array) -> Array:
+            data, _, warped = make(seen, seen.is_told, sharpness)
+            return warped.log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
 
-    datas = _stack([targets.data for targets in made])
-    found = jax.lax.map(density, (datas, jnp.stack([one.warped.log_slope for one in made])))
-    found = jnp.where(jnp.isfinite(found), found, -jnp.inf).reshape(len(makers), -1)
-    return options[gp.argmax(found)]
+        found = jax.lax.map(density, options)
+        return options[gp.argmax(jnp.where(jnp.isfinite(found), found, -jnp.inf))]
+
+    return jnp.stack([best(make) for make in makers])
 
 
 def _stack(trees: Any) -> Any:

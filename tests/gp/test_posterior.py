@@ -144,24 +144,28 @@ def test_box_search_finds_a_corner_and_a_curved_valley(float64):
     np.testing.assert_allclose(fixed.x[1], 1.44, atol=1e-6)
 
 
-def test_lanes_are_decoupled(float64):
+@pytest.mark.parametrize("batched", [lambda search: search, jax.vmap], ids=["lanes", "vmap"])
+def test_lanes_are_decoupled(float64, batched):
     def quartic(x):
-        return jnp.sum(x**4 - x**2), 4 * x**3 - 2 * x
+        return jnp.sum(x**4 - x**2, axis=-1), 4 * x**3 - 2 * x
 
     @jax.jit
     def search(start):
-        bounds = jnp.full(2, 2.0)
+        bounds = jnp.full(start.shape, 2.0)
         return gp.minimize_box(
             quartic, start, -bounds, bounds,
             max_evals=60, tolerance=1e-9, inverse=jnp.ones(2), max_step=1.0,
         )  # fmt: skip
 
     starts = jnp.asarray([[0.1, 0.2], [-1.5, 1.9], [0.7071, -0.7]])
-    together = jax.vmap(search)(starts)
+    together = batched(search)(starts)
     alone = [search(start) for start in starts]
+    assert len({int(one.num_evals) for one in alone}) > 1  # they do not end together
     for i, one in enumerate(alone):
         np.testing.assert_allclose(together.x[i], one.x, atol=1e-12)
+        np.testing.assert_allclose(together.gradient[i], one.gradient, atol=1e-12)
         assert together.num_evals[i] == one.num_evals
+        assert together.is_converged[i] == one.is_converged
 
 
 def hard_targets():
