@@ -7,6 +7,7 @@ from jaxhpo.acquisition._analytic import log_ei as log_ei
 from jaxhpo.acquisition._analytic import log_h_and_slope as log_h_and_slope
 from jaxhpo.acquisition._analytic import log_pi as log_pi
 from jaxhpo.acquisition._analytic import ucb as ucb
+from jaxhpo.acquisition._candidates import candidate_points as candidate_points
 from jaxhpo.acquisition._chebyshev import Chebyshev as Chebyshev
 from jaxhpo.acquisition._chebyshev import log_chebyshev_ei as log_chebyshev_ei
 from jaxhpo.acquisition._ehvi import Boxes as Boxes
@@ -15,10 +16,9 @@ from jaxhpo.acquisition._ehvi import log_ehvi as log_ehvi
 from jaxhpo.acquisition._embedding import Embedding as Embedding
 from jaxhpo.acquisition._embedding import embedding_of as embedding_of
 from jaxhpo.acquisition._entropy import log_mes as log_mes
-from jaxhpo.acquisition._optimize import Box as Box
-from jaxhpo.acquisition._optimize import Budget as Budget
 from jaxhpo.acquisition._optimize import Found as Found
-from jaxhpo.acquisition._optimize import Problem as Problem
-from jaxhpo.acquisition._optimize import ScoreFn as ScoreFn
-from jaxhpo.acquisition._optimize import candidate_points as candidate_points
 from jaxhpo.acquisition._optimize import optimize as optimize
+from jaxhpo.acquisition._problem import Box as Box
+from jaxhpo.acquisition._problem import Budget as Budget
+from jaxhpo.acquisition._problem import Problem as Problem
+from jaxhpo.acquisition._problem import ScoreFn as ScoreFn

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxhpo.acquisition import _optimize
+from jaxhpo.acquisition import _problem
 
 
 # Sizes at which the compiled maximum over NaN was a number: everything seemed known.
@@ -19,7 +19,7 @@ def test_rows_of_nan_equal_no_point(c, n, d):
 
     @jax.jit
     def is_known(unit, known, mask):
-        return _optimize._is_known(unit, jnp.where(mask[:, None], known, jnp.nan))
+        return _problem._is_known(unit, jnp.where(mask[:, None], known, jnp.nan))
 
     expected = np.arange(c) == c - 1
     np.testing.assert_array_equal(is_known(unit, known, mask), expected)

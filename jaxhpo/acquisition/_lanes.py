@@ -1,0 +1,140 @@
+"""Lanes of a search: points improved side by side, where continuous and where discrete."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Array
+from jaxhpo.acquisition._problem import Budget, Problem, ScoreFn
+from jaxhpo.gp import argmax, minimize_box
+
+_TOLERANCE = 1e-4
+_MAX_STEP = 0.5
+_MAX_LEVELS = 16
+
+_GRID = 2.0**18
+"""Continuous coordinates that a search has found are multiples of one over it: finer than the
+search, and coarse enough that a resumed study proposes the same point to the bit."""
+
+
+class Lanes(NamedTuple):
+    """Points being improved: `[r, d]` unit, `[r, F]` features, `[r]` scores."""
+
+    unit: Array
+    features: Array
+    value: Array
+
+
+def climb(
+    score: ScoreFn, problem: Problem, lanes: Lanes, lengthscale: Array, budget: Budget
+) -> Lanes:
+    """Improves the continuous coordinates of each lane, within the cube and the constraints."""
+    shape, is_free = lanes.features.shape, jnp.asarray(problem.embedding.is_free)
+    one_width = jnp.where(is_free, lengthscale, 1.0)
+    width, lower, upper, is_free = (
+        jnp.broadcast_to(row, shape) for row in (one_width, *problem.bounds(one_width), is_free)
+    )
+    with problem.outside():
+        active = problem.space.active_columns(lanes.unit)
+    moves = is_free & active[:, np.asarray(problem.embedding.groups)]
+
+    def function(z: Array) -> tuple[Array, Array]:
+        inner = jnp.where(moves, z * width, lanes.features)
+        points = problem.embedding.replace_free(lanes.unit, inner)
+        value, gradient = score(inner, points)
+        value = -value
+        if problem.space.has_constraints:
+            with problem.outside():
+                ok = problem.is_allowed(problem.space.snap(points))
+            value = jnp.where(ok, value, jnp.inf)
+        return value, jnp.where(moves, -gradient * width, 0.0)
+
+    here = lanes.features / width
+    found = minimize_box(
+        function,
+        here,
+        jnp.where(moves, lower, here),
+        jnp.where(moves, upper, here),
+        max_evals=budget.num_evals,
+        tolerance=_TOLERANCE,
+        inverse=jnp.ones_like(one_width),
+        max_step=_MAX_STEP,
+    )
+    inner = jnp.where(moves, found.x * width, lanes.features)
+    inner = jnp.where(is_free, jnp.round(inner * _GRID) / _GRID, inner)
+    unit, features, allowed = problem.prepare(problem.embedding.replace_free(lanes.unit, inner))
+    value = jnp.where(allowed & jnp.isfinite(found.value), -found.value, -jnp.inf)
+    return _better(lanes, Lanes(unit, features.astype(width.dtype), value))
+
+
+def sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
+    """Goes through the discrete coordinates once and takes the best value of each."""
+    space = problem.space
+    coordinates = np.flatnonzero(np.asarray(problem.embedding.columns) < 0).astype(np.int32)
+    levels = np.asarray(problem.embedding.levels, np.int32)[coordinates]
+    offsets, spread, num_options = _options(levels)
+    num_lanes, d = lanes.unit.shape
+
+    def one(i: Array, lanes: Lanes) -> Lanes:
+        at = jnp.asarray(coordinates)[i]
+        with problem.outside():
+            now = space.levels(lanes.unit)
+            current = jnp.take_along_axis(now, jnp.full((num_lanes, 1), at), axis=1)
+            options = jnp.asarray(spread)[i][None, :] + jnp.where(
+                jnp.asarray(offsets)[i][None, :] == 0, 0, current + jnp.asarray(offsets)[i][None, :]
+            )
+            options = jnp.clip(options, 0, jnp.asarray(levels)[i] - 1).astype(jnp.int32)
+            is_here = jnp.arange(d, dtype=jnp.int32) == at
+            tried = jnp.where(is_here[None, None, :], options[:, :, None], now[:, None, :])
+            centres = space.from_levels(tried, problem.dtype)
+            unit = jnp.where(is_here[None, None, :], centres, lanes.unit[:, None, :])
+        unit, features, allowed = problem.prepare(unit.reshape(-1, d))
+        features = features.astype(lanes.features.dtype)
+        value = jnp.where(allowed, score(features, unit)[0], -jnp.inf)
+        value = jnp.where(jnp.isnan(value), -jnp.inf, value).reshape(num_lanes, num_options)
+        best = argmax(value)
+        row = jnp.arange(num_lanes, dtype=jnp.int32) * num_options + best
+        new = Lanes(unit[row], features[row], jnp.max(value, axis=1))
+        return _better(lanes, new)
+
+    if len(coordinates) == 0:
+        return lanes
+    return jax.lax.fori_loop(*loop_range(len(coordinates)), one, lanes)
+
+
+def _options(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Tables of what to try in each discrete coordinate.
+
+    Returns:
+        `[k, v]` offsets from the present level, `[k, v]` levels of their own where the offset is 0,
+        and `v`.
+    """
+    largest = int(levels.max(initial=1))
+    if largest <= _MAX_LEVELS:
+        spread = np.minimum(np.arange(largest)[None, :], levels[:, None] - 1)
+        return np.zeros_like(spread, np.int32), spread.astype(np.int32), largest
+    steps = [sign * 2**k for k in range(int(np.log2(largest)) + 1) for sign in (1, -1)]
+    offsets = np.tile(np.asarray([0] * _MAX_LEVELS + steps, np.int32), (len(levels), 1))
+    spread = np.zeros_like(offsets)
+    spread[:, :_MAX_LEVELS] = np.round(
+        np.linspace(0, 1, _MAX_LEVELS)[None, :] * (levels[:, None] - 1)
+    )
+    return offsets, spread, offsets.shape[1]
+
+
+def _better(old: Lanes, new: Lanes) -> Lanes:
+    is_better = new.value > old.value
+    return Lanes(
+        jnp.where(is_better[:, None], new.unit, old.unit),
+        jnp.where(is_better[:, None], new.features, old.features),
+        jnp.where(is_better, new.value, old.value),
+    )
+
+
+def loop_range(count: int) -> tuple[Array, Array]:
+    """Bounds of a loop whose index is int32 in either precision."""
+    return jnp.zeros((), jnp.int32), jnp.asarray(count, jnp.int32)
