@@ -11,6 +11,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Sampler
 from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._gp import gp
+from jaxhpo.samplers._gp_multi import gp_multi
 from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._nsga2 import nsga2
 from jaxhpo.samplers._nsga3 import nsga3
@@ -24,6 +25,7 @@ logger = logging.getLogger("jaxhpo")
 _FACTORIES = {
     "cma_es": cma_es,
     "gp": gp,
+    "gp_multi": gp_multi,
     "gradient": gradient,
     "nsga2": nsga2,
     "nsga3": nsga3,
@@ -36,6 +38,9 @@ FEW_TRIALS = 6
 
 GP_TRIALS = 500
 """Beyond, a proposal of `gp` costs more than it brings: others have caught up."""
+
+GP_MULTI_TRIALS = 250
+"""The same of `gp_multi`, which fits and searches several models."""
 
 GP_DIMS = 30
 """In more unit dimensions the model needs more trials than it is meant for."""
@@ -100,7 +105,7 @@ def choose(
         if not isinstance(flag, bool):
             raise TypeError(f"{where}: `{name}` must be a bool, got {_checks.describe(flag)}.")
     if num_objectives > 1:
-        return _for_several(num_objectives)
+        return _for_several(space, num_trials, num_objectives)
     if num_trials is not None and num_trials <= FEW_TRIALS:
         return Choice("qmc", {}, f"{num_trials} trials teach no model: points that spread evenly.")
     levels = space.num_levels
@@ -109,8 +114,12 @@ def choose(
     return _for_one(space, levels, num_trials)
 
 
-def _for_several(num_objectives: int) -> Choice:
-    settings = {"num_objectives": num_objectives}
+def _for_several(space: Space, num_trials: int | None, num_objectives: int) -> Choice:
+    settings, d = {"num_objectives": num_objectives}, space.num_dims
+    is_long = num_trials is not None and num_trials > GP_MULTI_TRIALS
+    if not is_long and d <= GP_DIMS:
+        reason = f"{_count(num_trials)} of {num_objectives} objectives: a Gaussian process for each"
+        return Choice("gp_multi", settings, f"{reason} makes the most of them.")
     if num_objectives < MANY_OBJECTIVES:
         reason = f"{num_objectives} objectives: a population spread along the front."
         return Choice("nsga2", settings, reason)
@@ -122,7 +131,7 @@ def _for_one(space: Space, levels: np.ndarray, num_trials: int | None) -> Choice
     """One objective, values only."""
     d = space.num_dims
     num_unordered = int((space.is_categorical & (levels > 2)).sum())
-    count = "an unknown number of trials" if num_trials is None else f"{num_trials} trials"
+    count = _count(num_trials)
     is_long = num_trials is not None and num_trials > GP_TRIALS
     if not is_long and d <= GP_DIMS:
         reason = f"{count} of {d} dimensions: a Gaussian process makes the most of each."
@@ -137,6 +146,10 @@ def _for_one(space: Space, levels: np.ndarray, num_trials: int | None) -> Choice
         return Choice("cma_es", {}, f"{count} of {d} ordered dimensions: a population with margin.")
     reason = f"{count} of {d} dimensions: densities cost little however many there are."
     return Choice("tpe", {}, reason)
+
+
+def _count(num_trials: int | None) -> str:
+    return "an unknown number of trials" if num_trials is None else f"{num_trials} trials"
 
 
 def auto(
