@@ -350,5 +350,5 @@ def test_optuna_verbosity_is_left_as_it_was(url):
 def test_auto_is_the_default_and_knows_the_directions():
     assert inspect.signature(Study).parameters["sampler"].default == "auto"
     study = Study(X, storage=None, seed=4, direction=("minimize", "maximize"))
-    named = Study(X, "nsga2", storage=None, seed=4, direction=("minimize", "maximize"))
+    named = Study(X, "gp_multi", storage=None, seed=4, direction=("minimize", "maximize"))
     assert [trial.params for trial in study.ask(2)] == [trial.params for trial in named.ask(2)]
