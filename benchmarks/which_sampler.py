@@ -5,7 +5,7 @@
     jaxhpo bench --out bench/long --trials 1000 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe --problems standard
     jaxhpo bench --out bench/several --trials 100 --seeds 10 \\
-        --samplers random,qmc,nsga2,nsga3 --problems several
+        --samplers random,qmc,nsga2,nsga3,gp_multi --problems several
     python benchmarks/which_sampler.py pack bench/short bench/long bench/several
     python benchmarks/which_sampler.py page
     python benchmarks/which_sampler.py check
