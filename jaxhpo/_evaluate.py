@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -45,24 +45,37 @@ def checked_objective(
     return jax.jit(evaluate)
 
 
-def count_objectives(objective: Callable[[Array, PyTree], Outcome], space: Space) -> int:
-    """Reads from the shape of an outcome how many objectives there are; 1 for a scalar.
+class Form(NamedTuple):
+    """What the trials of an objective look like.
+
+    Attributes:
+        num_objectives: values of one trial.
+        has_constraints: whether a trial says by how much it violates constraints.
+    """
+
+    num_objectives: int
+    has_constraints: bool
+
+
+def form_of(objective: Callable[[Array, PyTree], Outcome], space: Space) -> Form:
+    """Reads the form of an objective's trials from the shapes of an outcome.
 
     Args:
         objective: a `checked_objective`.
         space: the space that `params` come from.
 
     Returns:
-        The number.
+        The `Form`; a scalar is one objective.
     """
 
-    def one(unit: Array) -> Array:
+    def one(unit: Array) -> Outcome:
         params = jax.tree.map(lambda leaf: leaf[0], space.from_unit(unit))
-        return objective(jax.random.key(0), params).value
+        return objective(jax.random.key(0), params)
 
     unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
-    shape: tuple[int, ...] = jax.eval_shape(one, unit).shape
-    return shape[0] if shape else 1
+    outcome = jax.eval_shape(one, unit)
+    shape: tuple[int, ...] = outcome.value.shape
+    return Form(shape[0] if shape else 1, outcome.violation is not None)
 
 
 def evaluate_rows(

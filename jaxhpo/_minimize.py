@@ -12,10 +12,10 @@ from jax.tree_util import Partial
 
 from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
-from jaxhpo._evaluate import checked_objective, count_objectives, evaluate_rows
+from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
-from jaxhpo.samplers._objectives import check_objectives, settings_for
+from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
 
 
@@ -156,12 +156,10 @@ def check_study(
 def get_sampler(
     sampler: Any, objective: Callable[..., Any], space: Space, num_trials: int
 ) -> Sampler:
-    """Makes a sampler from its name; for as many objectives and trials as there will be."""
-    settings = settings_for(sampler, 1)
-    if settings:
-        settings = settings_for(
-            sampler, count_objectives(checked_objective(objective, space), space)
-        )
+    """Makes a sampler from its name; for the objectives, constraints and trials there will be."""
+    settings = {}
+    if needs_form(sampler):
+        settings = settings_for(sampler, *form_of(checked_objective(objective, space), space))
     if isinstance(sampler, str) and sampler == "auto":
         settings["num_trials"] = num_trials
     return samplers.get(sampler, space, **settings)
@@ -187,7 +185,7 @@ def run(
         expected = f"a multiple of the {asked} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
     objective = checked_objective(objective, space)
-    num_objectives = count_objectives(objective, space)
+    num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:
         check_objectives("minimize", sampler, num_objectives)
 

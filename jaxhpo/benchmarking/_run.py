@@ -152,9 +152,9 @@ def groups(listed: Iterable[Cell]) -> list[list[Cell]]:
     found: dict[Any, list[Cell]] = {}
     for cell in listed:
         problem = PROBLEMS[cell.problem]()
-        space, has_limits = problem.space, getattr(problem, "violation", None) is not None
+        space = problem.space
         structure = cell.problem if space.num_levels.any() else jax.tree.structure(space)
-        kind = (structure, num_objectives_of(problem), has_limits)
+        kind = (structure, num_objectives_of(problem), _has_constraints(problem))
         found.setdefault((cell._replace(problem=""), kind), []).append(cell)
     return list(found.values())
 
@@ -229,8 +229,13 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
 
 
 def _sampler(cell: Cell, space: Space, num_objectives: int) -> Sampler:
-    settings = settings_for(cell.sampler, num_objectives)
+    has_constraints = _has_constraints(PROBLEMS[cell.problem]())
+    settings = settings_for(cell.sampler, num_objectives, has_constraints)
     return samplers.get(cell.sampler, space, batch_size=cell.batch_size, **settings)
+
+
+def _has_constraints(problem: Any) -> bool:
+    return getattr(problem, "violation", None) is not None
 
 
 def _study(

@@ -15,6 +15,7 @@ from jaxhpo.samplers._gp_multi import gp_multi
 from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._nsga2 import nsga2
 from jaxhpo.samplers._nsga3 import nsga3
+from jaxhpo.samplers._objectives import MODEL_CONSTRAINTS
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._tpe import tpe
@@ -69,6 +70,7 @@ def choose(
     num_objectives: int = 1,
     has_gradient: bool = False,
     is_noisy: bool = False,
+    has_constraints: bool = False,
 ) -> Choice:
     """Chooses a sampler by dimension, kind of space, budget, objectives and gradients.
 
@@ -80,6 +82,8 @@ def choose(
         num_objectives: values of one trial.
         has_gradient: whether trials come with the gradient of their value (`hpo.with_gradient`).
         is_noisy: whether the same trial gives another value each time.
+        has_constraints: whether trials say by how much they violate constraints (`Outcome`);
+            a Gaussian process then models that as well.
 
     Returns:
         The choice.
@@ -101,15 +105,30 @@ def choose(
     if num_trials is not None:
         num_trials = _checks.check_int(where, "num_trials", num_trials, 1)
     num_objectives = _checks.check_int(where, "num_objectives", num_objectives, 1)
-    for name, flag in (("has_gradient", has_gradient), ("is_noisy", is_noisy)):
+    flags = {
+        "has_gradient": has_gradient,
+        "is_noisy": is_noisy,
+        "has_constraints": has_constraints,
+    }
+    for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise TypeError(f"{where}: `{name}` must be a bool, got {_checks.describe(flag)}.")
+    choice = _choose(space, num_trials, num_objectives, has_gradient and not is_noisy)
+    if has_constraints and choice.name in MODEL_CONSTRAINTS:
+        return choice._replace(settings={**choice.settings, "constrained": True})
+    return choice
+
+
+def _choose(
+    space: Space, num_trials: int | None, num_objectives: int, has_exact_gradient: bool
+) -> Choice:
+    """The choice among samplers as they are without constraints."""
     if num_objectives > 1:
         return _for_several(space, num_trials, num_objectives)
     if num_trials is not None and num_trials <= FEW_TRIALS:
         return Choice("qmc", {}, f"{num_trials} trials teach no model: points that spread evenly.")
     levels = space.num_levels
-    if has_gradient and not is_noisy and bool((levels == 0).all()):
+    if has_exact_gradient and bool((levels == 0).all()):
         return Choice("gradient", {}, "continuous with gradients: quasi-Newton descents.")
     return _for_one(space, levels, num_trials)
 
@@ -160,6 +179,7 @@ def auto(
     num_objectives: int = 1,
     has_gradient: bool = False,
     is_noisy: bool = False,
+    has_constraints: bool = False,
 ) -> Sampler:
     """The sampler that `choose` chooses; what it is and why goes to the log "jaxhpo" as INFO.
 
@@ -173,6 +193,7 @@ def auto(
         num_objectives: as for `choose`.
         has_gradient: as for `choose`.
         is_noisy: as for `choose`.
+        has_constraints: as for `choose`.
 
     Returns:
         The sampler.
@@ -195,6 +216,7 @@ def auto(
         num_objectives=num_objectives,
         has_gradient=has_gradient,
         is_noisy=is_noisy,
+        has_constraints=has_constraints,
     )
     logger.info("auto: %s, because %s", choice.name, choice.reason)
     return _FACTORIES[choice.name](space, batch_size=batch_size, **choice.settings)  # type: ignore[operator]

@@ -1,6 +1,8 @@
-"""Which samplers take several objectives, and the error where one does not."""
+"""What a sampler has to know of the objective: how many values it has, and whether constraints."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,10 @@ from jaxhpo._base import Outcome, Sampler
 
 LEARN_SEVERAL = ("nsga2", "nsga3", "gp_multi")
 """Samplers, by name, that learn from several objectives; made with `num_objectives`."""
+
+MODEL_CONSTRAINTS = ("gp", "gp_multi")
+"""Samplers, by name, that model how much a trial violates constraints if made `constrained`; the
+others rank infeasible trials behind feasible ones, or take them for failed."""
 
 IGNORE_VALUES = ("random", "qmc", "grid")
 """Samplers, by name, that take any number of objectives, since they learn from none."""
@@ -45,7 +51,29 @@ def check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
         ) from error
 
 
-def settings_for(name: object, num_objectives: int) -> dict[str, int]:
-    """Settings that a sampler, given by name, needs for so many objectives."""
-    takes = isinstance(name, str) and name in (*LEARN_SEVERAL, "auto")
-    return {"num_objectives": num_objectives} if takes else {}
+def needs_form(name: object) -> bool:
+    """Whether a sampler, given by name, is made with what `settings_for` takes."""
+    return isinstance(name, str) and name in (*LEARN_SEVERAL, *MODEL_CONSTRAINTS, "auto")
+
+
+def settings_for(
+    name: object, num_objectives: int, has_constraints: bool = False
+) -> dict[str, Any]:
+    """Settings that a sampler, given by name, needs for such an objective.
+
+    Args:
+        name: what the user passed; a ready sampler needs no settings.
+        num_objectives: values of one trial.
+        has_constraints: whether trials say by how much they violate constraints.
+
+    Returns:
+        Keyword arguments for its factory.
+    """
+    settings: dict[str, Any] = {}
+    if not needs_form(name):
+        return settings
+    if name in (*LEARN_SEVERAL, "auto"):
+        settings["num_objectives"] = num_objectives
+    if has_constraints and name in (*MODEL_CONSTRAINTS, "auto"):
+        settings["has_constraints" if name == "auto" else "constrained"] = True
+    return settings

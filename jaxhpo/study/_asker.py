@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Asker:
         seed: int,
         direction: Direction,
         asked: Any,
+        with_constraints: Callable[[], tuple[Sampler, Any]] | None = None,
     ) -> None:
         """Takes up a study; its history is read at the first ask.
 
@@ -68,10 +69,14 @@ class Asker:
             seed: its seed.
             direction: "minimize" or "maximize", or one an objective.
             asked: shape of one ask, as `asked_shape` gives it.
+            with_constraints: makes the sampler, and the shape of one ask, that takes over as soon
+                as a trial says how much it violates constraints; None keeps the sampler.
         """
         self._store = store
         self._space = space
         self._direction = direction
+        self._seed = seed
+        self._with_constraints = with_constraints
         self._num_objectives = len(directions_of(direction))
         self._proposer = Proposer(space, sampler, seed, asked, self._num_objectives)
         self._distributions = distributions_of(space)
@@ -94,7 +99,9 @@ class Asker:
     def refresh(self) -> None:
         """Reads the history and puts the sampler where it belongs."""
         trials = self._store.history()
-        self._proposer.reset(self._told_of(trials))
+        told = self._told_of(trials)
+        self._adapt()
+        self._proposer.reset(told)
         self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._known = trials[-1].number + 1 if trials else 0
         self._is_stale = False
@@ -177,8 +184,9 @@ class Asker:
             return ended
         unit = np.asarray([trial.unit for trial in ended])
         told = self._assemble(unit, [trial.value for trial in ended], ended)
-        self._proposer.tell(told, self._known)
-        self._is_stale = False
+        if not self._adapt():
+            self._proposer.tell(told, self._known)
+            self._is_stale = False
         return ended
 
     def record(
@@ -272,6 +280,15 @@ class Asker:
             reason=report.reason,
             error=report.error,
         )
+
+    def _adapt(self) -> bool:
+        """Lets another sampler take over where constraints have come up; it is to be told all."""
+        if self._with_constraints is None or not self._is_constrained:
+            return False
+        sampler, asked = self._with_constraints()
+        self._with_constraints = None
+        self._proposer = Proposer(self._space, sampler, self._seed, asked, self._num_objectives)
+        return True
 
     def _told_of(self, trials: Sequence[FrozenTrial | HistoryTrial]) -> Told:
         """The whole history as the sampler should see it; foreign trials are encoded."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -163,7 +165,7 @@ def _own_version() -> str:
 
 
 def make_sampler(
-    sampler: Any, space: Space, num_objectives: int = 1
+    sampler: Any, space: Space, num_objectives: int = 1, *, has_constraints: bool = False
 ) -> tuple[Sampler, jax.ShapeDtypeStruct]:
     """Makes a sampler from its name, or takes a ready one that fits the space.
 
@@ -171,6 +173,7 @@ def make_sampler(
         sampler: what the user passed.
         space: the study's space.
         num_objectives: values of a trial.
+        has_constraints: whether trials say by how much they violate constraints.
 
     Returns:
         The sampler, and the shape of one ask of it.
@@ -186,7 +189,7 @@ def make_sampler(
     if not isinstance(sampler, str | Sampler):
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
-    made = samplers.get(sampler, space, **settings_for(sampler, num_objectives))
+    made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
     asked = asked_shape(made)
     if asked.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
@@ -194,6 +197,17 @@ def make_sampler(
     if num_objectives > 1:
         check_objectives("Study", made, num_objectives)
     return made, asked
+
+
+def constrained_maker(
+    sampler: Any, space: Space, num_objectives: int
+) -> Callable[[], tuple[Sampler, jax.ShapeDtypeStruct]] | None:
+    """What makes the sampler of a name anew once there are constraints; None if it is the same."""
+    from jaxhpo.samplers._objectives import settings_for
+
+    if settings_for(sampler, num_objectives, True) == settings_for(sampler, num_objectives):
+        return None
+    return functools.partial(make_sampler, sampler, space, num_objectives, has_constraints=True)
 
 
 def describe_sampler(sampler: Any, made: Sampler) -> str:

@@ -90,7 +90,12 @@ class Study:
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
         from jaxhpo.study._asker import Asker
-        from jaxhpo.study._meta import describe_sampler, make_sampler, open_meta
+        from jaxhpo.study._meta import (
+            constrained_maker,
+            describe_sampler,
+            make_sampler,
+            open_meta,
+        )
         from jaxhpo.study._store import Store
 
         enable_compilation_cache()
@@ -105,7 +110,10 @@ class Study:
         meta = open_meta(self._store, self._space, describe_sampler(sampler, chosen), seed)
         self._seed = int(meta["seed"])
         self.fail_stale()
-        self._asker = Asker(self._store, self._space, chosen, self._seed, self._direction, asked)
+        with_constraints = constrained_maker(sampler, self._space, len(self.directions))
+        self._asker = Asker(
+            self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
+        )
         self._cache: dict[int, Trial] = {}
         self._programs: population.Programs | None = None
         # Best value for the progress display; None until it has been looked up or there is one.

@@ -171,6 +171,34 @@ def test_choice(space, facts, name, caplog):
     assert f"auto: {name}, because {choice.reason}" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("facts", "is_modelled"),
+    [
+        ({"num_trials": 100}, True),
+        ({"num_trials": 100, "num_objectives": 2}, True),
+        ({"num_trials": 5000}, False),
+        ({"num_trials": 5000, "num_objectives": 2}, False),
+    ],
+)
+def test_constraints_are_modelled_where_a_model_is_chosen(facts, is_modelled):
+    choice = samplers.choose(SPACE, has_constraints=True, **facts)
+    assert choice.settings.get("constrained", False) is is_modelled
+    assert isinstance(samplers.auto(SPACE, has_constraints=True, **facts), hpo.Sampler)
+
+
+@pytest.mark.parametrize("name", ["gp", "auto"])
+def test_minimize_tells_a_sampler_by_name_that_there_are_constraints(name):
+    problem = hpo.problems.g24()
+
+    def best(sampler):
+        return hpo.minimize(
+            problem.objective, problem.space, sampler, key=1, num_trials=20
+        ).best_value
+
+    made = samplers.gp(problem.space, constrained=True)
+    assert float(best(name)) == float(best(made))
+
+
 def test_minimize_tells_auto_how_many_trials_there_are():
     found = [
         hpo.minimize(objective, SPACE, name, key=0, num_trials=5).best_value

@@ -1,0 +1,51 @@
+"""A sampler given by name models constraints, from the first trial that tells of them."""
+
+import numpy as np
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo.study import Study
+from tests.compiler import fewer_optimizations
+
+X = {"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)}
+
+
+def on_a_hyperbola(params):
+    """Least where x = y on x y = 0.3, which bounds what is feasible."""
+    x, y = params["x"], params["y"]
+    return hpo.Outcome(x + y, violation=0.3 - x * y)
+
+
+def units(study):
+    return np.asarray([trial.unit for trial in study.trials])
+
+
+def run(sampler, *parts, storage=None):
+    for num_trials in parts:
+        study = Study(X, sampler, storage=storage, name="one", seed=0)
+        study.optimize(on_a_hyperbola, num_trials=num_trials, progress=False)
+    return study
+
+
+@fewer_optimizations()
+@pytest.mark.parametrize("name", ["gp", "auto"])
+def test_by_name_it_finds_the_border(name):
+    study = run(name, 16)
+    made = run(hpo.samplers.gp(Study(X, storage=None).space, constrained=True), 16)
+    np.testing.assert_array_equal(units(study), units(made))
+    assert study.best_value < 2 * np.sqrt(0.3) + 0.02
+
+
+@fewer_optimizations()
+def test_stopped_before_and_after_constraints_came_up_it_goes_on_alike(tmp_path):
+    stopped = run("gp", 1, 9, storage=f"sqlite:///{tmp_path}/study.db")
+    np.testing.assert_array_equal(units(stopped), units(run("gp", 10)))
+
+
+def test_without_constraints_and_ready_made_it_stays_the_same():
+    free = Study(X, "gp", storage=None, seed=0)
+    free.optimize(lambda params: params["x"], num_trials=2, progress=False)
+    assert free._asker._with_constraints is not None
+    made = Study(X, hpo.samplers.gp(free.space), storage=None, seed=0)
+    assert made._asker._with_constraints is None
+    assert Study(X, "tpe", storage=None)._asker._with_constraints is None
