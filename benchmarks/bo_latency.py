@@ -32,7 +32,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import numpy as np
 from _bo_problems import Problem, Real
 
-Loop = tuple[Callable[[], Any], Callable[[Any], None]]
+Steps = tuple[Callable[[], Any], Callable[[Any], None]]
 """One proposal, and telling its value."""
 
 
@@ -57,7 +57,7 @@ def data(d: int, n: int) -> list[tuple[dict[str, float], float]]:
     return [(row, function(row)) for row in rows]
 
 
-def jaxhpo_loop(d: int, n: int) -> Loop:
+def jaxhpo_loop(d: int, n: int) -> Steps:
     """The sampler's own functions, compiled."""
     import jax
     from _bo_peers import _programs, jaxhpo_space
@@ -85,7 +85,7 @@ def jaxhpo_loop(d: int, n: int) -> Loop:
     return propose, learn
 
 
-def study_loop(d: int, n: int) -> Loop:
+def study_loop(d: int, n: int) -> Steps:
     """A `Study` in memory."""
     from _bo_peers import jaxhpo_space
 
@@ -103,7 +103,7 @@ def study_loop(d: int, n: int) -> Loop:
     return propose, lambda trial: study.tell(trial, function(trial.params))
 
 
-def optuna_loop(d: int, n: int) -> Loop:
+def optuna_loop(d: int, n: int) -> Steps:
     """Optuna's study in memory with its GPSampler."""
     import optuna
     from _bo_peers import _distributions
@@ -120,7 +120,7 @@ def optuna_loop(d: int, n: int) -> Loop:
     return lambda: study.ask(space), learn
 
 
-def botorch_loop(d: int, n: int) -> Loop:
+def botorch_loop(d: int, n: int) -> Steps:
     """A proposal by BoTorch's defaults, as in `_bo_peers.botorch_gp`."""
     from _bo_peers import _botorch_propose
 
@@ -163,7 +163,7 @@ def cold_child(library: str) -> None:
     """What one new process does; prints when it had a proposal, and the CPU seconds until then."""
     propose, _ = LOOPS[library](6, 10)
     propose()
-    print(time.time(), time.process_time())
+    print(time.monotonic(), time.process_time())
 
 
 def cold(args: argparse.Namespace) -> None:
@@ -188,7 +188,7 @@ def cold(args: argparse.Namespace) -> None:
 
 def _timed(library: str, more: dict[str, str]) -> tuple[float, float]:
     """Wall and CPU seconds of one new process."""
-    start = time.time()
+    start = time.monotonic()  # one clock for all processes
     done = subprocess.run(
         [sys.executable, __file__, "child", "--libraries", library],
         env={**os.environ, **more, "PYTHONDONTWRITEBYTECODE": ""},

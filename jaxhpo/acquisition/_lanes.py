@@ -33,11 +33,10 @@ def climb(
     score: ScoreFn, problem: Problem, lanes: Lanes, lengthscale: Array, budget: Budget
 ) -> Lanes:
     """Improves the continuous coordinates of each lane, within the cube and the constraints."""
-    shape, is_free = lanes.features.shape, jnp.asarray(problem.embedding.is_free)
-    one_width = jnp.where(is_free, lengthscale, 1.0)
-    width, lower, upper, is_free = (
-        jnp.broadcast_to(row, shape) for row in (one_width, *problem.bounds(one_width), is_free)
-    )
+    row_is_free = jnp.asarray(problem.embedding.is_free)
+    row_width = jnp.where(row_is_free, lengthscale, 1.0)
+    rows = (row_is_free, row_width, *problem.bounds(row_width))
+    is_free, width, lower, upper = (jnp.broadcast_to(r, lanes.features.shape) for r in rows)
     with problem.outside():
         active = problem.space.active_columns(lanes.unit)
     moves = is_free & active[:, np.asarray(problem.embedding.groups)]
@@ -61,7 +60,7 @@ def climb(
         jnp.where(moves, upper, here),
         max_evals=budget.num_evals,
         tolerance=_TOLERANCE,
-        inverse=jnp.ones_like(one_width),
+        inverse=jnp.ones_like(row_width),
         max_step=_MAX_STEP,
     )
     inner = jnp.where(moves, found.x * width, lanes.features)
@@ -72,7 +71,7 @@ def climb(
 
 
 def sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
-    """Goes through the discrete coordinates once and takes the best value of each."""
+    """Goes through the discrete coordinates (at least one) and takes the best value of each."""
     space = problem.space
     coordinates = np.flatnonzero(np.asarray(problem.embedding.columns) < 0).astype(np.int32)
     levels = np.asarray(problem.embedding.levels, np.int32)[coordinates]
@@ -101,8 +100,6 @@ def sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
         new = Lanes(unit[row], features[row], jnp.max(value, axis=1))
         return _better(lanes, new)
 
-    if len(coordinates) == 0:
-        return lanes
     return jax.lax.fori_loop(*loop_range(len(coordinates)), one, lanes)
 
 
@@ -113,7 +110,7 @@ def _options(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         `[k, v]` offsets from the present level, `[k, v]` levels of their own where the offset is 0,
         and `v`.
     """
-    largest = int(levels.max(initial=1))
+    largest = int(levels.max())
     if largest <= _MAX_LEVELS:
         spread = np.minimum(np.arange(largest)[None, :], levels[:, None] - 1)
         return np.zeros_like(spread, np.int32), spread.astype(np.int32), largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -66,15 +67,19 @@ def optimize(
     _, _, is_new = problem.prepare(unit[start])
     lanes = Lanes(unit[start], features[start], jnp.where(is_new, value[start], -jnp.inf))
 
-    def round_(i: Array, lanes: Lanes) -> Lanes:
-        if has_discrete:  # the first round only climbs: one climb is compiled, not two
-            lanes = jax.lax.cond(
-                i > 0, lambda lanes: sweep(score, problem, lanes), lambda lanes: lanes, lanes
-            )
-        return climb(score, problem, lanes, lengthscale, budget) if has_free else lanes
+    climbed = functools.partial(climb, score, problem, lengthscale=lengthscale, budget=budget)
+    swept = functools.partial(sweep, score, problem)
 
-    num_rounds = 1 + _SWEEPS if has_discrete else 1
-    lanes = jax.lax.fori_loop(*loop_range(num_rounds), round_, lanes)
+    def both(i: Array, lanes: Lanes) -> Lanes:
+        # The first round only climbs: so one climb is compiled, not two.
+        return climbed(jax.lax.cond(i > 0, swept, lambda lanes: lanes, lanes))
+
+    if has_free and has_discrete:
+        lanes = jax.lax.fori_loop(*loop_range(1 + _SWEEPS), both, lanes)
+    elif has_free:
+        lanes = climbed(lanes)
+    else:
+        lanes = jax.lax.fori_loop(*loop_range(_SWEEPS), lambda _, lanes: swept(lanes), lanes)
     best = argmax(lanes.value)
     return Found(lanes.unit[best], lanes.value[best])
 

@@ -72,7 +72,7 @@ def minimize_box(
         function: `function(x [..., d]) -> (value [...], gradient [..., d])`.
         start: `[d]` or `[r, d]`, inside the box.
         lower: lower bounds, of the shape of `start`; equal to `upper` for a coordinate that stays.
-        upper: upper bounds.
+        upper: upper bounds, likewise of the shape of `start`.
         max_evals: number of evaluations of a lane at most; may be traced.
         tolerance: largest entry of the projected gradient at which a lane stops.
         inverse: `[d]` diagonal of the first inverse Hessian.
@@ -81,13 +81,13 @@ def minimize_box(
     Returns:
         The best point of each lane. Its value is infinite if no evaluation was finite.
     """
-    dtype, lanes = start.dtype, start.shape[:-1]
+    dtype, lanes, d = start.dtype, start.shape[:-1], start.shape[-1]
     start = jnp.clip(start, lower, upper)
     first = _Lane(
         x=start,
         value=jnp.full(lanes, jnp.inf, dtype),
         gradient=jnp.zeros_like(start),
-        inverse=jnp.broadcast_to(jnp.diag(inverse), (*lanes, *2 * inverse.shape)),
+        inverse=jnp.broadcast_to(jnp.diag(inverse), (*lanes, d, d)),
         direction=jnp.zeros_like(start),
         step=jnp.zeros(lanes, dtype),
         num_evals=jnp.zeros(lanes, jnp.int32),
@@ -118,6 +118,7 @@ def minimize_box(
             _where(moves, new, old)
             for new, old in zip((*taken[:4], direction), lane[:5], strict=True)
         )
+        # The step of an ended lane still changes, and moves nothing.
         return _Lane(
             x, value, gradient, inverse, direction,
             step=jnp.where(accepted, jnp.ones((), dtype), shorter),
@@ -166,7 +167,10 @@ def _dot(left: Array, right: Array) -> Array:
 
 
 def _times(matrix: Array, vector: Array) -> Array:
-    """Products `[..., d]` of matrices `[..., d, d]` with vectors; not rounded on any platform."""
+    """Products `[..., d]` of matrices `[..., d, d]` with vectors `[..., d]`.
+
+    As sums of products: accelerators shorten the operands of a float32 matrix product.
+    """
     return jnp.sum(matrix * vector[..., None, :], axis=-1)
 
 

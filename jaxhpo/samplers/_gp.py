@@ -94,7 +94,7 @@ def gp(
         kernel: static; "matern52" or "rbf".
         constrained: static; whether `Outcome.violation` gets a model of its own, by which proposals
             are weighted with their probability of being feasible. Without it an infeasible trial
-            counts as failed.
+            counts as failed. `minimize` and `Study` set it where the sampler is named.
         num_candidates: static; points at which the acquisition function is tried first.
         num_lanes: static; quasi-Newton searches that start from the best of them, at least 3.
         num_basins: static; a minimum that has been reached is left alone in three proposals of

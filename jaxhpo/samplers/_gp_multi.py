@@ -78,8 +78,9 @@ def gp_multi(
     anew for every proposal, so that all of the front is approached. Pending points count with a
     draw of their values.
 
-    When to use it: trials dearer than a second, up to a few hundred of them. For cheaper trials use
-    `nsga2` or `nsga3`.
+    When to use it: up to a few hundred trials that take longer than a proposal (tens of
+    milliseconds for two objectives on a CPU core, a tenth of a second for three). For more or
+    cheaper trials use `nsga2` or `nsga3`.
 
     Args:
         space: the search space; its bounds may be traced.

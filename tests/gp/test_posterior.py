@@ -168,6 +168,33 @@ def test_lanes_are_decoupled(float64, batched):
         assert together.is_converged[i] == one.is_converged
 
 
+@pytest.mark.parametrize("max_evals", [0, 1, 3, 40])
+def test_a_lane_that_fails_or_ends_leaves_the_others_alone(float64, max_evals):
+    def barrier(x):  # NaN below zero, which a search steps into
+        return jnp.sum(x - 0.1 * jnp.log(x), axis=-1), 1.0 - 0.1 / x
+
+    @jax.jit
+    def search(start):
+        bounds = jnp.full(start.shape, 2.0)
+        return gp.minimize_box(
+            barrier, start, -bounds, bounds,
+            max_evals=max_evals, tolerance=1e-9, inverse=jnp.full(2, 5.0), max_step=1.0,
+        )  # fmt: skip
+
+    starts = jnp.asarray([[1.5, 0.3], [-1.0, 0.5], [0.2, 0.2], [0.01, 0.01], [jnp.nan, 1.0]])
+    lanes, mapped = search(starts), jax.vmap(search)(starts)
+    for i, start in enumerate(starts):
+        alone = search(start)
+        for found in (lanes, mapped):
+            assert found.num_evals[i] == alone.num_evals
+            assert found.is_converged[i] == alone.is_converged
+            np.testing.assert_allclose(found.x[i], alone.x, atol=1e-12)
+            np.testing.assert_allclose(found.value[i], alone.value, rtol=1e-9, atol=1e-12)
+    if max_evals == 40:
+        np.testing.assert_allclose(lanes.x[jnp.asarray([0, 2, 3])], 0.1, atol=1e-6)
+    assert not bool(jnp.isfinite(lanes.value[1]))
+
+
 def hard_targets():
     rng = np.random.default_rng(0)
     x = rng.uniform(size=(12, 2))
