@@ -19,6 +19,7 @@ import numpy as np
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
 from jaxhpo._driver import Driver, asked_shape, padded_size
+from jaxhpo.samplers._objectives import constraint_settings
 from jaxhpo.space import Space
 
 Factory = Callable[..., Sampler]
@@ -29,7 +30,14 @@ _NEED_GRADIENTS = ("gradient",)
 class Recipe:
     """How to make a sampler for a space that is not known yet; checked when it is written down."""
 
-    def __init__(self, where: str, sampler: Any, settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        where: str,
+        sampler: Any,
+        settings: Mapping[str, Any],
+        *,
+        has_constraints: bool = False,
+    ) -> None:
         """Checks the name and the settings.
 
         Args:
@@ -37,6 +45,7 @@ class Recipe:
             sampler: a name from `jaxhpo.samplers.names()`, or a function of a space that returns a
                 `Sampler`.
             settings: the factory's settings.
+            has_constraints: whether trials say by how much they violate constraints.
 
         Raises:
             TypeError: neither a name nor a function, or a setting that the factory does not have.
@@ -46,7 +55,9 @@ class Recipe:
             expected = f"a name ({', '.join(samplers.names())}) or a function of a space"
             got = _checks.describe(sampler)
             raise TypeError(f"{where}: `sampler` must be {expected}, got {got}.")
-        self.where, self.sampler, self.settings = where, sampler, dict(settings)
+        self.where, self.sampler = where, sampler
+        known = constraint_settings(sampler) if has_constraints else {}
+        self.settings = {**known, **settings}
         # Settings that speak of dimensions by name need the real names.
         self.needs_names = any(isinstance(value, Mapping) for value in settings.values())
         self._check()

@@ -60,6 +60,7 @@ class JaxhpoSampler(BaseSampler):
         seed: fixes all draws; None takes a fresh one.
         constraints_func: `constraints_func(trial) -> sequence of floats`, violated where above 0.
             Constraints that the objective sets itself with `trial.set_constraint` count as well.
+            With it, "gp", "gp_multi" and what "auto" chooses of them model constraints.
         stop_when_exhausted: end the study when a discrete space has no untried point left, instead
             of drawing points again at random.
         **settings: settings of the sampler, as its factory in `jaxhpo.samplers` documents them.
@@ -88,7 +89,8 @@ class JaxhpoSampler(BaseSampler):
         stop_when_exhausted: bool = False,
         **settings: Any,
     ) -> None:
-        self._recipe = Recipe(_WHERE, sampler, settings)
+        has_constraints = constraints_func is not None
+        self._recipe = Recipe(_WHERE, sampler, settings, has_constraints=has_constraints)
         if seed is not None:
             seed = _checks.check_int(_WHERE, "seed", seed, 0)
         self._seed = secrets.randbits(31) if seed is None else seed

@@ -74,6 +74,11 @@ def settings_for(
         return settings
     if name in (*LEARN_SEVERAL, "auto"):
         settings["num_objectives"] = num_objectives
-    if has_constraints and name in (*MODEL_CONSTRAINTS, "auto"):
-        settings["has_constraints" if name == "auto" else "constrained"] = True
-    return settings
+    return {**settings, **(constraint_settings(name) if has_constraints else {})}
+
+
+def constraint_settings(name: object) -> dict[str, bool]:
+    """Settings with which a sampler, given by name, models constraints; empty if it does not."""
+    if name == "auto":
+        return {"has_constraints": True}
+    return {"constrained": True} if name in MODEL_CONSTRAINTS else {}

@@ -145,6 +145,22 @@ def test_constraints_are_stored_and_told():
         bad.optimize(bowl, n_trials=1)
 
 
+def test_gp_by_name_models_constraints():
+    def found(**settings):
+        study = new_study(
+            "gp",
+            seed=0,
+            num_startup=2,
+            constraints_func=lambda t: [0.8 - t.params["x"]],
+            **settings,
+        )
+        study.optimize(bowl, n_trials=5)
+        return params(study)
+
+    assert found() == found(constrained=True)
+    assert found() != found(constrained=False)
+
+
 def test_several_objectives_where_the_sampler_takes_them():
     def two(trial):
         x = trial.suggest_float("x", 0.0, 1.0)
