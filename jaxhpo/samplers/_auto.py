@@ -42,8 +42,8 @@ GP_TRIALS = 500
 
 GP_MULTI_TRIALS = 250
 """The same of `gp_multi`, which fits and searches several models: where a proposal for two
-objectives takes some 25 ms of a CPU core (`benchmarks/mo_cost.py`). A choice: only 100 trials have been
-compared."""
+objectives takes some 25 ms of a CPU core (`benchmarks/mo_cost.py`). A choice: only 100 trials have
+been compared."""
 
 GP_DIMS = 30
 """In more unit dimensions the model needs more trials than it is meant for."""
