@@ -1,13 +1,14 @@
 """What an accelerator brings: the same programs on each platform of this machine.
 
-    python benchmarks/accelerator.py [--platforms cuda cpu] [--parts sweep samplers gp descent]
+    python benchmarks/accelerator.py [--platforms cuda cpu] [--parts sweep samplers gp proposals]
 
 One process a platform, one after another; wall seconds without compilation (which is apart), the
 least of `--rounds`. `sweep`: 200 steps of a network on scikit-learn's digits, trials side by side.
 `samplers`: complete 200-trial studies side by side. `gp`: complete 100-trial Bayesian studies of
-Hartmann-6 in either layout of `minimize_many`. `descent`: 20 outer steps of exact hypergradients
-for one start and for 256 starts side by side. `torch`: the peer of `sweep`, one training after
-another on the same platform, if PyTorch is installed.
+Hartmann-6 in either layout of `minimize_many`. `botorch`: its peer, one study on this platform.
+`proposals`: an ask and a tell of `gp` after n trials in 10 dimensions. `descent`: 20 outer steps of
+exact hypergradients for one start and for 256 starts side by side. `torch`: the peer of `sweep`,
+one training after another on the same platform. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from collections.abc import Callable
 from typing import Any
 
 SWEEP_COUNTS = (1, 64, 1024, 8192, 65536)
-PARTS = ("sweep", "torch", "descent", "samplers", "gp")
+PROPOSAL_SIZES = (100, 1000, 5000, 20000)
+PARTS = ("sweep", "torch", "descent", "samplers", "gp", "botorch", "proposals")
 
 
 def least(call: Callable[[], Any], rounds: int) -> float:
@@ -123,7 +125,7 @@ def gp(rounds: int) -> None:
     import jaxhpo as hpo
 
     problem = hpo.problems.hartmann6()
-    cases = [("map", 8), ("vmap", 64), ("vmap", 512)]
+    cases = [("map", 8), ("vmap", 64), ("vmap", 512), ("vmap", 4096)]
     if jax.default_backend() == "cpu":
         cases = [("map", 8), ("vmap", 8)]
     for layout, studies in cases:
@@ -141,6 +143,42 @@ def gp(rounds: int) -> None:
             f"gp       {studies:6d} studies {seconds:8.3f} s {studies / seconds:10.2f} studies/s  "
             f"{layout}, compilation {compiled:.1f} s, solved {solved:.2f}",
             flush=True,
+        )
+
+
+def botorch(rounds: int) -> None:
+    """One Bayesian study of 100 trials by BoTorch's defaults, on this platform."""
+    try:
+        import botorch as library
+        import torch
+    except ModuleNotFoundError:
+        return print("botorch  not installed")
+    from _bo_peers import LIBRARIES, study
+    from _bo_problems import PROBLEMS
+
+    torch.set_default_device("cuda" if os.environ["JAX_PLATFORMS"] == "cuda" else "cpu")
+    start = time.perf_counter()
+    study(LIBRARIES["botorch"], PROBLEMS["hartmann6"](), 0, 100)
+    seconds = time.perf_counter() - start
+    print(f"botorch       1 study   {seconds:8.1f} s, BoTorch {library.__version__}", flush=True)
+
+
+def proposals(rounds: int) -> None:
+    """An ask and a tell of `gp` after n trials; the median."""
+    import statistics
+
+    from bo_latency import jaxhpo_loop
+
+    for n in PROPOSAL_SIZES:
+        propose, learn = jaxhpo_loop(10, n)
+        learn(propose())
+        seconds = []
+        for _ in range(4 * rounds):
+            start = time.perf_counter()
+            learn(propose())
+            seconds.append(time.perf_counter() - start)
+        print(
+            f"proposal after {n:5d} trials {1e3 * statistics.median(seconds):8.1f} ms", flush=True
         )
 
 

@@ -1,7 +1,8 @@
 """Regret of `samplers.gp` over many seeds, as it is or with other priors and rules.
 
     python benchmarks/gp_regret.py [--problems hartmann6 levy10] [--seeds 128] [--trials 100]
-        [--lengthscale-mean -1.4] [--noise-mean -7] [--num-basins 4] [--num-candidates 128]
+        [--kernel rbf] [--lengthscale-mean -1.4] [--lengthscale-sd 1] [--noise-mean -7]
+        [--num-startup 10] [--num-basins 4] [--num-candidates 128] [--num-lanes 6]
         [--fresh-fits] [--failures chance] [--failed-noise 0]
 
 All studies of a problem are one program of `minimize_many`: seconds on a GPU, minutes on a CPU. Two
@@ -56,9 +57,8 @@ def regrets(name: str, args: argparse.Namespace) -> np.ndarray:
     """Simple regret `[seeds, trials]`."""
     problem = FUNCTIONS[name]()
     objective = failing(problem, args.failures) if args.failures else problem.objective
-    sampler = hpo.samplers.gp(
-        problem.space, num_basins=args.num_basins, num_candidates=args.num_candidates
-    )
+    settings = ("kernel", "num_startup", "num_basins", "num_candidates", "num_lanes")
+    sampler = hpo.samplers.gp(problem.space, **{name: getattr(args, name) for name in settings})
     keys = jax.random.split(jax.random.key(7), args.seeds)
     found = hpo.minimize_many(objective, problem.space, sampler, keys=keys, num_trials=args.trials)
     return np.maximum(np.asarray(found.best_so_far, np.float64) - problem.minimum, FLOOR)
@@ -69,16 +69,25 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=list(FUNCTIONS), choices=list(FUNCTIONS))
     parser.add_argument("--seeds", type=int, default=128)
     parser.add_argument("--trials", type=int, default=100)
+    parser.add_argument("--kernel", choices=["matern52", "rbf"], default="matern52")
     parser.add_argument("--lengthscale-mean", type=float, default=_model.LENGTHSCALE_MEAN)
+    parser.add_argument("--lengthscale-sd", type=float, default=_model.LENGTHSCALE_SD)
     parser.add_argument("--noise-mean", type=float, default=_model.NOISE_MEAN)
+    parser.add_argument("--num-startup", type=int)
     parser.add_argument("--num-basins", type=int, default=4)
     parser.add_argument("--num-candidates", type=int, default=128)
+    parser.add_argument("--num-lanes", type=int, default=6)
     parser.add_argument("--fresh-fits", action="store_true")
+    parser.add_argument("--num-reference", type=int)
     parser.add_argument("--failures", choices=["chance", "region"])
     parser.add_argument("--failed-noise", type=float, default=_gp_model.FAILED_NOISE)
     args = parser.parse_args()
     _gp_model.FAILED_NOISE = args.failed_noise
-    _model.LENGTHSCALE_MEAN, _model.NOISE_MEAN = args.lengthscale_mean, args.noise_mean
+    _model.LENGTHSCALE_MEAN, _model.LENGTHSCALE_SD = args.lengthscale_mean, args.lengthscale_sd
+    _model.NOISE_MEAN = args.noise_mean
+    if args.num_reference:
+        first = _gp_model._first
+        _gp_model._first = lambda mask, count: first(mask, args.num_reference)
     if args.fresh_fits:
         _gp_fits.Schedule.is_fresh = lambda self, before, count: before >= 0  # type: ignore[method-assign]
     for name in args.problems:
