@@ -4,9 +4,15 @@
         --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems standard,bbob
     jaxhpo bench --out bench/long --trials 1000 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe --problems standard
+    jaxhpo bench --out bench/wide --trials 200 --seeds 10 \\
+        --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems wide
+    jaxhpo bench --out bench/tabular --trials 100 --seeds 10 \\
+        --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems tabular
     jaxhpo bench --out bench/several --trials 100 --seeds 10 \\
         --samplers random,qmc,nsga2,nsga3,gp_multi --problems several
-    python benchmarks/which_sampler.py pack bench/short bench/long bench/several
+    jaxhpo bench --out bench/several-long --trials 500 --seeds 10 \\
+        --samplers random,qmc,nsga2,nsga3 --problems several
+    python benchmarks/which_sampler.py pack bench/*
     python benchmarks/which_sampler.py page
     python benchmarks/which_sampler.py check
 
@@ -32,14 +38,18 @@ BEGIN, END = "<!-- made by benchmarks/which_sampler.py -->", "<!-- end -->"
 SHARES = (1, 3, 5, 10)  # tenths of the trials
 TITLES = {
     "short": "One objective, {num_trials} trials",
-    "long": "One objective, {num_trials} trials, the samplers that cost next to nothing",
+    "long": "One objective, {num_trials} trials, the cheap samplers",
+    "wide": "One objective of 20 parameters, {num_trials} trials",
+    "tabular": "Validation losses of models of tables, {num_trials} trials",
     "several": "Two and three objectives, {num_trials} trials",
+    "several-long": "Two and three objectives, {num_trials} trials, the cheap samplers",
 }
 SHOWN = {
     "short": (
         *("hartmann6", "rosenbrock5", "ackley10", "bbob10_5d"),
         *("bbob21_5d", "mixed", "categorical", "conditional"),
     ),
+    "tabular": ("network_digits", "network_diabetes", "linear_wine", "kernel_diabetes"),
     "several": ("zdt1_8d", "zdt4_5d", "dtlz2_6d", "c2_dtlz2"),
 }
 
@@ -122,7 +132,9 @@ def page(arguments):
             draw.draw_curves(shown, PAGE.parent / f"curves-{name}.png", facts["num_trials"])
             lines += [f"![Median regret with quartiles](curves-{name}.png)", ""]
         what = (
-            "Median share of the volume that is missing" if name == "several" else "Median regret"
+            "Median share of the volume that is missing"
+            if name.startswith("several")
+            else "Median regret"
         )
         lines += [f"{what} at the end:", "", *problem_lines(records, table), ""]
     fill(PAGE, lines)
@@ -137,7 +149,7 @@ def check(arguments):
         is_good = found.auto[-1] <= found.second[-1]
         failed |= not is_good
         print(
-            f"{name:8s} auto {found.auto[-1]:.3f}, best {found.best[-1]:.3f}, second "
+            f"{name:12s} auto {found.auto[-1]:.3f}, best {found.best[-1]:.3f}, second "
             f"{found.second[-1]:.3f}: {'good' if is_good else 'WORSE'}; it chose {found.chosen}"
         )
     sys.exit(failed)
