@@ -160,10 +160,10 @@ def _for_one(space: Space, levels: np.ndarray, num_trials: int | None) -> Choice
     if space.is_conditional or 2 * num_unordered > d:
         kind = "conditional" if space.is_conditional else "mostly categorical"
         return Choice("tpe", {}, f"{count} of a {kind} space: densities of good and other trials.")
-    if is_long and bool((levels == 0).all()):
+    if bool((levels == 0).all()):
         reason = f"{count} of {d} continuous dimensions: a population adapts to the landscape"
         return Choice("cma_es", {}, f"{reason} at no cost.")
-    if is_long and num_unordered == 0:
+    if num_unordered == 0:
         return Choice("cma_es", {}, f"{count} of {d} ordered dimensions: a population with margin.")
     reason = f"{count} of {d} dimensions: densities cost little however many there are."
     return Choice("tpe", {}, reason)

@@ -159,6 +159,8 @@ CONDITIONAL = hpo.Space(
         (FINITE, {"num_trials": 5000, "has_gradient": True}, "tpe"),
         (CONDITIONAL, {"num_trials": 5000}, "tpe"),
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 5000}, "cma_es"),
+        (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 100}, "cma_es"),
+        (hpo.Space({"n": hpo.integer(0, 9, shape=(50,))}), {}, "cma_es"),
     ],
 )
 def test_choice(space, facts, name, caplog):
