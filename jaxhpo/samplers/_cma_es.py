@@ -139,6 +139,8 @@ def cma_es(
     mean = jnp.full(d, 0.5, dtype) if mean is None else jnp.asarray(mean, dtype)
     if mean.shape != (d,):
         raise _checks.fail("cma_es", "mean", f"of shape ({d},)", mean.shape)
+    if not _checks.is_traced(mean) and not bool(jnp.all((mean >= 0) & (mean <= 1))):
+        raise _checks.fail("cma_es", "mean", "in the unit cube", mean)
     settings = CmaSettings(
         space=space,
         guard=make_guard(space),

@@ -136,6 +136,8 @@ def de(
     if len(ends) != 2:
         raise _checks.fail("de", "mutation", "a number or two of them", mutation)
     ends = tuple(_checks.check_positive("de", "mutation", end) for end in ends)
+    if not any(map(_checks.is_traced, ends)) and ends[0] > ends[1]:
+        raise _checks.fail("de", "mutation", "an interval with its lower end first", mutation)
     recombination = _checks.check_not_negative("de", "recombination", recombination)
     if not _checks.is_traced(recombination) and recombination > 1:
         raise _checks.fail("de", "recombination", "at most 1", recombination)

@@ -285,6 +285,8 @@ def test_points_count_in_whatever_order_they_come():
         ({"population_size": 3}, ValueError, "`population_size` must be at least 4, got 3"),
         ({"sigma": 0.0}, ValueError, "`sigma` must be greater than 0"),
         ({"mean": [0.5]}, ValueError, "`mean` must be of shape (2,), got (1,)"),
+        ({"mean": [0.5, 2.0]}, ValueError, "`mean` must be in the unit cube, got"),
+        ({"mean": [0.5, float("nan")]}, ValueError, "`mean` must be in the unit cube, got"),
         ({"restarts": "never"}, ValueError, "`restarts` must be one of ipop, bipop, none"),
         ({"separable": 1}, TypeError, "`separable` must be a bool"),
         ({"separable": True, "adapts_rates": True}, ValueError, "`adapts_rates` must be False"),

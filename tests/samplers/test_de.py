@@ -115,6 +115,7 @@ def test_members_are_replaced_by_the_rules_of_constraints():
         ({"mutation": (0.5, 0.6, 0.7)}, "`mutation` must be a number or two of them"),
         ({"mutation": -0.5}, "`mutation` must be greater than 0"),
         ({"recombination": 1.5}, "`recombination` must be at most 1, got 1.5"),
+        ({"mutation": (1.0, 0.5)}, "`mutation` must be an interval with its lower end first"),
     ],
 )
 def test_bad_settings(settings, message):
