@@ -6,9 +6,9 @@ One process a platform, one after another; wall seconds without compilation (whi
 least of `--rounds`. `sweep`: 200 steps of a network on scikit-learn's digits, trials side by side.
 `samplers`: complete 200-trial studies side by side. `gp`: complete 100-trial Bayesian studies of
 Hartmann-6 in either layout of `minimize_many`. `botorch`: its peer, one study on this platform.
-`proposals`: an ask and a tell of `gp` after n trials in 10 dimensions. `descent`: 20 outer steps of
-exact hypergradients for one start and for 256 starts side by side. `torch`: the peer of `sweep`,
-one training after another on the same platform. Peers that are not installed are left out.
+`proposals`: an ask and a tell of `gp` after n trials in 10 dimensions (median). `descent`: 20 outer
+steps of exact hypergradients for one start and for 256 starts side by side. `torch`: the peer of
+`sweep`, one training after another on the same platform. Peers that are not installed are left out.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ What has been run is in `benchmarks/results/bo_*.jsonl`; its CPU seconds come fr
 
 `report` prints, a problem: medians of simple regret at 50 and at all trials, the share of seeds
 solved (regret under 1e-2), seeds won against each peer, half-way and at the end, with the p value
-of Wilcoxon's signed-rank test; and the mean ranks, over the problems that each peer has. Where
+of Wilcoxon's signed-rank test; and the mean ranks, over the problems of which each peer has all
+seeds. Where
 nobody knows the optimum, regret is to the best value of all files. Needs
 `pip install jaxhpo[bench]`.
 """
@@ -94,7 +95,11 @@ def report(args: argparse.Namespace) -> None:
     peers = sorted({library for regrets in found.values() for library in regrets} - {*BASE})
     for peer in peers:
         trio = (*BASE, peer)
-        shared = [one for one in found.values() if _seeds(one, trio)]
+        shared = [
+            one
+            for one in found.values()
+            if _seeds(one, trio) and _seeds(one, trio) == _seeds(one, BASE)
+        ]
         if not shared:
             continue
         for when, place in (("half-way", HALF), ("at the end", END)):

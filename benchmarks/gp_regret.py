@@ -3,12 +3,14 @@
     python benchmarks/gp_regret.py [--problems hartmann6 levy10] [--seeds 128] [--trials 100]
         [--kernel rbf] [--lengthscale-mean -1.4] [--lengthscale-sd 1] [--noise-mean -7]
         [--num-startup 10] [--num-basins 4] [--num-candidates 128] [--num-lanes 6]
-        [--fresh-fits] [--failures chance] [--failed-noise 0]
+        [--num-reference 20] [--fresh-fits] [--failures chance] [--failed-noise 0]
 
 All studies of a problem are one program of `minimize_many`: seconds on a GPU, minutes on a CPU. Two
 runs with the same `--seeds` begin with the same points, so their studies are pairs. Prints the
 median regret halfway and at the end, its geometric mean, and the share solved (under 1e-2).
-`--fresh-fits` fits hyperparameters from the prior every time, as before fits went on from the last.
+`--num-reference` takes so many of the first trials for the median and the unit of the compression,
+in place of those of the start. `--fresh-fits` fits hyperparameters from the prior every time, as
+before fits went on from the last.
 `--failures` lets trials fail: "chance" a fifth of them wherever they are, "region" those that go
 more than a twentieth of the box beyond a minimum along the first coordinate.
 """

@@ -134,13 +134,9 @@ def cma_es(
     sigma = _checks.check_positive("cma_es", "sigma", sigma)
     cov = None
     step = jnp.asarray(sigma, dtype)
+    mean = jnp.full(d, 0.5, dtype) if mean is None else _given_mean(mean, d, dtype)
     if source is not None:
         mean, step, cov = _fit(source, d, separable)
-    mean = jnp.full(d, 0.5, dtype) if mean is None else jnp.asarray(mean, dtype)
-    if mean.shape != (d,):
-        raise _checks.fail("cma_es", "mean", f"of shape ({d},)", mean.shape)
-    if not _checks.is_traced(mean) and not bool(jnp.all((mean >= 0) & (mean <= 1))):
-        raise _checks.fail("cma_es", "mean", "in the unit cube", mean)
     settings = CmaSettings(
         space=space,
         guard=make_guard(space),
@@ -160,6 +156,15 @@ def cma_es(
         restarts=restarts,
     )
     return make_sampler(settings, _init, _ask, _tell)
+
+
+def _given_mean(mean: Any, num_dims: int, dtype: Any) -> Array:
+    mean = jnp.asarray(mean, dtype)
+    if mean.shape != (num_dims,):
+        raise _checks.fail("cma_es", "mean", f"of shape ({num_dims},)", mean.shape)
+    if not _checks.is_traced(mean) and not bool(jnp.all((mean >= 0) & (mean <= 1))):
+        raise _checks.fail("cma_es", "mean", "in the unit cube", mean)
+    return mean
 
 
 def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Array]:
