@@ -152,7 +152,7 @@ def eigh(matrix: Array) -> tuple[Array, Array]:
     """Eigenvalues, ascending, and eigenvectors in columns of a symmetric matrix.
 
     Args:
-        matrix: `[n, n]`.
+        matrix: `[n, n]`, of which the lower triangle is read.
 
     Returns:
         `[n]` and `[n, n]`; not to be differentiated.
@@ -164,7 +164,7 @@ def eigh(matrix: Array) -> tuple[Array, Array]:
 @one_by_one_on_cpu
 def _eigh(matrix: Array) -> tuple[Array, Array]:
     with _precision_of(matrix):
-        values, vectors = jnp.linalg.eigh(matrix)
+        values, vectors = jnp.linalg.eigh(matrix, symmetrize_input=False)
     return values, vectors
 
 

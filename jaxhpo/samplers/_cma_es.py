@@ -202,8 +202,10 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
     def row(state: CmaState, key: Array) -> tuple[CmaState, Array]:
         key_draw, key_start = jax.random.split(key)
         unit, raw = (part[0] for part in draw(settings, key_draw, state, 1))
-        known, unit = settings.guard.settle(state.known, key_start, unit)
-        raw = jnp.where(jnp.isnan(raw), unit, raw)
+        known = state.known
+        if settings.guard.may_refuse:
+            known, unit = settings.guard.settle(known, key_start, unit)
+            raw = jnp.where(jnp.isnan(raw), unit, raw)
         rows = state.rows.ask(unit[None], raw[None], state.gaussian.generation)
         return dataclasses.replace(state, rows=rows, known=known), unit
 

@@ -27,7 +27,7 @@ class Restarts:
         is_small: `[]` bool, whether the present run belongs to the small ones (BIPOP).
         used: `[2]` int32, evaluations in large and in small runs.
         num_restarts: `[]` int32.
-        span: `[g, 2]` smallest and largest value of the last generations.
+        span: `[2, g]` smallest and largest value of the last generations.
     """
 
     size: Array
@@ -40,16 +40,16 @@ class Restarts:
     def record(self, generation: Array, best: Array, worst: Array) -> Restarts:
         """Notes a finished generation."""
         row = generation % self._term()
-        span = self.span.at[row].set(jnp.stack([best, worst]))
+        span = self.span.at[:, row].set(jnp.stack([best, worst]))
         used = self.used.at[self.is_small.astype(jnp.int32)].add(self.size)
         return dataclasses.replace(self, span=span, used=used)
 
     def is_flat(self, generation: Array) -> Array:
         """Whether values have not differed for 10 + 30 d/λ generations."""
         term = self._term()
-        is_recent = (jnp.arange(self.span.shape[0], dtype=jnp.int32) < term)[:, None]
-        largest = jnp.max(jnp.where(is_recent, self.span, -jnp.inf))
-        smallest = jnp.min(jnp.where(is_recent, self.span, jnp.inf))
+        is_recent = jnp.arange(self.span.shape[1], dtype=jnp.int32) < term
+        largest = jnp.max(jnp.where(is_recent, self.span[1], -jnp.inf))
+        smallest = jnp.min(jnp.where(is_recent, self.span[0], jnp.inf))
         return (generation > term) & (largest - smallest < _FLAT)
 
     def restarted(self, key: Array, rule: str, first: int, most: int) -> tuple[Restarts, Array]:
@@ -85,14 +85,14 @@ class Restarts:
 
     def _term(self) -> Array:
         """Generations looked back on; the buffer holds those of the smallest population, 4."""
-        num_dims_30 = 4 * (self.span.shape[0] - 10)  # ⌈30 d / 4⌉ rows beside the first ten
-        return jnp.minimum(10 + -(-num_dims_30 // self.size), self.span.shape[0])
+        num_dims_30 = 4 * (self.span.shape[1] - 10)  # ⌈30 d / 4⌉ columns beside the first ten
+        return jnp.minimum(10 + -(-num_dims_30 // self.size), self.span.shape[1])
 
 
 def first_restarts(population_size: int, num_dims: int) -> Restarts:
     """The record of a fresh run."""
     size, zero = jnp.asarray(population_size, jnp.int32), jnp.zeros((), jnp.int32)
-    rows = 10 + math.ceil(30 * num_dims / 4)
-    span = jnp.full((rows, 2), jnp.inf, jnp.result_type(float))
+    columns = 10 + math.ceil(30 * num_dims / 4)
+    span = jnp.full((2, columns), jnp.inf, jnp.result_type(float))
     is_small = jnp.ones((), bool)
     return Restarts(size, size, is_small, jnp.zeros(2, jnp.int32), zero, span)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jaxhpo.samplers import _cma_update as cma
 from jaxhpo.samplers._cma_restart import Restarts
 from jaxhpo.samplers._drawn_rows import Ranked, Rows
 from jaxhpo.samplers._guard import Guard
+from jaxhpo.samplers._once import once_if
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.space import Space, cell_ends
 
@@ -105,19 +105,8 @@ def absorb(
         return _absorb_any(settings, key, state, told)
     # The generation just asked, told whole and in order, needs no buffer.
     is_whole = state.rows.are_just(unit) & (state.restarts.size == size)
-    state = _once_if(is_whole, lambda old: _absorb_whole(settings, key, old, told[1]), state)
-    return _once_if(~is_whole, lambda old: _absorb_any(settings, key, old, told), state)
-
-
-def _once_if(condition: Array, step: Callable[[CmaState], CmaState], state: CmaState) -> CmaState:
-    """Takes a step where it is called for.
-
-    A loop copies less than `jax.lax.cond`; batched, it skips a step that no row needs.
-    """
-    no = jnp.zeros((), bool)
-    return jax.lax.while_loop(
-        lambda carry: carry[0], lambda carry: (no, step(carry[1])), (condition, state)
-    )[1]
+    state = _absorb_whole(settings, key, state, told[1], is_whole)
+    return once_if(~is_whole, lambda old: _absorb_any(settings, key, old, told), state)
 
 
 def _absorb_any(
@@ -127,7 +116,7 @@ def _absorb_any(
 
     def generation(state: CmaState) -> CmaState:
         found = state.rows.ranked(state.restarts.size)
-        gaussian, restarts, is_over = _advance(settings, key, state, found)
+        gaussian, restarts, is_over = _advance(settings, key, state.gaussian, state.restarts, found)
         rows = state.rows.forget(found.is_used, gaussian.generation, is_over)
         return CmaState(gaussian, rows, restarts, state.known)
 
@@ -136,59 +125,70 @@ def _absorb_any(
     )
 
 
-def _absorb_whole(settings: CmaSettings, key: Array, state: CmaState, outcome: Outcome) -> CmaState:
+def _absorb_whole(
+    settings: CmaSettings, key: Array, state: CmaState, outcome: Outcome, is_whole: Array
+) -> CmaState:
+    """Learns from an outcome of all rows, where it is one."""
     found = state.rows.ranked_at_once(outcome)
-    gaussian, restarts, _ = _advance(settings, key, state, found, is_first=True)
-    return CmaState(gaussian, state.rows.emptied(), restarts, state.known)
+
+    def step(old: tuple[cma.Gaussian, Restarts]) -> tuple[cma.Gaussian, Restarts]:
+        return _advance(settings, key, *old, found, is_first=True)[:2]
+
+    gaussian, restarts = once_if(is_whole, step, (state.gaussian, state.restarts))
+    return CmaState(gaussian, state.rows.emptied_if(is_whole), restarts, state.known)
 
 
 def _advance(
-    settings: CmaSettings, key: Array, state: CmaState, found: Ranked, *, is_first: bool = False
+    settings: CmaSettings,
+    key: Array,
+    old: cma.Gaussian,
+    restarts: Restarts,
+    found: Ranked,
+    *,
+    is_first: bool = False,
 ) -> tuple[cma.Gaussian, Restarts, Array]:
     """The next generation's distribution, or a new run's, and whether it is one.
 
     `is_first` is static: whether the population has the size of the settings.
     """
-    d, restarts = settings.space.num_dims, state.restarts
+    d = settings.space.num_dims
     is_first = is_first or settings.restarts == "none"
     size = settings.population_size if is_first else restarts.size
     constants = cma.strategy(size, settings.most, d, separable=settings.separable)
     weights = constants.weights.at[found.rank].get(mode="fill", fill_value=0)
     weights = jnp.where(found.is_used, weights, 0)
-    moved = cma.update(state.gaussian, constants, found.points, weights)
+    moved = cma.update(old, constants, found.points, weights)
     if any(settings.is_discrete):
         low, high = cell_ends(settings.space.leaves, jnp.clip(moved.mean, 0, 1)[None])
         is_discrete = jnp.asarray(settings.is_discrete)
         moved = cma.correct_margin(moved, low[0], high[0], is_discrete, settings.margin)
     # A population of failures teaches nothing.
-    gaussian = jax.tree.map(
-        lambda new, old: jnp.where(found.has_value, new, old), moved, state.gaussian
-    )
+    gaussian = jax.tree.map(lambda new, old: jnp.where(found.has_value, new, old), moved, old)
     if settings.restarts == "none":
         return gaussian, restarts, jnp.zeros((), bool)
     restarts = restarts.record(gaussian.generation, found.best, found.worst)
     is_over = restarts.is_flat(gaussian.generation)
     is_over |= cma.is_stuck(gaussian, settings.first.sigma)
-    restarts, gaussian = _restarted(settings, key, restarts, gaussian, is_over)
+    restarts, gaussian = once_if(
+        is_over, lambda old: _restarted(settings, key, *old), (restarts, gaussian)
+    )
     return gaussian, restarts, is_over
 
 
 def _restarted(
-    settings: CmaSettings, key: Array, restarts: Restarts, gaussian: cma.Gaussian, is_over: Array
+    settings: CmaSettings, key: Array, restarts: Restarts, gaussian: cma.Gaussian
 ) -> tuple[Restarts, cma.Gaussian]:
-    """Starts anew elsewhere where the run is over."""
+    """Starts anew elsewhere."""
     key_mean, key_regime = jax.random.split(jax.random.fold_in(key, restarts.num_restarts))
     after, factor = restarts.restarted(
         key_regime, settings.restarts, settings.population_size, settings.most
     )
-    d, first = settings.space.num_dims, settings.first
+    first = settings.first
     fresh = cma.new_gaussian(
-        jax.random.uniform(key_mean, (d,), first.mean.dtype),
+        jax.random.uniform(key_mean, gaussian.mean.shape, gaussian.mean.dtype),
         first.sigma * factor,
         None,
         separable=settings.separable,
         adapts_rates=first.rates is not None,
     )
-    return jax.tree.map(
-        lambda new, old: jnp.where(is_over, new, old), (after, fresh), (restarts, gaussian)
-    )
+    return after, fresh

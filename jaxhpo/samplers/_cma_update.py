@@ -18,6 +18,7 @@ from jax.scipy.special import ndtr, ndtri
 
 from jaxhpo._base import Array
 from jaxhpo._linalg import eigh, matmul, transposed_matmul
+from jaxhpo.samplers._once import once_if
 
 _EIGEN_FLOOR = 1e-8
 _SIGMA_MAX = 1e6
@@ -333,12 +334,10 @@ def _decompose(cov: Array, separable: bool) -> tuple[Array, Any, Array]:
     """The covariance with negative eigenvalues lifted, its eigenvectors and roots."""
     if separable:
         return cov, None, jnp.sqrt(jnp.where(cov < 0, _EIGEN_FLOOR, cov))
-    cov = (cov + cov.T) / 2
     eigenvalues, basis = eigh(cov)
     lifted = jnp.where(eigenvalues < 0, _EIGEN_FLOOR, eigenvalues)
-    cov = jax.lax.cond(
-        jnp.any(eigenvalues < 0), lambda: matmul(basis * lifted[None, :], basis.T), lambda: cov
-    )
+    # The least comes first.
+    cov = once_if(eigenvalues[0] < 0, lambda _: matmul(basis * lifted[None, :], basis.T), cov)
     return cov, basis, jnp.sqrt(lifted)
 
 

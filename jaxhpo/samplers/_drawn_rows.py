@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,16 +11,24 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, has_proposal
 from jaxhpo.samplers._gp_state import (
+    EMPTY,
     PENDING,
     SAME,
     Observations,
     largest_violation,
     no_observations,
 )
+from jaxhpo.samplers._once import once_if
 from jaxhpo.samplers._placing import place_rows
 
 _FEW = 512
-"""Rows up to which comparing all pairs beats sorting."""
+"""Rows up to which comparing pairs beats sorting."""
+
+_BLOCK = 8
+"""Rows that are compared with all others at once."""
+
+_UNUSED = 3
+"""Group of the rows that are no part of a generation, behind that of failures."""
 
 _STALE = 2
 """Points asked so many generations ago keep no row; told later, they count as anybody's points."""
@@ -103,37 +112,50 @@ class Rows:
             violation = largest_violation(outcome.violation, dtype)
         return _ranked(self.raw[:q], outcome.value.astype(dtype), violation, jnp.ones(q, bool))
 
-    def emptied(self) -> Rows:
-        """Drops all rows, which must be pending: the numbers of rows not told stay 0."""
-        seen, zero = self.seen, jnp.zeros((), jnp.int32)
-        seen = dataclasses.replace(seen, status=jnp.zeros_like(seen.status), num_rows=zero)
-        return dataclasses.replace(self, seen=seen, is_own=jnp.zeros_like(self.is_own))
+    def emptied_if(self, condition: Array) -> Rows:
+        """Drops all rows where the condition `[]` holds; they must be pending."""
+        seen = self.seen
+        seen = dataclasses.replace(
+            seen,
+            status=jnp.where(condition, EMPTY, seen.status),
+            num_rows=jnp.where(condition, 0, seen.num_rows),
+        )
+        return dataclasses.replace(self, seen=seen, is_own=self.is_own & ~condition)
 
     def forget(self, is_used: Array, generation: Array, has_restarted: Array) -> Rows:
         """Drops used rows and stale ones; after a restart pending rows no longer count."""
-        seen, p = self.seen, self.age.shape[0]
+        seen = self.seen
         is_pending = seen.status == PENDING
         is_stale = is_pending & (self.age < generation - _STALE)
         is_void = (self.age < 0) & seen.is_told
         keep = seen.is_known & ~is_used & ~is_stale & ~is_void
-        place = jnp.cumsum(keep.astype(jnp.int32), dtype=jnp.int32) - 1
-        place = jnp.where(keep, place, p)
-
-        def pack(buffer: Array, filling: float) -> Array:
-            return place_rows(jnp.full_like(buffer, filling), place, buffer)
-
-        kept = Observations(
-            pack(seen.unit, 0),
-            pack(seen.value, 0),
-            pack(seen.se, 0),
-            pack(seen.violation, 0),
-            pack(seen.status, 0),
-            jnp.sum(keep, dtype=jnp.int32),
-            seen.num_dropped,
-        )
         # Generations start at 0 again after a restart.
         age = jnp.where(has_restarted & is_pending, -1, self.age)
-        return Rows(kept, pack(self.raw, 0), pack(self.is_own, False), pack(age, 0))
+        kept = dataclasses.replace(self, age=age)
+        # Mostly no row is kept.
+        kept = once_if(jnp.any(keep), lambda rows: rows._packed(keep), kept)
+        return kept._cut(jnp.sum(keep, dtype=jnp.int32))
+
+    def _packed(self, keep: Array) -> Rows:
+        """Moves the rows to keep `[p]` to the front; what is behind them is anything."""
+        place = jnp.cumsum(keep.astype(jnp.int32), dtype=jnp.int32) - 1
+        place = jnp.where(keep, place, keep.shape[0])
+        return self._mapped(lambda buffer: place_rows(buffer, place, buffer))
+
+    def _cut(self, num_rows: Array) -> Rows:
+        """Clears all rows but the first."""
+        is_kept = jnp.arange(self.age.shape[0], dtype=jnp.int32) < num_rows
+
+        def clear(buffer: Array) -> Array:
+            shown = is_kept.reshape(-1, *[1] * (buffer.ndim - 1))
+            return jnp.where(shown, buffer, jnp.zeros_like(buffer))
+
+        rows = self._mapped(clear)
+        return dataclasses.replace(rows, seen=dataclasses.replace(rows.seen, num_rows=num_rows))
+
+    def _mapped(self, change: Callable[[Array], Array]) -> Rows:
+        """Applies a function to each buffer of rows."""
+        return jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else change(leaf), self)
 
     def _counts(self) -> Array:
         return self.seen.is_told & (self.age >= 0)
@@ -142,14 +164,14 @@ class Rows:
 def _ranked(points: Array, value: Array, violation: Array, is_used: Array) -> Ranked:
     has_failed, is_broken = ~jnp.isfinite(value), violation > 0
     group = jnp.where(has_failed, 2, jnp.where(is_broken, 1, 0))
-    group = jnp.where(is_used, group, 3)
+    group = jnp.where(is_used, group, _UNUSED)
     score = jnp.where(group == 0, value, jnp.where(group == 1, violation, 0))
     return Ranked(
         points,
         is_used,
         _ranks(group, score),
         jnp.min(jnp.where(group == 0, value, jnp.inf)),
-        jnp.max(jnp.where(group == 0, value, jnp.where(group == 3, -jnp.inf, jnp.inf))),
+        jnp.max(jnp.where(group == 0, value, jnp.where(group == _UNUSED, -jnp.inf, jnp.inf))),
         jnp.any(group < 2),
     )
 
@@ -160,11 +182,28 @@ def _ranks(group: Array, score: Array) -> Array:
     if group.shape[0] > _FEW:
         order = jnp.lexsort((score, group))
         return jnp.zeros_like(number).at[order].set(number)
-    same_group, same_score = (part[:, None] == part[None, :] for part in (group, score))
-    is_earlier = number[:, None] < number[None, :]
-    is_better = (score[:, None] < score[None, :]) | (same_score & is_earlier)
-    is_before = (group[:, None] < group[None, :]) | (same_group & is_better)
-    return jnp.sum(is_before, axis=0, dtype=jnp.int32)
+    keys = (number, group, score)
+
+    def block(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        first, rank = carry
+        rows = tuple(jax.lax.dynamic_slice_in_dim(part, first, width) for part in keys)
+        is_next = rows[0] >= first  # the last slice begins earlier than asked
+        return first + width, rank + _num_before(rows, keys, is_next)
+
+    # Unused rows are behind all others: most buffers hold more of them than of the others.
+    width = min(_BLOCK, group.shape[0])
+    end = jnp.max(jnp.where(group < _UNUSED, number + 1, 0))
+    start = (jnp.zeros_like(end), jnp.zeros_like(number))
+    return jax.lax.while_loop(lambda carry: carry[0] < end, block, start)[1]
+
+
+def _num_before(rows: tuple[Array, ...], others: tuple[Array, ...], counts: Array) -> Array:
+    """How many rows `[b]` that count come before each of the others `[p]`; int32."""
+    number, group, score = (part[:, None] for part in rows)
+    other_number, other_group, other_score = (part[None, :] for part in others)
+    is_better = (score < other_score) | ((score == other_score) & (number < other_number))
+    is_before = (group < other_group) | ((group == other_group) & is_better)
+    return jnp.sum(is_before & counts[:, None], axis=0, dtype=jnp.int32)
 
 
 def no_rows(num_rows: int, num_dims: int) -> Rows:

@@ -105,12 +105,12 @@ class Observations:
 
     def _tell_block(self, unit: Array, *news: Array) -> Observations:
         """Tells points `[q, d]` that are compared with each other and with every row."""
-        # Of told points that are the same, each resolves a pending row of its own, in order.
-        is_same = _same(unit, unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
-        turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
-        match = _same(unit, self.unit) & (self.status == PENDING)[None, :]
-        place = jnp.cumsum(match, axis=1, dtype=jnp.int32)
-        is_mine = match & (place == turn[:, None] + 1)
+        is_mine = _same(unit, self.unit) & (self.status == PENDING)[None, :]
+        if unit.shape[0] > 1:
+            # Of told points that are the same, each resolves a pending row of its own, in order.
+            is_same = _same(unit, unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
+            turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
+            is_mine &= jnp.cumsum(is_mine, axis=1, dtype=jnp.int32) == turn[:, None] + 1
         n = self.unit.shape[0]
         number = jnp.arange(n, dtype=jnp.int32)
         slot = jnp.min(jnp.where(is_mine, number[None, :], n), axis=1)

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _lattice, _stream, _visited
+from jaxhpo.samplers import _drawn_rows, _lattice, _stream, _visited
 from jaxhpo.samplers._gp_state import PENDING, TOLD, no_observations
 from jaxhpo.samplers._placing import place_rows
 
+_ranks = jax.jit(_drawn_rows._ranks)
 _add = jax.jit(lambda visited, position, keep: visited.add(position, keep))
 _nth = jax.jit(lambda visited: visited.nth_open(jnp.arange(70, dtype=jnp.int32)))
 _contains = jax.jit(lambda visited, size: visited.contains(jnp.arange(size)), static_argnums=1)
@@ -193,3 +194,21 @@ def test_a_long_history_is_told_in_blocks_as_in_pieces():
     for one, other in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_pieces), strict=True):
         np.testing.assert_array_equal(one, other)
     assert int(at_once.num_told) == 150
+
+
+@given(
+    size=st.sampled_from([1, 5, 8, 21, 40, 600]),
+    rows=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from([-1.5, 0.0, 2.0, 7.0])), max_size=40
+    ),
+)
+@settings(max_examples=80, deadline=None)
+def test_used_rows_are_ranked_as_by_a_stable_sort(size, rows):
+    group, score = np.full(size, 3, np.int32), np.zeros(size)
+    for i, row in enumerate(rows[:size]):
+        group[i], score[i] = row
+    expected = np.empty(size, np.int32)
+    expected[np.lexsort((score, group))] = np.arange(size)
+    is_used = group < 3
+    found = np.asarray(_ranks(jnp.asarray(group), jnp.asarray(score, jnp.result_type(float))))
+    np.testing.assert_array_equal(found[is_used], expected[is_used])
