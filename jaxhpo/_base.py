@@ -56,7 +56,8 @@ class Outcome(NamedTuple):
 
     Attributes:
         value: `[q]`, or `[q, m]` for `m` objectives. NaN or infinite: the trial failed.
-        se: known standard error of `value`, of its shape, or None.
+        se: known standard error of `value`, of its shape, or None. NaN or negative: not known;
+            infinite: the value tells nothing.
         violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None.
         gradient: `[q, d]` (or `[q, m, d]`) gradient of `value` with respect to the unit cube, or
             None.

@@ -43,6 +43,17 @@ def check_number(where: str, argument: str, value: Any) -> Any:
     return value
 
 
+def is_in_cube(unit: Any) -> bool:
+    """Tells whether all coordinates are in [0, 1] or NaN; True of what is traced.
+
+    NumPy looks at them: JAX traces what it does with known arrays inside a trace.
+    """
+    if is_traced(unit):
+        return True
+    unit = np.asarray(unit)
+    return not bool(np.any((unit < 0) | (unit > 1)))
+
+
 def check_positive(where: str, argument: str, value: Any) -> Any:
     """Requires a finite number above zero and returns it."""
     value = check_number(where, argument, value)

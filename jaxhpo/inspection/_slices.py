@@ -21,7 +21,8 @@ class Slice(NamedTuple):
         ticks: for each of them, what its grid points stand for: numbers, or labels of options.
         unit: `[..., d]` the points.
         beliefs: the `Beliefs` there.
-        acquisition: log expected improvement over the best trial's prediction.
+        acquisition: log expected improvement over the best feasible trial's prediction; whether a
+            point is feasible is not in it.
         at: `[d]` the point that the cut goes through.
     """
 
@@ -42,12 +43,13 @@ def slice_of(
         surrogate: the model.
         names: one or two of `surrogate.columns`.
         num_points: grid points along a continuous parameter; a discrete one has its levels.
-        at: params that the cut goes through; None means the best trial's.
+        at: params that the cut goes through; None means the best feasible trial's.
 
     Returns:
         The `Slice`.
 
     Raises:
+        TypeError: `names` is no string and no list of strings.
         ValueError: an unknown name, or another number of names.
 
     Example:
@@ -59,7 +61,11 @@ def slice_of(
         >>> cut.beliefs.mean.shape, cut.ticks[1]
         ((5, 2), ['a', 'b'])
     """
-    chosen = (names,) if isinstance(names, str) else tuple(names)
+    chosen = (names,) if isinstance(names, str) else names
+    if not isinstance(chosen, list | tuple) or not all(isinstance(name, str) for name in chosen):
+        expected = "one or two names of parameters"
+        raise TypeError(f"slice_of: `names` must be {expected}, got {_checks.describe(names)}.")
+    chosen = tuple(chosen)
     columns = surrogate.columns
     for name in chosen:
         if name not in columns:
@@ -94,7 +100,7 @@ def slice_of(
 def _base(surrogate: Surrogate, at: Any) -> np.ndarray:
     """The point to cut through `[d]`."""
     if at is None:
-        return surrogate.unit[int(np.argmin(surrogate.value))]
+        return surrogate.unit[surrogate.best]
     space = surrogate.space
     return np.asarray(space.to_unit(space.encode([at])))[0]
 
@@ -116,7 +122,8 @@ def _ticks(surrogate: Surrogate, base: np.ndarray, name: str, axis: np.ndarray) 
 
 
 def _log_ei(surrogate: Surrogate, beliefs: Beliefs) -> np.ndarray:
-    best = np.min(surrogate.predict(surrogate.unit).mean)
+    feasible = surrogate.is_feasible if surrogate.is_feasible.any() else slice(None)
+    best = np.min(surrogate.predict(surrogate.unit[feasible]).mean)
     with jax.enable_x64(True):
         mean, variance = jnp.asarray(beliefs.mean), jnp.asarray(beliefs.deviation**2)
         return np.asarray(acquisition.log_ei(mean, variance, jnp.asarray(best)).value)

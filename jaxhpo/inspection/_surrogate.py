@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array
+from jaxhpo.samplers._stream import check_space
 from jaxhpo.space import Space
 
 MAX_TRIALS = 1000
@@ -80,6 +81,7 @@ class Surrogate:
         warped: the trials' targets and the map they came by.
         unit: `[n, d]` the trials' points, snapped.
         value: `[n]` their values as minimised.
+        is_feasible: `[n]` bool, which of them break no constraint.
     """
 
     space: Space
@@ -88,6 +90,7 @@ class Surrogate:
     warped: gp.Warped
     unit: np.ndarray
     value: np.ndarray
+    is_feasible: np.ndarray
 
     @property
     def columns(self) -> list[str]:
@@ -105,16 +108,21 @@ class Surrogate:
         """Standard deviation of the noise, as a share of that of the values' own scale."""
         return float(np.exp(0.5 * self.posterior.hyper.log_noise))
 
+    @property
+    def best(self) -> int:
+        """Row of the best feasible trial; of all, if none is feasible."""
+        shown = self.is_feasible if self.is_feasible.any() else ~self.is_feasible
+        return int(np.argmin(np.where(shown, self.value, np.inf)))
+
     def predict(self, unit: Any) -> Beliefs:
         """What the model believes at unit points `[c, d]`.
 
         Raises:
-            ValueError: another shape.
+            ValueError: another shape, or a point that is not in the unit cube.
         """
-        unit = np.asarray(unit)
-        if unit.ndim != 2 or unit.shape[1] != self.space.num_dims:
-            expected = f"of shape [c, {self.space.num_dims}]"
-            raise _checks.fail("Surrogate.predict", "unit", expected, unit.shape)
+        unit = _points("Surrogate.predict", self.space, unit)
+        if not np.isfinite(unit).all():
+            raise _checks.fail("Surrogate.predict", "unit", "in the unit cube", unit)
         features = features_of(self.space, self.embedding, unit)
         with jax.enable_x64(True):
             mean, variance = _predict(self.posterior, jnp.asarray(features))
@@ -142,21 +150,32 @@ class Surrogate:
         return Beliefs(*map(np.asarray, (mean, deviation, *values)))
 
 
-def fit_surrogate(space: Space, unit: Any, value: Any, *, kernel: str = "matern52") -> Surrogate:
+def fit_surrogate(
+    space: Space,
+    unit: Any,
+    value: Any,
+    *,
+    violation: Any = None,
+    kernel: str = "matern52",
+) -> Surrogate:
     """Fits a Gaussian process to finished trials, to look at.
 
     Args:
         space: the search space.
-        unit: `[n, d]` the trials' points in the unit cube.
+        unit: `[n, d]` the trials' points in the unit cube; NaN where there was no proposal.
         value: `[n]` values, minimised. Trials whose value is not finite are left out; of more than
             1,000 the best half and the latest others are kept.
+        violation: `[n]` or `[n, c]` constraint violations, or None. Trials above 0 teach the model
+            like others, and are never its best.
         kernel: "matern52" or "rbf".
 
     Returns:
         The `Surrogate`.
 
     Raises:
-        ValueError: shapes that do not fit, or fewer than two finite values.
+        TypeError: `space` is not a `Space`.
+        ValueError: shapes that do not fit, points outside the unit cube, or fewer than two trials
+            with a point and a finite value.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -172,17 +191,19 @@ def fit_surrogate(space: Space, unit: Any, value: Any, *, kernel: str = "matern5
         >>> surrogate.leave_one_out().r2 > 0.9
         True
     """
-    unit, value = np.asarray(unit), np.asarray(value, np.float64)
-    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
-        expected = f"of shape [n, {space.num_dims}]"
-        raise _checks.fail("fit_surrogate", "unit", expected, unit.shape)
+    where = "fit_surrogate"
+    space = check_space(where, space)
+    unit, value = _points(where, space, unit), np.asarray(value, np.float64)
     if value.shape != unit.shape[:1]:
-        raise _checks.fail("fit_surrogate", "value", f"of shape [{len(unit)}]", value.shape)
+        raise _checks.fail(where, "value", f"of shape [{len(unit)}]", value.shape)
+    is_feasible = _feasible(where, violation, len(unit))
     if kernel not in ("matern52", "rbf"):
-        raise _checks.fail("fit_surrogate", "kernel", "one of matern52, rbf", kernel)
-    kept = _chosen(np.flatnonzero(np.isfinite(value) & np.isfinite(unit).all(axis=1)), value)
+        raise _checks.fail(where, "kernel", "one of matern52, rbf", kernel)
+    usable = np.isfinite(value) & np.isfinite(unit).all(axis=1)
+    kept = _chosen(np.flatnonzero(usable), value)
     if kept.size < 2:
-        raise _checks.fail("fit_surrogate", "value", "finite in two trials at least", value)
+        expected = "finite, at a point without NaN, in two trials at least (run more of them)"
+        raise _checks.fail(where, "value", expected, f"{kept.size} such of {len(unit)} trials")
     unit, value = np.asarray(space.snap(jnp.asarray(unit[kept]))), value[kept]
     embedding = acquisition.embedding_of(space)
     features = features_of(space, embedding, unit)
@@ -190,7 +211,28 @@ def fit_surrogate(space: Space, unit: Any, value: Any, *, kernel: str = "matern5
         posterior, warped = _fit(
             embedding.kernel(kernel), space.num_dims, jnp.asarray(features), jnp.asarray(value)
         )
-    return Surrogate(space, embedding, posterior, warped, unit, value)
+    return Surrogate(space, embedding, posterior, warped, unit, value, is_feasible[kept])
+
+
+def _points(where: str, space: Space, unit: Any) -> np.ndarray:
+    """Requires points `[c, d]` of the unit cube, or NaN."""
+    unit = np.asarray(unit, np.result_type(np.asarray(unit), np.float32))
+    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
+        raise _checks.fail(where, "unit", f"of shape [c, {space.num_dims}]", unit.shape)
+    if not _checks.is_in_cube(unit):
+        raise _checks.fail(where, "unit", "in the unit cube", unit)
+    return unit
+
+
+def _feasible(where: str, violation: Any, count: int) -> np.ndarray:
+    """Which trials break no constraint, `[n]`; NaN is broken."""
+    if violation is None:
+        return np.ones(count, bool)
+    violation = np.asarray(violation, np.float64)
+    if violation.ndim not in (1, 2) or violation.shape[0] != count:
+        expected = f"of shape [{count}] or [{count}, c]"
+        raise _checks.fail(where, "violation", expected, violation.shape)
+    return (violation <= 0).reshape(count, -1).all(axis=1)
 
 
 def column_names(space: Space) -> list[str]:

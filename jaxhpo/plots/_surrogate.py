@@ -110,12 +110,15 @@ def sensitivity(shares: Mapping[str, float], *, ax: Any = None) -> Any:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
+        ValueError: there are none.
 
     Example:
         >>> figure = sensitivity({"lr": 0.9, "width": 0.2})
         >>> figure.axes[0].get_xlabel()
         'share of the variance (total effect)'
     """
+    if not shares:
+        raise _checks.fail("sensitivity", "shares", "those of one parameter at least", shares)
     ax = make_axes(ax, (5.0, 0.6 + 0.35 * len(shares)))
     ax.barh(list(shares)[::-1], list(shares.values())[::-1], color=GOOD)
     ax.set_xlabel("share of the variance (total effect)")

@@ -125,10 +125,10 @@ def _choose(
     space: Space, num_trials: int | None, num_objectives: int, has_exact_gradient: bool
 ) -> Choice:
     """The choice among samplers as they are without constraints."""
-    if num_objectives > 1:
-        return _for_several(space, num_trials, num_objectives)
     if num_trials is not None and num_trials <= FEW_TRIALS:
         return Choice("qmc", {}, f"{num_trials} trials teach no model: points that spread evenly.")
+    if num_objectives > 1:
+        return _for_several(space, num_trials, num_objectives)
     levels = space.num_levels
     if has_exact_gradient and bool((levels == 0).all()):
         return Choice("gradient", {}, "continuous with gradients: quasi-Newton descents.")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
@@ -162,7 +163,8 @@ def _given_mean(mean: Any, num_dims: int, dtype: Any) -> Array:
     mean = jnp.asarray(mean, dtype)
     if mean.shape != (num_dims,):
         raise _checks.fail("cma_es", "mean", f"of shape ({num_dims},)", mean.shape)
-    if not _checks.is_traced(mean) and not bool(jnp.all((mean >= 0) & (mean <= 1))):
+    is_known = not _checks.is_traced(mean)
+    if is_known and (not _checks.is_in_cube(mean) or np.isnan(np.asarray(mean)).any()):
         raise _checks.fail("cma_es", "mean", "in the unit cube", mean)
     return mean
 

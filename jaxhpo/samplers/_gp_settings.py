@@ -145,8 +145,10 @@ def check_choice(where: str, argument: str, value: Any, known: tuple[str, ...]) 
 def check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
     """A log density of one params pytree, as a callable pytree; traced once to see its shape."""
     _checks.check_callable(where, "prior", log_density)
-    params = jax.tree.map(lambda leaf: leaf[0], space.sample(jax.random.key(0), 1))
-    found = jax.eval_shape(log_density, params)
+    unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
+    found = jax.eval_shape(
+        lambda unit: log_density(jax.tree.map(lambda leaf: leaf[0], space.from_unit(unit))), unit
+    )
     if not hasattr(found, "shape") or found.shape or not jnp.issubdtype(found.dtype, jnp.floating):
         expected = "a function of one params pytree that returns a real scalar"
         raise _checks.fail(where, "prior", expected, found)

@@ -88,7 +88,7 @@ class Observations:
         dtype = self.unit.dtype
         zeros = jnp.zeros(unit.shape[0], dtype)
         value = outcome.value.astype(dtype)
-        se = zeros if outcome.se is None else jnp.nan_to_num(outcome.se.astype(dtype))
+        se = zeros if outcome.se is None else _known_error(outcome.se.astype(dtype))
         violation = (
             zeros if outcome.violation is None else largest_violation(outcome.violation, dtype)
         )
@@ -218,6 +218,11 @@ def _blocks(array: Array) -> Array:
     missing = -array.shape[0] % _BLOCK
     padding = jnp.full((missing, *array.shape[1:]), jnp.nan, array.dtype)
     return jnp.concatenate([array, padding]).reshape(-1, _BLOCK, *array.shape[1:])
+
+
+def _known_error(se: Array) -> Array:
+    """Standard errors `[q]`, finite; 0 for what is none: NaN or negative."""
+    return jnp.where(se > 0, jnp.minimum(se, jnp.finfo(se.dtype).max), 0)
 
 
 def _same(left: Array, right: Array) -> Array:

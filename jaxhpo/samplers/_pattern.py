@@ -135,6 +135,8 @@ def pattern(
     min_step = _checks.check_positive("pattern", "min_step", min_step)
     if not _checks.is_traced(first_step) and first_step > polls.LARGEST_STEP:
         raise _checks.fail("pattern", "first_step", f"at most {polls.LARGEST_STEP}", first_step)
+    if not any(map(_checks.is_traced, (first_step, min_step))) and first_step < min_step:
+        raise _checks.fail("pattern", "first_step", f"at least `min_step`, {min_step}", first_step)
     if not _checks.is_traced(min_step) and min_step < 2 * _SAME:
         raise _checks.fail("pattern", "min_step", f"at least {2 * _SAME}", min_step)
     dtype = jnp.result_type(float)

@@ -393,21 +393,24 @@ class Study:
 
         Returns:
             The `inspection.Surrogate`; its values are negated where the study maximises. Trials
-            that failed, are running or were pruned are left out.
+            that failed, are running or were pruned are left out. Infeasible ones teach the model
+            like others, and are never its best.
 
         Raises:
-            ValueError: fewer than two complete trials, or several objectives.
+            ValueError: fewer than two trials with a value, or several objectives.
         """
         from jaxhpo.inspection import fit_surrogate
 
         if isinstance(self._direction, tuple):
             raise _checks.fail("Study.surrogate", "direction", "one", self._direction)
 
-        done = [trial for trial in self.trials if trial.status is Status.COMPLETE]
+        ended = (Status.COMPLETE, Status.INFEASIBLE)
+        done = [trial for trial in self.trials if trial.status in ended]
         sign = 1.0 if self.direction == "minimize" else -1.0
         unit = np.asarray([trial.unit for trial in done]).reshape(len(done), self.space.num_dims)
         value = sign * np.asarray([trial.value for trial in done], np.float64)
-        return fit_surrogate(self.space, unit, value, kernel=kernel)
+        broken = np.asarray([float(trial.status is Status.INFEASIBLE) for trial in done])
+        return fit_surrogate(self.space, unit, value, violation=broken, kernel=kernel)
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """The `gp` sampler beyond the conformance suite: what it learns from what it is told."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -195,20 +197,75 @@ def test_minimize_and_vmap_over_seeds():
     assert (np.asarray(best) < 1e-2).all()
 
 
-def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch):
+def test_vmap_over_numeric_settings_is_a_loop_over_them():
+    unit = jax.random.uniform(jax.random.key(0), (8, 2))
+
+    def proposal(beta, strength):
+        sampler = hpo.samplers.gp(
+            hpo.Space(BOX),
+            acquisition_function="ucb",
+            beta=beta,
+            prior=lambda params: -0.5 * ((params["x"] - 2.5) / 0.5) ** 2,
+            prior_strength=strength,
+            **SMALL,
+        )
+        state, _ = sampler.tell(key, sampler.init(key), unit, Outcome(bowl(unit)))
+        return sampler.ask(key, state)[1][0]
+
+    key = jax.random.key(1)
+    settings = jnp.asarray([[0.1, 1e-3], [25.0, 1e-3], [0.1, 100.0]])
+    side_by_side = np.asarray(jax.jit(jax.vmap(proposal))(settings[:, 0], settings[:, 1]))
+    one_by_one = jax.jit(proposal)
+    loop = np.stack([one_by_one(*row) for row in settings])
+    np.testing.assert_allclose(side_by_side, loop, atol=1e-3)
+    near, far, believing = side_by_side
+    assert np.abs(near - 0.3).max() < 0.15  # hardly explores
+    assert np.abs(far - 0.3).max() > 0.25
+    assert believing[0] > 0.75
+
+
+@pytest.mark.parametrize("se", [np.nan, -1.0])
+def test_an_error_that_is_none_is_not_known(sampler, se):
+    key = jax.random.key(0)
+    unit = jax.random.uniform(key, (8, 2))
+    found = []
+    for given in (jnp.full(8, se), None):
+        state, _ = tell(sampler, key, sampler.init(key), unit, Outcome(bowl(unit), se=given))
+        found.append(np.asarray(ask(sampler, key, state)[1]))
+    np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_points_outside_the_cube_are_refused(sampler):
+    key = jax.random.key(0)
+    with pytest.raises(ValueError, match="gp.tell: `unit` must be in the unit cube"):
+        sampler.tell(key, sampler.init(key), jnp.full((1, 2), 2.0), Outcome(jnp.ones(1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "num_capacities"),
+    [("gp", 2), ("turbo", 2), ("tpe", 2), ("cma_es", 1)],  # the last remembers no trials
+)
+def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capacities):
     from jaxhpo import _driver
 
+    small = {"num_candidates": 32, "num_lanes": 3}
+    samplers = {
+        "gp": functools.partial(hpo.samplers.gp, **small),
+        "turbo": functools.partial(hpo.samplers.turbo, **small),
+        "tpe": hpo.samplers.tpe,
+        "cma_es": hpo.samplers.cma_es,
+    }
     monkeypatch.setattr(_driver, "SMALLEST_CAPACITY", 8)
     before = _driver._tell_and_ask._cache_size()
     study = hpo.Study(
         hpo.Space(BOX),
-        sampler=hpo.samplers.gp(hpo.Space(BOX), num_candidates=32, num_lanes=3),
+        sampler=samplers[name](hpo.Space(BOX)),
         storage=f"sqlite:///{tmp_path}/s.db",
         name="s",
     )
     study.optimize(lambda params: params["x"] ** 2 + params["y"], num_trials=20)
-    assert _driver._tell_and_ask._cache_size() - before == 2  # 16 and 32 rows
-    assert study.best_value < 0.05
+    assert _driver._tell_and_ask._cache_size() - before == num_capacities  # of 16 and 32 rows
+    assert study.best_value < (0.05 if name in ("gp", "turbo") else 2.0)
 
 
 def test_rows_resolve_in_any_order_and_strangers_are_appended():

@@ -151,6 +151,20 @@ def test_of_many_trials_the_best_and_the_latest_are_kept(space):
             "two trials",
         ),
         (
+            lambda s: inspection.fit_surrogate(s, np.full((3, 3), np.nan), np.zeros(3)),
+            "at a point without NaN, in two trials at least .*got '0 such of 3 trials'",
+        ),
+        (
+            lambda s: inspection.fit_surrogate(s, np.full((3, 3), 1.5), np.zeros(3)),
+            "`unit` must be in the unit cube",
+        ),
+        (
+            lambda s: inspection.fit_surrogate(
+                s, np.zeros((3, 3)), np.zeros(3), violation=np.zeros(2)
+            ),
+            "`violation` must be of shape",
+        ),
+        (
             lambda s: inspection.fit_surrogate(s, np.zeros((3, 3)), [1, 2, 3], kernel="x"),
             "`kernel`",
         ),
@@ -159,6 +173,45 @@ def test_of_many_trials_the_best_and_the_latest_are_kept(space):
 def test_bad_input_is_named(space, call, message):
     with pytest.raises(ValueError, match=message):
         call(space)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -0.1])
+def test_predictions_are_for_points_of_the_cube(surrogate, bad):
+    with pytest.raises(ValueError, match=r"Surrogate.predict: `unit` must be in the unit cube"):
+        surrogate.predict([[0.5, bad, 0.5]])
+
+
+def test_infeasible_trials_teach_but_are_not_the_best(space):
+    unit = np.random.default_rng(3).uniform(size=(24, 3))
+    value = (unit[:, 0] - 0.4) ** 2 + unit[:, 1]
+    violation = np.stack([0.5 - unit[:, 1], np.full(24, -1.0)], axis=1)
+    surrogate = inspection.fit_surrogate(space, unit, value, violation=violation)
+    assert len(surrogate.value) == 24
+    feasible = unit[:, 1] >= 0.5
+    np.testing.assert_array_equal(surrogate.is_feasible, feasible)
+    assert value[surrogate.best] == value[feasible].min() > value.min()
+    cut = inspection.slice_of(surrogate, "lr", num_points=5)
+    np.testing.assert_allclose(cut.unit[0, 1], unit[surrogate.best, 1], rtol=1e-6)
+    nothing = inspection.fit_surrogate(space, unit, value, violation=np.full(24, np.nan))
+    assert nothing.best == np.argmin(value)
+
+
+def test_a_constrained_study_gives_all_its_trials(space):
+    def objective(params):
+        return hpo.Outcome(params["idle"], violation=0.5 - params["idle"])
+
+    study = hpo.Study(space, "qmc", seed=0)
+    study.optimize(objective, num_trials=8, progress=False)
+    surrogate = study.surrogate()
+    assert len(surrogate.value) == 8
+    assert surrogate.value[surrogate.best] == pytest.approx(study.best_value)
+    np.testing.assert_array_equal(surrogate.is_feasible, surrogate.value >= 0.5)
+
+
+@pytest.mark.parametrize("names", [3, None, ["lr", 3]])
+def test_names_of_a_slice_are_strings(surrogate, names):
+    with pytest.raises(TypeError, match="slice_of: `names` must be one or two names"):
+        inspection.slice_of(surrogate, names)
 
 
 @pytest.mark.parametrize("names", ["nope", ["lr", "lr"], ["lr", "idle", "kind"], []])

@@ -60,3 +60,8 @@ def test_sensitivity_has_the_largest_at_the_top():
     axes = plots.sensitivity({"lr": 0.9, "width": 0.2}).axes[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["width", "lr"]
     assert [bar.get_width() for bar in axes.patches] == [0.2, 0.9]
+
+
+def test_sensitivity_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="sensitivity: `shares` must be those of one parameter"):
+        plots.sensitivity({})

@@ -299,3 +299,17 @@ def test_bad_settings(settings, error, message):
     with pytest.raises(error) as caught:
         hpo.samplers.cma_es(space, **settings)
     assert message in str(caught.value)
+
+
+def test_a_sampler_may_be_made_and_told_inside_a_trace():
+    mean, unit = jnp.full(2, 0.25), jnp.full((1, 2), 0.5)
+
+    def proposal(sigma):
+        sampler = hpo.samplers.cma_es(space, mean=mean, sigma=sigma)
+        state, _ = sampler.tell(key, sampler.init(key), unit, hpo.Outcome(jnp.zeros(1)))
+        return sampler.ask(key, state)[1][0]
+
+    key, space = jax.random.key(0), hpo.Space({"x": hpo.uniform(0, 1, shape=(2,))})
+    sigmas = jnp.asarray([1e-4, 0.01])
+    away = np.abs(np.asarray(jax.jit(jax.vmap(proposal))(sigmas)) - 0.25).max(axis=1)
+    assert 0 < away[0] < 1e-3 < away[1] < 0.1

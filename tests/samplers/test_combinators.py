@@ -50,6 +50,10 @@ def test_warm_start_refuses_what_does_not_fit():
         samplers.warm_start(sampler, SPACE, jnp.zeros((3, 1)), [0.0] * 3)
     with pytest.raises(ValueError, match="warm_start: `outcomes` must be 3 values"):
         samplers.warm_start(sampler, SPACE, jnp.zeros((3, 2)), [0.0])
+    with pytest.raises(TypeError, match="warm_start: `points` must be a list of params"):
+        samplers.warm_start(sampler, SPACE, {"x": [0.0, 1.0], "y": [0.0, 1.0]}, [0.0, 1.0])
+    with pytest.raises(ValueError, match="warm_start: `points` must be at least one trial"):
+        samplers.warm_start(sampler, SPACE, [], [])
     with pytest.raises(TypeError, match="warm_start: `sampler` must be a Sampler"):
         samplers.warm_start("random", SPACE, jnp.zeros((3, 2)), [0.0] * 3)
 
@@ -147,6 +151,7 @@ CONDITIONAL = hpo.Space(
     ("space", "facts", "name"),
     [
         (SPACE, {"num_trials": 5}, "qmc"),
+        (SPACE, {"num_trials": 3, "num_objectives": 2}, "qmc"),
         (SPACE, {"num_trials": 100}, "gp"),
         (SPACE, {}, "gp"),
         (SPACE, {"num_trials": 5000}, "cma_es"),

@@ -117,6 +117,7 @@ def test_an_infeasible_start_moves_towards_feasible_points():
         ({"first_step": 0.0}, "`first_step` must be greater than 0"),
         ({"first_step": 0.7}, "`first_step` must be at most 0.5"),
         ({"min_step": 1e-9}, "`min_step` must be at least"),
+        ({"first_step": 0.01, "min_step": 0.1}, "`first_step` must be at least `min_step`, 0.1"),
         ({"batch_size": 0}, "`batch_size` must be at least 1"),
     ],
 )

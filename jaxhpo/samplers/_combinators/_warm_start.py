@@ -63,8 +63,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     dtype = jnp.result_type(float)
-    unit = space.to_unit(space.encode(list(points))) if _is_params(points) else points
-    unit = jnp.asarray(unit, dtype)
+    unit = jnp.asarray(_unit_points(where, space, points), dtype)
     outcome = outcomes if isinstance(outcomes, Outcome) else Outcome(jnp.asarray(outcomes, dtype))
     outcome = jax.tree.map(lambda part: jnp.asarray(part, dtype), outcome)
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
@@ -76,8 +75,17 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     return make_sampler(WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize)
 
 
-def _is_params(points: Any) -> bool:
-    return isinstance(points, list | tuple) and len(points) > 0 and isinstance(points[0], dict)
+def _unit_points(where: str, space: Space, points: Any) -> Any:
+    """Unit points `[n, d]` of what a user gives."""
+    if isinstance(points, dict):
+        expected = f"a list of params, one a trial, or unit points [n, {space.num_dims}]"
+        raise TypeError(f"{where}: `points` must be {expected}, got {_checks.describe(points)}.")
+    if isinstance(points, list | tuple):
+        if len(points) == 0:
+            raise _checks.fail(where, "points", "at least one trial", points)
+        if isinstance(points[0], dict):
+            return space.to_unit(space.encode(list(points)))
+    return points
 
 
 def _init(settings: WarmSettings, key: Array) -> PyTree:
