@@ -34,6 +34,7 @@ class _Told(NamedTuple):
     unit: np.ndarray
     value: np.ndarray
     violation: np.ndarray
+    se: np.ndarray
 
 
 class Driver:
@@ -54,7 +55,7 @@ class Driver:
         self._dtype = np.dtype(jnp.result_type(float))
         tail = () if num_objectives == 1 else (num_objectives,)
         self._nothing = self._padded(
-            0, np.zeros((0, space.num_dims)), np.zeros((0, *tail)), None, 1
+            0, np.zeros((0, space.num_dims)), np.zeros((0, *tail)), None, None, 1
         )
         self.reset()
 
@@ -99,6 +100,8 @@ class Driver:
         unit: np.ndarray,
         value: np.ndarray,
         violation: np.ndarray | None,
+        se: np.ndarray | None = None,
+        *,
         size: int | None = None,
     ) -> None:
         """Says what became of points, asked or not.
@@ -108,13 +111,14 @@ class Driver:
             unit: `[n, d]`.
             value: `[n]` (or `[n, m]`) to minimise; NaN where a trial failed.
             violation: `[n]` largest violation, or None where there are no constraints.
+            se: `[n]` known standard error of the only value, NaN where there is none.
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
         n = len(unit)
         size = size or (1 if n == 1 else padded_size(n))
         self._flush()
-        self._waiting = self._padded(count, unit, value, violation, size)
+        self._waiting = self._padded(count, unit, value, violation, se, size)
         if size > 1:
             self._flush()
 
@@ -142,11 +146,13 @@ class Driver:
         unit: np.ndarray,
         value: np.ndarray,
         violation: np.ndarray | None,
+        se: np.ndarray | None,
         size: int,
     ) -> _Told:
         # Constraints that nobody has seen yet are met, so that they do not ask for other programs.
         violation = np.zeros(len(unit)) if violation is None else violation
-        parts = (_pad(part, size, self._dtype) for part in (unit, value, violation))
+        se = np.full(len(unit), np.nan) if se is None else se
+        parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
         return _Told(np.uint32(count), *parts)
 
 
@@ -182,7 +188,8 @@ def _init(init: Callable[..., Any], key: jax.Array) -> Any:
 
 @jax.jit
 def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
-    outcome = Outcome(jnp.asarray(told.value), violation=jnp.asarray(told.violation))
+    value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
+    outcome = Outcome(value, se if value.ndim == 1 else None, violation)
     return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
 
 

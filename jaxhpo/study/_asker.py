@@ -15,7 +15,7 @@ from jaxhpo.study._bulk import NumberTaken
 from jaxhpo.study._distributions import distributions_of
 from jaxhpo.study._evaluate import Report
 from jaxhpo.study._proposer import Proposer, Told
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, SYSTEM_ATTR, Ending, Row
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
 from jaxhpo.study._trial import (
     Direction,
     Trial,
@@ -24,6 +24,7 @@ from jaxhpo.study._trial import (
     directions_of,
     finite_value,
     params_of,
+    se_of,
     status_of,
     to_minimized,
     unit_of,
@@ -261,6 +262,8 @@ class Asker:
     def _ending(self, trial: Trial, report: Report) -> Ending:
         user = {"reason": report.reason, "error": report.error}
         system = {CONSTRAINTS_ATTR: list(report.violation)} if report.violation else {}
+        if report.se is not None:
+            system[ERROR_ATTR] = list(as_tuple(report.se))
         return Ending(
             self._running[trial.number],
             report.status,
@@ -276,6 +279,7 @@ class Asker:
             status=report.status,
             value=report.value,
             violation=report.violation,
+            se=report.se,
             seconds=report.seconds,
             reason=report.reason,
             error=report.error,
@@ -313,11 +317,14 @@ class Asker:
         value = np.where(np.isfinite(value).all(axis=1, keepdims=True), value, np.nan)
         # One objective is a vector of values, several are a matrix.
         value = to_minimized(value[:, 0] if self._num_objectives == 1 else value, self._direction)
-        worst = np.zeros(len(value))
+        worst, errors = np.zeros(len(value)), np.full(len(value), np.nan)
         for row, trial in enumerate(trials):
             if found := _violations(trial):
                 worst[row], self._is_constrained = max(found), True
-        return Told(unit, value, worst if self._is_constrained else None)
+            se = trial.se if isinstance(trial, Trial) else se_of(trial)
+            if isinstance(se, float):
+                errors[row] = se
+        return Told(unit, value, worst if self._is_constrained else None, errors)
 
 
 def _violations(trial: Any) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ class Report:
         status: COMPLETE, FAILED or INFEASIBLE.
         value: the value in the user's own sign (a tuple for several objectives), or None.
         violation: constraint violations.
+        se: known standard error of the value, or None.
         seconds: how long the call took.
         reason: why it failed, in words.
         error: the traceback of what was raised.
@@ -37,6 +38,7 @@ class Report:
     status: Status
     value: Value | None = None
     violation: tuple[float, ...] = ()
+    se: Value | None = None
     seconds: float = 0.0
     reason: str | None = None
     error: str | None = None
@@ -93,15 +95,31 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
             f"{describe(outcome.value)}{_hint(outcome.value)}."
         )
         return Report(Status.FAILED, reason=message, is_misuse=True)
+    se = None if outcome.se is None else _errors(outcome.se, num_objectives)
+    if se is not None and not se:
+        expected = "a standard error `se` for each value, of at least 0 (NaN where not known)"
+        message = f"`objective` must return {expected}, got {describe(outcome.se)}."
+        return Report(Status.FAILED, reason=message, is_misuse=True)
     if not all(math.isfinite(one) for one in values):
         return Report(Status.FAILED, reason=f"the value was {value}: {explain(Status.FAILED)}")
+    known = None
+    if se is not None and not any(math.isnan(one) for one in se):
+        known = se if num_objectives > 1 else se[0]
     if outcome.violation is None:
-        return Report(Status.COMPLETE, value)
+        return Report(Status.COMPLETE, value, se=known)
     violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
     if any(math.isnan(v) for v in violation):
         return Report(Status.FAILED, reason=f"the violation was {list(violation)}")
     status = Status.INFEASIBLE if any(v > 0 for v in violation) else Status.COMPLETE
-    return Report(status, value, violation)
+    return Report(status, value, violation, known)
+
+
+def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
+    """A standard error a value, NaN where it is not known; empty for anything else."""
+    found = _scalars([se] if num_objectives == 1 else se)
+    if found is None or len(found) != num_objectives:
+        return ()
+    return () if any(one < 0 or math.isinf(one) for one in found) else found
 
 
 def _scalar(value: Any) -> float | None:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, SYSTEM_ATTR
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -26,7 +26,7 @@ class HistoryTrial:
         _trial_id: the row's identifier.
         state: Optuna's state.
         values: the value of each objective, or None.
-        system_attrs: the entry of jaxhpo.
+        system_attrs: the entries of jaxhpo.
         constraints: constraint values.
         params: empty; a trial without a unit point must be read by Optuna.
     """
@@ -82,7 +82,7 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         number = models.TrialValueModel.stored_repr_to_value(stored, kind)
         found[trial_id].values = [*(found[trial_id].values or []), number]
     for trial_id, key, text in attrs:
-        is_ours = key == SYSTEM_ATTR or key.startswith(CONSTRAINTS_ATTR)
+        is_ours = key in (SYSTEM_ATTR, ERROR_ATTR) or key.startswith(CONSTRAINTS_ATTR)
         if is_ours and trial_id in found:
             found[trial_id].system_attrs[key] = json.loads(text)
     for item in found.values():

@@ -26,16 +26,18 @@ class Told(NamedTuple):
         value: `[n]` (or `[n, m]`) values to minimise; NaN for a trial that failed or still runs
             elsewhere.
         violation: `[n]` largest violation, or None in a study without constraints.
+        se: `[n]` known standard error of the only value, NaN where there is none; None is nowhere.
     """
 
     unit: np.ndarray
     value: np.ndarray
     violation: np.ndarray | None = None
+    se: np.ndarray | None = None
 
     def rows(self, rows: slice) -> Told:
         """Part of the trials."""
-        violation = None if self.violation is None else self.violation[rows]
-        return Told(self.unit[rows], self.value[rows], violation)
+        parts = (None if part is None else part[rows] for part in (self.violation, self.se))
+        return Told(self.unit[rows], self.value[rows], *parts)
 
 
 class Proposer:
@@ -120,7 +122,7 @@ class Proposer:
                 of two.
         """
         self._driver.make_room(known + len(self._queue))
-        self._driver.tell(known, *told, size)
+        self._driver.tell(known, *told, size=size)
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""

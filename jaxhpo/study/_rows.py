@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CONSTRAINTS_ATTR = "constraints"
 # Where jaxhpo keeps what only it needs: the unit row, the status and the owner of a running trial.
 SYSTEM_ATTR = "jaxhpo"
+# Where jaxhpo keeps known standard errors of an ended trial's values.
+ERROR_ATTR = "jaxhpo_se"
 # A curve is stored at no more than this many steps; a million rows help nobody.
 MAX_CURVE_POINTS = 50
 

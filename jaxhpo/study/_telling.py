@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
@@ -50,14 +49,22 @@ def _listed(values: Any, num_objectives: int) -> list[Any]:
     if isinstance(values, Outcome):
         value = np.atleast_1d(np.asarray(values.value))
         value = np.atleast_2d(value) if num_objectives > 1 else value
-        if values.violation is None:
-            return list(value)
-        violation = np.asarray(values.violation).reshape(len(value), -1)
-        return [Outcome(v, violation=jnp.asarray(w)) for v, w in zip(value, violation, strict=True)]
+        parts = (_rows_of(part, len(value)) for part in (values.se, values.violation))
+        return [Outcome(*row) for row in zip(value, *parts, strict=True)]
     try:
         return list(values)
     except TypeError:
         return [values]
+
+
+def _rows_of(part: Any, count: int) -> list[Any]:
+    """Each trial's part of an array with a row a trial; of None it is None."""
+    if part is None:
+        return [None] * count
+    array = np.atleast_1d(np.asarray(part))
+    if count == 1 or len(array) == count:
+        return list(array) if len(array) == count else [array]
+    raise _checks.fail(_WHERE, "values", f"an Outcome whose parts have {count} rows", array.shape)
 
 
 def _running_trial(study: Study, number: Any) -> Trial:

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
-from jaxhpo.study._rows import SYSTEM_ATTR
+from jaxhpo.study._rows import ERROR_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -39,6 +39,7 @@ class Trial:
             None unless there is one.
         status: what became of it.
         violation: constraint violations, infeasible where above 0.
+        se: known standard error of the value (a tuple for several objectives), or None.
         seconds: how long it took, or None while it runs.
         curve: step to intermediate value.
         reason: why it failed, in words, or None.
@@ -52,6 +53,7 @@ class Trial:
     value: Value | None = None
     status: Status = Status.RUNNING
     violation: tuple[float, ...] = ()
+    se: Value | None = None
     seconds: float | None = None
     curve: dict[int, float] = dataclasses.field(default_factory=dict)
     reason: str | None = None
@@ -128,6 +130,7 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
         value=value,
         status=status,
         violation=tuple(frozen.constraints.values()),
+        se=se_of(frozen),
         seconds=seconds,
         curve=dict(sorted(frozen.intermediate_values.items())),
         reason=attrs.get("reason"),
@@ -170,6 +173,12 @@ def unit_of(frozen: FrozenTrial | HistoryTrial) -> np.ndarray | None:
     if not isinstance(own, dict) or "unit" not in own:
         return None
     return np.asarray(own["unit"], dtype=np.float64)
+
+
+def se_of(frozen: FrozenTrial | HistoryTrial) -> Value | None:
+    """The known standard error of a stored trial's value, or None."""
+    found = frozen.system_attrs.get(ERROR_ATTR)
+    return finite_value(found) if isinstance(found, list) else None
 
 
 def is_better(value: float | None, best: float | None, direction: str) -> bool:
