@@ -43,6 +43,9 @@ class Sampler(NamedTuple):
             equal the told points, in any order, and appends points that nobody asked for.
         resize: `resize(state, capacity) -> state`: the same knowledge in buffers of `capacity`
             (static) rows. None for a sampler that remembers no observations.
+
+    A state may be donated to `jax.jit` if `init` was compiled too: what is not compiled may hold
+    one buffer twice, or the sampler's own.
     """
 
     init: Callable[..., Any]
@@ -57,8 +60,9 @@ class Outcome(NamedTuple):
     Attributes:
         value: `[q]`, or `[q, m]` for `m` objectives. NaN or infinite: the trial failed.
         se: known standard error of `value`, of its shape, or None. NaN or negative: not known;
-            infinite: the value tells nothing.
-        violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None.
+            infinite: the value tells nothing. Gaussian processes of one objective use it.
+        violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None. NaN is
+            violated; a `Study` records such a trial as failed.
         gradient: `[q, d]` (or `[q, m, d]`) gradient of `value` with respect to the unit cube, or
             None.
     """

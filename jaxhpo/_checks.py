@@ -96,6 +96,8 @@ def check_key(where: str, key: Any) -> jax.Array:
     if isinstance(key, int | np.integer) and not isinstance(key, bool):
         return jax.random.key(int(key))
     if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim:
+            raise fail(where, "key", "one key (vmap over several, or minimize_many)", key.shape)
         return key
     if isinstance(key, jax.Array) and key.dtype == "uint32" and key.shape[-1:] == (2,):
         return jax.random.wrap_key_data(key)

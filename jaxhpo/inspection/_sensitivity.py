@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo.inspection._surrogate import Surrogate
+from jaxhpo.inspection._surrogate import Surrogate, check_surrogate
 
 
 def sensitivity(surrogate: Surrogate, *, num_samples: int = 1024) -> dict[str, float]:
@@ -22,6 +22,10 @@ def sensitivity(surrogate: Surrogate, *, num_samples: int = 1024) -> dict[str, f
     Returns:
         The index of each unit coordinate, largest first.
 
+    Raises:
+        TypeError: no `Surrogate`.
+        ValueError: `num_samples` below 2.
+
     Example:
         >>> import numpy as np, jaxhpo as hpo
         >>> space = hpo.Space({"idle": hpo.uniform(0.0, 1.0), "x": hpo.uniform(0.0, 1.0)})
@@ -34,6 +38,7 @@ def sensitivity(surrogate: Surrogate, *, num_samples: int = 1024) -> dict[str, f
         Jansen, "Analysis of variance designs for model output", 1999,
         https://doi.org/10.1016/S0010-4655(98)00154-4.
     """
+    check_surrogate("sensitivity", surrogate)
     num_samples = _checks.check_int("sensitivity", "num_samples", num_samples, 2)
     space = surrogate.space
     both = np.asarray(jax.random.uniform(jax.random.key(0), (2, num_samples, space.num_dims)))

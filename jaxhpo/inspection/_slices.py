@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks, acquisition
-from jaxhpo.inspection._surrogate import Beliefs, Surrogate
+from jaxhpo.inspection._surrogate import Beliefs, Surrogate, check_surrogate
 
 
 class Slice(NamedTuple):
@@ -49,7 +49,7 @@ def slice_of(
         The `Slice`.
 
     Raises:
-        TypeError: `names` is no string and no list of strings.
+        TypeError: no `Surrogate`, or `names` is no string and no list of strings.
         ValueError: an unknown name, or another number of names.
 
     Example:
@@ -61,6 +61,7 @@ def slice_of(
         >>> cut.beliefs.mean.shape, cut.ticks[1]
         ((5, 2), ['a', 'b'])
     """
+    check_surrogate("slice_of", surrogate)
     chosen = (names,) if isinstance(names, str) else names
     if not isinstance(chosen, list | tuple) or not all(isinstance(name, str) for name in chosen):
         expected = "one or two names of parameters"

@@ -193,14 +193,14 @@ def fit_surrogate(
     """
     where = "fit_surrogate"
     space = check_space(where, space)
-    unit, value = _points(where, space, unit), np.asarray(value, np.float64)
+    unit, value = _points(where, space, unit), _real(where, "value", value)
     if value.shape != unit.shape[:1]:
         raise _checks.fail(where, "value", f"of shape [{len(unit)}]", value.shape)
     is_feasible = _feasible(where, violation, len(unit))
-    if kernel not in ("matern52", "rbf"):
+    if not isinstance(kernel, str) or kernel not in ("matern52", "rbf"):
         raise _checks.fail(where, "kernel", "one of matern52, rbf", kernel)
     usable = np.isfinite(value) & np.isfinite(unit).all(axis=1)
-    kept = _chosen(np.flatnonzero(usable), value)
+    kept = _chosen(np.flatnonzero(usable), value, is_feasible)
     if kept.size < 2:
         expected = "finite, at a point without NaN, in two trials at least (run more of them)"
         raise _checks.fail(where, "value", expected, f"{kept.size} such of {len(unit)} trials")
@@ -215,10 +215,10 @@ def fit_surrogate(
 
 
 def _points(where: str, space: Space, unit: Any) -> np.ndarray:
-    """Requires points `[c, d]` of the unit cube, or NaN."""
-    unit = np.asarray(unit, np.result_type(np.asarray(unit), np.float32))
+    """Requires points `[n, d]` of the unit cube, or NaN."""
+    unit = _real(where, "unit", unit)
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
-        raise _checks.fail(where, "unit", f"of shape [c, {space.num_dims}]", unit.shape)
+        raise _checks.fail(where, "unit", f"of shape [n, {space.num_dims}]", unit.shape)
     if not _checks.is_in_cube(unit):
         raise _checks.fail(where, "unit", "in the unit cube", unit)
     return unit
@@ -228,11 +228,31 @@ def _feasible(where: str, violation: Any, count: int) -> np.ndarray:
     """Which trials break no constraint, `[n]`; NaN is broken."""
     if violation is None:
         return np.ones(count, bool)
-    violation = np.asarray(violation, np.float64)
+    violation = _real(where, "violation", violation)
     if violation.ndim not in (1, 2) or violation.shape[0] != count:
         expected = f"of shape [{count}] or [{count}, c]"
         raise _checks.fail(where, "violation", expected, violation.shape)
-    return (violation <= 0).reshape(count, -1).all(axis=1)
+    return np.all(violation <= 0, axis=tuple(range(1, violation.ndim)))
+
+
+def _real(where: str, argument: str, array: Any) -> np.ndarray:
+    """An array of real numbers, float64."""
+    try:
+        found = np.asarray(array)
+        if found.dtype.kind not in "cSU":
+            return found.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    expected = "an array of real numbers"
+    raise TypeError(f"{where}: `{argument}` must be {expected}, got {_checks.describe(array)}.")
+
+
+def check_surrogate(where: str, surrogate: Any) -> None:
+    """Requires a fitted model."""
+    if not isinstance(surrogate, Surrogate):
+        expected = "a Surrogate, as `fit_surrogate` makes it"
+        got = _checks.describe(surrogate)
+        raise TypeError(f"{where}: `surrogate` must be {expected}, got {got}.")
 
 
 def column_names(space: Space) -> list[str]:
@@ -250,11 +270,11 @@ def features_of(space: Space, embedding: acquisition.Embedding, unit: Any) -> np
     return np.asarray(embedding.features(space, snapped), np.float64)
 
 
-def _chosen(finite: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """All trials, or the best half and the latest of the others, in their order."""
+def _chosen(finite: np.ndarray, value: np.ndarray, is_feasible: np.ndarray) -> np.ndarray:
+    """All trials, or the best half (feasible ones first) and the latest others, in their order."""
     if finite.size <= MAX_TRIALS:
         return finite
-    best_first = finite[np.argsort(value[finite], kind="stable")]
+    best_first = finite[np.lexsort((value[finite], ~is_feasible[finite]))]
     best, others = best_first[: MAX_TRIALS // 2], np.sort(best_first[MAX_TRIALS // 2 :])
     return np.sort(np.concatenate([best, others[-(MAX_TRIALS - best.size) :]]))
 

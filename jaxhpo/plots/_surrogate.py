@@ -27,7 +27,9 @@ def leave_one_out(result: LeaveOneOut, *, ax: Any = None, label: str = "value") 
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
+        TypeError: anything else than such a result.
     """
+    _check_made_by("leave_one_out", "result", result, "predicted", "Surrogate.leave_one_out")
     ax = make_axes(ax, (4.5, 4.5))
     predicted = result.predicted
     below, above = predicted.median - predicted.lower, predicted.upper - predicted.median
@@ -60,6 +62,7 @@ def model_slice(cut: Slice, *, what: str = "median", ax: Any = None, label: str 
         The matplotlib `Figure`.
 
     Raises:
+        TypeError: anything else than a cut.
         ValueError: an unknown `what`.
         ModuleNotFoundError: matplotlib is not installed.
 
@@ -72,6 +75,7 @@ def model_slice(cut: Slice, *, what: str = "median", ax: Any = None, label: str 
         >>> figure.axes[0].get_xlabel()
         'lr'
     """
+    _check_made_by("model_slice", "cut", cut, "beliefs", "inspection.slice_of")
     shown = {
         "median": (cut.beliefs.median, label),
         "deviation": (cut.beliefs.deviation, "deviation (model's scale)"),
@@ -110,6 +114,7 @@ def sensitivity(shares: Mapping[str, float], *, ax: Any = None) -> Any:
 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
+        TypeError: no mapping.
         ValueError: there are none.
 
     Example:
@@ -117,6 +122,7 @@ def sensitivity(shares: Mapping[str, float], *, ax: Any = None) -> Any:
         >>> figure.axes[0].get_xlabel()
         'share of the variance (total effect)'
     """
+    _check_made_by("sensitivity", "shares", shares, "items", "inspection.sensitivity")
     if not shares:
         raise _checks.fail("sensitivity", "shares", "those of one parameter at least", shares)
     ax = make_axes(ax, (5.0, 0.6 + 0.35 * len(shares)))
@@ -124,6 +130,13 @@ def sensitivity(shares: Mapping[str, float], *, ax: Any = None) -> Any:
     ax.set_xlabel("share of the variance (total effect)")
     ax.spines[["top", "right"]].set_visible(False)
     return ax.figure
+
+
+def _check_made_by(where: str, argument: str, value: Any, part: str, maker: str) -> None:
+    """Requires what has the parts of another function's result."""
+    if not hasattr(value, part):
+        got = _checks.describe(value)
+        raise TypeError(f"{where}: `{argument}` must be what `{maker}` returns, got {got}.")
 
 
 def _scale(axis: Any, set_scale: Any, ticks: list[Any]) -> np.ndarray:

@@ -19,6 +19,7 @@ from jaxhpo.samplers._objectives import MODEL_CONSTRAINTS
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._tpe import tpe
+from jaxhpo.samplers._turbo import turbo
 from jaxhpo.space import Space
 
 logger = logging.getLogger("jaxhpo")
@@ -32,6 +33,7 @@ _FACTORIES = {
     "nsga3": nsga3,
     "qmc": qmc,
     "tpe": tpe,
+    "turbo": turbo,
 }
 
 FEW_TRIALS = 6
@@ -47,6 +49,10 @@ been compared."""
 
 GP_DIMS = 30
 """In more unit dimensions the model needs more trials than it is meant for."""
+
+TURBO_DIMS, TURBO_TRIALS = 20, 5
+"""From so many continuous dimensions on a trust region ends lower than a model of the whole box,
+with so many trials a dimension; its design alone takes two."""
 
 MANY_OBJECTIVES = 4
 
@@ -115,16 +121,22 @@ def choose(
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise TypeError(f"{where}: `{name}` must be a bool, got {_checks.describe(flag)}.")
-    choice = _choose(space, num_trials, num_objectives, has_gradient and not is_noisy)
+    choice = _choose(
+        space, num_trials, num_objectives, has_gradient and not is_noisy, has_constraints
+    )
     if has_constraints and choice.name in MODEL_CONSTRAINTS:
         return choice._replace(settings={**choice.settings, "constrained": True})
     return choice
 
 
 def _choose(
-    space: Space, num_trials: int | None, num_objectives: int, has_exact_gradient: bool
+    space: Space,
+    num_trials: int | None,
+    num_objectives: int,
+    has_exact_gradient: bool,
+    has_constraints: bool,
 ) -> Choice:
-    """The choice among samplers as they are without constraints."""
+    """The choice among samplers, before settings for constraints."""
     if num_trials is not None and num_trials <= FEW_TRIALS:
         return Choice("qmc", {}, f"{num_trials} trials teach no model: points that spread evenly.")
     if num_objectives > 1:
@@ -132,7 +144,7 @@ def _choose(
     levels = space.num_levels
     if has_exact_gradient and bool((levels == 0).all()):
         return Choice("gradient", {}, "continuous with gradients: quasi-Newton descents.")
-    return _for_one(space, levels, num_trials)
+    return _for_one(space, levels, num_trials, has_constraints)
 
 
 def _for_several(space: Space, num_trials: int | None, num_objectives: int) -> Choice:
@@ -148,12 +160,18 @@ def _for_several(space: Space, num_trials: int | None, num_objectives: int) -> C
     return Choice("nsga3", settings, reason)
 
 
-def _for_one(space: Space, levels: np.ndarray, num_trials: int | None) -> Choice:
+def _for_one(
+    space: Space, levels: np.ndarray, num_trials: int | None, has_constraints: bool
+) -> Choice:
     """One objective, values only."""
     d = space.num_dims
     num_unordered = int((space.is_categorical & (levels > 2)).sum())
     count = _count(num_trials)
     is_long = num_trials is not None and num_trials > GP_TRIALS
+    is_wide = d >= TURBO_DIMS and bool((levels == 0).all()) and not has_constraints
+    if is_wide and num_trials is not None and TURBO_TRIALS * d <= num_trials <= GP_TRIALS:
+        reason = f"{count} of {d} continuous dimensions: a Gaussian process in a trust region."
+        return Choice("turbo", {}, reason)
     if not is_long and d <= GP_DIMS:
         reason = f"{count} of {d} dimensions: a Gaussian process makes the most of each."
         return Choice("gp", {}, reason)

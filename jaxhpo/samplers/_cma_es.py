@@ -19,7 +19,8 @@ from jaxhpo.samplers._cma_steps import CmaSettings, CmaState, absorb, draw
 from jaxhpo.samplers._drawn_rows import no_rows
 from jaxhpo.samplers._guard import make_guard
 from jaxhpo.samplers._pieces import in_pieces, summed_violation
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import real_array, told_rows
 from jaxhpo.space import Space
 
 _SPARE_ROWS = 64
@@ -160,24 +161,39 @@ def cma_es(
 
 
 def _given_mean(mean: Any, num_dims: int, dtype: Any) -> Array:
-    mean = jnp.asarray(mean, dtype)
+    mean = real_array("cma_es", "mean", mean).astype(dtype)
     if mean.shape != (num_dims,):
         raise _checks.fail("cma_es", "mean", f"of shape ({num_dims},)", mean.shape)
-    is_known = not _checks.is_traced(mean)
-    if is_known and (not _checks.is_in_cube(mean) or np.isnan(np.asarray(mean)).any()):
-        raise _checks.fail("cma_es", "mean", "in the unit cube", mean)
+    _check_inside("mean", mean)
     return mean
+
+
+def _check_inside(argument: str, unit: Array) -> None:
+    """Requires points of the unit cube where they are known."""
+    if _checks.is_traced(unit):
+        return
+    if not _checks.is_in_cube(unit) or np.isnan(np.asarray(unit)).any():
+        raise _checks.fail("cma_es", argument, "in the unit cube", unit)
 
 
 def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Array]:
     """First mean, step and covariance from the best tenth of a related task's points."""
-    unit, value = (jnp.asarray(part, jnp.result_type(float)) for part in source)
+    if not isinstance(source, tuple | list) or len(source) != 2:
+        expected = "a pair of points and values"
+        raise TypeError(f"cma_es: `source` must be {expected}, got {_checks.describe(source)}.")
+    dtype = jnp.result_type(float)
+    unit, value = (real_array("cma_es", "source", part).astype(dtype) for part in source)
     if unit.ndim != 2 or unit.shape[1] != num_dims or value.shape != unit.shape[:1]:
         expected = f"points [s, {num_dims}] and values [s]"
         raise _checks.fail("cma_es", "source", expected, (unit.shape, value.shape))
+    _check_inside("source", unit)
+    if not _checks.is_traced(value):
+        is_finite = np.isfinite(np.asarray(value))
+        unit, value = unit[is_finite], value[is_finite]
     count = math.floor(unit.shape[0] * _TOP)
     if count < 1:
-        raise _checks.fail("cma_es", "source", "of 10 points at least", unit.shape[0])
+        expected = "10 points with a finite value at least"
+        raise _checks.fail("cma_es", "source", expected, f"{unit.shape[0]} of them")
     best = unit[jnp.argsort(jnp.where(jnp.isfinite(value), value, jnp.inf))[:count]]
     mean = jnp.mean(best, axis=0)
     offset = best - mean[None, :]
@@ -226,7 +242,7 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
 def _tell(
     settings: CmaSettings, key: Array, state: CmaState, unit: Array, outcome: Outcome
 ) -> tuple[CmaState, CmaInfo]:
-    unit = told_points("cma_es.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `cma_es` takes one objective"
         raise _checks.fail("cma_es.tell", "outcome.value", expected, outcome.value.shape)

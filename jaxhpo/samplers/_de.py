@@ -15,7 +15,8 @@ from jaxhpo.samplers._drawn_rows import Rows, no_rows
 from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._pieces import in_pieces, summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.space import Space
 
 _SPARE_ROWS = 64
@@ -239,7 +240,7 @@ def _best(state: DeState) -> Array:
 def _tell(
     settings: DeSettings, key: Array, state: DeState, unit: Array, outcome: Outcome
 ) -> tuple[DeState, DeInfo]:
-    unit = told_points("de.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("de.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `de` takes one objective"
         raise _checks.fail("de.tell", "outcome.value", expected, outcome.value.shape)

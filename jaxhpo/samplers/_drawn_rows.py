@@ -72,19 +72,24 @@ class Rows:
     age: Array
 
     def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
-        """Appends pending points `[d]` or `[q, d]`; NaN is none."""
+        """Appends pending points `[d]` or `[q, d]`; NaN is none.
+
+        Where there is no room, the oldest pending points lose their rows: they count as anybody's.
+        """
         unit, raw = jnp.atleast_2d(unit), jnp.atleast_2d(raw)
-        slot = self.seen.slots(has_proposal(unit))
+        rows = self._with_room(unit.shape[0])
+        slot = rows.seen.slots(has_proposal(unit))
         return Rows(
-            self.seen.ask(unit),
-            place_rows(self.raw, slot, raw),
-            place_rows(self.is_own, slot, jnp.ones(slot.shape, bool)),
-            place_rows(self.age, slot, jnp.broadcast_to(generation, slot.shape)),
+            rows.seen.ask(unit),
+            place_rows(rows.raw, slot, raw),
+            place_rows(rows.is_own, slot, jnp.ones(slot.shape, bool)),
+            place_rows(rows.age, slot, jnp.broadcast_to(generation, slot.shape)),
         )
 
     def tell(self, unit: Array, outcome: Outcome) -> Rows:
         """Resolves and appends points `[q, d]`."""
-        return dataclasses.replace(self, seen=self.seen.tell(unit, outcome))
+        rows = self._with_room(unit.shape[0])
+        return dataclasses.replace(rows, seen=rows.seen.tell(unit, outcome))
 
     def are_just(self, unit: Array) -> Array:
         """Whether the points `[q, d]` are all that there is, pending and in this order."""
@@ -135,6 +140,18 @@ class Rows:
         # Mostly no row is kept.
         kept = once_if(jnp.any(keep), lambda rows: rows._packed(keep), kept)
         return kept._cut(jnp.sum(keep, dtype=jnp.int32))
+
+    def _with_room(self, count: int) -> Rows:
+        """Room for so many new rows, taken from the oldest pending ones where there is none."""
+        missing = self.seen.num_rows + count - self.age.shape[0]
+
+        def drop(rows: Rows) -> Rows:
+            is_pending = rows.seen.status == PENDING
+            place = jnp.cumsum(is_pending.astype(jnp.int32), dtype=jnp.int32)
+            keep = rows.seen.is_known & ~(is_pending & (place <= missing))
+            return rows._packed(keep)._cut(jnp.sum(keep, dtype=jnp.int32))
+
+        return once_if(missing > 0, drop, self)
 
     def _packed(self, keep: Array) -> Rows:
         """Moves the rows to keep `[p]` to the front; what is behind them is anything."""

@@ -14,7 +14,7 @@ from jaxhpo.samplers import _gp_search as search
 from jaxhpo.samplers._gp_settings import GpSettings
 from jaxhpo.samplers._gp_state import GpState, check_room
 from jaxhpo.samplers._region import Region
-from jaxhpo.samplers._stream import told_points
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._visited import Visited
 
 
@@ -70,7 +70,7 @@ def absorb(
 
     `num_objectives` is None where a trial has one value without an axis of its own.
     """
-    unit = told_points(where, settings.space, unit, outcome)
+    unit, outcome = told_rows(where, settings.space, unit, outcome)
     expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
     if num_objectives is not None:
         expected = f"of shape [q, {num_objectives}], since num_objectives={num_objectives}"

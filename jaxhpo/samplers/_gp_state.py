@@ -129,6 +129,7 @@ class Observations:
             The observations.
         """
         n = self.unit.shape[0]
+        capacity = _checks.check_int("resize", "capacity", capacity, 1)
 
         def fit(buffer: Array) -> Array:
             if capacity <= n:
@@ -191,7 +192,6 @@ class GpState:
 def no_observations(capacity: int, num_dims: int) -> Observations:
     """Makes empty buffers."""
     dtype = jnp.result_type(float)
-    # Each has a buffer of its own, so that the state may be donated.
     value, se, violation = (jnp.zeros(capacity, dtype) for _ in range(3))
     num_rows, num_dropped = (jnp.zeros((), jnp.int32) for _ in range(2))
     status = jnp.zeros(capacity, jnp.int32)

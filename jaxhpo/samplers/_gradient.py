@@ -14,7 +14,8 @@ from jaxhpo.samplers._gradient_lane import Lane, absorbed, no_lane
 from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.space import Space
 
 _SAME = 1e-6
@@ -192,7 +193,7 @@ def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tupl
 def _tell(
     settings: GradientSettings, key: Array, state: GradientState, unit: Array, outcome: Outcome
 ) -> tuple[GradientState, GradientInfo]:
-    unit = told_points("gradient.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome)
     slope = _checked_gradient(unit, outcome)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._lattice import Lattice
-from jaxhpo.samplers._stream import StreamInfo, Tally, check_space, new_tally, told_points
+from jaxhpo.samplers._stream import StreamInfo, Tally, check_space, new_tally
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -136,7 +137,7 @@ def _tell(
     settings: GridSettings, key: Array, state: GridState, unit: Array, outcome: Outcome
 ) -> tuple[GridState, StreamInfo]:
     del key  # nothing is learnt
-    unit = told_points("grid.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("grid.tell", settings.space, unit, outcome)
     tally = state.tally.add(~jnp.isnan(unit).any(axis=1), outcome)
     visited = state.visited.add(*settings.lattice.number(settings.space, unit))
     return GridState(tally, visited), tally.info(visited.num_open() == 0)

@@ -22,7 +22,8 @@ from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.space import Space
 
 _SPARE = 8
@@ -258,7 +259,7 @@ def tell(
     outcome: Outcome,
 ) -> tuple[NsgaState, NsgaInfo]:
     """Lets told points join, in the order in which they were asked."""
-    unit = told_points(where, settings.space, unit, outcome)
+    unit, outcome = told_rows(where, settings.space, unit, outcome)
     m, q = settings.num_objectives, unit.shape[0]
     value = outcome.value
     if value.shape not in ((q, m), *(((q,),) if m == 1 else ())):

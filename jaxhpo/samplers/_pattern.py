@@ -15,7 +15,8 @@ from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._pattern_poll import Poll, Shape
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.space import Space
 
 _SAME = 1e-6
@@ -206,7 +207,7 @@ def _near(settings: PatternSettings, key: Array, poll: Poll) -> Array:
 def _tell(
     settings: PatternSettings, key: Array, state: PatternState, unit: Array, outcome: Outcome
 ) -> tuple[PatternState, PatternInfo]:
-    unit = told_points("pattern.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `pattern` takes one objective"
         raise _checks.fail("pattern.tell", "outcome.value", expected, outcome.value.shape)

@@ -20,8 +20,8 @@ from jaxhpo.samplers._stream import (
     check_space,
     empty_pending,
     new_tally,
-    told_points,
 )
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -167,7 +167,7 @@ def _tell(
     settings: QmcSettings, key: Array, state: QmcState, unit: Array, outcome: Outcome
 ) -> tuple[QmcState, StreamInfo]:
     del key  # nothing is learnt
-    unit = told_points("qmc.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("qmc.tell", settings.space, unit, outcome)
     tally = state.tally.add(~jnp.isnan(unit).any(axis=1), outcome)
     if settings.lattice is not None and isinstance(state.known, Visited):
         known = state.known.add(*settings.lattice.number(settings.space, unit))

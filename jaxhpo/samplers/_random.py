@@ -16,8 +16,8 @@ from jaxhpo.samplers._stream import (
     Tally,
     check_space,
     new_tally,
-    told_points,
 )
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -116,7 +116,7 @@ def _tell(
     settings: RandomSettings, key: Array, state: RandomState, unit: Array, outcome: Outcome
 ) -> tuple[RandomState, StreamInfo]:
     del key  # nothing is learnt
-    unit = told_points("random.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("random.tell", settings.space, unit, outcome)
     told = ~jnp.isnan(unit).any(axis=1)
     tally, visited = state.tally.add(told, outcome), state.visited
     if settings.lattice is None or visited is None:

@@ -187,19 +187,6 @@ def new_tally() -> Tally:
     return Tally(zero, zero)
 
 
-def told_points(where: str, space: Space, unit: Any, outcome: Outcome) -> Array:
-    """Checks what is told and returns the snapped points in default float dtype."""
-    unit = jnp.asarray(unit)
-    if unit.ndim != 2 or unit.shape[1] != space.num_dims:
-        raise _checks.fail(where, "unit", f"of shape [q, {space.num_dims}]", unit.shape)
-    if jnp.shape(outcome.value)[:1] != unit.shape[:1]:
-        expected = f"of shape [{unit.shape[0]}] like the rows of `unit`"
-        raise _checks.fail(where, "outcome.value", expected, jnp.shape(outcome.value))
-    if not _checks.is_in_cube(unit):
-        raise _checks.fail(where, "unit", "in the unit cube", unit)
-    return space.snap(unit.astype(jnp.result_type(float)))
-
-
 def check_space(where: str, space: Any) -> Space:
     """Requires a space with at least one coordinate to search."""
     if not isinstance(space, Space):

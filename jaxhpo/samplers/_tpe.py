@@ -16,7 +16,8 @@ from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._neighbours import Neighbours, neighbours_of, no_neighbours
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._tpe_split import MAX_GOOD, SPLITS, good_rows
 from jaxhpo.space import Space
 
@@ -227,7 +228,7 @@ def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, 
 def _tell(
     settings: TpeSettings, key: Array, state: TpeState, unit: Array, outcome: Outcome
 ) -> tuple[TpeState, TpeInfo]:
-    unit = told_points("tpe.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `tpe` takes one objective"
         raise _checks.fail("tpe.tell", "outcome.value", expected, outcome.value.shape)

@@ -135,10 +135,13 @@ def test_of_many_trials_the_best_and_the_latest_are_kept(space):
     from jaxhpo.inspection._surrogate import MAX_TRIALS, _chosen
 
     value = np.random.default_rng(0).normal(size=3 * MAX_TRIALS)
-    kept = _chosen(np.arange(value.size), value)
+    kept = _chosen(np.arange(value.size), value, np.ones(value.size, bool))
     assert kept.size == np.unique(kept).size == MAX_TRIALS
     assert set(np.argsort(value)[: MAX_TRIALS // 2]) <= set(kept)
     assert value.size - 1 in kept
+    is_feasible = value > np.sort(value)[2 * MAX_TRIALS]
+    kept = _chosen(np.arange(value.size), value, is_feasible)
+    assert np.flatnonzero(is_feasible)[np.argmin(value[is_feasible])] in kept
 
 
 @pytest.mark.parametrize(
@@ -206,6 +209,28 @@ def test_a_constrained_study_gives_all_its_trials(space):
     assert len(surrogate.value) == 8
     assert surrogate.value[surrogate.best] == pytest.approx(study.best_value)
     np.testing.assert_array_equal(surrogate.is_feasible, surrogate.value >= 0.5)
+
+
+def test_a_study_without_values_has_no_surrogate(space):
+    with pytest.raises(ValueError, match="in two trials at least .*got '0 such of 0 trials'"):
+        hpo.Study(space, "qmc", seed=0).surrogate()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: inspection.fit_surrogate(s, [["a"] * 3] * 2, [1.0, 2.0]),
+        lambda s: inspection.fit_surrogate(s, np.zeros((2, 3)), {"a": 1}),
+        lambda s: inspection.fit_surrogate(s, np.zeros((2, 3)), [1j, 2.0]),
+        lambda s: inspection.fit_surrogate(s, np.zeros((2, 3)), [1.0, 2.0], violation="a"),
+        lambda s: inspection.fit_surrogate(None, np.zeros((2, 3)), [1.0, 2.0]),
+        lambda s: inspection.slice_of(None, "lr"),
+        lambda s: inspection.sensitivity(None),
+    ],
+)
+def test_what_is_no_array_or_model_is_named(space, call):
+    with pytest.raises(TypeError, match="`[a-z]+` must be"):
+        call(space)
 
 
 @pytest.mark.parametrize("names", [3, None, ["lr", 3]])

@@ -65,3 +65,12 @@ def test_sensitivity_has_the_largest_at_the_top():
 def test_sensitivity_of_nothing_is_refused():
     with pytest.raises(ValueError, match="sensitivity: `shares` must be those of one parameter"):
         plots.sensitivity({})
+
+
+@pytest.mark.parametrize(
+    ("draw", "argument"),
+    [(plots.model_slice, "cut"), (plots.leave_one_out, "result"), (plots.sensitivity, "shares")],
+)
+def test_what_is_drawn_must_be_what_the_model_gives(draw, argument):
+    with pytest.raises(TypeError, match=f"`{argument}` must be"):
+        draw([1, 2])

@@ -142,6 +142,7 @@ def test_a_failed_replicate_fails_the_trial_and_constraints_must_always_hold():
         hpo.replicates(sometimes, 1)
 
 
+WIDE = hpo.Space({"x": hpo.uniform(0, 1, shape=(20,))})
 CONDITIONAL = hpo.Space(
     {"m": hpo.choice({"a": {"x": hpo.uniform(0, 1)}, "b": {"n": hpo.integer(1, 9)}})}
 )
@@ -166,6 +167,13 @@ CONDITIONAL = hpo.Space(
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 5000}, "cma_es"),
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 100}, "cma_es"),
         (hpo.Space({"n": hpo.integer(0, 9, shape=(50,))}), {}, "cma_es"),
+        (hpo.Space({"n": hpo.integer(0, 9, shape=(20,))}), {"num_trials": 200}, "gp"),
+        (WIDE, {"num_trials": 200}, "turbo"),
+        (WIDE, {"num_trials": 90}, "gp"),
+        (WIDE, {}, "gp"),
+        (WIDE, {"num_trials": 600}, "cma_es"),
+        (WIDE, {"num_trials": 200, "has_constraints": True}, "gp"),
+        (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 300}, "turbo"),
     ],
 )
 def test_choice(space, facts, name, caplog):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
@@ -87,7 +88,7 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
     weights = jnp.ones(len(chosen), dtype) if weights is None else jnp.asarray(weights, dtype)
     if weights.shape != (len(chosen),):
         raise _checks.fail("mixture", "weights", f"{len(chosen)} numbers", weights.shape)
-    if not _checks.is_traced(weights) and not bool((weights > 0).all()):
+    if not _checks.is_traced(weights) and not bool(np.all(np.asarray(weights) > 0)):
         raise _checks.fail("mixture", "weights", "greater than 0", weights.tolist())
     resize = _resize if any(sampler.resize is not None for sampler in chosen) else None
     return make_sampler(MixtureSettings(chosen, jnp.log(weights)), _init, _ask, _tell, resize)

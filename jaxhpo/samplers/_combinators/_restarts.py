@@ -13,7 +13,8 @@ from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sam
 from jaxhpo.samplers._guard import Guard, make_guard
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
-from jaxhpo.samplers._stream import check_space, told_points
+from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import told_rows
 from jaxhpo.space import Space
 
 
@@ -130,7 +131,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
 def _tell(
     settings: RestartSettings, key: Array, state: RestartState, unit: Array, outcome: Outcome
 ) -> tuple[RestartState, RestartInfo]:
-    unit = told_points("with_restarts.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome)
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `with_restarts` takes one objective"
         raise _checks.fail("with_restarts.tell", "outcome.value", expected, outcome.value.shape)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
+from jaxhpo.samplers._told import real_array, told_rows
 from jaxhpo.space import Space
 
 _ROOM = 64
@@ -63,14 +64,17 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     dtype = jnp.result_type(float)
-    unit = jnp.asarray(_unit_points(where, space, points), dtype)
-    outcome = outcomes if isinstance(outcomes, Outcome) else Outcome(jnp.asarray(outcomes, dtype))
-    outcome = jax.tree.map(lambda part: jnp.asarray(part, dtype), outcome)
+    unit = real_array(where, "points", _unit_points(where, space, points)).astype(dtype)
+    outcome = outcomes if isinstance(outcomes, Outcome) else Outcome(outcomes)
+    outcome = outcome._replace(value=real_array(where, "outcomes", outcome.value))
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
         raise _checks.fail(where, "points", f"of shape [n, {space.num_dims}]", unit.shape)
     if outcome.value.shape[:1] != unit.shape[:1]:
         expected = f"{unit.shape[0]} values, one a point"
         raise _checks.fail(where, "outcomes", expected, outcome.value.shape)
+    if not _checks.is_in_cube(unit):
+        raise _checks.fail(where, "points", "in the unit cube", unit)
+    unit, outcome = told_rows(where, space, unit, outcome)
     resize = None if sampler.resize is None else _resize
     return make_sampler(WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize)
 

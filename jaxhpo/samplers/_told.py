@@ -1,0 +1,80 @@
+"""What is told, checked and brought into form before a sampler looks at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome
+from jaxhpo.space import Space
+
+
+def told_rows(where: str, space: Space, unit: Any, outcome: Any) -> tuple[Array, Outcome]:
+    """Checks what is told; values are looked at where they are known.
+
+    Args:
+        where: who is told, for errors.
+        space: the search space.
+        unit: `[q, d]` points of the unit cube, q at least 1; NaN rows are none.
+        outcome: what became of them, in arrays or nested lists.
+
+    Returns:
+        The snapped points in default float dtype, and the outcome in floating arrays.
+
+    Raises:
+        TypeError: no `Outcome`, or a part of it that is no array of real numbers.
+        ValueError: a shape that does not fit, or a point outside the unit cube.
+    """
+    points = real_array(where, "unit", unit)
+    if points.ndim != 2 or points.shape[1] != space.num_dims or points.shape[0] == 0:
+        expected = f"of shape [q, {space.num_dims}], q at least 1"
+        raise _checks.fail(where, "unit", expected, points.shape)
+    # Inside a trace JAX turns an array of NumPy's into a tracer.
+    if not _checks.is_in_cube(unit if isinstance(unit, np.ndarray) else points):
+        raise _checks.fail(where, "unit", "in the unit cube", unit)
+    outcome = _checked_outcome(where, points.shape[0], space.num_dims, outcome)
+    return space.snap(points.astype(jnp.result_type(float))), outcome
+
+
+def _checked_outcome(where: str, q: int, d: int, outcome: Any) -> Outcome:
+    """The outcome of `q` points in `d` dimensions."""
+    if not isinstance(outcome, Outcome):
+        expected = "an Outcome, such as Outcome(values)"
+        raise TypeError(f"{where}: `outcome` must be {expected}, got {_checks.describe(outcome)}.")
+    value, se, violation, gradient = (
+        None if part is None else real_array(where, f"outcome.{name}", part)
+        for name, part in outcome._asdict().items()
+    )
+    if value is None or value.ndim not in (1, 2) or value.shape[0] != q:
+        got = None if value is None else value.shape
+        expected = f"of shape [{q}] like the rows of `unit`, or [{q}, m]"
+        raise _checks.fail(where, "outcome.value", expected, got)
+    if se is not None and se.shape != value.shape:
+        expected = f"of shape {value.shape} like `outcome.value`"
+        raise _checks.fail(where, "outcome.se", expected, se.shape)
+    if violation is not None and (violation.ndim not in (1, 2) or violation.shape[0] != q):
+        expected = f"of shape [{q}] or [{q}, c]"
+        raise _checks.fail(where, "outcome.violation", expected, violation.shape)
+    if gradient is not None and gradient.shape != (*value.shape, d):
+        expected = f"of shape {(*value.shape, d)}"
+        raise _checks.fail(where, "outcome.gradient", expected, gradient.shape)
+    return Outcome(value, se, violation, gradient)
+
+
+def real_array(where: str, argument: str, array: Any) -> Array:
+    """An array, or nested lists, of real numbers as a floating array."""
+    try:
+        numbers = jnp.asarray(array)
+    except (TypeError, ValueError):
+        numbers = None
+    if numbers is None or jnp.issubdtype(numbers.dtype, jnp.complexfloating):
+        expected = "an array of real numbers"
+        raise TypeError(
+            f"{where}: `{argument}` must be {expected}, got {_checks.describe(array)}."
+        ) from None
+    if not jnp.issubdtype(numbers.dtype, jnp.floating):
+        numbers = numbers.astype(jnp.result_type(float))
+    return numbers
