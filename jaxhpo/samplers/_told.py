@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -66,15 +68,14 @@ def _checked_outcome(where: str, q: int, d: int, outcome: Any) -> Outcome:
 
 def real_array(where: str, argument: str, array: Any) -> Array:
     """An array, or nested lists, of real numbers as a floating array."""
-    try:
-        numbers = jnp.asarray(array)
-    except (TypeError, ValueError):
-        numbers = None
+    numbers = None
+    if array is not None and not any(isinstance(leaf, str) for leaf in jax.tree.leaves(array)):
+        with contextlib.suppress(TypeError, ValueError):
+            numbers = jnp.asarray(array)
     if numbers is None or jnp.issubdtype(numbers.dtype, jnp.complexfloating):
         expected = "an array of real numbers"
-        raise TypeError(
-            f"{where}: `{argument}` must be {expected}, got {_checks.describe(array)}."
-        ) from None
+        got = _checks.describe(array)
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
     if not jnp.issubdtype(numbers.dtype, jnp.floating):
         numbers = numbers.astype(jnp.result_type(float))
     return numbers

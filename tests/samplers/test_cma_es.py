@@ -290,7 +290,10 @@ def test_points_count_in_whatever_order_they_come():
         ({"restarts": "never"}, ValueError, "`restarts` must be one of ipop, bipop, none"),
         ({"separable": 1}, TypeError, "`separable` must be a bool"),
         ({"separable": True, "adapts_rates": True}, ValueError, "`adapts_rates` must be False"),
-        ({"source": (np.zeros((5, 2)), np.zeros(5))}, ValueError, "10 points .* got .5 of them"),
+        ({"source": (np.zeros((5, 2)), np.zeros(5))}, ValueError, "10 points with a finite value"),
+        ({"source": 3}, TypeError, "`source` must be a pair of points and values"),
+        ({"source": (np.full((20, 2), 5.0), np.zeros(20))}, ValueError, "in the unit cube"),
+        ({"source": (np.zeros((20, 2)), np.full(20, np.nan))}, ValueError, "got '0 of them'"),
         ({"source": (np.zeros((20, 3)), np.zeros(20))}, ValueError, "`source` must be points"),
     ],
 )

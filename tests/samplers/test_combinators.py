@@ -52,6 +52,10 @@ def test_warm_start_refuses_what_does_not_fit():
         samplers.warm_start(sampler, SPACE, jnp.zeros((3, 2)), [0.0])
     with pytest.raises(TypeError, match="warm_start: `points` must be a list of params"):
         samplers.warm_start(sampler, SPACE, {"x": [0.0, 1.0], "y": [0.0, 1.0]}, [0.0, 1.0])
+    with pytest.raises(ValueError, match="warm_start: `points` must be in the unit cube"):
+        samplers.warm_start(sampler, SPACE, [[1.5, 0.5]], [0.0])
+    with pytest.raises(TypeError, match="warm_start: `outcomes` must be an array of real"):
+        samplers.warm_start(sampler, SPACE, jnp.zeros((3, 2)), "abc")
     with pytest.raises(ValueError, match="warm_start: `points` must be at least one trial"):
         samplers.warm_start(sampler, SPACE, [], [])
     with pytest.raises(TypeError, match="warm_start: `sampler` must be a Sampler"):
