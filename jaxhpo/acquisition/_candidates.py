@@ -18,7 +18,7 @@ def candidate_points(
     """Candidates for one search: a shifted low-discrepancy set, and some around the incumbent.
 
     In a box, the set fills the box; of more than 20 coordinates each candidate moves only some, the
-    others stay at the centre (Eriksson et al., 2019, section 3).
+    others stay at the centre (Eriksson et al., 2019, section 3), unless the box is the whole cube.
 
     Args:
         problem: where to search.
@@ -55,7 +55,8 @@ def _into_box(points: Array, box: Box) -> Array:
     inside = box.lower[None, :] + (box.upper - box.lower)[None, :] * points
     if d <= _NUM_MOVED:
         return inside
+    is_whole = jnp.all((box.lower <= 0) & (box.upper >= 1))
     # Another point of the same set says which coordinates move; one always does.
     lot = jnp.roll(points, points.shape[0] // 2, axis=0)
-    moves = (lot < _NUM_MOVED / d) | (lot == jnp.min(lot, axis=1, keepdims=True))
+    moves = (lot < _NUM_MOVED / d) | (lot == jnp.min(lot, axis=1, keepdims=True)) | is_whole
     return jnp.where(moves, inside, box.centre[None, :])

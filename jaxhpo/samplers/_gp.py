@@ -60,6 +60,7 @@ def gp(
     num_candidates: int = 128,
     num_lanes: int = 6,
     num_basins: int = 4,
+    trust_region: bool = True,
     num_active: int = 512,
     prior: Callable[[PyTree], Any] | None = None,
     prior_strength: float = 10.0,
@@ -100,6 +101,9 @@ def gp(
         num_basins: static; a minimum that has been reached is left alone in three proposals of
             four (in 15 of 16 once nothing is left to gain there), and other basins are searched
             from a start of their own; up to so many minima. 0: never.
+        trust_region: static; whether every second proposal stays in a region around the best point
+            that grows where it improves and shrinks where it does not, and all of them while they
+            improve; from the fourth trial a dimension on. The others search everywhere.
         num_active: static; observations that the model is conditioned on, at most: the best ones,
             those around the best, the newest, and a spread over all others.
         prior: where you believe the optimum lies: traceable, from one params pytree of arrays to a
@@ -143,6 +147,8 @@ def gp(
     check_choice("gp", "precision", precision, tuple(NOISE_FLOOR))
     if not isinstance(constrained, bool):
         raise TypeError(f"gp: `constrained` must be a bool, got {_checks.describe(constrained)}.")
+    if not isinstance(trust_region, bool):
+        raise TypeError(f"gp: `trust_region` must be a bool, got {_checks.describe(trust_region)}.")
     num_candidates = _checks.check_int("gp", "num_candidates", num_candidates, 16)
     num_lanes = _checks.check_int("gp", "num_lanes", num_lanes, 3)
     options = Options(
@@ -155,6 +161,7 @@ def gp(
         num_basins=_checks.check_int("gp", "num_basins", num_basins, 0),
         num_active=_checks.check_int("gp", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
+        has_region=trust_region,
     )
     settings = make_settings(
         space,

@@ -81,6 +81,7 @@ def score(
     table: model.Table,
     count: Array,
     fitted: tuple[model.Fitted, ...],
+    is_local: Array,
 ) -> Scored:
     """The acquisition function of what is known; pending points count with a draw of their values.
 
@@ -91,11 +92,12 @@ def score(
         table: the rows that the models are given; `value` is `[n, m]`.
         count: unused.
         fitted: of each model, in working precision.
+        is_local: unused.
 
     Returns:
         What is to be maximised.
     """
-    del count
+    del count, is_local
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
     made = zip(_makers(options, m), fitted, strict=True)

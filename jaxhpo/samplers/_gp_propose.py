@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
+from jaxhpo.samplers import _gp_local as local
 from jaxhpo.samplers import _gp_search as search
 from jaxhpo.samplers._gp_settings import GpSettings
 from jaxhpo.samplers._gp_state import GpState, check_room
@@ -25,7 +26,11 @@ def propose(
     state: GpState,
     region: Region | None = None,
 ) -> tuple[GpState, Array]:
-    """The next points `[q, d]`, which become pending; model-based once enough has been told."""
+    """The next points `[q, d]`, which become pending; model-based once enough has been told.
+
+    In a `region` that is given, the model sees the points of the region alone; `state.region`
+    bounds some proposals of a model that sees all.
+    """
     seen = state.rows.is_told
     if region is not None:
         seen &= region.holds_rows(seen.shape[0])
@@ -36,9 +41,10 @@ def propose(
     def row(state: GpState, key: Array) -> tuple[GpState, Array]:
         key_search, key_start = jax.random.split(key)
         nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
+        where = _where(settings, state, region)
         unit = jax.lax.cond(
             has_model,
-            lambda: search.search(settings, rules, key_search, state.rows, state.fitted, region),
+            lambda: search.search(settings, rules, key_search, state.rows, state.fitted, where),
             lambda: nothing,
         )
         start, unit = jax.lax.cond(
@@ -79,14 +85,27 @@ def absorb(
     check_room(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)
     rows = state.rows.tell(unit, outcome)
-    tally = state.tally.add(has_proposal(unit), outcome)
-    return dataclasses.replace(state, rows=rows, start=start, tally=tally), unit, info
+    tally, region = state.tally.add(has_proposal(unit), outcome), state.region
+    if region is not None:
+        first, num_dims = state.tally.num_told, settings.space.num_dims
+        region = local.learn(region, first, unit, outcome, num_dims)
+    state = dataclasses.replace(state, rows=rows, start=start, tally=tally, region=region)
+    return state, unit, info
 
 
 def resize(settings: GpSettings, state: GpState, capacity: int) -> GpState:
     """The same knowledge in buffers of another capacity (static)."""
     del settings  # the capacity is the shape of the buffers
     return dataclasses.replace(state, rows=state.rows.resize(capacity))
+
+
+def _where(settings: GpSettings, state: GpState, region: Region | None) -> search.Where:
+    """Where the next proposal may be."""
+    if region is not None or state.region is None:
+        return search.Where(region, jnp.zeros((), bool))
+    number = jnp.sum(state.rows.is_known, dtype=jnp.int32)
+    is_local = local.stays(state.region, number, settings.space.num_dims)
+    return search.Where(local.bounds(state.region, is_local), is_local)
 
 
 def _close(settings: GpSettings, start: PyTree, unit: Array) -> PyTree:

@@ -62,6 +62,7 @@ def score(
     table: model.Table,
     count: Array,
     fitted: tuple[model.Fitted, ...],
+    is_local: Array,
 ) -> Scored:
     """The acquisition function of what is known.
 
@@ -72,6 +73,7 @@ def score(
         table: the rows that the models are given.
         count: `[]` int32, all points known.
         fitted: of each model, in working precision.
+        is_local: `[]` bool, whether the proposal stays around the best point, settled or not.
 
     Returns:
         What is to be maximised.
@@ -85,7 +87,7 @@ def score(
     probes = _probes(settings, precision)
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
-        leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES])
+        leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES]) & ~is_local
         kept = table.is_told & ~(leaves & basins.inner)
         outside = made[0](table, kept, fitted[0].sharpness)
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))

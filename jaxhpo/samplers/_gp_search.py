@@ -21,6 +21,18 @@ from jaxhpo.samplers._region import Region
 _FIT_EVALS = 30
 
 
+class Where(NamedTuple):
+    """Where a proposal may be.
+
+    Attributes:
+        region: the box it stays in, or None.
+        is_local: `[]` bool, whether it is a turn of the region of a model that sees all points.
+    """
+
+    region: Region | None
+    is_local: Array
+
+
 class Rules(NamedTuple):
     """What tells one model-based sampler from another: functions, bound before tracing.
 
@@ -28,7 +40,8 @@ class Rules(NamedTuple):
         table: `(settings, precision, rows) -> Table`, in working precision.
         makers: one a model: from the table, a mask and a sharpness to its targets.
         select: `(table, mask) -> (table, numbers)`, the told rows that the models are given.
-        score: `(settings, precision, key, table, count, fitted) -> Scored`; see `_gp_score.score`.
+        score: `(settings, precision, key, table, count, fitted, is_local) -> Scored`; see
+            `_gp_score.score`.
         fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
     """
 
@@ -112,7 +125,7 @@ def search(
     key: Array,
     rows: Observations,
     fitted: tuple[model.Fitted, ...],
-    region: Region | None = None,
+    where: Where,
 ) -> Array:
     """The allowed new point `[d]` of highest acquisition; NaN if there is none."""
     outer, options = jnp.result_type(float), settings.options
@@ -124,11 +137,13 @@ def search(
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
         table, number = rules.select(table, table.is_told)
         fitted = gp.cast(fitted, precision.work)
-        scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, fitted)
+        scored = rules.score(
+            settings, precision, jax.random.fold_in(key, 1), table, count, fitted, where.is_local
+        )
         incumbent = rows.unit[number[scored.incumbent]]
         box = None
-        if region is not None:
-            box = region.box(incumbent, scored.log_lengthscale.astype(outer), settings.space)
+        if where.region is not None:
+            box = where.region.box(incumbent, scored.log_lengthscale.astype(outer), settings.space)
         problem = acquisition.Problem(
             settings.space, settings.embedding, known, precision.is_double_outside, box
         )

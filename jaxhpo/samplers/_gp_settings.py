@@ -16,6 +16,7 @@ from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array, Sampler
 from jaxhpo.samplers import _sobol
 from jaxhpo.samplers._gp_fits import first_fitted
+from jaxhpo.samplers._gp_local import first_region
 from jaxhpo.samplers._gp_state import GpState, no_observations
 from jaxhpo.samplers._lattice import Lattice, finite_lattice
 from jaxhpo.samplers._qmc import qmc
@@ -40,6 +41,7 @@ class Options:
         num_basins: minima that are left alone once reached.
         num_active: observations that the model is conditioned on, at most.
         budget: how hard the acquisition function is searched.
+        has_region: whether every second proposal stays around the best point (`_gp_local`).
     """
 
     batch_size: int
@@ -51,6 +53,7 @@ class Options:
     num_basins: int
     num_active: int
     budget: acquisition.Budget
+    has_region: bool = False
 
 
 @jax.tree_util.register_dataclass
@@ -123,6 +126,7 @@ def first_state(settings: GpSettings, key: Array) -> GpState:
         tally=new_tally(),
         fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
+        region=first_region(dtype) if options.has_region else None,
     )
 
 

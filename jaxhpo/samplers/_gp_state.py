@@ -13,6 +13,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
 from jaxhpo.samplers._gp_model import Fitted
 from jaxhpo.samplers._placing import place_rows
+from jaxhpo.samplers._region import Region
 from jaxhpo.samplers._stream import Tally
 
 EMPTY, PENDING, TOLD = 0, 1, 2
@@ -180,6 +181,7 @@ class GpState:
         tally: what has been told.
         fitted: of the objective's model, and of the violation's if there is one.
         num_fitted: `[]` int32, told rows that the last fit has seen.
+        region: where every second proposal of `gp` stays, or None.
     """
 
     rows: Observations
@@ -187,6 +189,7 @@ class GpState:
     tally: Tally
     fitted: tuple[Fitted, ...]
     num_fitted: Array
+    region: Region | None = None
 
 
 def no_observations(capacity: int, num_dims: int) -> Observations:

@@ -96,20 +96,17 @@ class Region:
         Returns:
             The region.
         """
-        value = outcome.value.astype(self.best.dtype)
-        is_valid = jnp.isfinite(value)
-        if outcome.violation is not None:
-            is_valid &= (outcome.violation <= 0).reshape(value.shape[0], -1).all(axis=1)
-        value = jnp.where(is_valid, value, jnp.inf)
+        value = feasible_values(outcome, self.best.dtype)
 
         def one(region: Region, told: tuple[Array, Array]) -> tuple[Region, None]:
             is_point, value = told
-            counted = region._count(value, patience)
+            counted = region.count(value, patience)
             return _choose(is_point, counted, region), None
 
         return jax.lax.scan(one, self, (has_proposal(unit), value))[0]
 
-    def _count(self, value: Array, patience: Patience) -> Region:
+    def count(self, value: Array, patience: Patience) -> Region:
+        """Counts one told point of a value `[]`, infinite for a failure."""
         size = jnp.where(jnp.isfinite(self.best), jnp.abs(self.best), 0.0)
         is_good = value < self.best - GAIN * size
         is_test = self.num_told >= patience.num_startup
@@ -130,6 +127,15 @@ class Region:
         first_row = self.first_row + counted.num_told
         fresh = new_region(self.best.dtype, first_row, self.num_restarts + 1)
         return _choose(counted.length < SMALLEST, fresh, counted)
+
+
+def feasible_values(outcome: Outcome, dtype: Any) -> Array:
+    """Values `[q]`, infinite for a failed or infeasible point."""
+    value = outcome.value.astype(dtype)
+    is_valid = jnp.isfinite(value)
+    if outcome.violation is not None:
+        is_valid &= (outcome.violation <= 0).reshape(value.shape[0], -1).all(axis=1)
+    return jnp.where(is_valid, value, jnp.inf)
 
 
 def new_region(dtype: Any, first_row: Array, num_restarts: Array) -> Region:
