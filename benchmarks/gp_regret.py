@@ -2,8 +2,8 @@
 
     python benchmarks/gp_regret.py [--problems hartmann6 levy10] [--seeds 128] [--trials 100]
         [--kernel rbf] [--lengthscale-mean -1.4] [--lengthscale-sd 1] [--noise-mean -7]
-        [--num-startup 10] [--num-basins 4] [--num-candidates 128] [--num-lanes 6]
-        [--num-reference 20] [--fresh-fits] [--failures chance] [--failed-noise 0]
+        [--num-startup 10] [--num-basins 4] [--trust-region off] [--num-candidates 128]
+        [--num-lanes 6] [--num-reference 20] [--fresh-fits] [--failures chance] [--failed-noise 0]
 
 All studies of a problem are one program of `minimize_many`: seconds on a GPU, minutes on a CPU. Two
 runs with the same `--seeds` begin with the same points, so their studies are pairs. Prints the
@@ -60,7 +60,8 @@ def regrets(name: str, args: argparse.Namespace) -> np.ndarray:
     problem = FUNCTIONS[name]()
     objective = failing(problem, args.failures) if args.failures else problem.objective
     settings = ("kernel", "num_startup", "num_basins", "num_candidates", "num_lanes")
-    sampler = hpo.samplers.gp(problem.space, **{name: getattr(args, name) for name in settings})
+    given = {name: getattr(args, name) for name in settings}
+    sampler = hpo.samplers.gp(problem.space, trust_region=args.trust_region == "on", **given)
     keys = jax.random.split(jax.random.key(7), args.seeds)
     found = hpo.minimize_many(objective, problem.space, sampler, keys=keys, num_trials=args.trials)
     return np.maximum(np.asarray(found.best_so_far, np.float64) - problem.minimum, FLOOR)
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--noise-mean", type=float, default=_model.NOISE_MEAN)
     parser.add_argument("--num-startup", type=int)
     parser.add_argument("--num-basins", type=int, default=4)
+    parser.add_argument("--trust-region", choices=["on", "off"], default="on")
     parser.add_argument("--num-candidates", type=int, default=128)
     parser.add_argument("--num-lanes", type=int, default=6)
     parser.add_argument("--fresh-fits", action="store_true")
