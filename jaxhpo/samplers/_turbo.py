@@ -82,8 +82,9 @@ def turbo(
     dimensions (4 at least), and once it is smaller than 1/128 a new one begins with a design of its
     own. Numeric coordinates are bounded, categories are free.
 
-    When to use it: more than some ten dimensions, or hundreds of trials and more on a rugged
-    function, where one model of the whole space is either wrong or indifferent.
+    When to use it: twenty dimensions and more, or hundreds of trials and more on a rugged function,
+    where one model of the whole space is either wrong or indifferent. Below, `gp` has a trust
+    region beside its search of the whole space.
 
     Args:
         space: the search space; its bounds may be traced.
