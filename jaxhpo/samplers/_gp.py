@@ -74,9 +74,9 @@ def gp(
     outliers do no harm; known noise (`Outcome.se`) is used, further noise is learned. Failed trials
     count as the worst value, with noise: a place where several fail is avoided, and a failure by
     chance does little harm. After the first trials every second proposal stays in a trust region
-    around the best point, so that valleys are followed. Points still running are filled in by draws from the model, so batches
-    and workers do not crowd. Categories have Hamming distances; parameters of inactive branches
-    count for nothing.
+    around the best point, so that valleys are followed. Points still running are filled in by draws
+    from the model, so batches and workers do not crowd. Categories have Hamming distances;
+    parameters of inactive branches count for nothing.
 
     When to use it: trials dearer than some milliseconds, of any kind of space up to some thirty
     dimensions; in twenty and more continuous ones `turbo` ends lower. It is at its best in the
@@ -141,7 +141,7 @@ def gp(
         https://arxiv.org/abs/2310.20708 (log EI). Hvarfner, Hellsten and Nardi, 2024,
         https://arxiv.org/abs/2402.02229 (lengthscales that grow with the dimension). Hvarfner et
         al., 2022, https://arxiv.org/abs/2204.11051 (beliefs about the optimum). Eriksson et al.,
-        2019, https://arxiv.org/abs/1910.01739 (the rules by which a trust region grows and shrinks).
+        2019, https://arxiv.org/abs/1910.01739 (how a trust region grows and shrinks).
     """
     space = check_space("gp", space)
     start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
