@@ -1,13 +1,13 @@
 """Which sampler for which problem: from runs of `jaxhpo bench` to `docs/which-sampler.md`.
 
     jaxhpo bench --out bench/short --trials 100 --seeds 10 \\
-        --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems standard,bbob
+        --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems standard,bbob
     jaxhpo bench --out bench/long --trials 1000 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe --problems standard
     jaxhpo bench --out bench/wide --trials 200 --seeds 10 \\
-        --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems wide
+        --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems wide
     jaxhpo bench --out bench/tabular --trials 100 --seeds 10 \\
-        --samplers random,qmc,pattern,de,cma_es,tpe,gp --problems tabular
+        --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems tabular
     jaxhpo bench --out bench/several --trials 100 --seeds 10 \\
         --samplers random,qmc,nsga2,nsga3,gp_multi --problems several
     jaxhpo bench --out bench/several-long --trials 500 --seeds 10 \\

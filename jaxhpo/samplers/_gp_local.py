@@ -4,10 +4,10 @@ A model of the whole box misjudges a narrow valley: it sees slopes that are gent
 jumps to where it knows little. So after some trials every second proposal stays in a region around
 the best point that grows and shrinks as `turbo`'s does, and all of them while they improve. The
 others search everywhere, so that a region around a poor minimum costs half of the trials and no
-more.
+more; and once a minimum is reached (`_gp_basins`), leaving it comes first.
 
 On 20 seeds and 100 trials (`benchmarks/gp_regret.py --trust-region off`) regret in valleys and on
-ellipsoids falls to a half or a sixth, and on functions of many minima it stays.
+ellipsoids falls to a quarter, and on functions of many minima it stays.
 """
 
 from __future__ import annotations

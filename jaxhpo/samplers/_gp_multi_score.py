@@ -81,7 +81,6 @@ def score(
     table: model.Table,
     count: Array,
     fitted: tuple[model.Fitted, ...],
-    is_local: Array,
 ) -> Scored:
     """The acquisition function of what is known; pending points count with a draw of their values.
 
@@ -92,12 +91,11 @@ def score(
         table: the rows that the models are given; `value` is `[n, m]`.
         count: unused.
         fitted: of each model, in working precision.
-        is_local: unused.
 
     Returns:
         What is to be maximised.
     """
-    del count, is_local
+    del count
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
     made = zip(_makers(options, m), fitted, strict=True)
@@ -128,7 +126,7 @@ def score(
     scales = [gp.unravel(one.theta).log_lengthscale for one in fitted[:m]]
     lots = jax.random.uniform(key_centre, is_centre.shape, jnp.float32)
     centre = gp.argmax(jnp.where(is_centre, lots, -1.0))
-    return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0))
+    return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0), jnp.zeros((), bool))
 
 
 Goal = Callable[[Array, Array], Array]

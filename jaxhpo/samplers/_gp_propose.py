@@ -41,7 +41,7 @@ def propose(
     def row(state: GpState, key: Array) -> tuple[GpState, Array]:
         key_search, key_start = jax.random.split(key)
         nothing = jnp.full(settings.space.num_dims, jnp.nan, jnp.result_type(float))
-        where = _where(settings, state, region)
+        where = _turn(settings, state) if region is None else region
         unit = jax.lax.cond(
             has_model,
             lambda: search.search(settings, rules, key_search, state.rows, state.fitted, where),
@@ -99,13 +99,12 @@ def resize(settings: GpSettings, state: GpState, capacity: int) -> GpState:
     return dataclasses.replace(state, rows=state.rows.resize(capacity))
 
 
-def _where(settings: GpSettings, state: GpState, region: Region | None) -> search.Where:
-    """Where the next proposal may be."""
-    if region is not None or state.region is None:
-        return search.Where(region, jnp.zeros((), bool))
+def _turn(settings: GpSettings, state: GpState) -> Region | None:
+    """Where the next proposal of a model that sees all points may be."""
+    if state.region is None:
+        return None
     number = jnp.sum(state.rows.is_known, dtype=jnp.int32)
-    is_local = local.stays(state.region, number, settings.space.num_dims)
-    return search.Where(local.bounds(state.region, is_local), is_local)
+    return local.bounds(state.region, local.stays(state.region, number, settings.space.num_dims))
 
 
 def _close(settings: GpSettings, start: PyTree, unit: Array) -> PyTree:

@@ -37,11 +37,13 @@ class Scored(NamedTuple):
         function: from features `[c, F]` and unit points `[c, d]` to values and gradients.
         incumbent: `[]` row of the table to search around.
         log_lengthscale: `[g]` of the function, by which the search is scaled.
+        is_leaving: `[]` bool, whether it leaves a minimum that has been reached.
     """
 
     function: acquisition.ScoreFn
     incumbent: Array
     log_lengthscale: Array
+    is_leaving: Array
 
 
 def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
@@ -62,7 +64,6 @@ def score(
     table: model.Table,
     count: Array,
     fitted: tuple[model.Fitted, ...],
-    is_local: Array,
 ) -> Scored:
     """The acquisition function of what is known.
 
@@ -73,7 +74,6 @@ def score(
         table: the rows that the models are given.
         count: `[]` int32, all points known.
         fitted: of each model, in working precision.
-        is_local: `[]` bool, whether the proposal stays around the best point, settled or not.
 
     Returns:
         What is to be maximised.
@@ -83,11 +83,11 @@ def score(
     made = makers(options)
     pairs = zip(made, fitted, strict=True)
     targets = [make(table, table.is_told, one.sharpness) for make, one in pairs]
-    theta, is_held = fitted[0].theta, _nowhere
+    theta, is_held, leaves = fitted[0].theta, _nowhere, jnp.zeros((), bool)
     probes = _probes(settings, precision)
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
-        leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES]) & ~is_local
+        leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES])
         kept = table.is_told & ~(leaves & basins.inner)
         outside = made[0](table, kept, fitted[0].sharpness)
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
@@ -120,7 +120,7 @@ def score(
         value = value + sum(part[0] for part in parts)
         return value, has_good * gradient + sum(part[1] for part in parts)
 
-    return Scored(function, gp.argmax(-goal), gp.unravel(theta).log_lengthscale)
+    return Scored(function, gp.argmax(-goal), gp.unravel(theta).log_lengthscale, leaves)
 
 
 def _promise(

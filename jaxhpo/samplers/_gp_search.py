@@ -13,24 +13,13 @@ from jaxhpo._base import Array
 from jaxhpo.samplers import _gp_fits as fits
 from jaxhpo.samplers import _gp_model as model
 from jaxhpo.samplers._gp_active import active_rows
+from jaxhpo.samplers._gp_local import bounds
 from jaxhpo.samplers._gp_score import Scored, makers, score
 from jaxhpo.samplers._gp_settings import GpSettings, Options, Precision, inside
 from jaxhpo.samplers._gp_state import Observations
 from jaxhpo.samplers._region import Region
 
 _FIT_EVALS = 30
-
-
-class Where(NamedTuple):
-    """Where a proposal may be.
-
-    Attributes:
-        region: the box it stays in, or None.
-        is_local: `[]` bool, whether it is a turn of the region of a model that sees all points.
-    """
-
-    region: Region | None
-    is_local: Array
 
 
 class Rules(NamedTuple):
@@ -40,8 +29,7 @@ class Rules(NamedTuple):
         table: `(settings, precision, rows) -> Table`, in working precision.
         makers: one a model: from the table, a mask and a sharpness to its targets.
         select: `(table, mask) -> (table, numbers)`, the told rows that the models are given.
-        score: `(settings, precision, key, table, count, fitted, is_local) -> Scored`; see
-            `_gp_score.score`.
+        score: `(settings, precision, key, table, count, fitted) -> Scored`; see `_gp_score.score`.
         fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
     """
 
@@ -125,7 +113,7 @@ def search(
     key: Array,
     rows: Observations,
     fitted: tuple[model.Fitted, ...],
-    where: Where,
+    region: Region | None = None,
 ) -> Array:
     """The allowed new point `[d]` of highest acquisition; NaN if there is none."""
     outer, options = jnp.result_type(float), settings.options
@@ -137,13 +125,12 @@ def search(
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
         table, number = rules.select(table, table.is_told)
         fitted = gp.cast(fitted, precision.work)
-        scored = rules.score(
-            settings, precision, jax.random.fold_in(key, 1), table, count, fitted, where.is_local
-        )
+        scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, fitted)
         incumbent = rows.unit[number[scored.incumbent]]
         box = None
-        if where.region is not None:
-            box = where.region.box(incumbent, scored.log_lengthscale.astype(outer), settings.space)
+        if region is not None:
+            region = bounds(region, ~scored.is_leaving)
+            box = region.box(incumbent, scored.log_lengthscale.astype(outer), settings.space)
         problem = acquisition.Problem(
             settings.space, settings.embedding, known, precision.is_double_outside, box
         )
