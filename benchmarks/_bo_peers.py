@@ -246,9 +246,14 @@ LIBRARIES: dict[str, Callable[..., Loop]] = {
 
 
 def one_thread() -> None:
+    """One thread of PyTorch, as of all other libraries."""
+    set_threads(1)
+
+
+def set_threads(count: int) -> None:
     """Torch keeps a thread count of its own beside OpenMP's."""
     try:
         import torch
     except ImportError:
         return
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)

@@ -7,7 +7,8 @@
 each in turn, in CPU milliseconds, so that a busy machine hits all alike; the first round is left
 out. The median of the rounds is printed. jaxhpo is measured by its sampler's functions and, as
 "study", through `Study.ask` and `Study.tell` in memory, which is what Optuna's loop does.
-`--peer-threads 1 2` times the peers with one and with two threads of PyTorch in the same rounds.
+`--torch-threads 2` gives PyTorch, and so the peers, two threads; time them without ours then, which
+would count what their idle threads wait.
 
 `cold`: new processes that import the library, tell 10 points in 6 dimensions and ask the model for
 one more: wall and CPU seconds with an empty and with a filled compilation cache, and the peers'.
@@ -143,28 +144,21 @@ LOOPS = {
 def warm(args: argparse.Namespace) -> None:
     from _bo_peers import set_threads
 
+    set_threads(args.torch_threads)
     print("CPU ms of an ask and a tell, median (least) of the rounds; n, d, then each library")
     for n in args.sizes:
-        runs = [(name, t) for name in args.libraries for t in _threads(name, args.peer_threads)]
-        loops = [LOOPS[name](args.dims, n) for name, _ in runs]
-        times: list[list[float]] = [[] for _ in runs]
+        loops = {name: LOOPS[name](args.dims, n) for name in args.libraries}
+        times: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(args.rounds + 1):
-            for (_, threads), (propose, learn), spent in zip(runs, loops, times, strict=True):
-                set_threads(threads)
+            for name, (propose, learn) in loops.items():
                 start = time.process_time()
                 learn(propose())
-                spent.append(1e3 * (time.process_time() - start))
+                times[name].append(1e3 * (time.process_time() - start))
         cells = (
-            f"{name}{f' x{threads}' if threads > 1 else ''} "
-            f"{np.median(spent[1:]):.1f} ({min(spent[1:]):.1f})"
-            for (name, threads), spent in zip(runs, times, strict=True)
+            f"{name} {np.median(spent[1:]):.1f} ({min(spent[1:]):.1f})"
+            for name, spent in times.items()
         )
         print(f"n = {n:5d}, d = {args.dims}:  " + ",  ".join(cells), flush=True)
-
-
-def _threads(name: str, peer_threads: list[int]) -> list[int]:
-    """Numbers of PyTorch's threads with which a library is timed; ours does not use it."""
-    return peer_threads if name in ("optuna", "botorch") else [1]
 
 
 def cold_child(library: str) -> None:
@@ -217,7 +211,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=[100])
     parser.add_argument("--dims", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--peer-threads", type=int, nargs="*", default=[1])
+    parser.add_argument("--torch-threads", type=int, default=1)
     parser.add_argument("--libraries", nargs="*", default=list(LOOPS), choices=LOOPS)
     args = parser.parse_args()
     if args.action == "child":
