@@ -13,7 +13,6 @@ import numpy as np
 
 from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array
-from jaxhpo.samplers._stream import check_space
 from jaxhpo.space import Space
 
 MAX_TRIALS = 1000
@@ -192,7 +191,8 @@ def fit_surrogate(
         True
     """
     where = "fit_surrogate"
-    space = check_space(where, space)
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     unit, value = _points(where, space, unit), _real(where, "value", value)
     if value.shape != unit.shape[:1]:
         raise _checks.fail(where, "value", f"of shape [{len(unit)}]", value.shape)

@@ -88,8 +88,9 @@ def value_of(unit: Array) -> Array:
 
 
 def outcome_of(unit: Array, value: Array) -> Outcome:
-    """Any values of unit points `[q, d]`, beside the gradient of `value_of` there."""
-    return Outcome(value, gradient=2 * (unit - _target(unit)))
+    """Any values of unit points `[q, d]`; one a point comes with the gradient of `value_of`."""
+    gradient = 2 * (unit - _target(unit)) if value.ndim == 1 else None
+    return Outcome(value, gradient=gradient)
 
 
 def _target(unit: Array) -> Array:
