@@ -51,8 +51,8 @@ GP_DIMS = 30
 """In more unit dimensions the model needs more trials than it is meant for."""
 
 TURBO_DIMS, TURBO_TRIALS = 20, 5
-"""From so many continuous dimensions on a trust region ends lower than a model of the whole box,
-with so many trials a dimension; its design alone takes two."""
+"""From so many continuous dimensions on `turbo` ends lower than `gp`, with so many trials a
+dimension; its design alone takes two."""
 
 MANY_OBJECTIVES = 4
 

@@ -77,7 +77,7 @@ class Rows:
         Where there is no room, the oldest pending points lose their rows: they count as anybody's.
         """
         unit, raw = jnp.atleast_2d(unit), jnp.atleast_2d(raw)
-        rows = self._with_room(unit.shape[0])
+        rows = self._with_room(unit)
         slot = rows.seen.slots(has_proposal(unit))
         return Rows(
             rows.seen.ask(unit),
@@ -88,7 +88,7 @@ class Rows:
 
     def tell(self, unit: Array, outcome: Outcome) -> Rows:
         """Resolves and appends points `[q, d]`."""
-        rows = self._with_room(unit.shape[0])
+        rows = self._with_room(unit, resolves=True)
         return dataclasses.replace(rows, seen=rows.seen.tell(unit, outcome))
 
     def are_just(self, unit: Array) -> Array:
@@ -141,17 +141,26 @@ class Rows:
         kept = once_if(jnp.any(keep), lambda rows: rows._packed(keep), kept)
         return kept._cut(jnp.sum(keep, dtype=jnp.int32))
 
-    def _with_room(self, count: int) -> Rows:
-        """Room for so many new rows, taken from the oldest pending ones where there is none."""
-        missing = self.seen.num_rows + count - self.age.shape[0]
+    def _with_room(self, unit: Array, *, resolves: bool = False) -> Rows:
+        """Room for points `[q, d]`, taken from the oldest pending rows where there is none.
+
+        If they resolve rows (static), those that equal pending ones need no room, and take none.
+        """
+        n = self.age.shape[0]
 
         def drop(rows: Rows) -> Rows:
-            is_pending = rows.seen.status == PENDING
-            place = jnp.cumsum(is_pending.astype(jnp.int32), dtype=jnp.int32)
-            keep = rows.seen.is_known & ~(is_pending & (place <= missing))
+            is_new, is_spare = has_proposal(unit), rows.seen.status == PENDING
+            if resolves:
+                is_match = jnp.abs(unit[:, None, :] - rows.seen.unit[None, :, :]) <= SAME
+                is_match = jnp.all(is_match, axis=2) & is_spare[None, :]
+                is_new &= ~jnp.any(is_match, axis=1)
+                is_spare &= ~jnp.any(is_match, axis=0)
+            missing = rows.seen.num_rows + jnp.sum(is_new, dtype=jnp.int32) - n
+            place = jnp.cumsum(is_spare.astype(jnp.int32), dtype=jnp.int32)
+            keep = rows.seen.is_known & ~(is_spare & (place <= missing))
             return rows._packed(keep)._cut(jnp.sum(keep, dtype=jnp.int32))
 
-        return once_if(missing > 0, drop, self)
+        return once_if(self.seen.num_rows + unit.shape[0] > n, drop, self)
 
     def _packed(self, keep: Array) -> Rows:
         """Moves the rows to keep `[p]` to the front; what is behind them is anything."""

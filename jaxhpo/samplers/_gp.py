@@ -105,7 +105,8 @@ def gp(
             from a start of their own; up to so many minima. 0: never.
         trust_region: static; whether every second proposal stays in a region around the best point
             that grows where it improves and shrinks where it does not, and all of them while they
-            improve; from the fourth trial a dimension on. The others search everywhere.
+            improve; from trial 4 d on, of spaces with a continuous dimension, and where no minimum
+            is being left (`num_basins`). The others search everywhere.
         num_active: static; observations that the model is conditioned on, at most: the best ones,
             those around the best, the newest, and a spread over all others.
         prior: where you believe the optimum lies: traceable, from one params pytree of arrays to a
@@ -164,7 +165,8 @@ def gp(
         num_basins=_checks.check_int("gp", "num_basins", num_basins, 0),
         num_active=_checks.check_int("gp", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
-        has_region=trust_region,
+        # Where all is discrete, a small region soon holds nothing new.
+        has_region=trust_region and bool((space.num_levels == 0).any()),
     )
     settings = make_settings(
         space,

@@ -69,13 +69,29 @@ def _checked_outcome(where: str, q: int, d: int, outcome: Any) -> Outcome:
 def real_array(where: str, argument: str, array: Any) -> Array:
     """An array, or nested lists, of real numbers as a floating array."""
     numbers = None
-    if array is not None and not any(isinstance(leaf, str) for leaf in jax.tree.leaves(array)):
-        with contextlib.suppress(TypeError, ValueError):
-            numbers = jnp.asarray(array)
-    if numbers is None or jnp.issubdtype(numbers.dtype, jnp.complexfloating):
+    if isinstance(array, jax.Array):
+        numbers = array if _is_real(array.dtype) else None
+    elif array is not None and not any(isinstance(leaf, str) for leaf in jax.tree.leaves(array)):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            numbers = jnp.asarray(_as_floats(array))
+    if numbers is None or not _is_real(numbers.dtype):
         expected = "an array of real numbers"
         got = _checks.describe(array)
         raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
     if not jnp.issubdtype(numbers.dtype, jnp.floating):
         numbers = numbers.astype(jnp.result_type(float))
     return numbers
+
+
+def _is_real(dtype: Any) -> bool:
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
+
+
+def _as_floats(array: Any) -> Any:
+    """Integers as floats, before JAX cuts them to 32 bits; what holds tracers stays as it is."""
+    try:
+        host = np.asarray(array)
+    except jax.errors.TracerArrayConversionError:
+        return array
+    return host.astype(np.float64) if host.dtype.kind in "iubO" else host

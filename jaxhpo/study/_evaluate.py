@@ -100,8 +100,9 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
         expected = "a standard error `se` for each value, of at least 0 (NaN where not known)"
         message = f"`objective` must return {expected}, got {describe(outcome.se)}."
         return Report(Status.FAILED, reason=message, is_misuse=True)
-    if not all(math.isfinite(one) for one in values):
-        return Report(Status.FAILED, reason=f"the value was {value}: {explain(Status.FAILED)}")
+    if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):
+        what = f"the value was {value}" + (f", its standard error {se}" if se else "")
+        return Report(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
     known = None
     if se is not None and not any(math.isnan(one) for one in se):
         known = se if num_objectives > 1 else se[0]
@@ -119,7 +120,7 @@ def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
     found = _scalars([se] if num_objectives == 1 else se)
     if found is None or len(found) != num_objectives:
         return ()
-    return () if any(one < 0 or math.isinf(one) for one in found) else found
+    return () if any(one < 0 for one in found) else found
 
 
 def _scalar(value: Any) -> float | None:

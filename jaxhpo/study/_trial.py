@@ -39,7 +39,8 @@ class Trial:
             None unless there is one.
         status: what became of it.
         violation: constraint violations, infeasible where above 0.
-        se: known standard error of the value (a tuple for several objectives), or None.
+        se: known standard error of the value (a tuple for several objectives); None unless it is
+            known of each.
         seconds: how long it took, or None while it runs.
         curve: step to intermediate value.
         reason: why it failed, in words, or None.

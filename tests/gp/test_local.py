@@ -22,12 +22,23 @@ def after(values, first=0, region=None, **parts):
 
 
 def test_a_region_has_every_second_turn_and_all_while_it_improves():
-    region = local.first_region(jnp.result_type(float))
+    region = after([1.0])
     turns = [bool(local.stays(region, jnp.int32(number), D)) for number in range(12)]
     assert turns == [False] * 8 + [True] * 4
     failed = after([1.0] * 2, 8, region=after([0.0] * 8))
     turns = [bool(local.stays(failed, jnp.int32(number), D)) for number in range(8, 14)]
     assert turns == [False, True] * 3
+
+
+def test_without_a_value_there_is_no_region():
+    failed = after([np.nan] * 20)
+    assert not any(bool(local.stays(failed, jnp.int32(number), D)) for number in range(20, 30))
+    assert float(failed.length) == pytest.approx(FIRST_LENGTH)
+
+
+def test_where_all_is_discrete_there_is_none():
+    discrete = hpo.Space({"a": hpo.integer(0, 11), "b": hpo.integer(0, 11)})
+    assert hpo.samplers.gp(discrete).init(jax.random.key(0)).region is None
 
 
 def test_it_grows_and_shrinks_by_its_own_trials_alone():

@@ -7,6 +7,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
+from jaxhpo.samplers import _drawn_rows
 from jaxhpo.samplers._told import told_rows
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "n": hpo.integer(1, 4)})
@@ -53,6 +54,28 @@ def test_lists_become_arrays_and_points_are_snapped():
 def test_what_does_not_fit_is_named(unit, outcome, error, message):
     with pytest.raises(error, match=f"tell: {message}"):
         told_rows("tell", SPACE, unit, outcome)
+
+
+def test_integers_are_not_cut_to_32_bits():
+    big = 3_000_000_000
+    for value in (np.asarray([big]), [big], [10**20]):
+        _, told = told_rows("tell", SPACE, [[0.2, 0.1]], Outcome(value))
+        assert float(told.value[0]) == pytest.approx(float(value[0]))
+
+
+def test_a_told_point_keeps_its_row_where_there_is_no_other():
+    rows = _drawn_rows.no_rows(4, 1)
+    points = jnp.asarray([[0.1], [0.2], [0.3], [0.4]])
+    rows = rows.ask(points, points + 1, jnp.zeros((), jnp.int32))
+    padded = jnp.full((4, 1), jnp.nan).at[0].set(points[0])
+    told = rows.tell(padded, Outcome(jnp.asarray([5.0, jnp.nan, jnp.nan, jnp.nan])))
+    assert told.seen.status.tolist() == [2, 1, 1, 1]
+    np.testing.assert_array_equal(told.raw, rows.raw)
+    assert told.is_own.all()
+    stranger = told.tell(jnp.asarray([[0.9]]), Outcome(jnp.zeros(1)))
+    np.testing.assert_allclose(stranger.seen.unit[:, 0], [0.1, 0.3, 0.4, 0.9])
+    assert stranger.seen.status.tolist() == [2, 1, 1, 2]
+    assert stranger.is_own.tolist() == [True, True, True, False]
 
 
 def test_known_points_are_looked_at_inside_a_trace_too():

@@ -72,7 +72,14 @@ def test_several_objectives_have_an_error_each():
     assert study.trials[0].se == (0.1, 0.2)
 
 
-@pytest.mark.parametrize("se", ["a", [0.1, 0.2], -1.0, np.inf])
+def test_a_value_of_which_nothing_is_known_is_a_failure():
+    study = hpo.Study(SPACE, "qmc", seed=0)
+    study.optimize(objective_with(np.inf), num_trials=1, progress=False)
+    assert study.trials[0].status is hpo.Status.FAILED
+    assert "standard error (inf,)" in study.trials[0].reason
+
+
+@pytest.mark.parametrize("se", ["a", [0.1, 0.2], -1.0])
 def test_an_error_that_is_none_is_refused(se):
     with pytest.raises(TypeError, match=r"`objective` must return a standard error `se`"):
         hpo.Study(SPACE, "qmc", seed=0).optimize(objective_with(se), num_trials=1, progress=False)
