@@ -1,4 +1,4 @@
-"""The trust region of `turbo`, and of `gp` beside its own rules: where it lies, how it grows and shrinks, and when it starts anew."""
+"""The trust region of `turbo` and `gp`: where it lies, how it grows and shrinks, when it is over."""
 
 from __future__ import annotations
 
