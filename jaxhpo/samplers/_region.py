@@ -1,4 +1,4 @@
-"""The trust region of `turbo` and `gp`: where it lies, how it grows and shrinks, when it is over."""
+"""The trust region of `turbo` and `gp`: where it lies, how it grows and shrinks, when it ends."""
 
 from __future__ import annotations
 
