@@ -12,8 +12,7 @@ What has been run is in `benchmarks/results/bo_*.jsonl`; its CPU seconds come fr
 `report` prints, a problem: medians of simple regret at 50 and at all trials, the share of seeds
 solved (regret under 1e-2), seeds won against each peer, half-way and at the end, with the p value
 of Wilcoxon's signed-rank test; and the mean ranks, over the problems of which each peer has all
-seeds. Where
-nobody knows the optimum, regret is to the best value of all files. Needs
+seeds. Where nobody knows the optimum, regret is to the best value of all files. Needs
 `pip install jaxhpo[bench]`.
 """
 

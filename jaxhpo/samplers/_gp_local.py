@@ -11,8 +11,9 @@ as it would have. Trials of others, told in another order, or made while a minim
 are then counted where they should not be; the region is longer or shorter for it, of which half of
 the proposals depend at most.
 
-On 20 seeds and 100 trials (`benchmarks/gp_regret.py --trust-region off`) regret in valleys and on
-ellipsoids falls to a quarter, and on functions of many minima it stays.
+After 100 trials, medians of 20 seeds, regret on Rosenbrock's function falls from 62 to 15 and on
+Rastrigin's from 11 to 8 (`benchmarks/gp_regret.py --problems rosenbrock5 rastrigin5 --seeds 20`,
+with `--trust-region off` and without).
 """
 
 from __future__ import annotations
