@@ -23,7 +23,7 @@ import optuna
 
 import jaxhpo as hpo
 from jaxhpo.study import Study
-from jaxhpo.study._record import build_rows
+from jaxhpo.study._batch import build_rows
 from jaxhpo.study._rows import to_frozen_trial
 from jaxhpo.study._storage import open_storage
 

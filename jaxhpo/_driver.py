@@ -111,7 +111,7 @@ class Driver:
             unit: `[n, d]`.
             value: `[n]` (or `[n, m]`) to minimise; NaN where a trial failed.
             violation: `[n]` largest violation, or None where there are no constraints.
-            se: `[n]` known standard error of the only value, NaN where there is none.
+            se: known standard errors, shaped like `value`; NaN where there is none.
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
@@ -151,7 +151,7 @@ class Driver:
     ) -> _Told:
         # Constraints that nobody has seen yet are met, so that they do not ask for other programs.
         violation = np.zeros(len(unit)) if violation is None else violation
-        se = np.full(len(unit), np.nan) if se is None else se
+        se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
         return _Told(np.uint32(count), *parts)
 
@@ -189,7 +189,7 @@ def _init(init: Callable[..., Any], key: jax.Array) -> Any:
 @jax.jit
 def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
     value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
-    outcome = Outcome(value, se if value.ndim == 1 else None, violation)
+    outcome = Outcome(value, se, violation)
     return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
 
 

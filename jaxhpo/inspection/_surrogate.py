@@ -155,6 +155,7 @@ def fit_surrogate(
     value: Any,
     *,
     violation: Any = None,
+    se: Any = None,
     kernel: str = "matern52",
 ) -> Surrogate:
     """Fits a Gaussian process to finished trials, to look at.
@@ -166,6 +167,8 @@ def fit_surrogate(
             1,000 the best half and the latest others are kept.
         violation: `[n]` or `[n, c]` constraint violations, or None. Trials above 0 teach the model
             like others, and are never its best.
+        se: `[n]` standard errors of the values, at least 0, or None; NaN where unknown. They are
+            noise that is known, beside that which the fit finds.
         kernel: "matern52" or "rbf".
 
     Returns:
@@ -173,8 +176,8 @@ def fit_surrogate(
 
     Raises:
         TypeError: `space` is not a `Space`.
-        ValueError: shapes that do not fit, points outside the unit cube, or fewer than two trials
-            with a point and a finite value.
+        ValueError: shapes that do not fit, points outside the unit cube, a negative standard error,
+            or fewer than two trials with a point and a finite value.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -197,6 +200,7 @@ def fit_surrogate(
     if value.shape != unit.shape[:1]:
         raise _checks.fail(where, "value", f"of shape [{len(unit)}]", value.shape)
     is_feasible = _feasible(where, violation, len(unit))
+    error = _known_error(where, se, len(unit))
     if not isinstance(kernel, str) or kernel not in ("matern52", "rbf"):
         raise _checks.fail(where, "kernel", "one of matern52, rbf", kernel)
     usable = np.isfinite(value) & np.isfinite(unit).all(axis=1)
@@ -209,7 +213,9 @@ def fit_surrogate(
     features = features_of(space, embedding, unit)
     with jax.enable_x64(True):
         posterior, warped = _fit(
-            embedding.kernel(kernel), space.num_dims, jnp.asarray(features), jnp.asarray(value)
+            embedding.kernel(kernel),
+            space.num_dims,
+            *map(jnp.asarray, (features, value, error[kept])),
         )
     return Surrogate(space, embedding, posterior, warped, unit, value, is_feasible[kept])
 
@@ -233,6 +239,18 @@ def _feasible(where: str, violation: Any, count: int) -> np.ndarray:
         expected = f"of shape [{count}] or [{count}, c]"
         raise _checks.fail(where, "violation", expected, violation.shape)
     return np.all(violation <= 0, axis=tuple(range(1, violation.ndim)))
+
+
+def _known_error(where: str, se: Any, count: int) -> np.ndarray:
+    """Standard errors `[n]`, 0 where nothing is known."""
+    if se is None:
+        return np.zeros(count)
+    se = _real(where, "se", se)
+    if se.shape != (count,):
+        raise _checks.fail(where, "se", f"of shape [{count}]", se.shape)
+    if (se < 0).any() or np.isinf(se).any():
+        raise _checks.fail(where, "se", "finite and at least 0, or NaN", se)
+    return np.nan_to_num(se)
 
 
 def _real(where: str, argument: str, array: Any) -> np.ndarray:
@@ -281,7 +299,7 @@ def _chosen(finite: np.ndarray, value: np.ndarray, is_feasible: np.ndarray) -> n
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _fit(
-    kernel: gp.Kernel, num_groups: int, features: Array, value: Array
+    kernel: gp.Kernel, num_groups: int, features: Array, value: Array, error: Array
 ) -> tuple[gp.Posterior, gp.Warped]:
     """The posterior under the map from values to targets by which the values are most probable."""
     mask = jnp.ones(value.shape, bool)
@@ -290,7 +308,7 @@ def _fit(
     starts = jnp.stack([centre, centre.at[:num_groups].add(-1.0), centre.at[-1].set(-4.0)])
 
     def data_of(warped: gp.Warped) -> gp.Data:
-        return gp.Data(features, warped.target, jnp.zeros_like(value), mask)
+        return gp.Data(features, warped.target, (error * warped.rate) ** 2, mask)
 
     def one(sharpness: Array) -> tuple[gp.Warped, gp.Hyperparameters, Array]:
         warped = gp.warp(value, mask, sharpness=sharpness)

@@ -18,8 +18,9 @@ from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
+from jaxhpo.study._batch import build_rows
 from jaxhpo.study._evaluate import Report, to_report
-from jaxhpo.study._record import build_rows, store_rows
+from jaxhpo.study._record import store_rows
 from jaxhpo.study._rows import CONSTRAINTS_ATTR
 
 logger = logging.getLogger("jaxhpo")
@@ -92,7 +93,7 @@ def _params(space: Space, trial: optuna.trial.FrozenTrial) -> Any:
 
 
 def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> None:
-    """Writes the trials in one transaction; the sampler then reads them with their constraints."""
+    """Writes the trials in one transaction, with their constraints."""
     trials = [trial for trial, _ in kept]
     values = np.asarray([_values(trial, len(copy.directions)) for trial in trials])
     states = {"COMPLETE": Status.COMPLETE, "PRUNED": Status.PRUNED}
@@ -126,8 +127,6 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
         for row, violation in zip(rows, found, strict=True)
     ]
     store_rows(copy, rows, unit, None, padded_size(len(rows)))
-    if any(found):
-        copy._asker.refresh()
 
 
 def _values(trial: optuna.trial.FrozenTrial, count: int) -> list[float]:

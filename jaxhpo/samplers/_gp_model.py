@@ -26,8 +26,8 @@ class Table(NamedTuple):
 
     Attributes:
         features: `[n, F]`.
-        value: `[n]` as told.
-        se: `[n]` standard errors.
+        value: `[n]` as told, or `[n, m]` of several objectives.
+        se: standard errors, shaped like `value`.
         violation: `[n]`.
         is_told: `[n]` bool.
         is_pending: `[n]` bool.
@@ -98,7 +98,7 @@ def violation_targets(
     mask = mask & jnp.isfinite(table.value) & jnp.isfinite(table.violation)
     violation = jnp.where(mask, table.violation, 0.0)
     warped = gp.warp(violation, mask, _first(mask, num_reference), sharpness)
-    data = gp.Data(table.features, warped.target, jnp.zeros_like(table.se), mask)
+    data = gp.Data(table.features, warped.target, jnp.zeros_like(violation), mask)
     return Targets(data, mask & (table.violation <= 0), warped)
 
 

@@ -76,7 +76,7 @@ def gp_multi(
     points. Of more objectives, where volumes are dear, it maximises the expected improvement of a
     scalarisation: the largest objective, each over the front's extent and by weights that are drawn
     anew for every proposal, so that all of the front is approached. Pending points count with a
-    draw of their values.
+    draw of their values. Known noise (`Outcome.se`, one a value) is used, further noise is learned.
 
     When to use it: up to a few hundred trials that take longer than a proposal (tens of
     milliseconds for two objectives on a CPU core, a tenth of a second for three). For more or
@@ -144,10 +144,12 @@ def gp_multi(
 def _init(settings: GpMultiSettings, key: Array) -> GpState:
     m, state = settings.num_objectives, first_state(settings.base, key)
     num_models = m + settings.base.options.constrained
-    value = jnp.zeros((state.rows.value.shape[0], m), state.rows.value.dtype)
+    value, se = (
+        jnp.zeros((state.rows.value.shape[0], m), state.rows.value.dtype) for _ in range(2)
+    )
     return dataclasses.replace(
         state,
-        rows=dataclasses.replace(state.rows, value=value),
+        rows=dataclasses.replace(state.rows, value=value, se=se),
         fitted=first_fitted(settings.base.prior, num_models, value.dtype),
     )
 
@@ -160,17 +162,22 @@ def _ask(settings: GpMultiSettings, key: Array, state: GpState) -> tuple[GpState
 def _tell(
     settings: GpMultiSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
 ) -> tuple[GpState, GpMultiInfo]:
-    m, value = settings.num_objectives, outcome.value
-    if m == 1 and value.ndim == 1:
-        value = value[:, None]
-    # One standard error a trial says nothing of several values.
-    told = Outcome(value, violation=outcome.violation)
-    state, _, info = _gp_propose.absorb("gp_multi.tell", settings.base, key, state, unit, told, m)
+    m = settings.num_objectives
+    if m == 1 and isinstance(outcome, Outcome):
+        outcome = Outcome(_column(outcome.value), _column(outcome.se), outcome.violation)
+    state, _, info = _gp_propose.absorb(
+        "gp_multi.tell", settings.base, key, state, unit, outcome, m
+    )
     scales = [jnp.exp(engine.unravel(one.theta).log_lengthscale) for one in state.fitted[:m]]
     tally, rows = state.tally, state.rows
     return state, GpMultiInfo(
         info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)
     )
+
+
+def _column(part: Any) -> Any:
+    """A vector as a matrix of one column; anything else as it is."""
+    return part[:, None] if getattr(part, "ndim", None) == 1 else part
 
 
 def _resize(settings: GpMultiSettings, state: GpState, capacity: int) -> GpState:

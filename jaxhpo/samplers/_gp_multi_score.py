@@ -50,7 +50,7 @@ def _makers(options: Options, num_objectives: int) -> Makers:
     count, constrained = options.num_startup, options.constrained
 
     def of_objective(j: int, table: model.Table, mask: Array, sharpness: Array) -> model.Targets:
-        column = table._replace(value=table.value[:, j])
+        column = table._replace(value=table.value[:, j], se=table.se[:, j])
         return model.objective_targets(
             column, mask, sharpness, num_reference=count, constrained=constrained
         )

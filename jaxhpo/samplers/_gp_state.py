@@ -36,8 +36,8 @@ class Observations:
 
     Attributes:
         unit: `[n, d]` snapped points.
-        value: `[n]` values as told; NaN or infinite for a failure; 0 in rows not told.
-        se: `[n]` known standard error, 0 if none and in rows not told.
+        value: `[n]` (or `[n, m]`) as told; NaN or infinite for a failure; 0 in rows not told.
+        se: known standard error of each value, 0 if none and in rows not told.
         violation: `[n]` largest constraint violation, 0 if none and in rows not told.
         status: `[n]` int32, `EMPTY`, `PENDING` or `TOLD`.
         num_rows: `[]` int32, rows in use.
@@ -87,13 +87,12 @@ class Observations:
     def tell(self, unit: Array, outcome: Outcome) -> Observations:
         """Resolves the pending rows that equal the points `[q, d]` and appends the others."""
         dtype = self.unit.dtype
-        zeros = jnp.zeros(unit.shape[0], dtype)
         value = outcome.value.astype(dtype)
-        se = zeros if outcome.se is None else _known_error(outcome.se.astype(dtype))
-        violation = (
-            zeros if outcome.violation is None else largest_violation(outcome.violation, dtype)
-        )
-
+        se, violation = jnp.zeros_like(value), jnp.zeros(unit.shape[0], dtype)
+        if outcome.se is not None:
+            se = _known_error(outcome.se.astype(dtype))
+        if outcome.violation is not None:
+            violation = largest_violation(outcome.violation, dtype)
         points = (unit, value, se, violation)
         if unit.shape[0] <= _BLOCK:
             return self._tell_block(*points)
@@ -224,7 +223,7 @@ def _blocks(array: Array) -> Array:
 
 
 def _known_error(se: Array) -> Array:
-    """Standard errors `[q]`, finite; 0 for what is none: NaN or negative."""
+    """Standard errors, finite; 0 for what is none: NaN or negative."""
     return jnp.where(se > 0, jnp.minimum(se, jnp.finfo(se.dtype).max), 0)
 
 

@@ -215,9 +215,10 @@ class Asker:
         is_whole = first is None or len(rows) == self._num_proposed
         if numbers[0] == expected and is_whole:
             self._known = numbers[-1] + 1
-            told = self._assemble(unit, [row.value for row in rows], ())
-            self._proposer.tell(told, self._known, size)
-            self._is_stale = False
+            told = self._assemble(unit, [row.value for row in rows], rows)
+            if not self._adapt():
+                self._proposer.tell(told, self._known, size)
+                self._is_stale = False
         return numbers
 
     def abandon(self, reason: str) -> list[int]:
@@ -317,17 +318,19 @@ class Asker:
         value = np.where(np.isfinite(value).all(axis=1, keepdims=True), value, np.nan)
         # One objective is a vector of values, several are a matrix.
         value = to_minimized(value[:, 0] if self._num_objectives == 1 else value, self._direction)
-        worst, errors = np.zeros(len(value)), np.full(len(value), np.nan)
+        worst, errors = np.zeros(len(value)), np.full(value.shape, np.nan)
         for row, trial in enumerate(trials):
             if found := _violations(trial):
                 worst[row], self._is_constrained = max(found), True
             se = trial.se if isinstance(trial, Trial) else se_of(trial)
-            if isinstance(se, float):
+            if se is not None:
                 errors[row] = se
         return Told(unit, value, worst if self._is_constrained else None, errors)
 
 
 def _violations(trial: Any) -> tuple[float, ...]:
-    """The constraint values of our own trial or of Optuna's record."""
+    """The constraint values of our own trial, of a row on its way, or of Optuna's record."""
+    if isinstance(trial, Row):
+        return tuple(trial.system_attrs.get(CONSTRAINTS_ATTR, ()))
     found = trial.violation if isinstance(trial, Trial) else trial.constraints.values()
     return tuple(found)

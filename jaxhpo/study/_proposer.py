@@ -26,7 +26,7 @@ class Told(NamedTuple):
         value: `[n]` (or `[n, m]`) values to minimise; NaN for a trial that failed or still runs
             elsewhere.
         violation: `[n]` largest violation, or None in a study without constraints.
-        se: `[n]` known standard error of the only value, NaN where there is none; None is nowhere.
+        se: known standard errors, shaped like `value`, NaN where there is none; None is nowhere.
     """
 
     unit: np.ndarray

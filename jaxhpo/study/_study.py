@@ -394,7 +394,7 @@ class Study:
         Returns:
             The `inspection.Surrogate`; its values are negated where the study maximises. Trials
             that failed, are running or were pruned are left out. Infeasible ones teach the model
-            like others, and are never its best.
+            like others, and are never its best. Known standard errors count as known noise.
 
         Raises:
             ValueError: fewer than two trials with a value, or several objectives.
@@ -410,7 +410,8 @@ class Study:
         unit = np.asarray([trial.unit for trial in done]).reshape(len(done), self.space.num_dims)
         value = sign * np.asarray([trial.value for trial in done], np.float64)
         broken = np.asarray([float(trial.status is Status.INFEASIBLE) for trial in done])
-        return fit_surrogate(self.space, unit, value, violation=broken, kernel=kernel)
+        se = np.asarray([np.nan if trial.se is None else trial.se for trial in done], np.float64)
+        return fit_surrogate(self.space, unit, value, violation=broken, se=se, kernel=kernel)
 
     # -- parts -------------------------------------------------------------------------------
 

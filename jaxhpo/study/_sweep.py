@@ -15,8 +15,9 @@ import numpy as np
 from jaxhpo import _checks
 from jaxhpo._progress import Progress, Reporter, make_reporter
 from jaxhpo._status import Status, explain
+from jaxhpo.study._batch import build_rows
 from jaxhpo.study._interrupts import Interrupts
-from jaxhpo.study._record import build_rows, store_rows
+from jaxhpo.study._record import store_rows
 
 if TYPE_CHECKING:
     from jaxhpo import population

@@ -243,3 +243,34 @@ def test_names_of_a_slice_are_strings(surrogate, names):
 def test_bad_names_of_a_slice(surrogate, names):
     with pytest.raises(ValueError, match="`names` must be"):
         inspection.slice_of(surrogate, names)
+
+
+def test_a_value_known_to_be_uncertain_is_not_believed(space):
+    """One wrong value moves the model around it, unless its standard error says how wrong."""
+    unit = np.random.default_rng(0).uniform(size=(30, 3))
+    value, se = value_of(unit), np.full(30, np.nan)
+    value[4] += 2.0
+    se[4] = 2.0
+    truth = value_of(unit[4:5])
+    naive = inspection.fit_surrogate(space, unit, value).predict(unit[4:5])
+    told = inspection.fit_surrogate(space, unit, value, se=se)
+    assert abs(told.predict(unit[4:5]).median - truth) < 0.1
+    assert abs(naive.median - truth) > 0.3
+    left_out = told.leave_one_out()
+    assert abs(left_out.z[4]) < 3, "an observation as uncertain as it is known to be"
+
+
+def test_a_study_passes_its_errors_on():
+    study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+    x = np.linspace(0.0, 1.0, 12)
+    se = np.where(np.arange(12) == 5, 3.0, np.nan)
+    value = (x - 0.3) ** 2 + np.where(np.arange(12) == 5, 3.0, 0.0)
+    study.record([{"x": one} for one in x], value, se=se)
+    [found] = study.surrogate().predict([[x[5]]]).median
+    assert abs(found - (x[5] - 0.3) ** 2) < 0.1
+
+
+@pytest.mark.parametrize("se", [np.zeros(3), -np.ones(4), np.full(4, np.inf)])
+def test_bad_errors_of_a_surrogate(space, se):
+    with pytest.raises(ValueError, match="fit_surrogate: `se` must be"):
+        inspection.fit_surrogate(space, np.full((4, 3), 0.5), np.arange(4.0), se=se)

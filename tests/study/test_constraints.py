@@ -59,3 +59,38 @@ def test_without_constraints_and_ready_made_it_stays_the_same():
     made = Study(X, hpo.samplers.gp(free.space), storage=None, seed=0)
     assert made._asker._with_constraints is None
     assert Study(X, "tpe", storage=None)._asker._with_constraints is None
+
+
+@fewer_optimizations()
+def test_recorded_violations_count_as_told_ones(tmp_path):
+    """The sampler of a name takes over, at once as after opening the study again."""
+    params = [{"x": x, "y": y} for x in (0.2, 0.5, 0.8) for y in (0.3, 0.6, 0.9)]
+    outcomes = [on_a_hyperbola(one) for one in params]
+    values, violation = ([getattr(o, name) for o in outcomes] for name in ("value", "violation"))
+    stored = {"storage": f"sqlite:///{tmp_path}/study.db", "name": "one"}
+    at_once, first = Study(X, "gp", storage=None, seed=0), Study(X, "gp", seed=0, **stored)
+    for study in (at_once, first):
+        study.record(params, values, violation=violation)
+        assert study.best_value == min(
+            value for value, broken in zip(values, violation, strict=True) if broken <= 0
+        )
+    resumed = Study(X, "gp", seed=0, **stored)
+    for study in (at_once, resumed):
+        study.optimize(on_a_hyperbola, num_trials=2, progress=False)
+    np.testing.assert_array_equal(units(at_once), units(resumed))
+    broken = [trial.status is hpo.Status.INFEASIBLE for trial in resumed.trials[:9]]
+    assert broken == [v > 0 for v in violation]
+
+
+def test_recorded_violations_are_judged_row_by_row():
+    study = Study(X, "qmc", storage=None, seed=0)
+    params = [{"x": 0.1, "y": 0.1 * i} for i in range(4)]
+    violation = [[0.0, -1.0], [0.0, 0.5], [np.nan, 0.0], [0.0, 0.0]]
+    study.record(params, [3.0, 1.0, 0.0, np.nan], violation=violation)
+    names = [trial.status.name for trial in study.trials]
+    assert names == ["COMPLETE", "INFEASIBLE", "FAILED", "FAILED"]
+    assert study.trials[1].violation == (0.0, 0.5)
+    assert "the violation was [nan, 0.0]" in study.trials[2].reason
+    assert study.best_value == 3.0
+    with pytest.raises(ValueError, match=r"Study.record: `violation` must be of shape \[1\] or"):
+        study.record(params[:1], [1.0], violation=[0.0, 1.0])

@@ -83,3 +83,39 @@ def test_a_value_of_which_nothing_is_known_is_a_failure():
 def test_an_error_that_is_none_is_refused(se):
     with pytest.raises(TypeError, match=r"`objective` must return a standard error `se`"):
         hpo.Study(SPACE, "qmc", seed=0).optimize(objective_with(se), num_trials=1, progress=False)
+
+
+def test_recorded_errors_reach_the_sampler_and_are_told_again(tmp_path):
+    """What `record` tells at once is what a study opened again reads."""
+    x = np.linspace(0.05, 0.95, 8)
+    value = [objective_with(None)({"x": one}) for one in x]
+
+    def opened(**settings):
+        sampler = hpo.samplers.gp(SPACE, num_candidates=32, num_lanes=3)
+        return hpo.Study(SPACE, sampler, seed=0, **settings)
+
+    stored = {"storage": f"sqlite:///{tmp_path}/s.db", "name": "s"}
+    at_once, silent, first = opened(), opened(), opened(**stored)
+    for study, se in ((at_once, 0.3), (silent, None), (first, 0.3)):
+        study.record([{"x": one} for one in x], value, se=None if se is None else np.full(8, se))
+    resumed = opened(**stored)
+    for study in (at_once, silent, resumed):
+        study.optimize(objective_with(0.3), num_trials=2, progress=False)
+    assert {trial.se for trial in resumed.trials} == {0.3}
+    assert points(at_once) == points(resumed)
+    assert points(at_once) != points(silent)
+
+
+@pytest.mark.parametrize(
+    ("se", "message"),
+    [
+        ([0.1], r"`se` must be of shape \[2, 1\], one a value, got \(1, 1\)"),
+        ([0.1, -1.0], "`se` must be finite and at least 0, or NaN"),
+        ([0.1, np.inf], "`se` must be finite and at least 0, or NaN"),
+    ],
+)
+def test_recorded_errors_are_checked(se, message):
+    study = hpo.Study(SPACE, "qmc", seed=0)
+    with pytest.raises(ValueError, match=f"Study.record: {message}"):
+        study.record([{"x": 0.1}, {"x": 0.2}], [1.0, 2.0], se=se)
+    assert study.trials == []

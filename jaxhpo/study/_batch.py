@@ -1,0 +1,171 @@
+"""Rows of a batch of ended trials, from arrays that are checked against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._status import Status, explain
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, thin_curve
+from jaxhpo.study._trial import finite_value
+
+if TYPE_CHECKING:
+    from jaxhpo.study._rows import Row
+    from jaxhpo.study._study import Study
+
+_WHERE = "Study.record"
+
+
+def build_rows(
+    study: Study,
+    unit: np.ndarray,
+    decoded: Sequence[Any],
+    values: Any,
+    *,
+    curves: Any = None,
+    curve_steps: Any = None,
+    status: Any = None,
+    violation: Any = None,
+    se: Any = None,
+    seconds: Any = None,
+    start: datetime.datetime | None = None,
+    end: datetime.datetime | None = None,
+) -> list[Row]:
+    """Checks the arrays of a batch against each other and makes one row a trial.
+
+    Args:
+        study: the study.
+        unit: `[n, d]` points.
+        decoded: `n` Python params.
+        values: see `Study.record`, as the rest.
+        curves: see `Study.record`.
+        curve_steps: see `Study.record`.
+        status: see `Study.record`.
+        violation: see `Study.record`.
+        se: see `Study.record`.
+        seconds: see `Study.record`.
+        start: see `Study.record`.
+        end: see `Study.record`.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+    n = len(decoded)
+    value = _values(n, len(study.directions), values)
+    broken, errors = _violations(n, violation), _errors(value, se)
+    codes = _column(n, "status", status) if status is not None else np.full(n, Status.COMPLETE)
+    spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
+    steps, curve = _curves(n, curves, curve_steps)
+    now = datetime.datetime.now()
+    rows = []
+    for i in range(n):
+        own = _judged(Status(int(codes[i])), value[i], broken[i])
+        user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
+        points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
+        if own is Status.FAILED:
+            user["reason"] = _reason(value[i], broken[i], points)
+        stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
+        row = study._asker.make_row(own, stored, unit[i], decoded[i])
+        system = dict(row.system_attrs)
+        if broken.shape[1] and not np.isnan(broken[i]).any():
+            system[CONSTRAINTS_ATTR] = broken[i].tolist()
+        if stored is not None and not np.isnan(errors[i]).any():
+            system[ERROR_ATTR] = errors[i].tolist()
+        rows.append(
+            dataclasses.replace(
+                row,
+                user_attrs=user,
+                system_attrs=system,
+                curve=thin_curve(points),
+                start=start or now,
+                end=end or now,
+            )
+        )
+    return rows
+
+
+def _judged(status: Status, value: np.ndarray, violation: np.ndarray) -> Status:
+    """The status of an ended trial, with what its numbers say."""
+    if status not in (Status.COMPLETE, Status.INFEASIBLE):
+        return status
+    if not np.isfinite(value).all() or np.isnan(violation).any():
+        return Status.FAILED
+    return Status.INFEASIBLE if (violation > 0).any() else status
+
+
+def _reason(value: np.ndarray, violation: np.ndarray, points: dict[int, float]) -> str:
+    """Why a trial failed, in words."""
+    if np.isfinite(value).all() and np.isnan(violation).any():
+        return f"the violation was {violation.tolist()}"
+    shown = value.tolist() if len(value) > 1 else value[0]
+    after = f" (last finite after step {max(points)})" if points else ""
+    return f"the value was {shown}{after}: {explain(Status.FAILED)}"
+
+
+def _violations(n: int, violation: Any) -> np.ndarray:
+    """Violations `[n, k]`, no column without constraints."""
+    if violation is None:
+        return np.zeros((n, 0))
+    found = np.asarray(jax.device_get(violation), np.float64)
+    if found.ndim == 1:
+        found = found[:, None]
+    if found.ndim != 2 or len(found) != n:
+        expected = f"of shape [{n}] or [{n}, k], one row a trial"
+        raise _checks.fail(_WHERE, "violation", expected, found.shape)
+    return found
+
+
+def _errors(value: np.ndarray, se: Any) -> np.ndarray:
+    """Standard errors `[n, m]` of values `[n, m]`, NaN where unknown."""
+    if se is None:
+        return np.full(value.shape, np.nan)
+    found = np.asarray(jax.device_get(se), np.float64)
+    if found.ndim == 1 and value.shape[1] == 1:
+        found = found[:, None]
+    if found.shape != value.shape:
+        expected = f"of shape {list(value.shape)}, one a value"
+        raise _checks.fail(_WHERE, "se", expected, found.shape)
+    if (found < 0).any() or np.isinf(found).any():
+        raise _checks.fail(_WHERE, "se", "finite and at least 0, or NaN", found)
+    return found
+
+
+def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
+    """Values `[n, m]`."""
+    if num_objectives == 1:
+        return _column(n, "values", values).reshape(n, 1)
+    rows = np.asarray(jax.device_get(values))
+    if rows.shape != (n, num_objectives):
+        expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
+        raise _checks.fail(_WHERE, "values", expected, rows.shape)
+    return rows
+
+
+def _column(n: int, name: str, values: Any) -> np.ndarray:
+    column = np.asarray(jax.device_get(values))
+    if column.shape != (n,):
+        raise _checks.fail(_WHERE, name, f"of shape [{n}], one a trial", column.shape)
+    return column
+
+
+def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarray]:
+    if curves is None:
+        return [], np.zeros((n, 0))
+    curve = np.asarray(jax.device_get(curves), np.float64)
+    steps = [] if curve_steps is None else [int(s) for s in np.asarray(curve_steps).ravel()]
+    if curve.shape != (n, len(steps)):
+        expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
+        raise _checks.fail(_WHERE, "curves", expected, curve.shape)
+    if steps != sorted(set(steps)):
+        raise _checks.fail(_WHERE, "curve_steps", "rising", steps)
+    return steps, curve
