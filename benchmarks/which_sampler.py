@@ -17,9 +17,10 @@
     python benchmarks/which_sampler.py check
 
 Compiling is most of the time of these runs: with JAX_DISABLE_MOST_OPTIMIZATIONS=1 they take a third
-of it, and say nothing about the time of a trial. `pack` writes `benchmarks/results/*.json`, `page`
-the tables and figures of the page from these files, and `check` ends with an error unless "auto" is
-as good as the second-best single sampler in each of them.
+of it, and say nothing about the time of a trial. `pack` writes `benchmarks/results/*.json`; with
+`--update` it replaces only the samplers that the folders hold, which serves after a change of one.
+`page` writes the tables and figures of the page from these files, and `check` ends with an error
+unless "auto" is as good as the second-best single sampler in each of them.
 """
 
 import argparse
@@ -64,8 +65,19 @@ def pack(arguments):
     RESULTS.mkdir(exist_ok=True)
     for folder in map(pathlib.Path, arguments.folders):
         path = RESULTS / f"{folder.name}.json"
-        benchmarking.pack(benchmarking.load(folder / "results.jsonl"), path)
+        records = benchmarking.load(folder / "results.jsonl")
+        if arguments.update:
+            records = others(path, records) + records
+        benchmarking.pack(records, path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
+
+
+def others(path, records):
+    """What the file holds of samplers that were not run again."""
+    if any(record["minimum"] is None for record in records):
+        sys.exit(f"{path}: where the minimum is not known, all samplers must be run again.")
+    again = {record["sampler"] for record in records}
+    return [record for record in benchmarking.unpack(path) if record["sampler"] not in again]
 
 
 def rank_lines(records):
@@ -160,6 +172,7 @@ def main():
     commands = parser.add_subparsers(required=True)
     packing = commands.add_parser("pack")
     packing.add_argument("folders", nargs="+")
+    packing.add_argument("--update", action="store_true")
     packing.set_defaults(run=pack)
     for name, function in (("page", page), ("check", check)):
         commands.add_parser(name).set_defaults(run=function)

@@ -111,9 +111,7 @@ def inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
 @one_by_one_on_cpu
 def _inverse_cholesky(matrix: Array) -> tuple[Array, Array]:
     with _precision_of(matrix):
-        # LAPACK wants columns one after another. Those of a symmetric matrix are its rows: without
-        # the transpose, XLA lays out all that the matrix is made of by columns, and reads it so.
-        factor = jnp.linalg.cholesky(matrix.T, symmetrize_input=False)
+        factor = _factored(matrix)
         return factor, _inverse_lower(factor)
 
 
@@ -146,6 +144,52 @@ def _inverse_cholesky_jvp(
     inner = jnp.tril(matmul(matmul(inverse, tangent), inverse.T))
     inner = inner - 0.5 * jnp.diag(jnp.diagonal(inner))
     return (factor, inverse), (matmul(factor, inner), -matmul(inner, inverse))
+
+
+def cholesky(matrix: Array) -> Array:
+    """Lower triangular factor of a symmetric positive definite matrix.
+
+    Args:
+        matrix: `[n, n]`, of which the upper triangle is read.
+
+    Returns:
+        `[n, n]`, not finite if there is none; not to be differentiated.
+    """
+    factor: Array = _cholesky(matrix)
+    return factor
+
+
+@one_by_one_on_cpu
+def _cholesky(matrix: Array) -> Array:
+    with _precision_of(matrix):
+        return _factored(matrix)
+
+
+def _factored(matrix: Array) -> Array:
+    # LAPACK wants columns one after another. Those of a symmetric matrix are its rows: without the
+    # transpose, XLA lays out all that the matrix is made of by columns, and reads it so.
+    factor: Array = jnp.linalg.cholesky(matrix.T, symmetrize_input=False)
+    return factor
+
+
+def solve_lower(factor: Array, right: Array) -> Array:
+    """Solves `factor x = right` for a lower triangular factor.
+
+    Args:
+        factor: `[n, n]`.
+        right: `[n, k]`, of the same dtype.
+
+    Returns:
+        `x`, `[n, k]`; not to be differentiated.
+    """
+    x: Array = _solve_lower(factor, right)
+    return x
+
+
+@one_by_one_on_cpu
+def _solve_lower(factor: Array, right: Array) -> Array:
+    with _precision_of(factor):
+        return jax.scipy.linalg.solve_triangular(factor, right, lower=True)
 
 
 def eigh(matrix: Array) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo._base import Outcome
-from jaxhpo._linalg import eigh, inverse_cholesky, solve
+from jaxhpo._linalg import cholesky, eigh, inverse_cholesky, solve, solve_lower
 
 
 def covariances(batch, n):
@@ -26,6 +26,20 @@ def test_values_single_and_batched():
         single = inverse_cholesky(matrices[i])
         np.testing.assert_array_equal(single[0], factor[i])
         np.testing.assert_array_equal(single[1], inverse[i])
+
+
+def test_factor_and_whitening_single_and_batched():
+    matrices = covariances(3, 5)
+    tolerance = 50 * float(jnp.finfo(matrices.dtype).eps)
+    right = matrices[:, :, :2] + 1
+    factor = jax.vmap(cholesky)(matrices)
+    np.testing.assert_allclose(factor, np.linalg.cholesky(matrices), rtol=tolerance, atol=tolerance)
+    found = jax.vmap(solve_lower)(factor, right)
+    np.testing.assert_allclose(factor @ found, right, rtol=tolerance, atol=tolerance)
+    for i in range(3):
+        np.testing.assert_array_equal(cholesky(matrices[i]), factor[i])
+        np.testing.assert_array_equal(solve_lower(factor[i], right[i]), found[i])
+    assert not np.isfinite(np.asarray(cholesky(-jnp.eye(3)))[-1, -1])
 
 
 @pytest.mark.parametrize("name", ["gp", "cma_es"])

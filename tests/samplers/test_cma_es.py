@@ -1,5 +1,6 @@
 """CMA-ES: the `cmaes` library is the oracle of the update, from the same samples."""
 
+import dataclasses
 import functools
 
 import cmaes
@@ -34,6 +35,30 @@ def compiled():
     return jax.jit(cma.update), jax.jit(cma.correct_margin)
 
 
+def turn_into_ours(gaussian):
+    """Orthogonal matrix `[d, d]` from whitened coordinates of `cmaes` to ours.
+
+    It whitens by the symmetric root, we do by the triangular one.
+    """
+    if gaussian.is_separable:
+        return np.eye(D)
+    variances, basis = np.linalg.eigh(np.asarray(gaussian.cov, float))
+    turn = np.linalg.solve(np.asarray(gaussian.root, float), basis * np.sqrt(variances) @ basis.T)
+    np.testing.assert_allclose(turn @ turn.T, np.eye(D), atol=tolerance() / 10)
+    return turn
+
+
+def with_path_of(theirs, gaussian):
+    """Our distribution with their path of the step size, and the turn between the two.
+
+    The turn changes with the covariance, from one generation to the next; what the path means does
+    not, so the two algorithms are alike in a generation, and differ a little over many.
+    """
+    turn = turn_into_ours(gaussian)
+    path = jnp.asarray(turn @ theirs._p_sigma, gaussian.mean.dtype)
+    return dataclasses.replace(gaussian, path_sigma=path), turn
+
+
 VARIANTS = {
     "full": (cmaes.CMA, {}, {"separable": False, "adapts_rates": False}),
     "rates": (cmaes.CMA, {"lr_adapt": True}, {"separable": False, "adapts_rates": True}),
@@ -55,6 +80,7 @@ def test_update_is_that_of_cmaes(variant):
     for _ in range(GENERATIONS if jax.config.jax_enable_x64 else 4):
         points = np.stack([theirs.ask() for _ in range(size)])
         values = [value_of(point) for point in points]
+        gaussian, turn = with_path_of(theirs, gaussian)
         gaussian = update(
             gaussian, constants, jnp.asarray(points, dtype), weights_of(constants, values)
         )
@@ -63,10 +89,42 @@ def test_update_is_that_of_cmaes(variant):
         (gaussian.mean, theirs._mean),
         (gaussian.sigma, theirs._sigma),
         (gaussian.cov, theirs._C),
-        (gaussian.path_sigma, theirs._p_sigma),
+        (gaussian.path_sigma, turn @ theirs._p_sigma),
         (gaussian.path_cov, theirs._pc),
     ):
         np.testing.assert_allclose(found, expected, rtol=tolerance(), atol=tolerance())
+
+
+def test_a_covariance_that_rounding_has_spoilt_is_lifted():
+    """Eigenvalues that are negative, or lost beside the largest, become small; others stay."""
+    dtype, rng = jnp.result_type(float), np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(D, D)))[0]
+    cov = jnp.asarray(basis * [-1e-3, 0.0, 2.0, 5.0] @ basis.T, dtype)
+    zero, one = jnp.zeros(D, dtype), jnp.ones((), dtype)
+    make = jax.jit(
+        jax.vmap(lambda cov: cma.new_gaussian(zero, one, cov, separable=False, adapts_rates=False))
+    )
+    both = make(jnp.stack([cov, cov + jnp.eye(D, dtype=dtype)]))
+    lifted, sound = (jax.tree.map(lambda leaf, i=i: leaf[i], both) for i in range(2))
+    for gaussian in (lifted, sound):
+        product = np.asarray(gaussian.root) @ np.asarray(gaussian.root).T
+        np.testing.assert_allclose(product, gaussian.cov, atol=1e-5)
+        assert np.array_equal(gaussian.root, np.tril(gaussian.root))
+    np.testing.assert_array_equal(sound.cov, cov + jnp.eye(D, dtype=dtype))
+    variances = np.linalg.eigvalsh(np.asarray(lifted.cov, float))
+    assert 0 < variances[0] <= variances[1] < 1e-3
+    np.testing.assert_allclose(variances[2:], [2.0, 5.0], rtol=1e-4)
+    assert not bool(cma.is_stuck(sound, one))
+
+
+def test_a_flat_covariance_is_stuck():
+    """Above a condition number of 1e14, in whatever coordinates."""
+    dtype, d = jnp.result_type(float), 3
+    mean, one = jnp.full(d, 0.5, dtype), jnp.ones((), dtype)
+    for spread, expected in ((1e-12, False), (1e-15, True)):
+        cov = jnp.diag(jnp.asarray([1.0, 1.0, spread], dtype))
+        gaussian = cma.new_gaussian(mean, one, cov, separable=False, adapts_rates=False)
+        assert bool(cma.is_stuck(gaussian, one)) == expected
 
 
 def test_margin_is_that_of_cmaes():
@@ -102,6 +160,7 @@ def test_margin_is_that_of_cmaes():
         pairs = [theirs.ask() for _ in range(size)]
         values = [value_of(encoded) for encoded, _ in pairs]
         points = np.stack([raw for _, raw in pairs])
+        gaussian, _ = with_path_of(theirs._cma, gaussian)
         gaussian = update(
             gaussian, constants, jnp.asarray(points, dtype), weights_of(constants, values)
         )
