@@ -51,6 +51,8 @@ PROBLEMS: dict[str, Callable[[], Any]] = {
         for d in (5, 20)
         for function in range(1, bbob.NUM_FUNCTIONS + 1)
     },
+    "rosenbrock40": functools.partial(problems.rosenbrock, 40),
+    **{f"bbob{f:02d}_40d": functools.partial(bbob.problem, f, 40) for f in _BBOB_BY_KIND},
     **SEVERAL,
 }
 """Each makes a record with `name`, `space` and `objective`, and `minimum` or `num_objectives`."""
@@ -66,5 +68,6 @@ SETS: dict[str, tuple[str, ...]] = {
     "tabular": tabular.NAMES,
     "several": tuple(SEVERAL),
     "wide": ("rosenbrock20", "griewank20", *(f"bbob{f:02d}_20d" for f in _BBOB_BY_KIND)),
+    "wider": ("rosenbrock40", *(f"bbob{f:02d}_40d" for f in _BBOB_BY_KIND)),
 }
 """Problems that are run together, by the name of the set."""

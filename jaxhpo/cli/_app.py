@@ -170,7 +170,8 @@ def bench(
     problems: Annotated[
         str,
         typer.Option(
-            help="Problems or sets of them by name: quick, standard, bbob, tabular, wide, branin, …"
+            help="Problems or sets of them by name: quick, standard, bbob, tabular, wide, wider, "
+            "branin, …"
         ),
     ] = "standard",
     trials: Annotated[int, typer.Option(help="Trials of each study.")] = 100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import pathlib
 import socket
@@ -13,7 +14,13 @@ def this_process() -> list[str | int]:
     The start time tells a process from a later one with the same id.
     """
     pid = os.getpid()
-    return [socket.gethostname(), pid, _start_time(pid)]
+    return [socket.gethostname(), pid, _own_start_time(pid)]
+
+
+@functools.cache
+def _own_start_time(pid: int) -> str:
+    """Start time of this process, read once; a forked one has another id."""
+    return _start_time(pid)
 
 
 def is_dead(owner: object) -> bool:
