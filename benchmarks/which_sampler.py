@@ -66,9 +66,10 @@ def pack(arguments):
     for folder in map(pathlib.Path, arguments.folders):
         path = RESULTS / f"{folder.name}.json"
         records = benchmarking.load(folder / "results.jsonl")
-        if arguments.update:
-            records = others(path, records) + records
+        kept = others(path, records) if arguments.update else []
         benchmarking.pack(records, path)
+        if kept:
+            benchmarking.pack(kept + benchmarking.unpack(path), path)
         print(f"{path}: {path.stat().st_size / 1000:.0f} kB")
 
 

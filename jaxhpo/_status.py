@@ -17,6 +17,7 @@ class Status(enum.IntEnum):
     PRUNED = 3
     INFEASIBLE = 4
     RUNNING = 5
+    WAITING = 6
 
 
 _SENTENCES = {
@@ -33,6 +34,7 @@ _SENTENCES = {
     Status.PRUNED: "the trial was stopped early because others at the same step were better.",
     Status.INFEASIBLE: "the value is finite, but a constraint was violated (violation > 0).",
     Status.RUNNING: "the trial has been handed out and its value has not come back.",
+    Status.WAITING: "the trial has been enqueued and has not begun.",
 }
 
 

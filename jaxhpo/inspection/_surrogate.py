@@ -105,7 +105,7 @@ class Surrogate:
     @property
     def noise(self) -> float:
         """Standard deviation of the noise, as a share of that of the values' own scale."""
-        return float(np.exp(0.5 * self.posterior.hyper.log_noise))
+        return float(np.exp(0.5 * np.asarray(self.posterior.hyper.log_noise)))
 
     @property
     def best(self) -> int:

@@ -105,7 +105,7 @@ class Ledger:
             )
         for frozen in self._study._store.trials():
             records = frozen.user_attrs.get(_ATTR)
-            params = params_of(space, frozen)
+            params = params_of(space, frozen.params)
             if records is not None and params is not None:
                 value = frozen.value if status_of(frozen) is not Status.FAILED else None
                 self.known.append(Candidate(params, records, math.nan if value is None else value))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from jaxhpo._base import Sampler
 from jaxhpo._status import Status
+from jaxhpo.study import _waiting as waiting
 from jaxhpo.study._bulk import NumberTaken
 from jaxhpo.study._distributions import distributions_of
 from jaxhpo.study._evaluate import Report
@@ -41,6 +44,8 @@ logger = logging.getLogger("jaxhpo")
 
 # Writers that keep taking each other's number get any number after this many attempts.
 _MAX_ATTEMPTS = 400
+# Stream of the seed's key that fills up trials which others have enqueued in part.
+_WAITING_STREAM = 2**32 - 4
 
 
 class Asker:
@@ -84,6 +89,7 @@ class Asker:
         self._known = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
+        self._has_waiting = False
         self._num_proposed = 0
         # Trials of other processes that the sampler takes for failed until they end.
         self._guessed: set[int] = set()
@@ -105,10 +111,16 @@ class Asker:
         self._proposer.reset(told)
         self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._known = trials[-1].number + 1 if trials else 0
+        self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
         self._is_stale = False
 
+    def enqueue(self, params: Any) -> list[int]:
+        """Writes trials that are handed out before any further proposal; see `Study.enqueue`."""
+        self._is_stale = True
+        return waiting.enqueue(self._store, self._space, params)
+
     def ask(self, count: int, owner: list[str | int] | None = None) -> list[Trial]:
-        """Proposes trials and writes them as running.
+        """Hands out trials that wait, then proposes others, and writes them as running.
 
         Args:
             count: how many.
@@ -117,6 +129,32 @@ class Asker:
         Returns:
             The trials; fewer than `count` only if the sampler has no further point.
         """
+        if self._is_stale:
+            self.refresh()
+        begun = self._begin(count, owner) if self._has_waiting else []
+        return begun + self._ask_sampler(count - len(begun), owner)
+
+    def _begin(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+        """Up to `count` of the trials that wait."""
+        # The sampler learns of them from the history, as it would if the study were opened anew.
+        self._is_stale = True
+        begun = []
+        key = jax.random.fold_in(jax.random.key(self._seed), _WAITING_STREAM)
+        for number, trial_id, values in itertools.islice(
+            waiting.begin(self._store, self._space, key), count
+        ):
+            [params] = self._space.decode(values)
+            unit = np.asarray(self._space.to_unit(values))[0]
+            row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
+            self._store.fill(trial_id, row)
+            self._running[number] = trial_id
+            begun.append(Trial(number, params, flat=row.params, unit=unit))
+        return begun
+
+    def _ask_sampler(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+        """Proposes trials and writes them as running."""
+        if count == 0:
+            return []
         for attempt in range(_MAX_ATTEMPTS):
             first = self.next_number
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
@@ -301,7 +339,7 @@ class Asker:
         values: list[Value | None] = []
         for row, trial in enumerate(trials):
             point = unit_of(trial)
-            if point is None and (params := params_of(self._space, trial)) is not None:
+            if point is None and (params := params_of(self._space, trial.params)) is not None:
                 point = self._proposer.unit_of([params])[0]
             if point is not None:
                 unit[row] = point

@@ -48,7 +48,8 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         study_id: Optuna's identifier of the study.
 
     Returns:
-        The trials in order of their numbers, or None if some trial has no unit point of ours.
+        The trials in order of their numbers, or None if some trial that has begun has no unit point
+        of ours.
     """
     import sqlalchemy
     from optuna.storages._rdb import models
@@ -86,7 +87,7 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         if is_ours and trial_id in found:
             found[trial_id].system_attrs[key] = json.loads(text)
     for item in found.values():
-        if "unit" not in item.system_attrs.get(SYSTEM_ATTR, {}):
+        if item.state.name != "WAITING" and "unit" not in item.system_attrs.get(SYSTEM_ATTR, {}):
             return None
         item.constraints = _get_constraints_from_system_attrs(item.system_attrs)
     return list(found.values())

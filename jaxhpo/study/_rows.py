@@ -19,6 +19,8 @@ CONSTRAINTS_ATTR = "constraints"
 SYSTEM_ATTR = "jaxhpo"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
+# Where Optuna keeps the parameters of a trial that waits.
+FIXED_ATTR = "fixed_params"
 # A curve is stored at no more than this many steps; a million rows help nobody.
 MAX_CURVE_POINTS = 50
 

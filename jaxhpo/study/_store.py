@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import describe
 from jaxhpo.study import _bulk
+from jaxhpo.study._distributions import internal_value
 from jaxhpo.study._errors import StudyMismatchError, readable_errors
 from jaxhpo.study._history import HistoryTrial, read_history
-from jaxhpo.study._rows import Ending, Row, stored_values, to_frozen_trial, to_state
+from jaxhpo.study._rows import FIXED_ATTR, Ending, Row, stored_values, to_frozen_trial, to_state
 from jaxhpo.study._storage import open_storage, quiet_optuna
 
 if TYPE_CHECKING:
@@ -163,6 +164,43 @@ class Store:
             return self.storage.set_trial_state_values(ending.trial_id, state, values)
         except UpdateFinishedTrialError:
             return False
+
+    def enqueue(self, flat: dict[str, Any]) -> int:
+        """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
+
+        Args:
+            flat: leaf name to stored value.
+
+        Returns:
+            Its number.
+        """
+        from optuna.trial import TrialState, create_trial
+
+        trial = create_trial(state=TrialState.WAITING, system_attrs={FIXED_ATTR: flat})
+        with readable_errors(self.shown):
+            trial_id = self.storage.create_new_trial(self.study_id, trial)
+            return self.storage.get_trial_number_from_id(trial_id)
+
+    def begin(self, trial_id: int) -> bool:
+        """Makes a waiting trial a running one; False if another process has done so."""
+        from optuna.exceptions import UpdateFinishedTrialError
+        from optuna.trial import TrialState
+
+        with readable_errors(self.shown):
+            try:
+                return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+            except UpdateFinishedTrialError:
+                return False
+
+    def fill(self, trial_id: int, row: Row) -> None:
+        """Writes parameters and attributes of a running trial that has none yet."""
+        with readable_errors(self.shown):
+            for name, value in row.params.items():
+                distribution = row.distributions[name]
+                inner = internal_value(distribution, value)
+                self.storage.set_trial_param(trial_id, name, inner, distribution)
+            for key, value in row.system_attrs.items():
+                self.storage.set_trial_system_attr(trial_id, key, value)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""

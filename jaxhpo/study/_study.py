@@ -240,6 +240,34 @@ class Study:
         """
         return self._asker.ask(_checks.check_int("Study.ask", "n", n, 1))
 
+    def enqueue(self, params: Any) -> list[int]:
+        """Lets trials wait that are evaluated before any that the sampler proposes.
+
+        They are what Optuna's `enqueue_trial` writes, so either may fill the queue that the other
+        empties. `optimize` and `ask` take from it, in this process or another; `sweep` does not.
+
+        Args:
+            params: params as the objective receives them, or a list of such. A trial that Optuna
+                has enqueued may leave some open: they are drawn at random.
+
+        Returns:
+            The trials' numbers.
+
+        Raises:
+            TypeError: params of another structure than the space's.
+            ValueError: params that do not lie in the space; none is then enqueued.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> study = hpo.Study({"lr": hpo.log_uniform(1e-5, 1.0)}, "qmc", storage=None)
+            >>> study.enqueue([{"lr": 1e-3}, {"lr": 1e-2}])
+            [0, 1]
+            >>> study.optimize(lambda params: params["lr"], num_trials=3, progress=False)
+            >>> [round(trial.params["lr"], 4) for trial in study.trials[:2]]
+            [0.001, 0.01]
+        """
+        return self._asker.enqueue(params)
+
     def tell(self, trials: Any, values: Any) -> list[Trial]:
         """Says what became of asked trials.
 
@@ -296,7 +324,7 @@ class Study:
             trial = self._cache.get(frozen.number)
             if trial is None:
                 trial = from_frozen(self._space, frozen)
-                if status_of(frozen) is not Status.RUNNING:
+                if status_of(frozen) not in (Status.RUNNING, Status.WAITING):
                     self._cache[frozen.number] = trial
             found.append(trial)
         return found

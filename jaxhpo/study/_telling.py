@@ -72,6 +72,8 @@ def _running_trial(study: Study, number: Any) -> Trial:
     number = _checks.check_int(_WHERE, "trials", number, 0)
     frozen = study._store.trial(number)
     trial = from_frozen(study.space, frozen)
+    if trial.status is Status.WAITING:
+        raise ValueError(f"{_WHERE}: `trials` must be running, but {number} waits to be asked.")
     if trial.status is not Status.RUNNING:
         raise ValueError(
             f"{_WHERE}: `trials` must be running, but {number} has ended already "

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
-from jaxhpo.study._rows import ERROR_ATTR, SYSTEM_ATTR
+from jaxhpo.study._rows import ERROR_ATTR, FIXED_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -124,10 +124,11 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     if seconds is None and frozen.duration is not None:
         seconds = frozen.duration.total_seconds()
     value = finite_value(frozen.values) if status is not Status.FAILED else None
-    flat = dict(frozen.params)
+    is_waiting = status is Status.WAITING
+    flat = dict(frozen.system_attrs.get(FIXED_ATTR, {}) if is_waiting else frozen.params)
     return Trial(
         number=frozen.number,
-        params=params_of(space, frozen) or flat,
+        params=params_of(space, flat) or flat,
         value=value,
         status=status,
         violation=tuple(frozen.constraints.values()),
@@ -149,23 +150,25 @@ def finite_value(values: Sequence[float] | None) -> Value | None:
     return found[0] if len(found) == 1 else found
 
 
-def params_of(space: Space, frozen: FrozenTrial | HistoryTrial) -> Any:
-    """Python params of a stored trial, or None if another program left some of them out."""
+def params_of(space: Space, flat: dict[str, Any]) -> Any:
+    """Python params of stored ones, or None if another program left some of them out."""
     try:
-        return space.unflatten_params(frozen.params)
+        return space.unflatten_params(flat)
     except (ValueError, TypeError):
         return None
 
 
 def status_of(frozen: FrozenTrial | HistoryTrial) -> Status:
-    """The status of a stored trial; a waiting one counts as running."""
+    """The status of a stored trial."""
     name = frozen.state.name
     if name == "COMPLETE":
         if finite_value(frozen.values) is None:
             return Status.FAILED
         is_feasible = all(violation <= 0 for violation in frozen.constraints.values())
         return Status.COMPLETE if is_feasible else Status.INFEASIBLE
-    return {"FAIL": Status.FAILED, "PRUNED": Status.PRUNED}.get(name, Status.RUNNING)
+    return {"FAIL": Status.FAILED, "PRUNED": Status.PRUNED, "WAITING": Status.WAITING}.get(
+        name, Status.RUNNING
+    )
 
 
 def unit_of(frozen: FrozenTrial | HistoryTrial) -> np.ndarray | None:

@@ -274,3 +274,15 @@ def test_a_study_passes_its_errors_on():
 def test_bad_errors_of_a_surrogate(space, se):
     with pytest.raises(ValueError, match="fit_surrogate: `se` must be"):
         inspection.fit_surrogate(space, np.full((4, 3), 0.5), np.arange(4.0), se=se)
+
+
+def test_noise_is_a_share_of_the_values_deviation():
+    unit = np.random.default_rng(0).uniform(size=(60, 1))
+    noisy = np.sin(6 * unit[:, 0]) + np.random.default_rng(1).normal(size=60) * 0.3
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
+    clean, rough = (
+        inspection.fit_surrogate(space, unit, value).noise
+        for value in (np.sin(6 * unit[:, 0]), noisy)
+    )
+    assert clean < 0.05
+    assert 0.2 < rough < 0.8
