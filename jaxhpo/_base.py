@@ -61,7 +61,7 @@ class Outcome(NamedTuple):
         value: `[q]`, or `[q, m]` for `m` objectives. NaN or infinite: the trial failed.
         se: known standard error of `value`, of its shape, or None. NaN or negative: not known (a
             `Study` refuses a negative one); infinite: the value tells nothing (to a `Study`: the
-            trial failed). Gaussian processes of one objective use it.
+            trial failed). Gaussian processes use it.
         violation: `[q]` (or `[q, c]`) constraint violation, infeasible where > 0, or None. NaN is
             violated; a `Study` records such a trial as failed.
         gradient: `[q, d]` (or `[q, m, d]`) gradient of `value` with respect to the unit cube, or

@@ -41,7 +41,7 @@ def replicates(
     """Evaluates a noisy objective several times a trial, side by side, and tells mean and error.
 
     The trial's value is the mean over keys of its own, and `Outcome.se` the mean's standard error,
-    which `samplers.gp` takes for the known noise of that trial. Constraints must hold in every
+    which Gaussian processes take for the known noise of that trial. Constraints must hold in every
     replicate. If one replicate fails, the trial fails.
 
     Args:

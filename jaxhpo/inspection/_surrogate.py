@@ -168,7 +168,8 @@ def fit_surrogate(
         violation: `[n]` or `[n, c]` constraint violations, or None. Trials above 0 teach the model
             like others, and are never its best.
         se: `[n]` standard errors of the values, at least 0, or None; NaN where unknown. They are
-            noise that is known, beside that which the fit finds.
+            noise that is known, beside that which the fit finds. Trials where it is infinite are
+            left out.
         kernel: "matern52" or "rbf".
 
     Returns:
@@ -203,7 +204,7 @@ def fit_surrogate(
     error = _known_error(where, se, len(unit))
     if not isinstance(kernel, str) or kernel not in ("matern52", "rbf"):
         raise _checks.fail(where, "kernel", "one of matern52, rbf", kernel)
-    usable = np.isfinite(value) & np.isfinite(unit).all(axis=1)
+    usable = np.isfinite(value) & np.isfinite(error) & np.isfinite(unit).all(axis=1)
     kept = _chosen(np.flatnonzero(usable), value, is_feasible)
     if kept.size < 2:
         expected = "finite, at a point without NaN, in two trials at least (run more of them)"
@@ -248,9 +249,9 @@ def _known_error(where: str, se: Any, count: int) -> np.ndarray:
     se = _real(where, "se", se)
     if se.shape != (count,):
         raise _checks.fail(where, "se", f"of shape [{count}]", se.shape)
-    if (se < 0).any() or np.isinf(se).any():
-        raise _checks.fail(where, "se", "finite and at least 0, or NaN", se)
-    return np.nan_to_num(se)
+    if (se < 0).any():
+        raise _checks.fail(where, "se", "at least 0, or NaN", se)
+    return np.where(np.isnan(se), 0.0, se)
 
 
 def _real(where: str, argument: str, array: Any) -> np.ndarray:

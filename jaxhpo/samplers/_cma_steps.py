@@ -162,13 +162,15 @@ def _advance(
         low, high = cell_ends(settings.space.leaves, jnp.clip(moved.mean, 0, 1)[None])
         is_discrete = jnp.asarray(settings.is_discrete)
         moved = cma.correct_margin(moved, low[0], high[0], is_discrete, settings.margin)
-    # A population of failures teaches nothing.
-    gaussian = jax.tree.map(lambda new, old: jnp.where(found.has_value, new, old), moved, old)
+    # A population of failures teaches nothing, nor does one of points that are all the same.
+    is_sound = cma.is_sound(moved)
+    is_kept = found.has_value & is_sound
+    gaussian = jax.tree.map(lambda new, old: jnp.where(is_kept, new, old), moved, old)
     if settings.restarts == "none":
         return gaussian, restarts, jnp.zeros((), bool)
     restarts = restarts.record(gaussian.generation, found.best, found.worst)
     is_over = restarts.is_flat(gaussian.generation)
-    is_over |= cma.is_stuck(gaussian, settings.first.sigma)
+    is_over |= cma.is_stuck(gaussian, settings.first.sigma) | ~is_sound
     restarts, gaussian = once_if(
         is_over, lambda old: _restarted(settings, key, *old), (restarts, gaussian)
     )

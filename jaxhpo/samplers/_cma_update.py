@@ -317,6 +317,13 @@ def _half_gap(dtype: Any) -> float:
     return max(1e-10, float(jnp.finfo(dtype).eps))
 
 
+def is_sound(gaussian: Gaussian) -> Array:
+    """Whether the distribution can be drawn from: not where steps are lost in rounding."""
+    diagonal = gaussian.root if gaussian.is_separable else jnp.diagonal(gaussian.root)
+    numbers = (gaussian.mean, gaussian.sigma, diagonal)
+    return jnp.stack([jnp.all(jnp.isfinite(part)) for part in numbers]).all()
+
+
 def is_stuck(gaussian: Gaussian, first_sigma: Array) -> Array:
     """Whether the distribution has collapsed, diverged or lost its shape.
 
@@ -356,7 +363,7 @@ def _lifted(cov: Array) -> tuple[Array, Array]:
 
 def _at_least_tiny(variances: Array) -> Array:
     """Eigenvalues `[d]`, ascending, but none lost in the rounding of the largest."""
-    tiny = 10 * variances.shape[0] * jnp.finfo(variances.dtype).eps
+    tiny = variances.shape[0] * jnp.finfo(variances.dtype).eps
     return jnp.maximum(variances, tiny * variances[-1])
 
 

@@ -24,6 +24,7 @@ from jaxhpo.samplers._gp_settings import (
 )
 from jaxhpo.samplers._gp_state import GpState
 from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._told import real_array
 from jaxhpo.space import Space
 
 
@@ -164,7 +165,8 @@ def _tell(
 ) -> tuple[GpState, GpMultiInfo]:
     m = settings.num_objectives
     if m == 1 and isinstance(outcome, Outcome):
-        outcome = Outcome(_column(outcome.value), _column(outcome.se), outcome.violation)
+        value, se = (_column(name, getattr(outcome, name)) for name in ("value", "se"))
+        outcome = Outcome(value, se, outcome.violation)
     state, _, info = _gp_propose.absorb(
         "gp_multi.tell", settings.base, key, state, unit, outcome, m
     )
@@ -175,9 +177,12 @@ def _tell(
     )
 
 
-def _column(part: Any) -> Any:
+def _column(name: str, part: Any) -> Any:
     """A vector as a matrix of one column; anything else as it is."""
-    return part[:, None] if getattr(part, "ndim", None) == 1 else part
+    if part is None:
+        return None
+    array = real_array("gp_multi.tell", f"outcome.{name}", part)
+    return array[:, None] if array.ndim == 1 else array
 
 
 def _resize(settings: GpMultiSettings, state: GpState, capacity: int) -> GpState:

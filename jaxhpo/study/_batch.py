@@ -69,17 +69,17 @@ def build_rows(
     now = datetime.datetime.now()
     rows = []
     for i in range(n):
-        own = _judged(Status(int(codes[i])), value[i], broken[i])
+        own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
         points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
-            user["reason"] = _reason(value[i], broken[i], points)
+            user["reason"] = _reason(value[i], broken[i], errors[i], points)
         stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
         row = study._asker.make_row(own, stored, unit[i], decoded[i])
         system = dict(row.system_attrs)
-        if broken.shape[1] and not np.isnan(broken[i]).any():
+        if own is not Status.FAILED and broken.shape[1] and not np.isnan(broken[i]).any():
             system[CONSTRAINTS_ATTR] = broken[i].tolist()
-        if stored is not None and not np.isnan(errors[i]).any():
+        if stored is not None and np.isfinite(errors[i]).all():
             system[ERROR_ATTR] = errors[i].tolist()
         rows.append(
             dataclasses.replace(
@@ -94,20 +94,24 @@ def build_rows(
     return rows
 
 
-def _judged(status: Status, value: np.ndarray, violation: np.ndarray) -> Status:
+def _judged(status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray) -> Status:
     """The status of an ended trial, with what its numbers say."""
     if status not in (Status.COMPLETE, Status.INFEASIBLE):
         return status
-    if not np.isfinite(value).all() or np.isnan(violation).any():
+    if not np.isfinite(value).all() or np.isnan(violation).any() or np.isinf(error).any():
         return Status.FAILED
     return Status.INFEASIBLE if (violation > 0).any() else status
 
 
-def _reason(value: np.ndarray, violation: np.ndarray, points: dict[int, float]) -> str:
+def _reason(
+    value: np.ndarray, violation: np.ndarray, error: np.ndarray, points: dict[int, float]
+) -> str:
     """Why a trial failed, in words."""
+    shown = value.tolist() if len(value) > 1 else value[0]
     if np.isfinite(value).all() and np.isnan(violation).any():
         return f"the violation was {violation.tolist()}"
-    shown = value.tolist() if len(value) > 1 else value[0]
+    if np.isfinite(value).all() and np.isinf(error).any():
+        return f"the value was {shown}, its standard error infinite: {explain(Status.FAILED)}"
     after = f" (last finite after step {max(points)})" if points else ""
     return f"the value was {shown}{after}: {explain(Status.FAILED)}"
 
@@ -116,28 +120,33 @@ def _violations(n: int, violation: Any) -> np.ndarray:
     """Violations `[n, k]`, no column without constraints."""
     if violation is None:
         return np.zeros((n, 0))
-    found = np.asarray(jax.device_get(violation), np.float64)
-    if found.ndim == 1:
-        found = found[:, None]
-    if found.ndim != 2 or len(found) != n:
+    found = _numbers("violation", violation)
+    if found.ndim not in (1, 2) or len(found) != n:
         expected = f"of shape [{n}] or [{n}, k], one row a trial"
         raise _checks.fail(_WHERE, "violation", expected, found.shape)
-    return found
+    return found[:, None] if found.ndim == 1 else found
 
 
 def _errors(value: np.ndarray, se: Any) -> np.ndarray:
     """Standard errors `[n, m]` of values `[n, m]`, NaN where unknown."""
     if se is None:
         return np.full(value.shape, np.nan)
-    found = np.asarray(jax.device_get(se), np.float64)
-    if found.ndim == 1 and value.shape[1] == 1:
-        found = found[:, None]
-    if found.shape != value.shape:
-        expected = f"of shape {list(value.shape)}, one a value"
+    found, (n, m) = _numbers("se", se), value.shape
+    if found.shape not in ((n, m), *([(n,)] if m == 1 else [])):
+        expected = f"of shape [{n}], one a value" if m == 1 else f"of shape [{n}, {m}]"
         raise _checks.fail(_WHERE, "se", expected, found.shape)
-    if (found < 0).any() or np.isinf(found).any():
-        raise _checks.fail(_WHERE, "se", "finite and at least 0, or NaN", found)
-    return found
+    if (found < 0).any():
+        raise _checks.fail(_WHERE, "se", "at least 0, or NaN", found)
+    return found.reshape(n, m)
+
+
+def _numbers(name: str, array: Any) -> np.ndarray:
+    """An array of real numbers, float64."""
+    try:
+        return np.asarray(jax.device_get(array), np.float64)
+    except (TypeError, ValueError):
+        got = _checks.describe(array)
+        raise TypeError(f"{_WHERE}: `{name}` must be an array of numbers, got {got}.") from None
 
 
 def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:

@@ -10,7 +10,9 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._driver import padded_size
+from jaxhpo._status import Status
 from jaxhpo.study._batch import build_rows
+from jaxhpo.study._rows import CONSTRAINTS_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.study._rows import Row
@@ -45,10 +47,12 @@ def record(
         curves: `[n, r]` intermediate values, or None. Points that are not finite are left out.
         curve_steps: `[r]` rising integer steps of the curves; needed with them. Longer curves are
             stored at 50 log-spaced steps.
-        status: `[n]` `Status` codes, or None to judge by values and violations.
-        violation: `[n]` or `[n, k]` how far each constraint is broken; a trial with one above 0 is
-            infeasible, one with NaN failed. None means that there are no constraints.
-        se: `[n]` (or `[n, m]`) standard errors of the values, at least 0; NaN where unknown.
+        status: `[n]` `Status` codes, or None for complete ones; numbers that say otherwise count
+            more than COMPLETE and INFEASIBLE do.
+        violation: `[n]` or `[n, k]` how far each constraint is broken; a complete trial with one
+            above 0 is infeasible, with NaN failed. None means that there are no constraints.
+        se: `[n]` (or `[n, m]`) standard errors of the values, at least 0; NaN where unknown,
+            infinite where the value tells nothing: the trial failed.
         seconds: time a trial took, one number or `[n]`, or None.
         start: when the batch started; now if None.
         end: when it ended; now if None.
@@ -57,8 +61,9 @@ def record(
         The trials' numbers.
 
     Raises:
-        ValueError: shapes that do not fit together, params that do not lie in the space, or a
-            negative standard error.
+        TypeError: what is no array of numbers.
+        ValueError: shapes that do not fit together, params that do not lie in the space, a negative
+            standard error, or INFEASIBLE without a violation above 0.
 
     Example:
         >>> import jaxhpo as hpo
@@ -91,6 +96,11 @@ def record(
         start=start,
         end=end,
     )
+    for row in rows:
+        broken = row.system_attrs.get(CONSTRAINTS_ATTR, ())
+        if row.status is Status.INFEASIBLE and not any(one > 0 for one in broken):
+            expected = "INFEASIBLE only where a `violation` is above 0"
+            raise _checks.fail(_WHERE, "status", expected, status)
     return store_rows(study, rows, unit, None, padded_size(len(rows)))
 
 

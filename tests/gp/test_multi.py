@@ -81,8 +81,15 @@ def test_each_objective_has_the_error_it_was_told():
 
 def test_a_vector_of_errors_is_one_of_the_only_objective():
     known = jnp.full(8, jnp.nan).at[3].set(1.0)
-    for one, other in zip(proposed_after(known[:, None], 1), proposed_after(None, 1), strict=True):
+    as_matrix, silent = proposed_after(known[:, None], 1), proposed_after(None, 1)
+    for one, other in zip(as_matrix, silent, strict=True):
         assert not np.array_equal(one, other)
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
+    sampler, key = hpo.samplers.gp_multi(space, num_objectives=1), jax.random.key(0)
+    state, _ = sampler.tell(
+        key, sampler.init(key), [[0.25], [0.5]], hpo.Outcome([1.0, 2.0], se=[np.nan, 0.5])
+    )
+    np.testing.assert_array_equal(state.rows.se[:2], [[0.0], [0.5]])
 
 
 def test_a_study_passes_the_errors_of_several_objectives_on(tmp_path):

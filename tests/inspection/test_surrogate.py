@@ -270,7 +270,14 @@ def test_a_study_passes_its_errors_on():
     assert abs(found - (x[5] - 0.3) ** 2) < 0.1
 
 
-@pytest.mark.parametrize("se", [np.zeros(3), -np.ones(4), np.full(4, np.inf)])
+def test_a_value_of_which_nothing_is_known_is_left_out(space):
+    unit = np.random.default_rng(0).uniform(size=(10, 3))
+    se = np.where(np.arange(10) == 2, np.inf, np.nan)
+    found = inspection.fit_surrogate(space, unit, value_of(unit), se=se)
+    np.testing.assert_allclose(found.value, np.delete(value_of(unit), 2))
+
+
+@pytest.mark.parametrize("se", [np.zeros(3), -np.ones(4)])
 def test_bad_errors_of_a_surrogate(space, se):
     with pytest.raises(ValueError, match="fit_surrogate: `se` must be"):
         inspection.fit_surrogate(space, np.full((4, 3), 0.5), np.arange(4.0), se=se)

@@ -204,6 +204,27 @@ def test_restarts_double_the_population():
     assert int(info.num_restarts[-1]) >= 3, "no restart at the largest population"
 
 
+@pytest.mark.parametrize("settings", [{}, {"separable": True}], ids=["full", "separable"])
+def test_without_restarts_it_goes_on_where_it_has_converged(settings):
+    """In float32 all points of a generation are the same after a while, and C underflows."""
+    space = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
+    sampler = hpo.samplers.cma_es(
+        space, batch_size=20, population_size=20, restarts="none", **settings
+    )
+
+    def generation(state, key):
+        state, unit = sampler.ask(key, state)
+        state, _ = sampler.tell(key, state, unit, hpo.Outcome((unit[:, 0] - 0.37) ** 2))
+        return state, unit
+
+    keys = jax.random.split(jax.random.key(0), 600)
+    start = sampler.init(jax.random.key(1))
+    state, unit = jax.jit(lambda state: jax.lax.scan(generation, state, keys))(start)
+    assert np.isfinite(np.asarray(unit)).all()
+    assert cma.is_sound(state.gaussian)
+    np.testing.assert_allclose(unit[-1], 0.37, atol=1e-6)
+
+
 def test_bipop_alternates():
     restarts = first_restarts(10, 2)
     sizes, small = [], []

@@ -92,5 +92,14 @@ def test_recorded_violations_are_judged_row_by_row():
     assert study.trials[1].violation == (0.0, 0.5)
     assert "the violation was [nan, 0.0]" in study.trials[2].reason
     assert study.best_value == 3.0
-    with pytest.raises(ValueError, match=r"Study.record: `violation` must be of shape \[1\] or"):
+    assert study.trials[3].violation == ()
+    with pytest.raises(
+        ValueError, match=r"Study.record: `violation` must be of shape \[1\] or .* got \(2,\)"
+    ):
         study.record(params[:1], [1.0], violation=[0.0, 1.0])
+    with pytest.raises(TypeError, match="Study.record: `violation` must be an array of numbers"):
+        study.record(params[:1], [1.0], violation=["much"])
+    for violation in (None, [0.0]):
+        with pytest.raises(ValueError, match="`status` must be INFEASIBLE only where"):
+            study.record(params[:1], [1.0], status=[hpo.Status.INFEASIBLE], violation=violation)
+    assert len(study.trials) == 4

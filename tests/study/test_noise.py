@@ -107,15 +107,23 @@ def test_recorded_errors_reach_the_sampler_and_are_told_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("se", "message"),
+    ("se", "error", "message"),
     [
-        ([0.1], r"`se` must be of shape \[2, 1\], one a value, got \(1, 1\)"),
-        ([0.1, -1.0], "`se` must be finite and at least 0, or NaN"),
-        ([0.1, np.inf], "`se` must be finite and at least 0, or NaN"),
+        ([0.1], ValueError, r"`se` must be of shape \[2\], one a value, got \(1,\)"),
+        ([0.1, -1.0], ValueError, "`se` must be at least 0, or NaN"),
+        (["a", "b"], TypeError, "`se` must be an array of numbers"),
     ],
 )
-def test_recorded_errors_are_checked(se, message):
+def test_recorded_errors_are_checked(se, error, message):
     study = hpo.Study(SPACE, "qmc", seed=0)
-    with pytest.raises(ValueError, match=f"Study.record: {message}"):
+    with pytest.raises(error, match=f"Study.record: {message}"):
         study.record([{"x": 0.1}, {"x": 0.2}], [1.0, 2.0], se=se)
     assert study.trials == []
+
+
+def test_a_recorded_value_of_which_nothing_is_known_is_a_failure():
+    study = hpo.Study(SPACE, "qmc", seed=0)
+    study.record([{"x": 0.1}, {"x": 0.2}, {"x": 0.3}], [1.0, 2.0, np.inf], se=[np.inf, 0.1, np.inf])
+    assert [trial.status.name for trial in study.trials] == ["FAILED", "COMPLETE", "FAILED"]
+    assert "standard error infinite" in study.trials[0].reason
+    assert [trial.se for trial in study.trials] == [None, 0.1, None]
