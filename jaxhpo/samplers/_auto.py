@@ -16,7 +16,6 @@ from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._nsga2 import nsga2
 from jaxhpo.samplers._nsga3 import nsga3
 from jaxhpo.samplers._objectives import MODEL_CONSTRAINTS
-from jaxhpo.samplers._pattern import pattern
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._tpe import tpe
@@ -32,7 +31,6 @@ _FACTORIES = {
     "gradient": gradient,
     "nsga2": nsga2,
     "nsga3": nsga3,
-    "pattern": pattern,
     "qmc": qmc,
     "tpe": tpe,
     "turbo": turbo,
@@ -55,10 +53,6 @@ GP_DIMS = 30
 TURBO_DIMS, TURBO_TRIALS = 20, 5
 """From so many continuous dimensions on `turbo` ends lower than `gp`, with so many trials a
 dimension; its design alone takes two."""
-
-PATTERN_TRIALS = 20
-"""With so many trials a dimension, and more than `GP_TRIALS`, `pattern` ends lower than `tpe` in
-mixed and conditional spaces: enough for several starts."""
 
 MANY_OBJECTIVES = 4
 
@@ -127,7 +121,9 @@ def choose(
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise TypeError(f"{where}: `{name}` must be a bool, got {_checks.describe(flag)}.")
-    choice = _choose(space, num_trials, num_objectives, **flags)
+    choice = _choose(
+        space, num_trials, num_objectives, has_gradient and not is_noisy, has_constraints
+    )
     if has_constraints and choice.name in MODEL_CONSTRAINTS:
         return choice._replace(settings={**choice.settings, "constrained": True})
     return choice
@@ -137,9 +133,7 @@ def _choose(
     space: Space,
     num_trials: int | None,
     num_objectives: int,
-    *,
-    has_gradient: bool,
-    is_noisy: bool,
+    has_exact_gradient: bool,
     has_constraints: bool,
 ) -> Choice:
     """The choice among samplers, before settings for constraints."""
@@ -148,9 +142,9 @@ def _choose(
     if num_objectives > 1:
         return _for_several(space, num_trials, num_objectives)
     levels = space.num_levels
-    if has_gradient and not is_noisy and bool((levels == 0).all()):
+    if has_exact_gradient and bool((levels == 0).all()):
         return Choice("gradient", {}, "continuous with gradients: quasi-Newton descents.")
-    return _for_one(space, levels, num_trials, is_noisy=is_noisy, has_constraints=has_constraints)
+    return _for_one(space, levels, num_trials, has_constraints)
 
 
 def _for_several(space: Space, num_trials: int | None, num_objectives: int) -> Choice:
@@ -167,12 +161,7 @@ def _for_several(space: Space, num_trials: int | None, num_objectives: int) -> C
 
 
 def _for_one(
-    space: Space,
-    levels: np.ndarray,
-    num_trials: int | None,
-    *,
-    is_noisy: bool,
-    has_constraints: bool,
+    space: Space, levels: np.ndarray, num_trials: int | None, has_constraints: bool
 ) -> Choice:
     """One objective, values only."""
     d = space.num_dims
@@ -186,21 +175,16 @@ def _for_one(
     if not is_long and d <= GP_DIMS:
         reason = f"{count} of {d} dimensions: a Gaussian process makes the most of each."
         return Choice("gp", {}, reason)
-    is_exact, has_kinds = not (is_noisy or has_constraints), space.is_conditional or num_unordered
-    is_enough = num_trials is not None and num_trials >= PATTERN_TRIALS * d
-    if is_exact and has_kinds and is_long and is_enough:
-        kind = "conditional" if space.is_conditional else "mixed"
-        reason = f"{count} of a {kind} space of {d} dimensions: steps from the best one"
-        return Choice("pattern", {}, f"{reason}, time and again.")
-    if space.is_conditional or 2 * num_unordered > d:
-        kind = "conditional" if space.is_conditional else "mostly categorical"
-        return Choice("tpe", {}, f"{count} of a {kind} space: densities of good and other trials.")
-    if bool((levels == 0).all()):
+    is_ordered = num_unordered == 0 and not space.is_conditional
+    if is_ordered and bool((levels == 0).all()):
         reason = f"{count} of {d} continuous dimensions: a population adapts to the landscape"
         return Choice("cma_es", {}, f"{reason} at no cost.")
-    if num_unordered == 0:
-        return Choice("cma_es", {}, f"{count} of {d} ordered dimensions: a population with margin.")
-    reason = f"{count} of {d} dimensions: densities cost little however many there are."
+    if is_ordered or (is_long and 2 * num_unordered < d):
+        kind = "ordered" if is_ordered else "mostly ordered"
+        reason = f"{count} of {d} {kind} dimensions: a population with margin."
+        return Choice("cma_es", {}, reason)
+    kind = "mostly categorical" if 2 * num_unordered >= d else "mixed"
+    reason = f"{count} of {d} {kind} dimensions: densities of good and of other trials."
     return Choice("tpe", {}, reason)
 
 

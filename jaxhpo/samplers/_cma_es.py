@@ -72,10 +72,10 @@ def cma_es(
     the probability of leaving the present value above 1/(dλ). Points told in any order, late, or
     without being asked count in the generation that is open when they come.
 
-    When to use it: hundreds to many thousands of trials of a continuous objective, up to some
-    hundred dimensions, above all where parameters interact; `separable` beyond. Categories are
-    treated as if their order meant something, and inactive parameters drift: for such spaces prefer
-    `tpe`.
+    When to use it: hundreds to many thousands of trials of an objective, up to some hundred
+    dimensions, above all where parameters interact; `separable` beyond. Categories are treated as
+    if their order meant something, and inactive parameters drift: a few of either do little harm in
+    long studies; where most are such, prefer `tpe`.
 
     Args:
         space: the search space; its bounds may be traced.

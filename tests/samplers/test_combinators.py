@@ -147,6 +147,8 @@ def test_a_failed_replicate_fails_the_trial_and_constraints_must_always_hold():
 
 
 WIDE = hpo.Space({"x": hpo.uniform(0, 1, shape=(20,))})
+KINDS = hpo.Space({f"k{i}": hpo.choice(list("abc")) for i in range(40)})
+MIXED = hpo.Space({"x": hpo.uniform(0, 1, shape=(40,)), "k": hpo.choice(list("abc"))})
 CONDITIONAL = hpo.Space(
     {"m": hpo.choice({"a": {"x": hpo.uniform(0, 1)}, "b": {"n": hpo.integer(1, 9)}})}
 )
@@ -166,11 +168,12 @@ CONDITIONAL = hpo.Space(
         (SPACE, {"num_trials": 1000, "num_objectives": 2}, "nsga2"),
         (SPACE, {"num_trials": 1000, "num_objectives": 5}, "nsga3"),
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_objectives": 2}, "nsga2"),
-        (FINITE, {"num_trials": 5000, "has_gradient": True}, "pattern"),
-        (CONDITIONAL, {"num_trials": 5000}, "pattern"),
-        (CONDITIONAL, {"num_trials": 5000, "is_noisy": True}, "tpe"),
-        (CONDITIONAL, {"num_trials": 5000, "has_constraints": True}, "tpe"),
-        (hpo.Space({"k": hpo.choice(list("abc"), shape=(50,))}), {"num_trials": 600}, "tpe"),
+        (FINITE, {"num_trials": 5000, "has_gradient": True}, "tpe"),
+        (CONDITIONAL, {"num_trials": 5000}, "cma_es"),
+        (KINDS, {"num_trials": 5000}, "tpe"),
+        (KINDS, {"num_trials": 100}, "tpe"),
+        (MIXED, {"num_trials": 5000}, "cma_es"),
+        (MIXED, {"num_trials": 100}, "tpe"),
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 5000}, "cma_es"),
         (hpo.Space({"x": hpo.uniform(0, 1, shape=(50,))}), {"num_trials": 100}, "cma_es"),
         (hpo.Space({"n": hpo.integer(0, 9, shape=(50,))}), {}, "cma_es"),
