@@ -47,7 +47,7 @@ TITLES = {
     "wide": "One objective of 20 parameters, {num_trials} trials",
     "wider": "One objective of 40 parameters, {num_trials} trials",
     "tabular": "Validation losses of models of tables, {num_trials} trials",
-    "tabular-long": "Validation losses of models of tables, {num_trials} trials, the cheap samplers",
+    "tabular-long": "Validation losses of models of tables, {num_trials} trials, cheap samplers",
     "several": "Two and three objectives, {num_trials} trials",
     "several-long": "Two and three objectives, {num_trials} trials, the cheap samplers",
 }
