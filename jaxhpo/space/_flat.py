@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,19 @@ def _put(flat: dict[str, Any], leaf: Leaf, value: Any) -> None:
         flat[name] = leaf.dimension.label(item)
 
 
-def unflatten(root: Any, leaves: tuple[Leaf, ...], flat: dict[str, Any]) -> Any:
-    """The inverse of `flatten`.
+def unflatten(
+    root: Any, leaves: tuple[Leaf, ...], flat: dict[str, Any], others: Mapping[str, Any]
+) -> Any:
+    """The inverse of `flatten`; `others` has what `flat` may leave out.
 
     Raises:
-        ValueError: an active parameter is missing, or a name is unknown.
+        ValueError: an active parameter is missing, or a name of `flat` is unknown or inactive.
     """
     used: set[str] = set()
 
     def take(name: str) -> Any:
+        if name not in flat and name in others:
+            return others[name]
         if name not in flat:
             raise ValueError(f"Space.unflatten_params: `{name}` is missing from {sorted(flat)}.")
         used.add(name)

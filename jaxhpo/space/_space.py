@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -226,9 +227,22 @@ class Space:
         """Params as `{name: None | bool | int | float | str}`, active parameters only."""
         return _flat.flatten(self._root, self._leaves, params)
 
-    def unflatten_params(self, flat: dict[str, Any]) -> Any:
-        """Params from a flat dict; the inverse of `flatten_params`."""
-        return _flat.unflatten(self._root, self._leaves, flat)
+    def unflatten_params(
+        self, flat: dict[str, Any], *, others: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Params from a flat dict; the inverse of `flatten_params`.
+
+        Args:
+            flat: name to stored value, of active parameters.
+            others: the same of parameters that `flat` may leave out, active or not.
+
+        Returns:
+            The params.
+
+        Raises:
+            ValueError: an active parameter is missing, or a name of `flat` is unknown or inactive.
+        """
+        return _flat.unflatten(self._root, self._leaves, flat, others or {})
 
     # -- samples, masks, features ------------------------------------------------------------
 

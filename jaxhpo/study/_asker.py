@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,6 @@ import numpy as np
 
 from jaxhpo._base import Sampler
 from jaxhpo._status import Status
-from jaxhpo.study import _waiting as waiting
 from jaxhpo.study._bulk import NumberTaken
 from jaxhpo.study._distributions import distributions_of
 from jaxhpo.study._evaluate import Report
@@ -32,6 +30,7 @@ from jaxhpo.study._trial import (
     to_minimized,
     unit_of,
 )
+from jaxhpo.study._waiting import enqueue, waiting
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -89,7 +88,7 @@ class Asker:
         self._known = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
-        self._has_waiting = False
+        self._has_waiting = self._is_split = False
         self._num_proposed = 0
         # Trials of other processes that the sampler takes for failed until they end.
         self._guessed: set[int] = set()
@@ -112,12 +111,14 @@ class Asker:
         self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._known = trials[-1].number + 1 if trials else 0
         self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
+        # The rest of a batch that others have broken into is proposed anew, as on reopening.
+        self._is_split = self._proposer.is_split(len(trials))
         self._is_stale = False
 
     def enqueue(self, params: Any) -> list[int]:
         """Writes trials that are handed out before any further proposal; see `Study.enqueue`."""
         self._is_stale = True
-        return waiting.enqueue(self._store, self._space, params)
+        return enqueue(self._store, self._space, params)
 
     def ask(self, count: int, owner: list[str | int] | None = None) -> list[Trial]:
         """Hands out trials that wait, then proposes others, and writes them as running.
@@ -138,17 +139,19 @@ class Asker:
         """Up to `count` of the trials that wait."""
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        begun = []
+        begun: list[Trial] = []
         key = jax.random.fold_in(jax.random.key(self._seed), _WAITING_STREAM)
-        for number, trial_id, values in itertools.islice(
-            waiting.begin(self._store, self._space, key), count
-        ):
+        for number, trial_id, values in waiting(self._store, self._space, key):
             [params] = self._space.decode(values)
             unit = np.asarray(self._space.to_unit(values))[0]
             row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
-            self._store.fill(trial_id, row)
             self._running[number] = trial_id
-            begun.append(Trial(number, params, flat=row.params, unit=unit))
+            if self._store.begin(trial_id, row):
+                begun.append(Trial(number, params, flat=row.params, unit=unit))
+            else:
+                self._running.pop(number)
+            if len(begun) == count:
+                break
         return begun
 
     def _ask_sampler(self, count: int, owner: list[str | int] | None) -> list[Trial]:
@@ -157,12 +160,14 @@ class Asker:
             return []
         for attempt in range(_MAX_ATTEMPTS):
             first = self.next_number
+            if self._has_waiting:  # others have enqueued some
+                return self.ask(count, owner)
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
             self._is_stale = True
             unit, values = self._proposer.propose(first, count)
             if len(unit) == 0:
-                self._is_stale = False
-                return []
+                self.refresh()
+                return self.ask(count, owner) if self._has_waiting else []
             params = self._space.decode(values)
             rows = [
                 self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
@@ -174,7 +179,7 @@ class Asker:
             except NumberTaken:
                 continue
             self._running.update(written)
-            self._is_stale = written[0][0] != first
+            self._is_stale = written[0][0] != first or self._is_split
             self._known = written[-1][0] + 1
             return [
                 Trial(number, params[i], flat=rows[i].params, unit=unit[i])
@@ -225,7 +230,7 @@ class Asker:
         told = self._assemble(unit, [trial.value for trial in ended], ended)
         if not self._adapt():
             self._proposer.tell(told, self._known)
-            self._is_stale = False
+            self._is_stale = self._is_split
         return ended
 
     def record(
@@ -256,7 +261,7 @@ class Asker:
             told = self._assemble(unit, [row.value for row in rows], rows)
             if not self._adapt():
                 self._proposer.tell(told, self._known, size)
-                self._is_stale = False
+                self._is_stale = self._is_split
         return numbers
 
     def abandon(self, reason: str) -> list[int]:

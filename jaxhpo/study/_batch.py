@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jaxhpo.study._study import Study
 
 _WHERE = "Study.record"
+_ENDED = (Status.COMPLETE, Status.FAILED, Status.PRUNED, Status.INFEASIBLE)
 
 
 def build_rows(
@@ -63,7 +64,7 @@ def build_rows(
     n = len(decoded)
     value = _values(n, len(study.directions), values)
     broken, errors = _violations(n, violation), _errors(value, se)
-    codes = _column(n, "status", status) if status is not None else np.full(n, Status.COMPLETE)
+    codes = _codes(n, status)
     spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
     steps, curve = _curves(n, curves, curve_steps)
     now = datetime.datetime.now()
@@ -92,6 +93,17 @@ def build_rows(
             )
         )
     return rows
+
+
+def _codes(n: int, status: Any) -> np.ndarray:
+    """Status codes `[n]` of ended trials."""
+    if status is None:
+        return np.full(n, Status.COMPLETE)
+    codes = _column(n, "status", status)
+    if not np.isin(codes, _ENDED).all():
+        names = ", ".join(one.name for one in _ENDED)
+        raise _checks.fail(_WHERE, "status", f"codes of {names}", status)
+    return codes
 
 
 def _judged(status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray) -> Status:

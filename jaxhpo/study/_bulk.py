@@ -104,6 +104,34 @@ def append(
     return [(number, trial_id) for number, trial_id in numbered]
 
 
+def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
+    """Makes a waiting trial a running one with its parameters and attributes, in one transaction.
+
+    Args:
+        storage: an open database.
+        study_id: Optuna's identifier of the study.
+        trial_id: the row's identifier.
+        row: the running trial.
+
+    Returns:
+        False if it was no longer waiting and was left as it is.
+    """
+    import sqlalchemy
+    from optuna.storages._rdb import models
+    from optuna.trial import TrialState
+
+    trials, prepared = models.TrialModel.__table__, _prepare(row)
+    with _locked(storage, study_id) as connection:
+        query = sqlalchemy.select(trials.c.state).where(trials.c.trial_id == trial_id)
+        if connection.execute(query).scalar() != TrialState.WAITING:
+            return False
+        change = trials.update().where(trials.c.trial_id == trial_id)
+        connection.execute(change, prepared["trial"])
+        records = [(table, {**one, "trial_id": trial_id}) for table, one in prepared["records"]]
+        _insert(connection, records)
+    return True
+
+
 def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> list[int]:
     """Ends running trials in one transaction.
 

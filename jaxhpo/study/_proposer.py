@@ -83,6 +83,10 @@ class Proposer:
                 self._queue.popleft()
             self.tell(told.rows(slice(whole, None)), n)
 
+    def is_split(self, count: int) -> bool:
+        """Whether a history of so many trials ends inside a batch of the sampler."""
+        return count % self._rows_an_ask != 0
+
     def propose(self, first: int, count: int, block: int = 1) -> tuple[np.ndarray, Any]:
         """Proposes points for the trials `first`, `first + 1`, ….
 

@@ -181,26 +181,27 @@ class Store:
             trial_id = self.storage.create_new_trial(self.study_id, trial)
             return self.storage.get_trial_number_from_id(trial_id)
 
-    def begin(self, trial_id: int) -> bool:
+    def begin(self, trial_id: int, row: Row) -> bool:
         """Makes a waiting trial a running one; False if another process has done so."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         with readable_errors(self.shown):
+            if self._database is not None:
+                return _bulk.begin(self._database, self.study_id, trial_id, row)
             try:
-                return self.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+                if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                    return False
             except UpdateFinishedTrialError:
                 return False
-
-    def fill(self, trial_id: int, row: Row) -> None:
-        """Writes parameters and attributes of a running trial that has none yet."""
-        with readable_errors(self.shown):
+            # The owner first: whoever finds the trial half written knows whose it was.
+            for key, value in row.system_attrs.items():
+                self.storage.set_trial_system_attr(trial_id, key, value)
             for name, value in row.params.items():
                 distribution = row.distributions[name]
                 inner = internal_value(distribution, value)
                 self.storage.set_trial_param(trial_id, name, inner, distribution)
-            for key, value in row.system_attrs.items():
-                self.storage.set_trial_system_attr(trial_id, key, value)
+            return True
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""

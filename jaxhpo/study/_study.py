@@ -254,8 +254,9 @@ class Study:
             The trials' numbers.
 
         Raises:
-            TypeError: params of another structure than the space's.
-            ValueError: params that do not lie in the space; none is then enqueued.
+            TypeError: a parameter that is no number where one is expected.
+            ValueError: params that do not lie in the space, or that its constraints do not allow;
+                none is then enqueued.
 
         Example:
             >>> import jaxhpo as hpo

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
-from jaxhpo.study._rows import FIXED_ATTR, Ending
+from jaxhpo.study._rows import FIXED_ATTR, Ending, Row
 from jaxhpo.study._trial import status_of
 
 if TYPE_CHECKING:
@@ -28,9 +28,12 @@ logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.enqueue"
 
+_DRAWS = 256
+"""Points at random among which what an enqueued trial leaves open is looked for."""
 
-class Begun(NamedTuple):
-    """A trial that waited and is running now; `values` is a batch of one."""
+
+class Waiting(NamedTuple):
+    """A trial that waits; `values` is a batch of one."""
 
     number: int
     trial_id: int
@@ -39,15 +42,19 @@ class Begun(NamedTuple):
 
 def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     """Writes waiting trials; see `Study.enqueue`."""
-    listed = params if isinstance(params, list) else [params]
-    if not listed:
+    listed = params if space._is_many(params) else [params]
+    if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
-    decoded = space.decode(space.encode(listed))
-    return [store.enqueue(space.flatten_params(one)) for one in decoded]
+    values = space.encode(listed)
+    is_allowed = np.asarray(space.feasible(values))
+    if not is_allowed.all():
+        expected = "allowed by the space's constraints"
+        raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
+    return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
 
 
-def begin(store: Store, space: Space, key: jax.Array) -> Iterator[Begun]:
-    """Begins waiting trials, those first that were enqueued first.
+def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
+    """The trials that wait, those first that were enqueued first.
 
     Args:
         store: the study's rows.
@@ -55,33 +62,49 @@ def begin(store: Store, space: Space, key: jax.Array) -> Iterator[Begun]:
         key: draws the parameters that a trial enqueued by Optuna leaves open.
 
     Yields:
-        The trials. One that does not lie in the space ends as failed, and one that another process
-        has begun is left to it.
+        The trials. One that does not lie in the space ends as failed.
     """
     for frozen in store.trials():
-        if status_of(frozen) is not Status.WAITING or not store.begin(frozen._trial_id):
+        if status_of(frozen) is not Status.WAITING:
             continue
-        values = _completed(space, frozen, jax.random.fold_in(key, np.uint32(frozen.number)))
-        if values is None:
-            _refuse(store, frozen)
-        else:
-            yield Begun(frozen.number, frozen._trial_id, values)
-
-
-def _completed(space: Space, frozen: FrozenTrial, key: jax.Array) -> Any:
-    """Values of a waiting trial, what it leaves open drawn at random; None if there are none."""
-    fixed = frozen.system_attrs.get(FIXED_ATTR, {})
-    [drawn] = space.decode(space.sample(key, 1))
-    for flat in (fixed, {**space.flatten_params(drawn), **fixed}):
+        fixed = frozen.system_attrs.get(FIXED_ATTR, {})
         try:
-            return space.encode([space.unflatten_params(flat)])
-        except (ValueError, TypeError):
+            draw = jax.random.fold_in(key, np.uint32(frozen.number))
+            values = _completed(space, fixed, draw)
+        except (ValueError, TypeError) as error:
+            _refuse(store, frozen, f"the enqueued parameters do not lie in the space: {error}")
             continue
-    return None
+        yield Waiting(frozen.number, frozen._trial_id, values)
 
 
-def _refuse(store: Store, frozen: FrozenTrial) -> None:
-    fixed = frozen.system_attrs.get(FIXED_ATTR)
-    reason = f"the enqueued parameters {fixed} do not lie in the space"
-    logger.warning("study %r: trial %d failed: %s", store.name, frozen.number, reason)
-    store.finish([Ending(frozen._trial_id, Status.FAILED, None, {"reason": reason})])
+def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
+    """Values of an enqueued trial, what it leaves open as in one of some points at random.
+
+    Raises:
+        ValueError: none of them goes with what is fixed.
+    """
+    try:
+        return space.encode([space.unflatten_params(fixed)])
+    except ValueError as error:
+        reason = error
+    drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
+    pool: dict[str, Any] = {}
+    for flat in drawn:
+        pool = {**flat, **pool}
+    for flat in drawn:
+        try:
+            values = space.encode([space.unflatten_params(fixed, others={**pool, **flat})])
+        except ValueError as error:
+            reason = error
+            continue
+        if bool(np.asarray(space.feasible(values))[0]):
+            return values
+        reason = ValueError("no point at random beside them is allowed by the constraints")
+    raise reason
+
+
+def _refuse(store: Store, frozen: FrozenTrial, reason: str) -> None:
+    """Ends a waiting trial as failed."""
+    if store.begin(frozen._trial_id, Row(Status.RUNNING, None, {}, {})):
+        logger.warning("study %r: trial %d failed: %s", store.name, frozen.number, reason)
+        store.finish([Ending(frozen._trial_id, Status.FAILED, None, {"reason": reason})])

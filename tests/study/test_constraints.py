@@ -102,4 +102,7 @@ def test_recorded_violations_are_judged_row_by_row():
     for violation in (None, [0.0]):
         with pytest.raises(ValueError, match="`status` must be INFEASIBLE only where"):
             study.record(params[:1], [1.0], status=[hpo.Status.INFEASIBLE], violation=violation)
+    for status in (hpo.Status.RUNNING, hpo.Status.WAITING, 17):
+        with pytest.raises(ValueError, match="Study.record: `status` must be codes of COMPLETE"):
+            study.record(params[:1], [1.0], status=[status])
     assert len(study.trials) == 4

@@ -47,14 +47,17 @@ def test_they_come_first_and_in_order(storage):
 
 
 @fewer_optimizations()
-def test_a_study_stopped_after_each_trial_goes_on_alike(tmp_path):
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_a_study_stopped_after_each_trial_goes_on_alike(tmp_path, batch_size):
     def run(parts, name):
         numbers = iter(parts)
         stored = {"storage": f"sqlite:///{tmp_path}/s.db", "name": name, "seed": 0}
 
         def opened():
             space = hpo.Space(SPACE)
-            sampler = hpo.samplers.gp(space, num_startup=4, num_candidates=32, num_lanes=3)
+            sampler = hpo.samplers.gp(
+                space, batch_size=batch_size, num_startup=4, num_candidates=32, num_lanes=3
+            )
             return hpo.Study(space, sampler, **stored)
 
         study = opened()
@@ -63,9 +66,11 @@ def test_a_study_stopped_after_each_trial_goes_on_alike(tmp_path):
         for count in numbers:
             study.optimize(value_of, num_trials=count, progress=False)
             study = opened()
+            if len(study.trials) == 9:  # inside a batch, if there are batches
+                study.enqueue({"x": 0.7, "kind": None, "n": 1})
         return np.asarray([trial.unit for trial in study.trials])
 
-    np.testing.assert_array_equal(run([6], "whole"), run([1, 2, 1, 2], "stopped"))
+    np.testing.assert_array_equal(run([6, 6], "whole"), run([1, 2, 1, 2, 3, 1, 1, 1], "stopped"))
 
 
 def test_what_optuna_enqueues_in_part_is_filled_up(storage):
@@ -87,6 +92,77 @@ def test_what_optuna_enqueues_in_part_is_filled_up(storage):
     failed = study.trials[1:3]
     assert [trial.status for trial in failed] == [hpo.Status.FAILED] * 2
     assert "do not lie in the space" in failed[0].reason
+
+
+def test_a_branch_may_be_all_that_is_fixed():
+    branches = {"svm": {"C": hpo.log_uniform(0.1, 10.0)}, "tree": {"depth": hpo.integer(1, 9)}}
+    study = hpo.Study(
+        {"x": hpo.uniform(0.0, 1.0), "m": hpo.choice(branches)}, "random", storage=None, seed=0
+    )
+    wanted = [{"m": "svm"}, {"m": "tree"}, {"x": 0.5}, {"m.tree.depth": 4}, {"m": "svm", "m.svm.C": 3.0}]
+    for params in wanted * 2:
+        theirs(study).enqueue_trial(params)
+    study._asker.refresh()
+    study.optimize(lambda params: params["x"], num_trials=10, progress=False)
+    for trial, params in zip(study.trials, wanted * 2, strict=True):
+        assert trial.status is hpo.Status.COMPLETE
+        assert {name: trial.flat[name] for name in params} == pytest.approx(params)
+    theirs(study).enqueue_trial({"m": "svm", "m.tree.depth": 4})
+    study._asker.refresh()
+    study.optimize(lambda params: params["x"], num_trials=1, progress=False)
+    assert study.trials[10].status is hpo.Status.FAILED
+    assert "m.tree.depth" in study.trials[10].reason
+
+
+def test_constraints_are_met():
+    space = hpo.Space(
+        {"a": hpo.uniform(0.0, 1.0), "b": hpo.uniform(0.0, 1.0)},
+        constraints=[lambda params: params["a"] + params["b"] <= 1.0],
+    )
+    study = hpo.Study(space, "random", storage=None, seed=0)
+    with pytest.raises(ValueError, match="`params` must be allowed by the space's constraints"):
+        study.enqueue([{"a": 0.1, "b": 0.1}, {"a": 0.9, "b": 0.9}])
+    assert study.trials == []
+    theirs(study).enqueue_trial({"a": 0.9})
+    study._asker.refresh()
+    [trial] = study.ask()
+    assert trial.params["a"] == pytest.approx(0.9)
+    assert trial.params["b"] <= 0.1
+
+
+def test_a_vector_is_one_trial():
+    study = hpo.Study(hpo.uniform(0.0, 1.0, shape=(2,)), "random", storage=None)
+    assert study.enqueue([0.25, 0.5]) == [0]
+    assert study.enqueue([[0.25, 0.75], [0.5, 0.5]]) == [1, 2]
+    assert [trial.params for trial in study.ask(2)] == [[0.25, 0.5], [0.25, 0.75]]
+
+
+def test_what_another_process_enqueues_is_next(tmp_path):
+    stored = {"storage": f"sqlite:///{tmp_path}/s.db", "name": "s", "seed": 0}
+    study, other = (hpo.Study(SPACE, "random", **stored) for _ in range(2))
+    study.optimize(value_of, num_trials=2, progress=False)
+    other.enqueue({"x": 0.5, "kind": None, "n": 7})
+    assert study.ask()[0].params["n"] == 7
+
+
+def test_a_used_up_space_still_takes_what_waits(tmp_path):
+    stored = {"storage": f"sqlite:///{tmp_path}/s.db", "name": "s", "seed": 0}
+    study, other = (hpo.Study({"n": hpo.integer(1, 3)}, "grid", **stored) for _ in range(2))
+    study.optimize(lambda params: params["n"], num_trials=3, progress=False)
+    other.enqueue({"n": 2})
+    assert [trial.params for trial in study.ask(2)] == [{"n": 2}]
+    assert study.ask() == []
+
+
+def test_a_trial_that_cannot_be_written_leaves_none_running(tmp_path):
+    """Optuna refuses another distribution for a name; a journal takes parameters one by one."""
+    space = {"x": hpo.uniform(0.0, 1.0)}
+    study = hpo.Study(space, "random", storage=tmp_path / "s.log", name="s", seed=0)
+    theirs(study).ask().suggest_float("x", 1e-3, 1.0, log=True)
+    study.enqueue({"x": 0.5})
+    with pytest.raises(ValueError, match="log configuration"):
+        study.optimize(lambda params: params["x"], num_trials=1, progress=False)
+    assert study.trials[1].status is hpo.Status.FAILED
 
 
 def test_optuna_takes_what_we_enqueue(storage):
