@@ -6,8 +6,6 @@
         --samplers random,qmc,pattern,de,cma_es,tpe --problems standard
     jaxhpo bench --out bench/wide --trials 200 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems wide
-    jaxhpo bench --out bench/wider --trials 300 --seeds 10 \\
-        --samplers random,qmc,pattern,de,cma_es,tpe,turbo --problems wider
     jaxhpo bench --out bench/tabular --trials 100 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems tabular
     jaxhpo bench --out bench/tabular-long --trials 600 --seeds 5 \\
@@ -45,7 +43,6 @@ TITLES = {
     "short": "One objective, {num_trials} trials",
     "long": "One objective, {num_trials} trials, the cheap samplers",
     "wide": "One objective of 20 parameters, {num_trials} trials",
-    "wider": "One objective of 40 parameters, {num_trials} trials",
     "tabular": "Validation losses of models of tables, {num_trials} trials",
     "tabular-long": "Validation losses of models of tables, {num_trials} trials, cheap samplers",
     "several": "Two and three objectives, {num_trials} trials",

@@ -86,7 +86,9 @@ def test_packed_results_keep_ranks_and_know_what_auto_takes(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["short", "long", "wide", "tabular", "several", "several-long"])
+@pytest.mark.parametrize(
+    "name", ["short", "long", "wide", "tabular", "tabular-long", "several", "several-long"]
+)
 def test_auto_is_as_good_as_the_second_best_sampler(name):
     """The rules of today on the measurements that are kept, `benchmarks/which_sampler.py`."""
     path = pathlib.Path(__file__).parents[2] / "benchmarks" / "results" / f"{name}.json"
