@@ -43,7 +43,9 @@ class Study:
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
     dashboard, its plots and its command line work on the file as it is. The proposal for trial `i`
     depends on the seed, on `i` and on what has been told, so a study that was stopped and opened
-    again by its name goes on as if it had never stopped.
+    again by its name goes on as if it had never stopped. Samplers that also remember what a point
+    was asked for (`pattern`, `de`, `cma_es` in discrete spaces and at bounds, `gradient`, and
+    mixtures of them) go on from all that was told, but not with the same points.
 
     When to use it: for objectives that are any Python program, for results that must outlive the
     process, and for several processes on one search. For a traceable objective that runs in
