@@ -99,7 +99,13 @@ def test_a_branch_may_be_all_that_is_fixed():
     study = hpo.Study(
         {"x": hpo.uniform(0.0, 1.0), "m": hpo.choice(branches)}, "random", storage=None, seed=0
     )
-    wanted = [{"m": "svm"}, {"m": "tree"}, {"x": 0.5}, {"m.tree.depth": 4}, {"m": "svm", "m.svm.C": 3.0}]
+    wanted = [
+        {"m": "svm"},
+        {"m": "tree"},
+        {"x": 0.5},
+        {"m.tree.depth": 4},
+        {"m": "svm", "m.svm.C": 3.0},
+    ]
     for params in wanted * 2:
         theirs(study).enqueue_trial(params)
     study._asker.refresh()
