@@ -21,9 +21,8 @@ from jaxhpo.study._trial import (
     Trial,
     check_direction,
     directions_of,
-    from_frozen,
     is_better,
-    status_of,
+    read_trials,
 )
 
 if TYPE_CHECKING:
@@ -322,15 +321,7 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """All trials in order of their numbers, those of other processes included."""
-        found = []
-        for frozen in self._store.trials():
-            trial = self._cache.get(frozen.number)
-            if trial is None:
-                trial = from_frozen(self._space, frozen)
-                if status_of(frozen) not in (Status.RUNNING, Status.WAITING):
-                    self._cache[frozen.number] = trial
-            found.append(trial)
-        return found
+        return read_trials(self._store.trials(), self._space, self._cache)
 
     @property
     def values(self) -> np.ndarray:
@@ -430,19 +421,9 @@ class Study:
         Raises:
             ValueError: fewer than two trials with a value, or several objectives.
         """
-        from jaxhpo.inspection import fit_surrogate
+        from jaxhpo.study._model import surrogate_of
 
-        if isinstance(self._direction, tuple):
-            raise _checks.fail("Study.surrogate", "direction", "one", self._direction)
-
-        ended = (Status.COMPLETE, Status.INFEASIBLE)
-        done = [trial for trial in self.trials if trial.status in ended]
-        sign = 1.0 if self.direction == "minimize" else -1.0
-        unit = np.asarray([trial.unit for trial in done]).reshape(len(done), self.space.num_dims)
-        value = sign * np.asarray([trial.value for trial in done], np.float64)
-        broken = np.asarray([float(trial.status is Status.INFEASIBLE) for trial in done])
-        se = np.asarray([np.nan if trial.se is None else trial.se for trial in done], np.float64)
-        return fit_surrogate(self.space, unit, value, violation=broken, se=se, kernel=kernel)
+        return surrogate_of(self, kernel)
 
     # -- parts -------------------------------------------------------------------------------
 

@@ -142,6 +142,30 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     )
 
 
+def read_trials(
+    stored: Sequence[FrozenTrial], space: Space, ended: dict[int, Trial]
+) -> list[Trial]:
+    """Reads a study's trials.
+
+    Args:
+        stored: Optuna's records.
+        space: the study's space.
+        ended: trials read before, by number, which will not change; ended ones are added.
+
+    Returns:
+        The trials, in the records' order.
+    """
+    found = []
+    for frozen in stored:
+        trial = ended.get(frozen.number)
+        if trial is None:
+            trial = from_frozen(space, frozen)
+            if trial.status not in (Status.RUNNING, Status.WAITING):
+                ended[frozen.number] = trial
+        found.append(trial)
+    return found
+
+
 def finite_value(values: Sequence[float] | None) -> Value | None:
     """Stored values as a trial has them; None if there are none, or one is not finite."""
     if not values or not all(math.isfinite(value) for value in values):

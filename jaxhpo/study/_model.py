@@ -1,0 +1,29 @@
+"""`Study.surrogate`: a Gaussian process of a study's trials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._status import Status
+from jaxhpo.study._trial import to_minimized
+
+if TYPE_CHECKING:
+    from jaxhpo.inspection import Surrogate
+    from jaxhpo.study._study import Study
+
+
+def surrogate_of(study: Study, kernel: str) -> Surrogate:
+    """See `Study.surrogate`."""
+    from jaxhpo.inspection import fit_surrogate
+
+    if isinstance(study.direction, tuple):
+        raise _checks.fail("Study.surrogate", "direction", "one", study.direction)
+    done = [t for t in study.trials if t.status in (Status.COMPLETE, Status.INFEASIBLE)]
+    unit = np.asarray([trial.unit for trial in done]).reshape(len(done), study.space.num_dims)
+    value = to_minimized(np.asarray([trial.value for trial in done], np.float64), study.direction)
+    broken = np.asarray([float(trial.status is Status.INFEASIBLE) for trial in done])
+    se = np.asarray([np.nan if trial.se is None else trial.se for trial in done], np.float64)
+    return fit_surrogate(study.space, unit, value, violation=broken, se=se, kernel=kernel)
