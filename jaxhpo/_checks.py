@@ -14,6 +14,22 @@ import jax
 import numpy as np
 
 
+def real_numbers(where: str, argument: str, array: Any) -> np.ndarray:
+    """An array of real numbers as float64, on the host.
+
+    Raises:
+        TypeError: anything else.
+    """
+    try:
+        found = np.asarray(array)
+        if found.dtype.kind not in "cSU":
+            return found.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    expected = "an array of real numbers"
+    raise TypeError(f"{where}: `{argument}` must be {expected}, got {describe(array)}.")
+
+
 def is_traced(value: Any) -> bool:
     """Tells whether `value` is known only inside a trace."""
     return isinstance(value, jax.core.Tracer)

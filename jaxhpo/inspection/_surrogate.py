@@ -197,7 +197,7 @@ def fit_surrogate(
     where = "fit_surrogate"
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
-    unit, value = _points(where, space, unit), _real(where, "value", value)
+    unit, value = _points(where, space, unit), _checks.real_numbers(where, "value", value)
     if value.shape != unit.shape[:1]:
         raise _checks.fail(where, "value", f"of shape [{len(unit)}]", value.shape)
     is_feasible = _feasible(where, violation, len(unit))
@@ -223,7 +223,7 @@ def fit_surrogate(
 
 def _points(where: str, space: Space, unit: Any) -> np.ndarray:
     """Requires points `[n, d]` of the unit cube, or NaN."""
-    unit = _real(where, "unit", unit)
+    unit = _checks.real_numbers(where, "unit", unit)
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
         raise _checks.fail(where, "unit", f"of shape [n, {space.num_dims}]", unit.shape)
     if not _checks.is_in_cube(unit):
@@ -235,7 +235,7 @@ def _feasible(where: str, violation: Any, count: int) -> np.ndarray:
     """Which trials break no constraint, `[n]`; NaN is broken."""
     if violation is None:
         return np.ones(count, bool)
-    violation = _real(where, "violation", violation)
+    violation = _checks.real_numbers(where, "violation", violation)
     if violation.ndim not in (1, 2) or violation.shape[0] != count:
         expected = f"of shape [{count}] or [{count}, c]"
         raise _checks.fail(where, "violation", expected, violation.shape)
@@ -246,24 +246,12 @@ def _known_error(where: str, se: Any, count: int) -> np.ndarray:
     """Standard errors `[n]`, 0 where nothing is known."""
     if se is None:
         return np.zeros(count)
-    se = _real(where, "se", se)
+    se = _checks.real_numbers(where, "se", se)
     if se.shape != (count,):
         raise _checks.fail(where, "se", f"of shape [{count}]", se.shape)
     if (se < 0).any():
         raise _checks.fail(where, "se", "at least 0, or NaN", se)
     return np.where(np.isnan(se), 0.0, se)
-
-
-def _real(where: str, argument: str, array: Any) -> np.ndarray:
-    """An array of real numbers, float64."""
-    try:
-        found = np.asarray(array)
-        if found.dtype.kind not in "cSU":
-            return found.astype(np.float64)
-    except (TypeError, ValueError):
-        pass
-    expected = "an array of real numbers"
-    raise TypeError(f"{where}: `{argument}` must be {expected}, got {_checks.describe(array)}.")
 
 
 def check_surrogate(where: str, surrogate: Any) -> None:

@@ -132,7 +132,7 @@ def _violations(n: int, violation: Any) -> np.ndarray:
     """Violations `[n, k]`, no column without constraints."""
     if violation is None:
         return np.zeros((n, 0))
-    found = _numbers("violation", violation)
+    found = _checks.real_numbers(_WHERE, "violation", violation)
     if found.ndim not in (1, 2) or len(found) != n:
         expected = f"of shape [{n}] or [{n}, k], one row a trial"
         raise _checks.fail(_WHERE, "violation", expected, found.shape)
@@ -143,22 +143,13 @@ def _errors(value: np.ndarray, se: Any) -> np.ndarray:
     """Standard errors `[n, m]` of values `[n, m]`, NaN where unknown."""
     if se is None:
         return np.full(value.shape, np.nan)
-    found, (n, m) = _numbers("se", se), value.shape
+    found, (n, m) = _checks.real_numbers(_WHERE, "se", se), value.shape
     if found.shape not in ((n, m), *([(n,)] if m == 1 else [])):
         expected = f"of shape [{n}], one a value" if m == 1 else f"of shape [{n}, {m}]"
         raise _checks.fail(_WHERE, "se", expected, found.shape)
     if (found < 0).any():
         raise _checks.fail(_WHERE, "se", "at least 0, or NaN", found)
     return found.reshape(n, m)
-
-
-def _numbers(name: str, array: Any) -> np.ndarray:
-    """An array of real numbers, float64."""
-    try:
-        return np.asarray(jax.device_get(array), np.float64)
-    except (TypeError, ValueError):
-        got = _checks.describe(array)
-        raise TypeError(f"{_WHERE}: `{name}` must be an array of numbers, got {got}.") from None
 
 
 def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:

@@ -97,7 +97,9 @@ def test_recorded_violations_are_judged_row_by_row():
         ValueError, match=r"Study.record: `violation` must be of shape \[1\] or .* got \(2,\)"
     ):
         study.record(params[:1], [1.0], violation=[0.0, 1.0])
-    with pytest.raises(TypeError, match="Study.record: `violation` must be an array of numbers"):
+    with pytest.raises(
+        TypeError, match="Study.record: `violation` must be an array of real numbers"
+    ):
         study.record(params[:1], [1.0], violation=["much"])
     for violation in (None, [0.0]):
         with pytest.raises(ValueError, match="`status` must be INFEASIBLE only where"):

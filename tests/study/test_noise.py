@@ -111,7 +111,7 @@ def test_recorded_errors_reach_the_sampler_and_are_told_again(tmp_path):
     [
         ([0.1], ValueError, r"`se` must be of shape \[2\], one a value, got \(1,\)"),
         ([0.1, -1.0], ValueError, "`se` must be at least 0, or NaN"),
-        (["a", "b"], TypeError, "`se` must be an array of numbers"),
+        (["a", "b"], TypeError, "`se` must be an array of real numbers"),
     ],
 )
 def test_recorded_errors_are_checked(se, error, message):
