@@ -189,7 +189,9 @@ def _locked(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
                 yield connection
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                # After a full disk SQLite has rolled back already, and says that as an error.
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
         return
     studies = models.StudyModel.__table__

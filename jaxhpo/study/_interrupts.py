@@ -1,40 +1,66 @@
-"""Ctrl-C that never cuts a write in half."""
+"""Ctrl-C and the order to end (SIGTERM) that never cut a write in half."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
+_HANDLED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+# Exit status of a process that was told to end, as shells count it.
+TERMINATED = 128 + signal.SIGTERM
+_SLICE_SECONDS = 0.2
+
+
+class Terminated(KeyboardInterrupt, SystemExit):
+    """The system told the process to end, as SLURM and `docker stop` do.
+
+    Whatever handles Ctrl-C handles it; where nothing does, the process ends with status 143.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
+        self.code = TERMINATED
+
 
 class Interrupts:
-    """Lets Ctrl-C through while the user's own code runs, and otherwise only remembers it.
+    """Lets Ctrl-C and SIGTERM through while the user's own code runs, and otherwise remembers them.
 
     Outside the main thread, or where the program has a handler of its own, nothing is changed.
     """
 
+    _active: list[Interrupts] = []
+
     def __init__(self) -> None:
         self._is_open = False
-        self._is_pending = False
-        self._previous: object = None
+        self._pending: KeyboardInterrupt | None = None
+        self._replaced: list[int] = []
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-            if self._previous is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._handle)
+            for number, usual in _HANDLED.items():
+                if signal.getsignal(number) is usual:
+                    signal.signal(number, self._handle)
+                    self._replaced.append(number)
+            Interrupts._active.append(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._previous is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._previous = None
+        for number in self._replaced:
+            signal.signal(number, _HANDLED[signal.Signals(number)])
+        self._replaced = []
+        if self in Interrupts._active:
+            Interrupts._active.remove(self)
+        if exc_info[0] is None:
+            # What came after the last check, too late for the loop.
+            self.check()
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Lets an interrupt raise `KeyboardInterrupt` while the body runs."""
+        """Lets an interrupt raise `KeyboardInterrupt` (or `Terminated`) while the body runs."""
         self.check()
         self._is_open = True
         try:
@@ -44,11 +70,32 @@ class Interrupts:
 
     def check(self) -> None:
         """Raises the interrupt that came while it was held back."""
-        if self._is_pending:
-            self._is_pending = False
-            raise KeyboardInterrupt
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            raise pending
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
         if self._is_open:
-            raise KeyboardInterrupt
-        self._is_pending = True
+            raise interrupt
+        self._pending = interrupt
+
+
+def pause(seconds: float) -> None:
+    """Sleeps where nothing is being written: an interrupt that is held back gets through.
+
+    Args:
+        seconds: how long.
+
+    Raises:
+        KeyboardInterrupt: one came, before or during the sleep.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    end = time.monotonic() + seconds
+    while True:
+        if is_main and Interrupts._active:
+            Interrupts._active[-1].check()
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _SLICE_SECONDS))
