@@ -136,10 +136,11 @@ _SENTENCES = {
 # What the message of the database contains where waiting helps.
 _PASSING = (
     "is locked", "lock timeout", "lock wait timeout", "deadlock", "could not serialize",
-    "statement timeout", "connection refused", "connection reset", "connection timed out",
+    "timeout expired", "statement timeout", "connection refused", "connection reset",
+    "connection timed out",
     "connection is closed", "connection already closed", "connection is lost", "lost connection",
     "closed the connection", "terminating connection", "connection has been closed", "syscall",
-    "gone away", "broken pipe", "the database system is", "is the server running", "timeout expired",
+    "gone away", "broken pipe", "the database system is", "is the server running",
     "could not connect", "can't connect", "too many clients", "too many connections",
     "connection slots", "no route to host", "network is unreachable", "name resolution",
     "could not translate host name", "read-only transaction", "queuepool limit",

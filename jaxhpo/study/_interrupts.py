@@ -8,8 +8,14 @@ import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
-_HANDLED = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+_HANDLED: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+# Innermost last.
+_ACTIVE: list[Interrupts] = []
 # Exit status of a process that was told to end, as shells count it.
 TERMINATED = 128 + signal.SIGTERM
 _SLICE_SECONDS = 0.2
@@ -32,8 +38,6 @@ class Interrupts:
     Outside the main thread, or where the program has a handler of its own, nothing is changed.
     """
 
-    _active: list[Interrupts] = []
-
     def __init__(self) -> None:
         self._is_open = False
         self._pending: KeyboardInterrupt | None = None
@@ -45,15 +49,15 @@ class Interrupts:
                 if signal.getsignal(number) is usual:
                     signal.signal(number, self._handle)
                     self._replaced.append(number)
-            Interrupts._active.append(self)
+            _ACTIVE.append(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         for number in self._replaced:
-            signal.signal(number, _HANDLED[signal.Signals(number)])
+            signal.signal(number, _HANDLED[number])
         self._replaced = []
-        if self in Interrupts._active:
-            Interrupts._active.remove(self)
+        if self in _ACTIVE:
+            _ACTIVE.remove(self)
         if exc_info[0] is None:
             # What came after the last check, too late for the loop.
             self.check()
@@ -81,6 +85,11 @@ class Interrupts:
         self._pending = interrupt
 
 
+def kind_of(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
+    """What an interrupt goes on as: `Terminated` if that is what it came from, else Ctrl-C."""
+    return Terminated if isinstance(interrupt.__cause__, Terminated) else KeyboardInterrupt
+
+
 def pause(seconds: float) -> None:
     """Sleeps where nothing is being written: an interrupt that is held back gets through.
 
@@ -93,8 +102,8 @@ def pause(seconds: float) -> None:
     is_main = threading.current_thread() is threading.main_thread()
     end = time.monotonic() + seconds
     while True:
-        if is_main and Interrupts._active:
-            Interrupts._active[-1].check()
+        if is_main and _ACTIVE:
+            _ACTIVE[-1].check()
         left = end - time.monotonic()
         if left <= 0:
             return

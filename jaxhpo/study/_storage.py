@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
 import random
+import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 # How long a writer waits for another one before it says that the database is locked.
 BUSY_SECONDS = 30.0
-_MAX_ATTEMPTS = 30
 # What a database says where two processes make the same thing at once.
 _RACES = (
     "already exists", "duplicate key", "unique constraint", "is locked", "schema has changed",
@@ -140,17 +141,18 @@ def until_made(make: Callable[[], T]) -> T:
         optuna.exceptions.StorageInternalError,
         AssertionError,
     )
-    for attempt in range(_MAX_ATTEMPTS):
+    deadline = time.monotonic() + 2 * BUSY_SECONDS
+    for attempt in itertools.count():
         try:
             return make()
         except errors as error:
             text = " ".join(str(one).lower() for one in chain(error))
             is_race = isinstance(error, AssertionError) or any(one in text for one in _RACES)
-            if not is_race or attempt == _MAX_ATTEMPTS - 1:
+            if not is_race or time.monotonic() > deadline:
                 raise
             # Of many that began at once, each waits for another while.
             pause(random.uniform(0.02, 0.1) * 2 ** min(attempt, 5))
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    raise AssertionError("unreachable: the loop has no end")
 
 
 def _postgres_driver() -> str:
