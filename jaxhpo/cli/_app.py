@@ -124,6 +124,16 @@ def tune(
 def resume(
     name: Name,
     trials: Annotated[int, typer.Option(help="Further trials to run.")] = 100,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="The function again, as module:function. Without it you are asked whether what "
+            "the study's file names may be imported; no file decides that alone."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The space again, where it is a module:name.")
+    ] = None,
     storage: Storage = _STORAGE,
     timeout: Annotated[
         float | None, typer.Option(help="Stop asking for trials after this many seconds.")
@@ -136,7 +146,7 @@ def resume(
     """
     from jaxhpo.cli._tune import go_on
 
-    go_on(name, trials, storage, timeout, workers)
+    go_on(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()
@@ -239,14 +249,14 @@ def run() -> None:
     """Runs a command; an error that the user can mend is one line, and the exit code tells.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
-    130 interrupted.
+    130 interrupted, 143 told to end (SIGTERM).
     """
     try:
         code = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort) as interrupt:
+        sys.exit(getattr(interrupt, "code", None) or 130)
     except Exception as error:
         sys.exit(say_error(error))
     sys.exit(code if isinstance(code, int) else 0)
