@@ -291,7 +291,7 @@ class Asker:
         self._is_stale = True
         self._running.clear()
         try:
-            self._store.finish(endings, are_results=False)
+            self._store.finish_now(endings)
         except StorageError as error:
             # Whatever ends the run now is what the user is to see; opening the study does the rest.
             logger.warning(

@@ -29,6 +29,7 @@ class JournalFile(JournalFileBackend):
         """Opens the file, made if there is none, and puts its end in order."""
         self._path = path
         super().__init__(path, JournalFileSymlinkLock(path))
+        check_journal(path)
         if not _is_whole(path, parse=True):
             try:
                 self._lock.acquire()
@@ -65,26 +66,31 @@ class JournalFile(JournalFileBackend):
             self._lock.release()
 
 
-def check_journal(path: str) -> None:
-    """Names the first line of a journal that cannot be read, the last one aside.
+def check_journal(path: str, *, is_damaged: bool = False) -> None:
+    """Requires that a file is a journal, or is empty.
+
+    Args:
+        path: the file.
+        is_damaged: whether some line is known to be none; the first such one is then named.
 
     Raises:
-        StorageError: there is one, or the file is no journal at all.
+        StorageError: it is no journal, or it is damaged.
     """
     with open(path, "rb") as file:
+        first = file.readline()
+        if first and not _is_record(first) and (file.read(1) or first[:1] not in b"{\0"):
+            raise StorageError(
+                f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one."
+            )
+        if not is_damaged:
+            return
+        file.seek(0)
         lines = file.readlines()
-    for number, line in enumerate(lines, 1):
-        if _is_record(line):
-            continue
-        if number == 1:
-            break
-        raise StorageError(
-            f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is no record of "
-            "a journal. What stands before and after it is whole: mend or remove that line in a "
-            "copy of the file."
-        )
+    number = next(i for i, line in enumerate(lines, 1) if not _is_record(line))
     raise StorageError(
-        f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one."
+        f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is no record of a "
+        "journal. What stands before and after it is whole: mend or remove that line in a copy of "
+        "the file."
     )
 
 
@@ -97,12 +103,9 @@ def _is_whole(path: str, *, parse: bool) -> bool:
         if not parse:
             file.seek(size - 1)
             return file.read(1) == b"\n"
-    start = _start_of_last_line(path)
-    with open(path, "rb") as file:
-        file.seek(start)
+        file.seek(_start_of_last_line(path))
         line = file.read()
-    # Nothing of a journal before it: another kind of file, which is not ours to mend.
-    return (line.endswith(b"\n") and _is_record(line)) or (start == 0 and line[:1] != b"{")
+    return line.endswith(b"\n") and _is_record(line)
 
 
 def _set_aside(path: str) -> None:

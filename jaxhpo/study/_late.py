@@ -96,7 +96,7 @@ def _write(store: Store, kept: _aside.Kept) -> None:
             kept.path,
         )
         return
-    lost = set(store.finish(mine, are_results=False))
+    lost = set(store.finish_now(mine))
     late = [one for one in mine if one.trial_id in lost and not tells(trials[one.trial_id], one)]
     record_late(store, late, are_results=False)
     known = {_own(trial).get("kept") for trial in trials.values()}

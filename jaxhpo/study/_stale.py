@@ -42,7 +42,7 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
             stale.append(trial)
     reason = {"reason": ENDED_REASON}
     endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
-    lost = set(store.finish(endings, are_results=False))
+    lost = set(store.finish_now(endings))
     numbers = [trial.number for trial in stale if trial._trial_id not in lost]
     if numbers:
         logger.warning(

@@ -190,7 +190,7 @@ def _open_journal(path: str) -> BaseStorage:
         with quiet_optuna():
             return JournalStorage(JournalFile(path))
     except (json.JSONDecodeError, UnicodeDecodeError):
-        check_journal(path)
+        check_journal(path, is_damaged=True)
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(

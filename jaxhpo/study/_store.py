@@ -214,24 +214,26 @@ class Store:
         if found != expected:
             raise _bulk.NumberTaken(f"the next trial is number {found}, not {expected}")
 
-    def finish(self, endings: Sequence[Ending], *, are_results: bool = True) -> list[int]:
+    def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.
+
+        A storage that is away is waited for, and what it does not take is kept in a file.
 
         Args:
             endings: how each trial ended.
-            are_results: whether something was computed that must not be lost: a storage that is
-                away is then waited for, and what it does not take is kept in a file.
 
         Returns:
             Identifiers of trials that were no longer running and were left as they are.
         """
         if not endings:
             return []
-        if not are_results:
-            with readable_errors(self.shown):
-                return self._finish(endings, False)
         with self._keeping(endings, ()):
             return patiently(self.shown, lambda again: self._finish(endings, again))
+
+    def finish_now(self, endings: Sequence[Ending]) -> list[int]:
+        """Does the same or fails at once: for trials without a result that could be lost."""
+        with readable_errors(self.shown):
+            return self._finish(endings, False) if endings else []
 
     def _finish(self, endings: Sequence[Ending], again: bool) -> list[int]:
         if self._database is not None:
