@@ -23,6 +23,7 @@ app = typer.Typer(
     "**jaxhpo report**; watch it with **jaxhpo dashboard**.",
 )
 
+_INTERRUPTED = 130
 _STORAGE = "sqlite:///jaxhpo.db"
 
 Storage = Annotated[
@@ -255,10 +256,14 @@ def run() -> None:
         code = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
-    except (KeyboardInterrupt, typer.Abort) as interrupt:
-        sys.exit(getattr(interrupt, "code", None) or 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
     except Exception as error:
         sys.exit(say_error(error))
+    if code == _INTERRUPTED:  # Typer makes it of every interrupt, SIGTERM included
+        from jaxhpo.study._interrupts import exit_status
+
+        code = exit_status()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -14,6 +15,8 @@ _HANDLED: dict[int, Any] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
+# Signals that were handled.
+_LAST: deque[int] = deque([signal.SIGINT], maxlen=1)
 # Innermost last.
 _ACTIVE: list[Interrupts] = []
 # Exit status of a process that was told to end, as shells count it.
@@ -79,6 +82,7 @@ class Interrupts:
             raise pending
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        _LAST.append(number)
         interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
         if self._is_open:
             raise interrupt
@@ -88,6 +92,11 @@ class Interrupts:
 def kind_of(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
     """What an interrupt goes on as: `Terminated` if that is what it came from, else Ctrl-C."""
     return Terminated if isinstance(interrupt.__cause__, Terminated) else KeyboardInterrupt
+
+
+def exit_status() -> int:
+    """What a command that was interrupted ends with: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + _LAST[-1]
 
 
 def pause(seconds: float) -> None:

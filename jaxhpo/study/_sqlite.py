@@ -10,6 +10,7 @@ import sqlite3
 import tempfile
 import time
 import urllib.parse
+import weakref
 from typing import Any
 
 from jaxhpo.study._errors import StorageError
@@ -109,14 +110,14 @@ class Reader:
     def __init__(self, path: str, timeout: float) -> None:
         """Finds out how the file can be read."""
         self._timeout = timeout
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._address = f"{_uri(path)}?mode=ro"
         if self._can_be_read():
             return
         log = path + "-wal"
         if os.path.isfile(log) and os.path.getsize(log) > 0:
-            self._folder = tempfile.TemporaryDirectory(prefix="jaxhpo-")
-            copy = os.path.join(self._folder.name, "study.db")
+            folder = tempfile.mkdtemp(prefix="jaxhpo-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            copy = os.path.join(folder, "study.db")
             shutil.copyfile(path, copy)
             shutil.copyfile(log, copy + "-wal")
             self._address = f"{_uri(copy)}?mode=ro"

@@ -19,6 +19,7 @@ from jaxhpo.study._history import HistoryTrial, read_history
 from jaxhpo.study._patience import patiently
 from jaxhpo.study._rows import (
     FIXED_ATTR,
+    SYSTEM_ATTR,
     Ending,
     Row,
     stored_values,
@@ -285,14 +286,13 @@ class Store:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        if self._database is not None:
-            begun = _bulk.begin(self._database, self.study_id, trial_id, row)
-            if begun or not again:
-                return begun
-            # An attempt whose answer was lost may have begun it.
+        if again:  # an attempt whose answer was lost may have begun it
             found = self.storage.get_trial(trial_id)
-            mine = row.system_attrs.items() <= found.system_attrs.items()
-            return mine and found.state == TrialState.RUNNING
+            own = found.system_attrs.get(SYSTEM_ATTR)
+            if found.state == TrialState.RUNNING and own == row.system_attrs[SYSTEM_ATTR]:
+                return True
+        if self._database is not None:
+            return _bulk.begin(self._database, self.study_id, trial_id, row)
         try:
             if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return False
