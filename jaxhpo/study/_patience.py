@@ -18,6 +18,8 @@ logger = logging.getLogger("jaxhpo")
 PATIENCE_VARIABLE = "JAXHPO_PATIENCE"
 _TIMES_BUSY = 10
 _FIRST_PAUSE, _LONGEST_PAUSE, _SECONDS_BETWEEN_LINES = 0.1, 5.0, 60.0
+# A single attempt that took longer than this has waited already, for a lock.
+_FIRST_WAIT = 2.0
 
 T = TypeVar("T")
 
@@ -69,8 +71,9 @@ def patiently(shown: str, action: Callable[[bool], T]) -> T:
             left = patience_seconds() - waited
             if not error.may_pass or left <= 0:
                 raise
-            # The first attempt anew is for connections that a restart has cut: it says nothing.
-            if is_retry and (not told or waited - told >= _SECONDS_BETWEEN_LINES):
+            # The first attempt anew says nothing: it is for connections that a restart has cut.
+            is_away = is_retry or waited > _FIRST_WAIT
+            if is_away and (not told or waited - told >= _SECONDS_BETWEEN_LINES):
                 logger.warning(
                     "%s %s; trying again for %.0f s more",
                     error,

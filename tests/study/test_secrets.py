@@ -91,6 +91,18 @@ def test_a_short_password_does_not_eat_letters():
     assert without_secrets("a table has no password a") == "*** table has no password ***"
 
 
+def test_a_search_of_scikit_learn_shows_no_password():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    from jaxhpo.integrations.sklearn import SearchCV
+
+    ridge, space = linear_model.Ridge(), {"alpha": hpo.uniform(0.0, 1.0)}
+    search = SearchCV(ridge, space, storage="postgresql://me:sesame@host/base")
+    assert "sesame" not in repr(search) + search._repr_html_()
+    assert "me:***@host" in repr(search)
+    assert search.get_params()["storage"] == "postgresql://me:sesame@host/base"
+    assert "study.db" in repr(SearchCV(ridge, space, storage="study.db"))
+
+
 def test_an_optuna_storage_of_a_url_is_hidden_too(tmp_path):
     import optuna
 
