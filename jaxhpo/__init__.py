@@ -4,6 +4,10 @@ The public names, as a table of contents; `import jaxhpo as hpo`. Rooms that not
 are imported when they are first named, so that `import jaxhpo` costs little more than JAX.
 """
 
+# isort: off
+from jaxhpo import _folder as _folder  # first of all: see there
+
+# isort: on
 import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any

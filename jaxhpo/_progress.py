@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxhpo._checks import describe
+from jaxhpo._terminal import printable
 
 
 class Progress(NamedTuple):
@@ -54,15 +55,15 @@ class _BarReporter(Reporter):
         from rich import progress
 
         self._bar = progress.Progress(
-            progress.TextColumn("[bold]{task.description}"),
+            progress.TextColumn("{task.description}", style="bold", markup=False),
             progress.BarColumn(),
             progress.MofNCompleteColumn(),
-            progress.TextColumn("{task.fields[note]}"),
+            progress.TextColumn("{task.fields[note]}", markup=False),
             progress.TimeElapsedColumn(),
             progress.TimeRemainingColumn(),
             console=_console(),
         )
-        self._task = self._bar.add_task(title, total=total, note="")
+        self._task = self._bar.add_task(printable(title), total=total, note="")
         self._bar.start()
         _BarReporter.is_shown = True
 

@@ -12,13 +12,15 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_base", "_linalg", "_progress", "_watch"}
+BASE = {"_status", "_checks", "_terminal", "_base", "_linalg", "_progress", "_watch"}
 ALLOWED = {
     "_status": set(),
     "_checks": set(),
+    "_terminal": set(),
+    "_folder": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
-    "_progress": {"_checks"},
+    "_progress": {"_checks", "_terminal"},
     "_watch": {"_checks", "_progress"},
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},

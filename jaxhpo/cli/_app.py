@@ -23,6 +23,7 @@ app = typer.Typer(
     "**jaxhpo report**; watch it with **jaxhpo dashboard**.",
 )
 
+_INTERRUPTED = 130
 _STORAGE = "sqlite:///jaxhpo.db"
 
 Storage = Annotated[
@@ -124,6 +125,16 @@ def tune(
 def resume(
     name: Name,
     trials: Annotated[int, typer.Option(help="Further trials to run.")] = 100,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="The function again, as module:function. Without it you are asked whether what "
+            "the study's file names may be imported; no file decides that alone."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The space again, where it is a module:name.")
+    ] = None,
     storage: Storage = _STORAGE,
     timeout: Annotated[
         float | None, typer.Option(help="Stop asking for trials after this many seconds.")
@@ -136,7 +147,7 @@ def resume(
     """
     from jaxhpo.cli._tune import go_on
 
-    go_on(name, trials, storage, timeout, workers)
+    go_on(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()
@@ -239,16 +250,20 @@ def run() -> None:
     """Runs a command; an error that the user can mend is one line, and the exit code tells.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
-    130 interrupted.
+    130 interrupted, 143 told to end (SIGTERM).
     """
     try:
         code = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        code = _INTERRUPTED
     except Exception as error:
         sys.exit(say_error(error))
+    if code == _INTERRUPTED:  # Typer makes it of every interrupt, SIGTERM included
+        from jaxhpo.study._interrupts import exit_status
+
+        code = exit_status()
     sys.exit(code if isinstance(code, int) else 0)
 
 

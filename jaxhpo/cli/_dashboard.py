@@ -8,6 +8,7 @@ import socket
 
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import hide_password, open_existing
+from jaxhpo.cli._tables import say
 
 
 def serve(storage: str, host: str, port: int) -> None:
@@ -27,9 +28,8 @@ def serve(storage: str, host: str, port: int) -> None:
         )
     opened = open_existing(storage)
     _check_address(host, port)
-    print(
+    say(
         f"Studies of {hide_password(storage)} at http://{host}:{port}/dashboard (Ctrl-C ends it).",
-        flush=True,
     )
     # Imported only now: it takes seconds.
     import optuna_dashboard
@@ -37,7 +37,7 @@ def serve(storage: str, host: str, port: int) -> None:
     try:
         optuna_dashboard.run_server(opened, host=host, port=port)
     except KeyboardInterrupt:
-        print("stopped.")
+        say("stopped.")
 
 
 def _check_address(host: str, port: int) -> None:

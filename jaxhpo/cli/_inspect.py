@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+from jaxhpo._terminal import printable
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
 from jaxhpo.study import StorageError
@@ -22,7 +22,9 @@ _FORMATS = ("table", "json", "csv")
 
 def hide_password(storage: str) -> str:
     """The storage's URL as it may be shown."""
-    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", storage)
+    from jaxhpo.study._secrets import shown_url
+
+    return shown_url(storage)
 
 
 def open_existing(storage: str) -> Any:
@@ -34,10 +36,11 @@ def open_existing(storage: str) -> Any:
     """
     from jaxhpo.study._storage import open_storage
 
+    storage = storage.strip() if "://" in storage else storage
     path = storage.removeprefix("sqlite:///")
     is_file = storage.startswith("sqlite:///") or "://" not in storage
     if is_file and not pathlib.Path(path).exists():
-        raise UserError(f"--storage: the file {path} does not exist.")
+        raise UserError(f"--storage: the file {hide_password(path)} does not exist.")
     if is_file and _is_foreign_sqlite(path):
         raise UserError(
             f"--storage: {path} is a SQLite file of another program; it has no studies."
@@ -180,10 +183,22 @@ def _value_names(num_objectives: int) -> tuple[str, ...]:
     )
 
 
+class _Printable:
+    """A file that shows control characters as escapes."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        self._file.write(printable(text.rstrip("\r\n")) + "\n")
+
+
 def _write_csv(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    writer = csv.writer(sys.stdout)
+    # Exact for a program; a terminal is no place for control characters.
+    on_terminal = sys.stdout.isatty()
+    writer = csv.writer(_Printable(sys.stdout) if on_terminal else sys.stdout)
     m = len(study.directions)
     writer.writerow(["number", "state", *_value_names(m), *(f"params_{name}" for name in names)])
     for trial in trials:

@@ -6,6 +6,7 @@ import pathlib
 
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._inspect import load_study
+from jaxhpo.cli._tables import say
 
 
 def write(name: str, out: pathlib.Path, storage: str, model: bool) -> None:
@@ -23,4 +24,4 @@ def write(name: str, out: pathlib.Path, storage: str, model: bool) -> None:
         written = write_report(study, out, model=model)
     except ModuleNotFoundError as error:
         raise UserError(str(error)) from error
-    print(f"{written} ({written.stat().st_size / 1e6:.1f} MB) opens in any browser.")
+    say(f"{written} ({written.stat().st_size / 1e6:.1f} MB) opens in any browser.")

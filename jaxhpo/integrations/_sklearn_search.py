@@ -31,6 +31,7 @@ from jaxhpo.integrations._fold_stopper import Stopper
 from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend, fill
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
+from jaxhpo.study._secrets import shown_url
 
 _WHERE = "SearchCV"
 # Samplers whose proposals do not depend on scores: they can all be evaluated side by side.
@@ -181,6 +182,20 @@ class SearchCV(BaseSearchCV):
         self.cv_results_ = results
         context.call_on_fit_task_end(estimator=self, **data)
         return self
+
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        if not isinstance(self.storage, str):
+            return str(super().__repr__(N_CHAR_MAX))
+        # Shortened, a password would be found no more.
+        whole = str(super().__repr__(10**9))
+        return whole.replace(repr(self.storage), repr(shown_url(self.storage)))
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        """What scikit-learn shows of the settings in a notebook, passwords hidden."""
+        found = super()._get_params_html(*args, **kwargs)
+        if isinstance(found.get("storage"), str):
+            found["storage"] = shown_url(found["storage"])
+        return found
 
     def _checked_space(self) -> Any:
         if isinstance(self.sampler, str) and self.sampler not in samplers.names():

@@ -14,7 +14,9 @@ from jaxhpo._base import Sampler
 from jaxhpo._status import Status
 from jaxhpo.study._bulk import NumberTaken
 from jaxhpo.study._distributions import distributions_of
+from jaxhpo.study._errors import StorageError
 from jaxhpo.study._evaluate import Report
+from jaxhpo.study._late import record_late, take_up
 from jaxhpo.study._proposer import Proposer, Told
 from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
 from jaxhpo.study._trial import (
@@ -104,6 +106,8 @@ class Asker:
 
     def refresh(self) -> None:
         """Reads the history and puts the sampler where it belongs."""
+        if self._store.has_kept:
+            take_up(self._store)
         trials = self._store.history()
         told = self._told_of(trials)
         self._adapt()
@@ -212,18 +216,24 @@ class Asker:
             reports: what became of each.
 
         Returns:
-            The trials that ended now; one that another process had ended already is left out.
+            The trials that ended now. One that another process had marked as failed has the number
+            of the new trial that holds its value; one that it had given a value is left out.
         """
         endings = [self._ending(*pair) for pair in zip(trials, reports, strict=True)]
         was_stale, self._is_stale = self._is_stale, True
-        lost = set(self._store.finish(endings))
-        ended = [
-            self._ended(trial, report)
-            for trial, report, ending in zip(trials, reports, endings, strict=True)
-            if ending.trial_id not in lost
-        ]
-        for trial in trials:
-            self._running.pop(trial.number, None)
+        try:
+            lost = set(self._store.finish(endings))
+        finally:  # what could not be written is kept elsewhere: the trials have not failed
+            for trial in trials:
+                self._running.pop(trial.number, None)
+        late = record_late(self._store, [one for one in endings if one.trial_id in lost])
+        ended = []
+        for trial, report, ending in zip(trials, reports, endings, strict=True):
+            if ending.trial_id in late:
+                moved = dataclasses.replace(trial, number=late[ending.trial_id])
+                ended.append(self._ended(moved, report))
+            elif ending.trial_id not in lost:
+                ended.append(self._ended(trial, report))
         if lost or was_stale or any(trial.number in self._guessed for trial in trials):
             return ended
         unit = np.asarray([trial.unit for trial in ended])
@@ -279,8 +289,14 @@ class Asker:
         ]
         numbers = list(self._running)
         self._is_stale = True
-        self._store.finish(endings)
         self._running.clear()
+        try:
+            self._store.finish_now(endings)
+        except StorageError as error:
+            # Whatever ends the run now is what the user is to see; opening the study does the rest.
+            logger.warning(
+                "study %r: trials %s stay as running: %s", self._store.name, numbers, error
+            )
         return numbers
 
     def attach(self, number: int, trial_id: int) -> None:

@@ -165,7 +165,7 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
                     {
                         "id_": e.trial_id,
                         "state": to_state(e.status),
-                        "datetime_complete": _utc(e.end),
+                        "datetime_complete": utc(e.end),
                     }
                     for e in todo
                 ],
@@ -189,7 +189,9 @@ def _locked(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
                 yield connection
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                # After a full disk SQLite has rolled back already, and says that as an error.
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
         return
     studies = models.StudyModel.__table__
@@ -219,8 +221,8 @@ def _prepare(row: Row) -> dict[str, Any]:
     records += _attr_records(row.user_attrs, row.system_attrs)
     trial = {
         "state": to_state(row.status),
-        "datetime_start": _utc(row.start),
-        "datetime_complete": None if row.end is None else _utc(row.end),
+        "datetime_start": utc(row.start),
+        "datetime_complete": None if row.end is None else utc(row.end),
     }
     return {"trial": trial, "records": records}
 
@@ -284,6 +286,6 @@ def _to_json(distribution: BaseDistribution) -> str:
 _JSON: dict[int, tuple[BaseDistribution, str]] = {}
 
 
-def _utc(moment: datetime.datetime) -> datetime.datetime:
-    """Optuna's tables hold naive UTC."""
+def utc(moment: datetime.datetime) -> datetime.datetime:
+    """A moment as Optuna's tables hold it: UTC without a zone; local time if it has none."""
     return moment.astimezone(datetime.UTC).replace(tzinfo=None)

@@ -100,7 +100,7 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
             "those that the uninterrupted study would have made",
             store.name,
         )
-    if merged != stored:
+    if merged != stored and not store.reads_only:
         store.set_attr(META_ATTR, merged)
     return merged
 

@@ -57,6 +57,7 @@ class Loop:
         """Runs to the end and returns the reason for it."""
         study = self._study
         with contextlib.ExitStack() as stack:
+            stack.callback(study._store.checkpoint)
             stack.callback(self._reporter.close)
             pool = None
             if self._num_workers > 1:
@@ -107,12 +108,6 @@ class Loop:
             else:
                 reports = pool.evaluate([trial.params for trial in trials])
         ended = study._asker.tell(trials, reports)
-        if len(ended) < len(trials):
-            logger.warning(
-                "study %r: another process had ended some of the trials %s; their values are lost",
-                study.name,
-                [trial.number for trial in trials],
-            )
         self._done += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in ended)
         before = study._best_value_or_none()

@@ -101,7 +101,9 @@ def record(
         if row.status is Status.INFEASIBLE and not any(one > 0 for one in broken):
             expected = "INFEASIBLE only where a `violation` is above 0"
             raise _checks.fail(_WHERE, "status", expected, status)
-    return store_rows(study, rows, unit, None, padded_size(len(rows)))
+    numbers = store_rows(study, rows, unit, None, padded_size(len(rows)))
+    study._store.checkpoint()
+    return numbers
 
 
 def store_rows(

@@ -121,6 +121,13 @@ def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None
     return list(value) if isinstance(value, tuple) else [value]
 
 
+def tells(trial: FrozenTrial | None, ending: Ending) -> bool:
+    """Whether a stored trial says what an ending says."""
+    if trial is None or trial.state != to_state(ending.status):
+        return False
+    return trial.values == stored_values(ending.value)
+
+
 def thin_curve(curve: dict[int, float]) -> dict[int, float]:
     """Keeps at most `MAX_CURVE_POINTS` steps of a curve, log-spaced, first and last included.
 

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from jaxhpo._status import Status
+from jaxhpo.study._late import take_up
 from jaxhpo.study._owner import is_dead
 from jaxhpo.study._rows import SYSTEM_ATTR, Ending
 from jaxhpo.study._trial import status_of
@@ -28,8 +29,10 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     Returns:
         Their numbers.
     """
-    if store.is_new:
+    if store.is_new or store.reads_only:
         return []
+    # What ended, and could not be written then, has not failed.
+    take_up(store)
     running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
     stale = []
     for trial in running:
@@ -38,7 +41,8 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
         if everywhere or is_dead(owner):
             stale.append(trial)
     reason = {"reason": ENDED_REASON}
-    lost = set(store.finish([Ending(t._trial_id, Status.FAILED, None, reason) for t in stale]))
+    endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
+    lost = set(store.finish_now(endings))
     numbers = [trial.number for trial in stale if trial._trial_id not in lost]
     if numbers:
         logger.warning(

@@ -16,7 +16,7 @@ from jaxhpo import _checks
 from jaxhpo._progress import Progress, Reporter, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._batch import build_rows
-from jaxhpo.study._interrupts import Interrupts
+from jaxhpo.study._interrupts import Interrupts, kind_of
 from jaxhpo.study._record import store_rows
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class _Run:
         started = time.perf_counter()
         self.study.stop_reason = None
         with contextlib.ExitStack() as stack:
+            stack.callback(self.study._store.checkpoint)
             stack.callback(self.reporter.close)
             interrupts = stack.enter_context(Interrupts())
             while (reason := self._reason_to_stop()) is None:
@@ -198,7 +199,7 @@ class _Run:
                 self.done,
                 self.study.resume_hint(),
             )
-            raise KeyboardInterrupt from interrupt
+            raise kind_of(interrupt)() from interrupt
         self._write(first, unit, values, result, start, "the timeout was reached")
 
     def _tick(self, event: population.Progress, best: float | None) -> None:

@@ -10,6 +10,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
 from jaxhpo.study._evaluate import to_report
+from jaxhpo.study._stale import ENDED_REASON
 from jaxhpo.study._trial import Trial, from_frozen
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
             reason = (report.reason or "").replace("`objective` must return", "`values` must be")
             raise TypeError(f"{_WHERE}: {reason}")
     ended = study._asker.tell(running, reports)
+    study._store.checkpoint()
     if len(ended) < len(running):
         lost = sorted(set(numbers) - {trial.number for trial in ended})
         raise ValueError(
@@ -74,7 +76,7 @@ def _running_trial(study: Study, number: Any) -> Trial:
     trial = from_frozen(study.space, frozen)
     if trial.status is Status.WAITING:
         raise ValueError(f"{_WHERE}: `trials` must be running, but {number} waits to be asked.")
-    if trial.status is not Status.RUNNING:
+    if trial.status is not Status.RUNNING and trial.reason != ENDED_REASON:
         raise ValueError(
             f"{_WHERE}: `trials` must be running, but {number} has ended already "
             f"({trial.status.name}); what was recorded then stands."

@@ -33,6 +33,10 @@ def tune(jaxhpo, *more, trials=12):
     )
 
 
+def resume(jaxhpo, name, *more):
+    return jaxhpo("resume", name, "--storage", STORAGE, "--objective", f"work:{name}", *more)
+
+
 def best(jaxhpo, name="score"):
     return json.loads(jaxhpo("best", name, "--storage", STORAGE, "--format", "json").out)
 
@@ -64,7 +68,7 @@ def test_csv_holds_every_trial(jaxhpo):
 
 def test_resume_goes_on_as_if_never_stopped(jaxhpo):
     tune(jaxhpo, "--seed", 3, trials=5)
-    assert jaxhpo("resume", "score", "--trials", 7, "--storage", STORAGE).code == 0
+    assert resume(jaxhpo, "score", "--trials", 7).code == 0
     tune(jaxhpo, "--seed", 3, "--name", "whole")
     stored = "sqlite:///s.db"
     halves = optuna.load_study(study_name="score", storage=stored).trials
@@ -141,7 +145,7 @@ def test_ctrl_c_keeps_the_trials_and_tells_by_its_code(folder):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "jaxhpo resume f" in out
+    assert "jaxhpo resume f --storage sqlite:///s.db --objective slow:f" in out
     assert _complete(folder) >= 1
 
 
@@ -273,5 +277,5 @@ def test_several_objectives_have_a_front(jaxhpo, folder):
     assert all(record["value"][0] == pytest.approx(record["value"][1] ** 2) for record in records)
     csv_text = jaxhpo("best", "two", "--storage", STORAGE, "--format", "csv").out
     assert len(list(csv.DictReader(io.StringIO(csv_text)))) == 12
-    assert jaxhpo("resume", "two", "--trials", 3, "--storage", STORAGE).code == 0
+    assert resume(jaxhpo, "two", "--trials", 3).code == 0
     assert "exclude each other" in jaxhpo(*command, *options, "--maximize").err
