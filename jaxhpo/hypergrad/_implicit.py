@@ -23,8 +23,8 @@ from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
 from jaxhpo.hypergrad._solvers import Vector, axpy, norm
 from jaxhpo.training import Training
-from jaxhpo.training._gradient import _NO_FORWARD, _stops_gradients, has_primitive
 from jaxhpo.training._objective import check_training
+from jaxhpo.training._rules import asymmetry
 
 _HESSIAN = _solvers.CG | _solvers.Neumann | _solvers.Nystrom | _solvers.Dense
 _MAP = _solvers.FixedPoint | _solvers.GMRES | _solvers.NormalCG
@@ -171,12 +171,12 @@ def _by_hessian(
     def loss(hparams: Any, params: Vector) -> Array:
         return jnp.asarray(inner_loss(hparams, jax.tree.unflatten(tree, params)))
 
-    traced = jax.make_jaxpr(loss)(run.hparams, params).jaxpr
-    if _stops_gradients(traced) or has_primitive(traced, _NO_FORWARD):
+    found = asymmetry(jax.make_jaxpr(loss)(run.hparams, params).jaxpr)
+    if found is not None:
         raise ValueError(
-            f"{where}: `training.inner_loss` holds a stop_gradient or a custom reverse rule, so "
-            f"its Hessian is not symmetric and {type(solver).__name__} does not apply. Use "
-            "solver=gmres() or normal_cg()."
+            f"{where}: `training.inner_loss` holds {found}, so the derivative of its gradient is "
+            f"not symmetric and {type(solver).__name__} does not apply. Use solver=gmres() or "
+            "normal_cg()."
         )
 
     def slope(params: Vector) -> Vector:

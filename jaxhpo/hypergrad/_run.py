@@ -18,8 +18,9 @@ import numpy as np
 from jaxhpo._checks import is_traced
 from jaxhpo.hypergrad import _safe
 from jaxhpo.training import Training, trial_keys
-from jaxhpo.training._gradient import has_primitive, is_inexact, mixed_mode
+from jaxhpo.training._gradient import mixed_mode
 from jaxhpo.training._objective import check_loss
+from jaxhpo.training._rules import has_primitive, is_inexact
 
 Array = jax.Array
 Real = list[Array]

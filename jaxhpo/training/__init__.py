@@ -10,4 +10,5 @@ from jaxhpo.training._objective import objective as objective
 from jaxhpo.training._objective import train as train
 from jaxhpo.training._objective import trial_keys as trial_keys
 from jaxhpo.training._optax import from_optax as from_optax
+from jaxhpo.training._rules import constant as constant
 from jaxhpo.training._training import Training as Training
