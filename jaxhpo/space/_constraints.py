@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Discrete
+from jaxhpo.space._exact import namespace
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._options import Options
 
@@ -123,7 +124,7 @@ def _equals(leaf: Leaf, array: Any, value: Any) -> Array:
     dimension, target = leaf.dimension, forbidden_level(leaf, value)
     if isinstance(dimension, Discrete):
         if not hasattr(dimension, "options"):
-            target = dimension.level_of_value(jnp.asarray(target, array.dtype))
+            target = dimension.level_of_value(namespace(array).asarray(target, array.dtype))
         same = dimension.level_of_value(array) == target
     else:
         array = jnp.asarray(array)

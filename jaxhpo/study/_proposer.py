@@ -97,7 +97,7 @@ class Proposer:
                 each value of it.
 
         Returns:
-            Points `[m, d]` and their values pytree, as NumPy arrays; `m` is less than `count` only
+            Points `[m, d]` and their values pytree in the host's precision; `m` is less than `count` only
             if the sampler has no further point.
         """
         while len(self._queue) < count:
