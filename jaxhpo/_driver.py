@@ -91,7 +91,7 @@ class Driver:
         )
         self._waiting = self._nothing
         unit = np.asarray(unit)[: asks * (len(unit) // block)]
-        return unit, self._space.from_unit(unit)
+        return unit, self._space.host_values(unit)
 
     def tell(
         self,

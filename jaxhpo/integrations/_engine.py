@@ -195,4 +195,4 @@ class Engine:
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""
-        return np.asarray(self._space.to_unit(self._space.encode(params)))
+        return np.asarray(self._space.to_unit(self._space.encode(params, np.float64)))

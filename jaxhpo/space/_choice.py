@@ -48,7 +48,7 @@ class _Listed(Discrete):
         """The number if all options are numbers, the bool if all are bools, else the index."""
         if self.options.kind() == "index":
             return level
-        return namespace(level).asarray(self.options.array(dtype))[level]
+        return self._table(namespace(level), dtype)[level]
 
     def level_of_value(self, value: Any) -> Array:
         """Index of the option with this array form (numbers: the nearest)."""
@@ -56,15 +56,21 @@ class _Listed(Discrete):
         value = xp.asarray(value)
         if kind == "index":
             return xp.clip(value.astype(np.int32), 0, self.num_levels - 1)
-        table = xp.asarray(self.options.array(float_dtype(value)))
+        table = self._table(xp, float_dtype(value))
         if kind == "bool":
             return xp.argmax(value[..., None] == _along(table, value), axis=-1).astype(np.int32)
         distance = xp.abs(value[..., None].astype(table.dtype) - _along(table, value))
         return xp.argmin(distance, axis=-1).astype(np.int32)
 
-    def fault(self, dtype: Any) -> str | None:
-        """Why programs of this float dtype cannot hold the options; None if they can."""
-        return self.options.fault(dtype)
+    def _table(self, xp: Any, dtype: Any) -> Any:
+        """The options in array form, where they are not their index."""
+        kind = {"bool": bool, "int": np.int32, "float": dtype}[self.options.kind()]
+        return xp.asarray(np.asarray(self.options.items), kind)
+
+    def index_fault(self) -> str | None:
+        """Why programs see the index of numbers; None where they see the numbers."""
+        is_hidden = self.options.is_numeric and self.options.kind() == "index"
+        return "int32 or float32 cannot hold its options" if is_hidden else None
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The options themselves."""
@@ -191,8 +197,8 @@ class Static(_Listed):
         level = self.level_of_value(value)
         return self.unit_of_level(level, float_dtype(level))
 
-    def fault(self, dtype: Any) -> str | None:
-        """None: programs see the index, and the training the Python value."""
+    def index_fault(self) -> str | None:
+        """None: a training receives the Python value."""
         return None
 
     def to_python(self, values: np.ndarray) -> list[Any]:

@@ -51,6 +51,10 @@ class Dimension:
         """Why values cannot be made on a device with these floats; None if they can."""
         return None
 
+    def index_fault(self) -> str | None:
+        """Why programs see an index in place of a number; None if they do not."""
+        return None
+
     def from_unit(self, unit: Array) -> Any:
         """Maps unit coordinates `[..., *shape]` to values of the same shape."""
         raise NotImplementedError  # abstract

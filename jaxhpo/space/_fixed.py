@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Dimension
-from jaxhpo.space._exact import namespace
+from jaxhpo.space._exact import integer_fault, interval_fault, namespace
 from jaxhpo.space._options import Options
 
 
@@ -33,9 +33,14 @@ class Fixed(Dimension):
 
     def constant(self, dtype: Any) -> Any:
         """Array form: the number or bool itself, 0 (an index) for any other object."""
-        if self.options.kind() == "index":
+        if isinstance(self.value, bool | np.bool_):
+            return np.asarray(self.value)
+        if not self.options.is_numeric:
             return np.zeros((), np.int32)
-        return self.options.array(dtype)[0]
+        if not isinstance(self.value, int | np.integer):
+            return np.asarray(self.value, dtype)
+        is_short = integer_fault(self.value, self.value, np.float32) is None
+        return np.asarray(self.value, np.int32 if is_short else np.int64)
 
     def from_unit(self, unit: Array) -> Array:
         """The constant, with the batch shape of `unit` `[..., 0]`."""
@@ -44,7 +49,11 @@ class Fixed(Dimension):
 
     def fault(self, dtype: Any) -> str | None:
         """Why programs of this float dtype cannot hold the constant; None if they can."""
-        return self.options.fault(dtype)
+        if not self.options.is_numeric:
+            return None
+        if isinstance(self.value, int | np.integer):
+            return integer_fault(self.value, self.value, dtype)
+        return interval_fault(float(self.value), float(self.value), False, dtype)
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The constant, once a row."""

@@ -232,9 +232,9 @@ class SteppedNormal(Discrete):
 
     def fault(self, dtype: Any) -> str | None:
         """Why floats of this dtype cannot tell the values apart; None if they can."""
-        if _checks.is_traced(self.base.mean) or _checks.is_traced(self.base.std):
+        if any(map(_checks.is_traced, (self.base.mean, self.base.std, self.step))):
             return None
-        return grid_fault(self.low, self.high, float(self.step), dtype)
+        return grid_fault(self.base.low, self.base.high, float(self.step), dtype)
 
     def _python_value(self, level: int) -> float:
         return float((int(self.first) + level) * Decimal(str(float(self.step))))

@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxhpo import _checks
 
+_INT32 = np.iinfo(np.int32)
 _STORABLE = (bool, int, float, str, type(None))
 
 
@@ -53,9 +54,9 @@ class Options:
         return None
 
     def kind(self) -> str:
-        """How the options look in array form: "bool", "int", "wide", "float" or "index".
+        """How the options look in array form: "bool", "int", "float" or "index".
 
-        "wide" are integers that need int64.
+        Numbers that int32 or float32 cannot hold or tell apart are their index in either precision.
         """
         return self._kind
 
@@ -77,39 +78,19 @@ class Options:
         numbers = [item for item in self.items if _is_number(item)]
         if len(numbers) < len(self.items):
             return "index"
-        if not all(isinstance(item, int | np.integer) for item in numbers):
-            return "float"
-        least, greatest = min(numbers), max(numbers)
-        for kind, limits in (("int", np.iinfo(np.int32)), ("wide", np.iinfo(np.int64))):
-            if limits.min <= least and greatest <= limits.max:
-                return kind
-        return "index"
+        if all(isinstance(item, int | np.integer) for item in numbers):
+            in_range = all(_INT32.min <= item <= _INT32.max for item in numbers)
+            return "int" if in_range else "index"
+        if max(abs(item) for item in numbers) > np.finfo(np.float32).max:
+            return "index"
+        # Two options that float32 cannot tell apart must stay apart: their index does.
+        rounded = {float(np.float32(item)) for item in numbers}
+        return "float" if len(rounded) == len(numbers) else "index"
 
     @property
     def is_numeric(self) -> bool:
         """Whether all are numbers."""
         return all(_is_number(item) for item in self.items)
-
-    def array(self, dtype: Any) -> np.ndarray:
-        """The options in array form; `dtype` is that of real ones. Not for those that are indices.
-
-        A float that needs more than `dtype` is rounded; see `fault`.
-        """
-        kinds = {"bool": bool, "int": np.int32, "wide": np.int64, "float": dtype}
-        return np.asarray(self.items, kinds[self.kind()])
-
-    def fault(self, dtype: Any) -> str | None:
-        """Why programs of this float dtype cannot hold the options; None if they can."""
-        if not self.is_numeric or self.kind() == "int":
-            return None
-        is_double = np.dtype(dtype) == np.float64
-        if self.kind() != "float":
-            is_fit = is_double and self.kind() == "wide"
-            return None if is_fit else "int64 cannot hold it" if is_double else "int32 cannot hold it"
-        if max(abs(float(item)) for item in self.items) > float(np.finfo(dtype).max):
-            return f"{dtype} ends at ±{float(np.finfo(dtype).max):.2g}"
-        is_apart = len(np.unique(self.array(dtype))) == len(self.items)
-        return None if is_apart else f"{dtype} cannot tell its options apart"
 
     @functools.cached_property
     def _labels(self) -> tuple[Any, ...]:

@@ -36,11 +36,15 @@ class Real(Dimension):
         """Maps [0, 1] to [low, high]; both ends are exact."""
         xp = namespace(unit)
         low, high = number(self.low, xp, unit.dtype), number(self.high, xp, unit.dtype)
-        start, stop = (xp.log(low), xp.log(high)) if self.log else (low, high)
-        # In halves, which cannot overflow where stop - start does, and rising in every rounding.
-        half = (stop / 2 - start / 2) * unit
-        inner = (start + half) + half
-        value = xp.clip(xp.exp(inner) if self.log else inner, low, high)
+        if self._is_short:
+            inner = low + low * xp.expm1(xp.log1p((high - low) / low) * unit)
+        else:
+            start, stop = (xp.log(low), xp.log(high)) if self.log else (low, high)
+            # In halves, which cannot overflow where stop - start does, and rising in every rounding.
+            half = (stop / 2 - start / 2) * unit
+            inner = (start + half) + half
+            inner = xp.exp(inner) if self.log else inner
+        value = xp.clip(inner, low, high)
         return xp.where(unit <= 0, low, xp.where(unit >= 1, high, value))
 
     def to_unit(self, value: Any) -> Array:
@@ -48,7 +52,9 @@ class Real(Dimension):
         xp, dtype = namespace(value), float_dtype(value)
         low, high = number(self.low, xp, dtype), number(self.high, xp, dtype)
         value = xp.clip(xp.asarray(value, dtype), low, high)
-        if self.log:
+        if self._is_short:
+            span, part = xp.log1p((high - low) / low), xp.log1p((value - low) / low)
+        elif self.log:
             # The logarithm of a ratio is precise beside `low`; of roots, so that none overflows.
             span = xp.log(xp.sqrt(high) / xp.sqrt(low))
             part = xp.log(xp.sqrt(value) / xp.sqrt(low))
@@ -56,6 +62,12 @@ class Real(Dimension):
             # Halves, so that the widest float interval does not overflow.
             span, part = high / 2 - low / 2, value / 2 - low / 2
         return xp.where(span > 0, xp.clip(part / xp.where(span > 0, span, 1), 0, 1), 0.5)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the logarithm of the bounds has fewer digits of the interval than they have."""
+        is_traced = _checks.is_traced(self.low) or _checks.is_traced(self.high)
+        return self.log and not is_traced and bool(self.high < 2 * self.low)
 
     def fault(self, dtype: Any) -> str | None:
         """Why floats of this dtype cannot search the interval; None if they can."""

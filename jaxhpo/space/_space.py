@@ -142,24 +142,36 @@ class Space:
     def from_unit(self, unit: Array) -> Any:
         """Maps unit points `[..., d]` to the values pytree, leading axes kept.
 
-        Args:
-            unit: a NumPy array is mapped by NumPy to float64 and exact integers, whatever the
-                precision of the device; anything else becomes a JAX array and is mapped in its
-                precision.
+        The values are JAX arrays; they are NumPy's, as of `host_values`, where `unit` is NumPy's
+        and a dimension needs more than the device's precision.
 
         Raises:
             ValueError: another last axis, or a dimension that needs more than that precision.
         """
-        on_host = isinstance(unit, np.ndarray) and not self._is_traced
-        unit = unit.astype(np.float64) if on_host else jnp.asarray(unit)
-        if unit.shape[-1:] != (self.num_dims,):
-            expected = f"of shape [..., {self.num_dims}]"
-            raise _checks.fail("Space.from_unit", "unit", expected, unit.shape)
-        if not on_host:
-            self.check_precision("Space.from_unit", unit.dtype)
+        if isinstance(unit, np.ndarray) and self._fault(jnp.result_type(float)) is not None:
+            return self.host_values(unit)
+        unit = jnp.asarray(unit)
+        if (found := self._fault(unit.dtype)) is not None:
+            raise _imprecise("Space.from_unit", *found)
+        return self._values("Space.from_unit", unit)
+
+    def host_values(self, unit: Any) -> Any:
+        """Maps unit points `[..., d]` to values as a Python objective receives them.
+
+        Args:
+            unit: points on the host, of either precision.
+
+        Returns:
+            The values pytree in NumPy arrays: float64 and exact integers, whatever the precision
+            of the device.
+        """
         with np.errstate(all="ignore"):
-            leaf_values = [self._leaf_from_unit(leaf, unit) for leaf in self._leaves]
-        return _codec.pack(self._root, leaf_values)
+            return self._values("Space.host_values", np.asarray(unit, np.float64))
+
+    def _values(self, where: str, unit: Array) -> Any:
+        if unit.shape[-1:] != (self.num_dims,):
+            raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
+        return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
 
     def to_unit(self, values: Any) -> Array:
         """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres.
@@ -170,6 +182,9 @@ class Space:
         batch = self._batch_shape(leaf_values)
         arrays = jax.tree.leaves(leaf_values)
         xp = jnp if self._is_traced or any(isinstance(a, jax.Array) for a in arrays) else np
+        dtype = np.dtype(np.float64) if xp is np else self._real_dtype(leaf_values)
+        if (found := self._fault(dtype)) is not None:
+            raise _imprecise("Space.to_unit", *found)
         leaf_values = [jax.tree.map(xp.asarray, value) for value in leaf_values]
         with np.errstate(all="ignore"):
             columns = [
@@ -177,29 +192,23 @@ class Space:
                 for leaf, value in zip(self._leaves, leaf_values, strict=True)
                 if leaf.stop > leaf.start
             ]
-        dtype = np.dtype(np.float64) if xp is np else self._real_dtype(leaf_values)
         if not columns:
             return xp.zeros((*batch, 0), dtype)
         return xp.concatenate([column.astype(dtype) for column in columns], axis=-1)
 
-    def check_precision(self, where: str, dtype: Any = None) -> None:
+    def check_precision(self, where: str) -> None:
         """Requires that programs can hold the values.
 
         Args:
             where: the public function, for errors.
-            dtype: the programs' floats; None for JAX's default.
 
         Raises:
             ValueError: an interval too narrow beside its offset, or numbers out of reach.
         """
-        if (found := self._fault(dtype or jnp.result_type(float))) is not None:
-            name, reason = found
-            raise ValueError(
-                f"{where}: `{name}` must be a dimension that compiled code can hold, but {reason}. "
-                "Search the difference from a fixed number, switch float64 on with "
-                "jax.config.update('jax_enable_x64', True), or run a Python objective with Study, "
-                "which always receives float64."
-            )
+        hidden = ((leaf.name, leaf.dimension.index_fault()) for leaf in self._leaves)
+        found = self._fault(jnp.result_type(float)) or next((pair for pair in hidden if pair[1]), None)
+        if found is not None:
+            raise _imprecise(where, *found)
 
     def _fault(self, dtype: Any) -> tuple[str, str] | None:
         """Name of the first leaf that programs of this dtype cannot hold, and why."""
@@ -259,8 +268,12 @@ class Space:
         rows = _codec.decode_rows(self._root, self._leaves, leaf_values, n)
         return rows if batch else rows[0]
 
-    def encode(self, params: Any) -> Any:
+    def encode(self, params: Any, dtype: Any = None) -> Any:
         """Turns params, or a list of them, into values (NumPy arrays); the inverse of `decode`.
+
+        Args:
+            params: what an objective receives, or a list of such.
+            dtype: of real values. None is JAX's default, or float64 where a dimension needs it.
 
         Raises:
             ValueError: a parameter is missing, unknown or out of range; the message names it.
@@ -270,9 +283,9 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        values = _codec.stack_rows(
-            self._root, self._leaves, rows, _codec.default_values(self._leaves)
-        )
+        dtype = np.dtype(dtype or self._dtype_of(jnp.result_type(float)))
+        defaults = _codec.default_values(self._leaves, dtype)
+        values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
 
     def flatten_params(self, params: Any) -> dict[str, Any]:
@@ -322,7 +335,7 @@ class Space:
                 "loosen them, or narrow the dimensions to the allowed region."
             )
         if not _checks.is_traced(unit) and self._fault(unit.dtype) is not None:
-            return self.from_unit(np.asarray(unit))
+            return self.host_values(unit)
         return self.from_unit(unit)
 
     def active(self, values: Any) -> Any:
@@ -500,6 +513,14 @@ class Space:
     def _check_feasible(self) -> None:
         if not self._is_traced:
             self.sample(jax.random.key(0), 1)
+
+
+def _imprecise(where: str, name: str, reason: str) -> ValueError:
+    return ValueError(
+        f"{where}: `{name}` must be a dimension that compiled code can hold, but {reason}. Search "
+        "the difference from a fixed number, switch float64 on with jax.config.update("
+        "'jax_enable_x64', True), or run a Python objective with Study, which receives float64."
+    )
 
 
 def _snap(leaf: Leaf, part: Array) -> Array:

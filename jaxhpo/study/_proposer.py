@@ -130,7 +130,7 @@ class Proposer:
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
-        values = self._space.encode(list(params))
+        values = self._space.encode(list(params), np.float64)
         return np.asarray(self._space.to_unit(values), self._dtype)
 
     def _ask(self, number: int, asks: int, block: int) -> None:
