@@ -57,7 +57,7 @@ def number(value: Any, xp: Any, dtype: Any) -> Any:
 
 def interval_fault(low: float, high: float, log: bool, dtype: Any) -> str | None:
     """Why floats of this dtype cannot tell the values of an interval apart; None if they can."""
-    limits, largest = jnp.finfo(dtype), max(abs(low), abs(high))
+    limits, largest = np.finfo(dtype), max(abs(low), abs(high))
     if largest > float(limits.max):
         return f"{dtype} ends at ±{float(limits.max):.2g}"
     if log and low < float(limits.tiny):

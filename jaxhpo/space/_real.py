@@ -19,7 +19,7 @@ from jaxhpo.space._dimension import (
     float_dtype,
     floats_within,
 )
-from jaxhpo.space._exact import exact, interval_fault, is_exact, namespace, number
+from jaxhpo.space._exact import exact, interval_fault, namespace, number
 
 
 @jax.tree_util.register_dataclass
@@ -83,8 +83,8 @@ class Real(Dimension):
         """Requires a number within the bounds (to float precision)."""
         item = _checks.check_number("Space.encode", name, item)
         low, high = float(self.low), float(self.high)
-        # Rounding of what a device has computed; an exact interval is never computed there.
-        slack = 1e-15 if is_exact(self.low) else 1e-6
+        # Rounding of what a device has computed, unless float32 cannot have computed it.
+        slack = 1e-15 if interval_fault(low, high, self.log, np.float32) else 1e-6
         slack *= max(abs(low), abs(high)) if not self.log else item
         if not low - slack <= item <= high + slack:
             raise _checks.fail("Space.encode", name, f"in [{low}, {high}]", item)

@@ -301,7 +301,8 @@ def _settled(made: Stepped) -> Stepped:
     if count > MOST_NUMBERED:
         made = dataclasses.replace(made, count=exact(count))
     # Levels are int32 where they are numbered; a wide step may not fit where both bounds do.
-    is_wide = made.fault(jnp.result_type(float)) or count > _INT32.max
+    dtype = np.dtype(np.float32) if made.is_integer else jnp.result_type(float)
+    is_wide = made.fault(dtype) or count > _INT32.max
     if is_wide or (made.is_integer and made.step > _INT32.max):
         bounds = {name: exact(getattr(made, name)) for name in ("low", "step", "high")}
         made = dataclasses.replace(made, **bounds)
