@@ -74,13 +74,13 @@ class Driver:
             block: one program is compiled for each value of it.
 
         Returns:
-            `[asks · q, d]` unit points, NaN rows where there is no further one, and their values.
+            `[asks · q, d]` unit points, NaN rows where there is no further one, and their values
+            in the host's precision.
         """
         self._start()
-        self._state, unit, values = _tell_and_ask(
+        self._state, unit = _tell_and_ask(
             self._sampler.tell,
             self._sampler.ask,
-            self._space,
             self._tell_key,
             self._key,
             self._state,
@@ -90,9 +90,8 @@ class Driver:
             block,
         )
         self._waiting = self._nothing
-        unit, values = jax.device_get((unit, values))
-        count = asks * (len(unit) // block)
-        return unit[:count], jax.tree.map(lambda leaf: leaf[:count], values)
+        unit = np.asarray(unit)[: asks * (len(unit) // block)]
+        return unit, self._space.host_values(unit)
 
     def tell(
         self,
@@ -197,7 +196,6 @@ def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> 
 def _tell_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    space: Space,
     tell_key: jax.Array,
     key: jax.Array,
     state: Any,
@@ -205,7 +203,7 @@ def _tell_and_ask(
     first: jax.Array,
     asks: jax.Array,
     block: int,
-) -> tuple[Any, jax.Array, Any]:
+) -> tuple[Any, jax.Array]:
     """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
     has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
     news = _tell(tell, tell_key, state, told)
@@ -224,4 +222,4 @@ def _tell_and_ask(
     else:
         start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
         state, unit = jax.lax.fori_loop(0, asks, body, start)
-    return state, unit, space.from_unit(unit)
+    return state, unit

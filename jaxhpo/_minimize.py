@@ -141,6 +141,7 @@ def check_study(
     _checks.check_callable(where, "objective", objective)
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
+    space.check_precision(where)
     if space.has_static:
         raise TypeError(
             f"{where}: `space` must have no static dimension, because one compiled program cannot "

@@ -103,7 +103,7 @@ def _base(surrogate: Surrogate, at: Any) -> np.ndarray:
     if at is None:
         return surrogate.unit[surrogate.best]
     space = surrogate.space
-    return np.asarray(space.to_unit(space.encode([at])))[0]
+    return np.asarray(space.to_unit(space.encode([at], np.float64)))[0]
 
 
 def _grid(surrogate: Surrogate, column: int, num_points: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def _ticks(surrogate: Surrogate, base: np.ndarray, name: str, axis: np.ndarray) 
     space = surrogate.space
     unit = np.repeat(base[None], len(axis), axis=0)
     unit[:, surrogate.columns.index(name)] = axis
-    params = space.decode(space.from_unit(jnp.asarray(unit, jnp.result_type(float))))
+    params = space.decode(space.host_values(unit))
     return [space.flatten_params(row).get(name) for row in params]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
-from jaxhpo._driver import Driver, asked_shape, padded_size
+from jaxhpo._driver import Driver, asked_shape
 from jaxhpo.samplers._objectives import constraint_settings
 from jaxhpo.space import Space
 
@@ -195,9 +195,4 @@ class Engine:
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""
-        n = len(params)
-        padded = params + params[:1] * (padded_size(n) - n)
-        return np.asarray(_to_unit(self._space, self._space.encode(padded)))[:n]
-
-
-_to_unit = jax.jit(Space.to_unit)
+        return np.asarray(self._space.to_unit(self._space.encode(params, np.float64)))

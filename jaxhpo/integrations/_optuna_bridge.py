@@ -108,7 +108,7 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
             status[row] = Status.INFEASIBLE
     steps = sorted({step for trial in trials for step in trial.intermediate_values})
     curves = [[trial.intermediate_values.get(s, np.nan) for s in steps] for trial in trials]
-    encoded = copy.space.encode([params for _, params in kept])
+    encoded = copy.space.encode([params for _, params in kept], np.float64)
     unit = np.asarray(copy.space.to_unit(encoded))
     rows = build_rows(
         copy,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
@@ -53,7 +52,7 @@ def parallel_coordinates(
         raise _checks.fail("parallel_coordinates", "values", "finite somewhere", "no finite value")
     best_first = finite[np.argsort(values[finite], kind="stable")][:_MAX_LINES]
     columns, leaves = _columns(space)
-    encoded = space.encode([params[int(row)] for row in best_first])
+    encoded = space.encode([params[int(row)] for row in best_first], np.float64)
     unit = np.asarray(space.to_unit(encoded), np.float64)[:, columns]
     active = np.asarray(space.active_columns(space.to_unit(encoded)))[:, columns]
     ax = make_axes(ax, (max(6.0, 1.5 * len(columns)), 4.0))
@@ -126,11 +125,9 @@ def _ticks(leaf: Leaf) -> list[tuple[float, str]]:
         levels = np.linspace(0, dimension.num_levels - 1, 5).astype(int)
     else:
         heights = np.linspace(0.0, 1.0, 5)
-        numbers = dimension.to_python(np.asarray(dimension.from_unit(jnp.asarray(heights))))
+        numbers = dimension.to_python(dimension.from_unit(heights))
         return [(float(at), f"{number:.3g}") for at, number in zip(heights, numbers, strict=True)]
-    dtype = jnp.result_type(float)
-    unit = dimension.unit_of_level(jnp.asarray(levels), dtype)  # type: ignore[attr-defined]
+    unit = dimension.unit_of_level(levels, np.dtype(np.float64))  # type: ignore[attr-defined]
     values = dimension.from_unit(unit)
-    array = np.asarray(getattr(values, "index", values))
-    items = dimension.to_python(array)
+    items = dimension.to_python(getattr(values, "index", values))
     return [(float(at), str(dimension.label(item))) for at, item in zip(unit, items, strict=True)]

@@ -42,7 +42,7 @@ class Guard:
         """Which snapped candidates `[c, d]` are feasible and, on a finite space, new."""
         allowed = jnp.ones(unit.shape[0], bool)
         if self.space.has_constraints:
-            allowed &= self.space.feasible(self.space.from_unit(unit))
+            allowed &= self.space.allows(unit)
         if self.lattice is not None and state.visited is not None:
             allowed &= ~state.visited.contains(self.lattice.number(self.space, unit)[0])
         return allowed

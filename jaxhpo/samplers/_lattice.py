@@ -121,7 +121,7 @@ class Lattice:
         digits = self._digits(number)
         unit = self._centres(space, digits)
         is_copy = jnp.any(~space.active_columns(unit) & (digits > 0), axis=1)
-        return is_copy | ~space.feasible(space.from_unit(unit))
+        return is_copy | ~space.allows(unit)
 
     def _digits(self, number: Array) -> Array:
         levels = np.asarray(self.levels, np.int32)

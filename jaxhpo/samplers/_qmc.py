@@ -208,7 +208,7 @@ def _next_feasible(settings: QmcSettings, sequence: Any, start: Array) -> tuple[
     def look(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         index, _, _ = carry
         unit = _points(settings, sequence, index, _CHUNK)
-        allowed = space.feasible(space.from_unit(unit))
+        allowed = space.allows(unit)
         first = jnp.argmax(allowed).astype(jnp.int32)
         found = allowed[first]
         return index + jnp.where(found, first + 1, _CHUNK), unit[first], found
@@ -257,7 +257,7 @@ def _next_open(
         is_open = ~visited.contains(number)
         is_open &= index + jnp.arange(_CHUNK, dtype=jnp.int32) < stop
         if not lattice.is_exact:
-            allowed = space.feasible(space.from_unit(unit))
+            allowed = space.allows(unit)
             is_open &= allowed
             run = jnp.where(jnp.any(allowed), 0, run + _CHUNK)
         first = jnp.argmax(is_open).astype(jnp.int32)

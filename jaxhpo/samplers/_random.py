@@ -136,7 +136,7 @@ def _draw_free(space: Space, key: Array) -> Array:
         count, _, _ = carry
         draws = jax.random.uniform(jax.random.fold_in(key, count), shape, dtype)
         unit = space.snap(draws)
-        allowed = space.feasible(space.from_unit(unit))
+        allowed = space.allows(unit)
         first = jnp.argmax(allowed)
         return count + 1, jnp.where(allowed[first], unit[first], jnp.nan), allowed[first]
 
@@ -163,7 +163,7 @@ def _draw_unvisited(
         number, _ = lattice.number(space, unit)
         allowed = ~visited.contains(number)
         if not lattice.is_exact:
-            allowed &= space.feasible(space.from_unit(unit))
+            allowed &= space.allows(unit)
         first = jnp.argmax(allowed)
         return count + 1, allowed[first], number[first], unit[first], draws[0, 0]
 

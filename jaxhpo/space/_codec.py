@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
@@ -179,11 +178,18 @@ def stack_rows(
     return pack(root, columns)
 
 
-def default_values(leaves: tuple[Leaf, ...]) -> list[Any]:
-    """The value of each leaf at the centre of its unit interval, as NumPy arrays."""
-    dtype = jnp.result_type(float)
-    centres = [leaf.dimension.from_unit(jnp.full(_unit_shape(leaf), 0.5, dtype)) for leaf in leaves]
-    return [jax.tree.map(np.asarray, centre) for centre in centres]
+def default_values(leaves: tuple[Leaf, ...], dtype: Any) -> list[Any]:
+    """The value of each leaf at the centre of its unit interval, as NumPy arrays.
+
+    Real ones have the dtype.
+    """
+
+    def settle(array: Any) -> np.ndarray:
+        array = np.asarray(array)
+        return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    centres = [leaf.dimension.from_unit(np.full(_unit_shape(leaf), 0.5)) for leaf in leaves]
+    return [jax.tree.map(settle, centre) for centre in centres]
 
 
 def _unit_shape(leaf: Leaf) -> tuple[int, ...]:

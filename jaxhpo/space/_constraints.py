@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Discrete
+from jaxhpo.space._exact import namespace
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._options import Options
 
@@ -120,16 +121,19 @@ def matches(
 
 
 def _equals(leaf: Leaf, array: Any, value: Any) -> Array:
-    dimension, target = leaf.dimension, forbidden_level(leaf, value)
+    dimension = leaf.dimension
     if isinstance(dimension, Discrete):
-        if not hasattr(dimension, "options"):
-            target = dimension.level_of_value(jnp.asarray(target, array.dtype))
-        same = dimension.level_of_value(array) == target
+        # Numbers were checked when the space was made; here its bounds may be traced.
+        if hasattr(dimension, "options"):
+            level = forbidden_level(leaf, value)
+        else:
+            level = dimension.level_of_value(namespace(array).asarray(value, array.dtype))
+        same = dimension.level_of_value(array) == level
     else:
         array = jnp.asarray(array)
         # A few roundings of the value itself, so that no neighbour is forbidden with it.
         slack = 4 * jnp.finfo(array.dtype).eps if jnp.issubdtype(array.dtype, jnp.floating) else 0
-        same = jnp.abs(array - jnp.asarray(target, array.dtype)) <= slack * abs(target)
+        same = jnp.abs(array - jnp.asarray(value, array.dtype)) <= slack * abs(value)
     axes = tuple(range(same.ndim - len(dimension.shape), same.ndim))
     return jnp.all(same, axis=axes) if axes else same
 

@@ -56,6 +56,6 @@ def cell_ends(leaves: tuple[Leaf, ...], unit: Array) -> tuple[Array, Array]:
 
 
 def _leaf_cell(leaf: Leaf, part: Array) -> tuple[Array, Array]:
-    if not isinstance(leaf.dimension, Discrete):
+    if not isinstance(leaf.dimension, Discrete) or not leaf.dimension.is_discrete:
         return part, part
     return leaf.dimension.cell_of_level(leaf.dimension.level(part), part.dtype)

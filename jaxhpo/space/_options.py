@@ -54,7 +54,10 @@ class Options:
         return None
 
     def kind(self) -> str:
-        """How the options look in array form: "bool", "int", "float" or "index"."""
+        """How the options look in array form: "bool", "int", "float" or "index".
+
+        Numbers that int32 or float32 cannot hold or tell apart are their index in either precision.
+        """
         return self._kind
 
     def labels(self) -> tuple[Any, ...]:
@@ -78,9 +81,16 @@ class Options:
         if all(isinstance(item, int | np.integer) for item in numbers):
             in_range = all(_INT32.min <= item <= _INT32.max for item in numbers)
             return "int" if in_range else "index"
+        if max(abs(item) for item in numbers) > np.finfo(np.float32).max:
+            return "index"
         # Two options that float32 cannot tell apart must stay apart: their index does.
         rounded = {float(np.float32(item)) for item in numbers}
         return "float" if len(rounded) == len(numbers) else "index"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all are numbers."""
+        return all(_is_number(item) for item in self.items)
 
     @functools.cached_property
     def _labels(self) -> tuple[Any, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -139,26 +140,86 @@ class Space:
     # -- between the forms -------------------------------------------------------------------
 
     def from_unit(self, unit: Array) -> Any:
-        """Maps unit points `[..., d]` to the values pytree, leading axes kept."""
+        """Maps unit points `[..., d]` to the values pytree, leading axes kept.
+
+        The values are JAX arrays; they are NumPy's, as of `host_values`, where `unit` is NumPy's
+        and a dimension needs more than the device's precision.
+
+        Raises:
+            ValueError: another last axis, or a dimension that needs more than that precision.
+        """
+        if isinstance(unit, np.ndarray) and self._fault(jnp.result_type(float)) is not None:
+            return self.host_values(unit)
         unit = jnp.asarray(unit)
+        if (found := self._fault(unit.dtype)) is not None:
+            raise _imprecise("Space.from_unit", *found)
+        return self._values("Space.from_unit", unit)
+
+    def host_values(self, unit: Any) -> Any:
+        """Maps unit points `[..., d]` to values as a Python objective receives them.
+
+        Args:
+            unit: points on the host, of either precision.
+
+        Returns:
+            The values pytree in NumPy arrays: float64 and exact integers, whatever the precision
+            of the device.
+        """
+        with np.errstate(all="ignore"):
+            return self._values("Space.host_values", np.asarray(unit, np.float64))
+
+    def _values(self, where: str, unit: Array) -> Any:
         if unit.shape[-1:] != (self.num_dims,):
-            expected = f"of shape [..., {self.num_dims}]"
-            raise _checks.fail("Space.from_unit", "unit", expected, unit.shape)
+            raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
         return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
 
     def to_unit(self, values: Any) -> Array:
-        """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres."""
+        """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres.
+
+        Values that are all NumPy's are mapped by NumPy, in float64.
+        """
         leaf_values = self._unpack(values)
         batch = self._batch_shape(leaf_values)
-        columns = [
-            leaf.dimension.to_unit(value).reshape(*batch, leaf.stop - leaf.start)
-            for leaf, value in zip(self._leaves, leaf_values, strict=True)
-            if leaf.stop > leaf.start
-        ]
-        dtype = self._real_dtype(leaf_values)
+        arrays = jax.tree.leaves(leaf_values)
+        xp = jnp if self._is_traced or any(isinstance(a, jax.Array) for a in arrays) else np
+        dtype = np.dtype(np.float64) if xp is np else self._real_dtype(leaf_values)
+        if (found := self._fault(dtype)) is not None:
+            raise _imprecise("Space.to_unit", *found)
+        leaf_values = [jax.tree.map(xp.asarray, value) for value in leaf_values]
+        with np.errstate(all="ignore"):
+            columns = [
+                leaf.dimension.to_unit(value).reshape(*batch, leaf.stop - leaf.start)
+                for leaf, value in zip(self._leaves, leaf_values, strict=True)
+                if leaf.stop > leaf.start
+            ]
         if not columns:
-            return jnp.zeros((*batch, 0), dtype)
-        return jnp.concatenate([column.astype(dtype) for column in columns], axis=-1)
+            return xp.zeros((*batch, 0), dtype)
+        return xp.concatenate([column.astype(dtype) for column in columns], axis=-1)
+
+    def check_precision(self, where: str) -> None:
+        """Requires that programs can hold the values.
+
+        Args:
+            where: the public function, for errors.
+
+        Raises:
+            ValueError: an interval too narrow beside its offset, or numbers out of reach.
+        """
+        hidden = ((leaf.name, leaf.dimension.index_fault()) for leaf in self._leaves)
+        found = self._fault(jnp.result_type(float)) or next((pair for pair in hidden if pair[1]), None)
+        if found is not None:
+            raise _imprecise(where, *found)
+
+    def _fault(self, dtype: Any) -> tuple[str, str] | None:
+        """Name of the first leaf that programs of this dtype cannot hold, and why."""
+        for leaf in self._leaves:
+            if (reason := leaf.dimension.fault(np.dtype(dtype))) is not None:
+                return leaf.name, reason
+        return None
+
+    @property
+    def _is_traced(self) -> bool:
+        return any(_checks.is_traced(bound) for bound in jax.tree.leaves(self))
 
     def snap(self, unit: Array) -> Array:
         """Moves unit points `[..., d]` to their canonical place.
@@ -184,7 +245,7 @@ class Space:
         dtype = dtype or jnp.result_type(float)
 
         def centre(leaf: Leaf, part: Array) -> Array:
-            if isinstance(leaf.dimension, Discrete):
+            if isinstance(leaf.dimension, Discrete) and leaf.dimension.is_discrete:
                 return leaf.dimension.unit_of_level(part, dtype)
             return jnp.full(part.shape, 0.5, dtype)
 
@@ -207,8 +268,12 @@ class Space:
         rows = _codec.decode_rows(self._root, self._leaves, leaf_values, n)
         return rows if batch else rows[0]
 
-    def encode(self, params: Any) -> Any:
+    def encode(self, params: Any, dtype: Any = None) -> Any:
         """Turns params, or a list of them, into values (NumPy arrays); the inverse of `decode`.
+
+        Args:
+            params: what an objective receives, or a list of such.
+            dtype: of real values. None is JAX's default, or float64 where a dimension needs it.
 
         Raises:
             ValueError: a parameter is missing, unknown or out of range; the message names it.
@@ -218,9 +283,9 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        values = _codec.stack_rows(
-            self._root, self._leaves, rows, _codec.default_values(self._leaves)
-        )
+        dtype = np.dtype(dtype or self._dtype_of(jnp.result_type(float)))
+        defaults = _codec.default_values(self._leaves, dtype)
+        values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
 
     def flatten_params(self, params: Any) -> dict[str, Any]:
@@ -254,7 +319,8 @@ class Space:
             n: static number of draws.
 
         Returns:
-            The values pytree with leading axis `n`. Constraints are met by rejection.
+            The values pytree with leading axis `n`: NumPy arrays where a dimension needs more than
+            the device's precision. Constraints are met by rejection.
 
         Raises:
             ValueError: no allowed point was found for some row (outside `jit`; inside, real values
@@ -268,6 +334,8 @@ class Space:
                 "Space.sample: `constraints` left no allowed point to be found in a million draws; "
                 "loosen them, or narrow the dimensions to the allowed region."
             )
+        if not _checks.is_traced(unit) and self._fault(unit.dtype) is not None:
+            return self.host_values(unit)
         return self.from_unit(unit)
 
     def active(self, values: Any) -> Any:
@@ -293,8 +361,31 @@ class Space:
         ]
         return jnp.concatenate(columns, axis=-1)
 
+    def allows(self, unit: Array) -> Array:
+        """Whether unit points `[..., d]` meet all constraints, bool `[...]`.
+
+        Where a dimension needs more than the device's precision, its constraints are evaluated in
+        float64, on the values that a Python objective receives.
+        """
+        unit = jnp.asarray(unit)
+        with self._sufficient(unit.dtype):
+            return self.feasible(self.from_unit(unit.astype(self._dtype_of(unit.dtype))))
+
+    def _dtype_of(self, dtype: Any) -> Any:
+        """Floats that hold the values: these, or float64 where they do not."""
+        return dtype if self._fault(dtype) is None else np.dtype(np.float64)
+
+    def _sufficient(self, dtype: Any) -> Any:
+        """A context in which programs hold the values."""
+        is_fit = self._fault(dtype) is None or jax.config.jax_enable_x64
+        return contextlib.nullcontext() if is_fit else jax.enable_x64(True)
+
     def feasible(self, values: Any) -> Array:
         """Whether each configuration meets all constraints, bool `[...]`."""
+        with self._sufficient(jnp.result_type(float)):
+            return self._feasible(values)
+
+    def _feasible(self, values: Any) -> Array:
         leaf_values = self._unpack(values)
         batch = self._batch_shape(leaf_values)
         allowed = jnp.ones(batch, bool)
@@ -360,7 +451,7 @@ class Space:
 
     def _leaf_from_unit(self, leaf: Leaf, unit: Array) -> Any:
         shape = leaf.dimension.shape if leaf.stop > leaf.start else (0,)
-        part = unit[..., leaf.start : leaf.stop].reshape(*unit.shape[:-1], *shape)
+        part = unit[..., leaf.start : leaf.stop].reshape((*unit.shape[:-1], *shape))
         return leaf.dimension.from_unit(part)
 
     def _per_leaf(self, array: Array, function: Any, dtype: Any = None) -> Array:
@@ -374,7 +465,7 @@ class Space:
 
     def _discrete_columns(self) -> Array:
         kinds = [
-            [isinstance(leaf.dimension, Discrete)] * (leaf.stop - leaf.start)
+            [leaf.dimension.is_discrete] * (leaf.stop - leaf.start)
             for leaf in self._leaves
         ]
         return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
@@ -420,9 +511,16 @@ class Space:
         return masks
 
     def _check_feasible(self) -> None:
-        if any(_checks.is_traced(bound) for bound in jax.tree.leaves(self)):
-            return
-        self.sample(jax.random.key(0), 1)
+        if not self._is_traced:
+            self.sample(jax.random.key(0), 1)
+
+
+def _imprecise(where: str, name: str, reason: str) -> ValueError:
+    return ValueError(
+        f"{where}: `{name}` must be a dimension that compiled code can hold, but {reason}. Search "
+        "the difference from a fixed number, switch float64 on with jax.config.update("
+        "'jax_enable_x64', True), or run a Python objective with Study, which receives float64."
+    )
 
 
 def _snap(leaf: Leaf, part: Array) -> Array:

@@ -97,7 +97,7 @@ class Proposer:
                 each value of it.
 
         Returns:
-            Points `[m, d]` and their values pytree, as NumPy arrays; `m` is less than `count` only
+            Points `[m, d]` and their values pytree in the host's precision; `m` is less than `count` only
             if the sampler has no further point.
         """
         while len(self._queue) < count:
@@ -130,7 +130,7 @@ class Proposer:
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
-        values = self._space.encode(list(params))
+        values = self._space.encode(list(params), np.float64)
         return np.asarray(self._space.to_unit(values), self._dtype)
 
     def _ask(self, number: int, asks: int, block: int) -> None:

@@ -75,7 +75,7 @@ def record(
         {'x': 0.2}
     """
     if isinstance(params, list):
-        params = study.space.encode(params)
+        params = study.space.encode(params, np.float64)
     decoded = study.space.decode(params)
     if not isinstance(decoded, list):
         raise _checks.fail(

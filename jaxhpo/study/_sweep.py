@@ -119,6 +119,7 @@ class _Run:
                 f"{_WHERE}: `study` must have the direction 'minimize' (a training's loss is "
                 f"minimised), got {study.direction!r}."
             )
+        study.space.check_precision(_WHERE)
         self.study, self.training, self.options = study, training, options
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
@@ -176,6 +177,10 @@ class _Run:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
+        # What is trained is what is recorded: the device's floats.
+        values = jax.tree.map(
+            lambda leaf: leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)), values
+        )
         left = self._seconds_left()
         start, best = datetime.datetime.now(), self.study._best_value_or_none()
         try:

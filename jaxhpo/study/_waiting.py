@@ -45,7 +45,7 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     listed = params if space._is_many(params) else [params]
     if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
-    values = space.encode(listed)
+    values = space.encode(listed, np.float64)
     is_allowed = np.asarray(space.feasible(values))
     if not is_allowed.all():
         expected = "allowed by the space's constraints"
@@ -84,7 +84,7 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
         ValueError: none of them goes with what is fixed.
     """
     try:
-        return space.encode([space.unflatten_params(fixed)])
+        return space.encode([space.unflatten_params(fixed)], np.float64)
     except ValueError as error:
         reason = error
     drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
@@ -93,7 +93,8 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
         pool = {**flat, **pool}
     for flat in drawn:
         try:
-            values = space.encode([space.unflatten_params(fixed, others={**pool, **flat})])
+            params = space.unflatten_params(fixed, others={**pool, **flat})
+            values = space.encode([params], np.float64)
         except ValueError as error:
             reason = error
             continue
