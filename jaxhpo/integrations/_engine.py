@@ -25,6 +25,14 @@ from jaxhpo.space import Space
 Factory = Callable[..., Sampler]
 
 _NEED_GRADIENTS = ("gradient",)
+_BLIND = ("random", "qmc", "grid")
+
+
+@jax.tree_util.register_pytree_node_class
+class Repeatable(Space):
+    """A part of larger configurations: each of its points may be proposed again and again."""
+
+    may_repeat = True
 
 
 class Recipe:
@@ -94,6 +102,17 @@ class Recipe:
     def plans_ahead(self) -> bool:
         """Whether the points fill one fixed space evenly, whatever their values."""
         return self.sampler in ("grid", "qmc")
+
+    def for_repeats(self, num_objectives: int) -> Recipe:
+        """What proposes a discrete part of configurations, whose points come again and again.
+
+        Samplers never repeat a point of a space that can be enumerated, and models of a function
+        gain nothing from the same point, so one that counts takes the place of those that learn.
+        """
+        counts = "tpe" if num_objectives == 1 else "nsga2"
+        if self.sampler in (*_BLIND, counts):
+            return self
+        return Recipe(self.where, counts, {})
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.

@@ -149,9 +149,9 @@ class Lattice:
 
 
 def finite_lattice(space: Space) -> Lattice | None:
-    """Describes a finite space; None if some coordinate is continuous. Host side."""
+    """Describes a finite space whose points are proposed once, or returns None. Host side."""
     levels = tuple(int(count) for count in space.num_levels)
-    if not levels or 0 in levels:
+    if space.may_repeat or not levels or 0 in levels:
         return None
     return Lattice(levels, (False,) * len(levels), math.prod(levels) <= EXACT_CELLS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,9 @@ class Space:
         >>> space.encode({"lr": 0.1, "opt": "sgd"})["opt"]
         array(1, dtype=int32)
     """
+
+    # Whether samplers may propose a configuration of a finite space more than once.
+    may_repeat: ClassVar[bool] = False
 
     def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
         self._root, self._leaves = _layout.build_layout(tree)
