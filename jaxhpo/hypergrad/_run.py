@@ -18,8 +18,8 @@ import numpy as np
 from jaxhpo._checks import is_traced
 from jaxhpo.hypergrad import _safe
 from jaxhpo.training import Training, trial_keys
+from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._gradient import has_primitive, is_inexact, mixed_mode
-from jaxhpo.training._objective import check_loss
 
 Array = jax.Array
 Real = list[Array]
@@ -94,36 +94,36 @@ def open_run(where: str, training: Training, key: Array, hparams: Any, *, mixed:
         The `Run`.
 
     Raises:
-        ValueError: a step that changes the state's structure, draws randomness that no key
-            controls, or has side effects.
+        TypeError: a step that changes the state's structure, shapes or dtypes.
+        ValueError: a step that draws randomness that no key controls, or has side effects.
     """
     key_init, key_step = trial_keys(key)
     is_real: list[bool] = []
     treedefs: list[Any] = []
 
     def init_real(hparams: Any) -> tuple[Real, list[Array]]:
-        leaves, treedef = jax.tree.flatten(jax.tree.map(_strong, training.init(key_init, hparams)))
+        leaves, treedef = jax.tree.flatten(call_init(where, training, key_init, hparams))
         is_real[:] = [is_inexact(leaf) for leaf in leaves]
         treedefs[:] = [treedef]
         real, other = _split(leaves, is_real)
         return real, other
 
     real, pullback, other = jax.vjp(init_real, hparams, has_aux=True)
-    treedef, start = treedefs[0], Carry(real, other)
+    # What JAX knows while it traces comes back as Python numbers.
+    treedef, start = treedefs[0], Carry(real, [jnp.asarray(leaf) for leaf in other])
 
     def state_of(carry: Carry) -> Any:
         return jax.tree.unflatten(treedef, _merge(carry, is_real))
 
     def raw_step(hparams: Any, carry: Carry, t: Array) -> Carry:
-        state = jax.tree.map(_strong, training.step(key_step, hparams, state_of(carry), t))
-        _check_same_state(where, state, state_of(start))
+        state = call_step(where, training, key_step, hparams, state_of(carry), t)
         return Carry(*_split(jax.tree.leaves(state), is_real))
 
     with mixed_mode(mixed):
         step = _trace_step(where, raw_step, hparams, start)
 
     def loss(hparams: Any, carry: Carry) -> Array:
-        return check_loss(where, training.loss(hparams, state_of(carry)))
+        return call_loss(where, training, hparams, state_of(carry))
 
     return Run(
         hparams=hparams,
@@ -155,10 +155,15 @@ def _trace_step(
 
     def replay(hparams: Any, carry: Carry, t: Array) -> Carry:
         args = jax.tree.leaves((hparams, carry, t))
-        result = jax.tree.unflatten(treedef, _safe.evaluate(closed.jaxpr, closed.consts, args))
-        return Carry(*result)
+        leaves = _safe.evaluate(closed.jaxpr, closed.consts, args)
+        return Carry(*jax.tree.unflatten(treedef, map(_typed, leaves, closed.out_avals)))
 
     return replay
+
+
+def _typed(leaf: Any, aval: Any) -> Array:
+    """What a step returns whatever its input stands in the trace as a Python number."""
+    return leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, aval.dtype)
 
 
 def _same(one: Any, two: Any) -> bool:
@@ -195,17 +200,6 @@ def _fingerprint(jaxpr: Any) -> Iterator[Any]:
                     yield item
 
 
-def _check_same_state(where: str, new: Any, old: Any) -> None:
-    """Requires that a step keeps the structure, shapes and dtypes of the state."""
-    told = [(jax.tree.structure(tree), [(a.shape, a.dtype) for a in jax.tree.leaves(tree)])
-            for tree in (new, old)]  # fmt: skip
-    if told[0] != told[1]:
-        raise ValueError(
-            f"{where}: `training.step` must return a state like the one it was given, got "
-            f"{told[0]} for {told[1]}."
-        )
-
-
 def _split(leaves: list[Any], is_real: list[bool]) -> tuple[Real, list[Array]]:
     pairs = list(zip(leaves, is_real, strict=True))
     return [leaf for leaf, flag in pairs if flag], [leaf for leaf, flag in pairs if not flag]
@@ -222,12 +216,6 @@ def _param_flags(state: Any, is_real: list[bool]) -> tuple[bool, ...]:
     names = [jax.tree_util.keystr(path[:1], simple=True) if path else "" for path in paths]
     flags = [name == "params" for name, flag in zip(names, is_real, strict=True) if flag]
     return tuple(flags) if any(flags) else tuple(True for _ in flags)
-
-
-def _strong(leaf: Any) -> Array:
-    leaf = jnp.asarray(leaf)
-    is_weak = getattr(leaf, "weak_type", False)
-    return jax.lax.convert_element_type(leaf, leaf.dtype) if is_weak else leaf
 
 
 @contextlib.contextmanager

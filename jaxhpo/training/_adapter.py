@@ -9,12 +9,17 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from jaxhpo._checks import check_callable, describe
+from jaxhpo._checks import describe
+from jaxhpo.training._calls import check_loss
 from jaxhpo.training._data import as_examples, check_batch_size, minibatch
-from jaxhpo.training._gradient import gradient
-from jaxhpo.training._objective import check_loss
+from jaxhpo.training._optimizer import (
+    apply_optimizer,
+    differentiate,
+    evaluated,
+    keep_dtype,
+    start_optimizer,
+)
 from jaxhpo.training._training import Training
 
 # How models call the switch between training and validation, and its value while training.
@@ -84,24 +89,6 @@ def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
     return data[0], data[1]
 
 
-def optimizer_factory(where: str, optimizer: Any) -> Callable[[Any], optax.GradientTransformation]:
-    """Accepts `optimizer(hparams) -> GradientTransformation`, or a transformation as it is."""
-    if isinstance(optimizer, optax.GradientTransformation):
-        return lambda hparams: optimizer
-    check_callable(where, "optimizer", optimizer)
-
-    def build(hparams: Any) -> optax.GradientTransformation:
-        built = optimizer(hparams)
-        if not isinstance(built, optax.GradientTransformation):
-            raise TypeError(
-                f"{where}: `optimizer` must return an optax.GradientTransformation, got "
-                f"{describe(built)}."
-            )
-        return built
-
-    return build
-
-
 def assemble(
     where: str, problem: Problem, optimizer: Callable[..., Any], data: Data, is_random: bool
 ) -> Training:
@@ -113,7 +100,8 @@ def assemble(
 
     def init(key: jax.Array, hparams: Any) -> TrainState:
         params, extra = problem.init(key, hparams)
-        return TrainState(params, optimizer(hparams).init(params), extra)
+        params, opt_state = start_optimizer(optimizer(hparams), params)
+        return TrainState(params, opt_state, extra)
 
     def step(key: jax.Array, hparams: Any, state: TrainState, t: jax.Array) -> TrainState:
         key = jax.random.fold_in(key, t)
@@ -124,20 +112,16 @@ def assemble(
             loss, extra = problem.train_loss(key_noise, hparams, params, state.extra, batch)
             return check_loss(where, loss), extra
 
-        grads, extra = gradient(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = optimizer(hparams).update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return jax.tree.map(_keep_dtype, TrainState(params, opt_state, extra), state)
+        slope, extra = differentiate(loss_fn, state.params)
+        opt_state, params = state.opt_state, state.params
+        params, opt_state = apply_optimizer(optimizer(hparams), slope, opt_state, params)
+        return jax.tree.map(keep_dtype, TrainState(params, opt_state, extra), state)
 
     def loss(hparams: Any, state: TrainState) -> jax.Array:
-        return problem.validation_loss(hparams, state.params, state.extra)
+        params = evaluated(state.params, state.opt_state)
+        return problem.validation_loss(hparams, params, state.extra)
 
     return Training(init, step, loss, problem.inner_loss)
-
-
-def _keep_dtype(new: jax.Array, old: jax.Array) -> jax.Array:
-    """Gives a leaf its old dtype: float64 hyperparameters must not widen a float32 state."""
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 def mean_loss(
