@@ -19,7 +19,7 @@ from jaxhpo._checks import is_traced
 from jaxhpo.hypergrad import _safe
 from jaxhpo.training import Training, trial_keys
 from jaxhpo.training._calls import call_init, call_loss, call_step
-from jaxhpo.training._gradient import has_primitive, is_inexact, mixed_mode
+from jaxhpo.training._gradient import _sub_jaxprs, has_primitive, is_inexact, mixed_mode
 
 Array = jax.Array
 Real = list[Array]
@@ -144,12 +144,14 @@ def _trace_step(
     t = jnp.zeros((), jnp.int32)
     closed, shape = jax.make_jaxpr(step, return_shape=True)(hparams, start, t)
     again = jax.make_jaxpr(lambda *args: step(*args))(hparams, start, t)  # a new function: no cache
-    if has_primitive(closed.jaxpr, ("io_callback", "pure_callback")) or not _same(closed, again):
+    is_pure = not has_primitive(closed.jaxpr, ("io_callback",)) and not _draws(closed.jaxpr)
+    if not is_pure or not _same(closed, again):
         raise ValueError(
             f"{where}: `training.step` must be the same step whenever it is replayed, but two "
-            "traces of it differ or it calls back to Python, and no estimator has a derivative of "
-            "a run that nothing repeats. Draw batches, noise and dropout from its `key` and `t`, "
-            "for example with jax.random.fold_in(key, t); training.from_optax does."
+            "traces of it differ or it calls back to Python code that does not repeat itself, and "
+            "no estimator has a derivative of a run that nothing repeats. Draw batches, noise and "
+            "dropout from its `key` and `t`, for example with jax.random.fold_in(key, t); "
+            "training.from_optax does."
         )
     treedef = jax.tree.structure(shape)
 
@@ -159,6 +161,30 @@ def _trace_step(
         return Carry(*jax.tree.unflatten(treedef, map(_typed, leaves, closed.out_avals)))
 
     return replay
+
+
+def _draws(jaxpr: Any) -> bool:
+    """Tells whether a `pure_callback` is none: it does not answer the same question twice alike.
+
+    One with a custom rule has its author's word (`equinox.error_if`, which only raises).
+    """
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "pure_callback" and not _answers_alike(eqn):
+            return True
+        has_rule = eqn.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call"))
+        if not has_rule and any(map(_draws, _sub_jaxprs(eqn))):
+            return True
+    return False
+
+
+def _answers_alike(eqn: Any) -> bool:
+    """Calls back twice, with zeros; what refuses zeros is taken at its word."""
+    inputs = [np.zeros(atom.aval.shape, atom.aval.dtype) for atom in eqn.invars]
+    try:
+        one, two = (jax.tree.leaves(eqn.params["callback"](*inputs)) for _ in range(2))
+        return all(_equal(a, b) for a, b in zip(one, two, strict=True))
+    except Exception:
+        return True
 
 
 def _typed(leaf: Any, aval: Any) -> Array:
@@ -235,5 +261,10 @@ def explained(where: str) -> Iterator[None]:
             raise ValueError(
                 f"{where}: `training` holds a function with a custom reverse rule "
                 "(jax.custom_vjp), which has no forward derivative. Use hypergrad.unrolled."
+            ) from error
+        if "callbacks do not support JVP" in text:
+            raise ValueError(
+                f"{where}: `training` calls back to Python (jax.pure_callback) with what is "
+                "differentiated. Give the call a rule with jax.custom_jvp, or close over its value."
             ) from error
         raise

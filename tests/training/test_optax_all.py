@@ -37,6 +37,10 @@ def mask(params):
     return {"w": True, "b": False, "v": True}
 
 
+def all_axes(params):
+    return jax.tree.map(lambda leaf: contrib.MuonDimensionNumbers(), params)
+
+
 def always(step, *args, **kwargs):
     return jnp.bool_(True)
 
@@ -132,7 +136,8 @@ MADE = {
     ),
     "mechanize": lambda h: contrib.mechanize(optax.sgd(h["lr"])),
     "scale_by_muon": lambda h: optax.chain(
-        optax.masked(contrib.scale_by_muon(), mask), optax.sgd(h["lr"])
+        optax.masked(contrib.scale_by_muon(weight_dimension_numbers=all_axes), mask),
+        optax.sgd(h["lr"]),
     ),
     "sam": lambda h: contrib.sam(optax.sgd(h["lr"]), optax.sgd(0.01), sync_period=2),
     "schedule_free": lambda h: contrib.schedule_free(optax.sgd(h["lr"]), h["lr"]),
@@ -263,7 +268,7 @@ def test_traces_under_strict_promotion(name):
 )
 def test_sweep_is_optax_own_loop(name):
     trials = hpo.population.sweep(build(TABLE[name]), {"lr": RATE}, key=0, num_steps=STEPS)
-    with jax.numpy_dtype_promotion("standard"):
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         expected = [own_loop(name, {"lr": jnp.asarray(r)}) for r in RATE]
     np.testing.assert_allclose(trials.losses, expected, rtol=2e4 * np.finfo(FLOAT).eps)
 
