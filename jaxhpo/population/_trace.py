@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.training._calls import call_init, call_loss, call_step, strong
+from jaxhpo.training._data import whole_data
 from jaxhpo.training._training import Training
 
 
@@ -76,6 +77,13 @@ def trace_training(
         TypeError: `step` returns another structure, shape or dtype than `init`.
         ValueError: `loss` is not a real scalar.
     """
+    with whole_data():
+        return _trace(where, training, rebuild, leaves, key)
+
+
+def _trace(
+    where: str, training: Training, rebuild: Callable[[Any], Any], leaves: Any, key: jax.Array
+) -> TracedTraining:
     key_like = jax.ShapeDtypeStruct((), key.dtype)
     seen: list[Any] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,14 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import describe
 from jaxhpo.training._calls import check_loss
-from jaxhpo.training._data import as_examples, check_batch_size, minibatch
+from jaxhpo.training._data import (
+    advice,
+    as_examples,
+    check_batch_size,
+    gathered,
+    minibatch,
+    wants_whole_data,
+)
 from jaxhpo.training._optimizer import (
     apply_optimizer,
     differentiate,
@@ -64,20 +72,38 @@ class Problem(NamedTuple):
     inner_loss: Callable[..., Any] | None
 
 
-class Data(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Data:
     """Checked examples, with what the minibatch needs to know of them."""
 
-    train: Any
-    validation: Any
+    given: tuple[Any, Any]
     num_train: int
     batch_size: int | None
+
+    @property
+    def train(self) -> Any:
+        """The training examples, where the caller wants them."""
+        return self._examples[0]
+
+    @property
+    def validation(self) -> Any:
+        """The validation examples, where the caller wants them."""
+        return self._examples[1]
+
+    @property
+    def _examples(self) -> tuple[Any, Any]:
+        return self._gathered if wants_whole_data() else self.given
+
+    @functools.cached_property
+    def _gathered(self) -> tuple[Any, Any]:
+        return gathered(self.given)
 
 
 def check_data(where: str, train: Any, validation: Any, batch_size: Any) -> Data:
     """Checks both data sets and the batch size before anything is traced."""
     train, num_train = as_examples(where, "train", train)
     validation, _ = as_examples(where, "validation", validation)
-    return Data(train, validation, num_train, check_batch_size(where, batch_size, num_train))
+    return Data((train, validation), num_train, check_batch_size(where, batch_size, num_train))
 
 
 def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
@@ -85,6 +111,7 @@ def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(
             f"{where}: `{argument}` must be a pair (inputs, targets), got {describe(data)}."
+            f"{advice(data)}"
         )
     return data[0], data[1]
 

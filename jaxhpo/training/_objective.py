@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, check_int
+from jaxhpo._manual import on_each_device
 from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._training import Training
 
@@ -65,14 +66,18 @@ def train(
         >>> print(hpo.training.train(training, jax.random.key(0), {"lr": 0.5}, 3))
         0.125
     """
-    key_init, key_step = trial_keys(key)
-    state = call_init("train", training, key_init, hparams)
 
-    def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
-        return call_step("train", training, key_step, hparams, state, t), None
+    def run(key: jax.Array, hparams: Any) -> Any:
+        key_init, key_step = trial_keys(key)
+        state = call_init("train", training, key_init, hparams)
 
-    steps = jnp.arange(num_steps, dtype=jnp.int32)
-    return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+        def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
+            return call_step("train", training, key_step, hparams, state, t), None
+
+        steps = jnp.arange(num_steps, dtype=jnp.int32)
+        return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+
+    return on_each_device(run)(key, hparams)
 
 
 def objective(training: Training, num_steps: int) -> Callable[[jax.Array, Any], jax.Array]:

@@ -352,7 +352,7 @@ def test_a_row_of_the_best_hparams_decodes(key):
 
 def test_a_leaf_of_no_elements_passes_several_devices():
     """Optimizers keep empty leaves (`optax.contrib.galore`); JAX never splits these over a mesh."""
-    training = hpt.Training(
+    training = hpo.Training(
         lambda key, h: {"w": jnp.ones(3, FLOAT), "none": jnp.zeros((0, 2), FLOAT)},
         lambda key, h, s, t: {"w": s["w"] * (1 - h["lr"]), "none": s["none"]},
         lambda h, s: jnp.sum(s["w"]),
