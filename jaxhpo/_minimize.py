@@ -13,6 +13,7 @@ from jax.tree_util import Partial
 from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
+from jaxhpo._manual import on_each_device
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
@@ -125,7 +126,8 @@ def minimize(
     inputs = (key, space, sampler, made)
     with display("minimize", progress, "minimize", num_trials, *inputs) as watch:
         settings = (num_trials, batch_size, ONE_STUDY, watch)
-        result: Result = run(made, space, sampler, key, *settings)
+        compiled = on_each_device(lambda *args: run(*args, *settings))
+        result: Result = compiled(made, space, sampler, key)
         if watch is not None:
             refuse_traced("minimize", progress, result.best_value)
             jax.block_until_ready(result)

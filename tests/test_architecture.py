@@ -12,12 +12,17 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_terminal", "_base", "_linalg", "_progress", "_watch"}
+BASE = {
+    "_status", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg", "_progress",
+    "_watch",
+}  # fmt: skip
 ALLOWED = {
     "_status": set(),
     "_checks": set(),
     "_terminal": set(),
     "_folder": set(),
+    "_concrete": {"_checks"},
+    "_manual": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
     "_progress": {"_checks", "_terminal"},

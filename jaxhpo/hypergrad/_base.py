@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_int, check_key, describe, fail
+from jaxhpo._manual import on_each_device
 from jaxhpo.training import Training
 
 Array = jax.Array
@@ -133,7 +134,8 @@ class Estimator:
         Raises:
             ValueError: a leaf that is an integer, a boolean or a category.
         """
-        return self.evaluate(check_key(self.name, key), real_leaves(self.name, hparams))
+        key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
+        return on_each_device(self.evaluate)(key, hparams)
 
     def init(self, key: Any, hparams: PyTree) -> PyTree:
         """The memory before the first `update`; empty for an estimator that remembers nothing.
@@ -146,7 +148,7 @@ class Estimator:
             The memory, a pytree of arrays.
         """
         key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
-        return () if self.memory is None else self.memory.init(key, hparams)
+        return () if self.memory is None else on_each_device(self.memory.init)(key, hparams)
 
     def update(self, key: Any, hparams: PyTree, memory: PyTree) -> tuple[Hypergradient, PyTree]:
         """Estimates the hypergradient with the memory of the last call.
@@ -161,8 +163,8 @@ class Estimator:
         """
         key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
         if self.memory is None:
-            return self.evaluate(key, hparams), memory
-        return self.memory.evaluate(key, hparams, memory)
+            return on_each_device(self.evaluate)(key, hparams), memory
+        return on_each_device(self.memory.evaluate)(key, hparams, memory)
 
 
 def check_steps(where: str, num_steps: Any) -> int:

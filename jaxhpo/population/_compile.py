@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -129,7 +130,15 @@ def fresh_carry(program: Program) -> Carry:
     plan, traced = program.plan, program.traced
     carry: Carry = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _carry(traced, plan))
     nothing = carry.best._replace(loss=carry.best.loss + np.inf, trial=carry.best.trial - 1)
-    return jax.device_put(carry._replace(best=nothing), program.split)
+    return jax.tree.map(
+        lambda a: jax.device_put(a, _placed(a, program.split, program.whole)),
+        carry._replace(best=nothing),
+    )
+
+
+def _placed(a: Any, sharding: Any, whole: Any) -> Any:
+    """Where an array belongs: JAX never splits one of no elements."""
+    return sharding if math.prod(a.shape) else whole
 
 
 def _carry(traced: TracedTraining, plan: Plan) -> Carry:
@@ -153,9 +162,11 @@ def _arguments(
     rows = (plan.groups * plan.num_devices, plan.width)
 
     def place(tree: Any, sharding: Any) -> Any:
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
-        )
+        def like(a: Any) -> jax.ShapeDtypeStruct:
+            given = _placed(a, sharding, whole)
+            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=given)
+
+        return jax.tree.map(like, tree)
 
     leaves = tuple(jax.ShapeDtypeStruct(rows + a.shape[1:], a.dtype) for a in group.leaves)
     lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), leaves)

@@ -6,6 +6,7 @@ whether it should stop, so a sweep can be watched, interrupted and limited in ti
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -172,7 +173,9 @@ class Crew:
 
     def _take(self, leaves: Any, place: np.ndarray) -> list[np.ndarray]:
         """Copies trials' states to the host, before the next call reuses the buffers."""
-        return [np.asarray(a).reshape((-1, *a.shape[2:]))[place] for a in leaves]
+        return [
+            np.asarray(a).reshape((math.prod(a.shape[:2]), *a.shape[2:]))[place] for a in leaves
+        ]
 
 
 def _chunks(plan: Plan, num_trials: int) -> Iterator[np.ndarray]:

@@ -1,5 +1,6 @@
 """Training runs as pure functions, and adapters from optax and flax."""
 
+from jaxhpo.training import schedules as schedules
 from jaxhpo.training._adapter import TrainState as TrainState
 from jaxhpo.training._averaged import averaged as averaged
 from jaxhpo.training._dropout import dropout as dropout

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, check_int
+from jaxhpo._manual import on_each_device
+from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._training import Training
 
 
@@ -64,14 +66,18 @@ def train(
         >>> print(hpo.training.train(training, jax.random.key(0), {"lr": 0.5}, 3))
         0.125
     """
-    key_init, key_step = trial_keys(key)
-    state = jax.tree.map(_strong, training.init(key_init, hparams))
 
-    def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
-        return jax.tree.map(_strong, training.step(key_step, hparams, state, t)), None
+    def run(key: jax.Array, hparams: Any) -> Any:
+        key_init, key_step = trial_keys(key)
+        state = call_init("train", training, key_init, hparams)
 
-    steps = jnp.arange(num_steps, dtype=jnp.int32)
-    return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+        def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
+            return call_step("train", training, key_step, hparams, state, t), None
+
+        steps = jnp.arange(num_steps, dtype=jnp.int32)
+        return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+
+    return on_each_device(run)(key, hparams)
 
 
 def objective(training: Training, num_steps: int) -> Callable[[jax.Array, Any], jax.Array]:
@@ -107,29 +113,6 @@ def objective(training: Training, num_steps: int) -> Callable[[jax.Array, Any], 
 
     def value(key: jax.Array, params: Any) -> jax.Array:
         state = train(training, key, params, num_steps)
-        return check_loss("objective", training.loss(params, state))
+        return call_loss("objective", training, params, state)
 
     return value
-
-
-def check_loss(where: str, loss: Any) -> jax.Array:
-    """Requires a real scalar from `training.loss`, at trace time, and returns it as a float."""
-    loss = jnp.asarray(loss)
-    if loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.number):
-        raise ValueError(
-            f"{where}: `training.loss` must return a scalar, got shape {loss.shape} and dtype "
-            f"{loss.dtype}."
-        )
-    if jnp.issubdtype(loss.dtype, jnp.complexfloating):
-        raise ValueError(f"{where}: `training.loss` must be real, got dtype {loss.dtype}.")
-    return loss if jnp.issubdtype(loss.dtype, jnp.floating) else loss.astype(jnp.result_type(float))
-
-
-def _strong(leaf: Any) -> jax.Array:
-    """Drops a weak type, which would change under the loop and cost a second trace."""
-    leaf = jnp.asarray(leaf)
-    return (
-        jax.lax.convert_element_type(leaf, leaf.dtype)
-        if getattr(leaf, "weak_type", False)
-        else leaf
-    )

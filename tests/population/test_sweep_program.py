@@ -348,3 +348,18 @@ def test_a_row_of_the_best_hparams_decodes(key):
     decoded = space.decode(result.best_hparams)
     assert decoded["width"] in (2, 3)
     assert decoded["lr"] == pytest.approx(float(row(values["lr"], result.best_index)))
+
+
+def test_a_leaf_of_no_elements_passes_several_devices():
+    """Optimizers keep empty leaves (`optax.contrib.galore`); JAX never splits these over a mesh."""
+    training = hpo.Training(
+        lambda key, h: {"w": jnp.ones(3, FLOAT), "none": jnp.zeros((0, 2), FLOAT)},
+        lambda key, h, s, t: {"w": s["w"] * (1 - h["lr"]), "none": s["none"]},
+        lambda h, s: jnp.sum(s["w"]),
+    )
+    lr = np.asarray([0.1, 0.2, 0.5], FLOAT)
+    trials = population.sweep(
+        training, {"lr": lr}, key=0, num_steps=4, num_reports=2, keep_states=True
+    )
+    np.testing.assert_allclose(trials.losses, 3 * (1 - lr) ** 4, rtol=1e-5)
+    assert trials.states["none"].shape == (3, 0, 2)
