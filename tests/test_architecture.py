@@ -12,12 +12,13 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_base", "_linalg", "_progress", "_watch"}
+BASE = {"_status", "_checks", "_base", "_linalg", "_owned", "_progress", "_watch"}
 ALLOWED = {
     "_status": set(),
     "_checks": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
+    "_owned": set(),
     "_progress": {"_checks"},
     "_watch": {"_checks", "_progress"},
     "space": BASE,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _base, _checks
+from jaxhpo._owned import Handle
 from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import Forbid, check_constraints, holds, matches
 from jaxhpo.space._dimension import Array, Discrete
@@ -67,13 +68,16 @@ class Space:
         """Bounds are leaves; everything else is structure."""
         table = tuple((leaf.name, leaf.start, leaf.stop, leaf.conditions) for leaf in self._leaves)
         dimensions = tuple(leaf.dimension for leaf in self._leaves)
-        return dimensions, (self._root, table, self._constraints)
+        # Users' functions are known weakly: JAX keeps structures for ever.
+        constraints = tuple(Handle(item) for item in self._constraints)
+        return dimensions, (self._root, table, constraints)
 
     @classmethod
     def tree_unflatten(cls, structure: Any, dimensions: Any) -> Space:
         """Puts a space together without validation."""
         space = object.__new__(cls)
-        space._root, table, space._constraints = structure
+        space._root, table, constraints = structure
+        space._constraints = tuple(handle.get() for handle in constraints)
         space._leaves = tuple(
             Leaf(name, dimension, start, stop, conditions)
             for dimension, (name, start, stop, conditions) in zip(dimensions, table, strict=True)
