@@ -110,10 +110,8 @@ def _search_many(
     watch: Watch | None = None,
 ) -> Result:
     def one(key: Array, watch: Watch | None) -> Result:
-        study: Result = search(
-            objective, space, sampler, key, num_trials, batch_size, growth, watch
-        )
-        return study
+        settings = (num_trials, batch_size, growth, watch)
+        return search(objective, space, sampler, key, *settings)
 
     if layout == "vmap":
         if watch is not None:

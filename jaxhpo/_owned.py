@@ -53,20 +53,9 @@ class Handle:
 
     def __init__(self, function: Any) -> None:
         """Takes any function; the handle has a hash if the function has one."""
-        self.is_weak = True
-        try:
-            if isinstance(function, types.MethodType):
-                self._parts: tuple[Any, ...] = (
-                    _Same(function.__self__),
-                    weakref.ref(function.__func__),
-                )
-                return
-            if type(function).__hash__ is object.__hash__:
-                self._parts = (weakref.ref(function),)
-                return
-        except TypeError:
-            pass
-        self.is_weak, self._parts = False, (function,)
+        parts = _weak_parts(function)
+        self.is_weak = parts is not None
+        self._parts: tuple[Any, ...] = (function,) if parts is None else parts
 
     def get(self) -> Any:
         """The function.
@@ -78,9 +67,7 @@ class Handle:
             return self._parts[0]
         found = [part() for part in self._parts]
         if any(part is None for part in found):
-            raise ReferenceError(
-                "jaxhpo: the function of a pytree is gone; keep the pytree itself."
-            )
+            raise ReferenceError("jaxhpo: a pytree's function is gone; keep the pytree itself.")
         return found[0] if len(found) == 1 else types.MethodType(found[1], found[0])
 
     def when_gone(self, call: Callable[..., Any], *args: Any) -> None:
@@ -101,6 +88,16 @@ class Handle:
         except ReferenceError:
             return "<gone>"
         return getattr(function, "__qualname__", None) or repr(function)
+
+
+def _weak_parts(function: Any) -> tuple[Any, ...] | None:
+    hashes: Any = type(function).__hash__
+    try:
+        if isinstance(function, types.MethodType):
+            return _Same(function.__self__), weakref.ref(function.__func__)
+        return (weakref.ref(function),) if hashes is object.__hash__ else None
+    except TypeError:  # no weak reference to it can be made
+        return None
 
 
 @jax.tree_util.register_pytree_node_class
@@ -130,7 +127,7 @@ class Function:
 
 
 def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes a user's function an argument of `jit`: a callable pytree is one, any other becomes one.
+    """Makes a user's function an argument of `jit`: a callable pytree is one, others become one.
 
     An equal function is then the same program. One that cannot be hashed compiles on every call.
     """
@@ -148,6 +145,16 @@ def as_pytree(function: Callable[..., Any]) -> Callable[..., Any]:
     except TypeError:
         return Function(lambda *args, **keywords: function(*args, **keywords))
     return Function(function)
+
+
+def weakly(function: Function) -> Callable[..., Any]:
+    """Calls a function without keeping it: for what a program calls on the host."""
+    handle, bound = Handle(function.function), (function.args, function.keywords)
+
+    def call(*args: Any) -> Any:
+        return handle.get()(*bound[0], *args, **bound[1])
+
+    return call
 
 
 def jit(
@@ -170,13 +177,10 @@ class OwnedJit:
     """One `jax.jit` for each combination of users' functions."""
 
     def __init__(
-        self,
-        fun: Callable[..., Any],
-        functions_in: tuple[int, ...],
-        static_argnums: tuple[int, ...],
+        self, fun: Callable[..., Any], functions_in: tuple[int, ...], static: tuple[int, ...]
     ) -> None:
         """Compiles nothing yet."""
-        self._fun, self._functions_in, self._static = fun, functions_in, static_argnums
+        self._fun, self._functions_in, self._static = fun, functions_in, static
         self._programs: collections.OrderedDict[tuple[Handle, ...], Any] = collections.OrderedDict()
         self._num_dropped = 0
         functools.update_wrapper(self, fun)

@@ -185,10 +185,8 @@ def descend(
     users = _Users(
         _owned.Function(estimator),
         jax.tree.map(_owned.as_pytree, outer_optimizer),
-        *(
-            None if function is None else _owned.as_pytree(function)
-            for function in (test_loss, hook)
-        ),
+        None if test_loss is None else _owned.as_pytree(test_loss),
+        None if hook is None else _owned.as_pytree(hook),
     )
     key = check_key(where, key)
     has_bar = progress is True
@@ -243,7 +241,7 @@ def _run(
     steps = jnp.arange(settings.num_outer, dtype=jnp.int32)
     loop, rows = jax.lax.scan(outer_step, loop, steps)
     best, best_value, held_out = _judged(settings, estimator, key, space, start, loop)
-    return Descent(best, best_value, *rows, loop.point, loop.opt_state, held_out)
+    return Descent(*(best, best_value, *rows, loop.point, loop.opt_state, held_out))
 
 
 _compiled = _owned.jit(_run, functions_in=(1, 4), static_argnums=(0,))
@@ -275,7 +273,7 @@ def _row(
     """What one outer step leaves in the record, in the order of `Descent`'s fields."""
     norm = _norm(grads)
     if users.progress is not None:
-        jax.debug.callback(users.progress, i, out.value, norm)
+        jax.debug.callback(_owned.weakly(users.progress), i, out.value, norm)
     growth = out.diagnostics.log_growth
     growth = jnp.full_like(out.value, jnp.nan) if growth is None else growth
     held_out = users.test_loss
