@@ -7,7 +7,6 @@ that a trial costs one call.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo import _owned
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
 from jaxhpo.space import Space
 
@@ -162,15 +162,18 @@ def padded_size(n: int) -> int:
 
 def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask, sampler, jax.random.key(0))
+    given = (sampler, jax.random.key(0))
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
     return shape
 
 
-@jax.jit
-def _first_ask(sampler: Sampler, key: jax.Array) -> jax.Array:
-    """One program a structure, so that the shape is traced once a process."""
+def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
     unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
     return unit
+
+
+# One program a structure, so that the shape is traced once a process.
+_first_ask = _owned.jit(_ask_first, functions_in=(0,))
 
 
 def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
@@ -180,20 +183,23 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
     return padded
 
 
-@jax.jit
-def _init(init: Callable[..., Any], key: jax.Array) -> Any:
+def _start(init: Callable[..., Any], key: jax.Array) -> Any:
     return init(key)
 
 
-@jax.jit
-def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
+_init = _owned.jit(_start, functions_in=(0,))
+
+
+def _take(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
     value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
     outcome = Outcome(value, se, violation)
     return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
 
 
-@functools.partial(jax.jit, static_argnames="block")
-def _tell_and_ask(
+_tell = _owned.jit(_take, functions_in=(0,))
+
+
+def _take_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
     tell_key: jax.Array,
@@ -206,7 +212,7 @@ def _tell_and_ask(
 ) -> tuple[Any, jax.Array]:
     """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
     has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
-    news = _tell(tell, tell_key, state, told)
+    news = _take(tell, tell_key, state, told)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
     rows = shape.shape[0]
@@ -223,3 +229,6 @@ def _tell_and_ask(
         start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
         state, unit = jax.lax.fori_loop(0, asks, body, start)
     return state, unit
+
+
+_tell_and_ask = _owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(8,))

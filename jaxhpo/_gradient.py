@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
-from jaxhpo._minimize import as_pytree
+from jaxhpo._owned import Function, as_pytree
 from jaxhpo.space import Space
 
 _EDGE = 1e-6
@@ -47,7 +46,7 @@ def with_gradient(
     _checks.check_callable("with_gradient", "objective", objective)
     if not isinstance(space, Space):
         raise TypeError(f"with_gradient: `space` must be a Space, got {_checks.describe(space)}.")
-    return Partial(_evaluate, as_pytree(objective), space)
+    return Function(_evaluate, as_pytree(objective), space)
 
 
 def _evaluate(objective: Callable[..., Any], space: Space, key: Array, params: PyTree) -> Outcome:

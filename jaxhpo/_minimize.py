@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
-from jaxhpo import _checks, pareto, samplers
+from jaxhpo import _checks, _owned, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
 from jaxhpo._manual import on_each_device
+from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
@@ -168,8 +168,7 @@ def get_sampler(
     return samplers.get(sampler, space, **settings)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
-def run(
+def search(
     objective: Callable[..., Any],
     space: Space,
     sampler: Sampler,
@@ -223,6 +222,9 @@ def run(
     *rows, info = parts[0] if len(parts) == 1 else joined
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_trials], rows)
     return _summarise(Trials(*rows), info)
+
+
+run = _owned.jit(search, functions_in=(0, 1, 2), static_argnums=(4, 5, 6))
 
 
 def _counted(tally: tuple[Array, Array], value: Array, status: Array) -> tuple[Array, Array]:
@@ -300,20 +302,6 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
         info=info,
         front=pareto.front_mask(value) if has_several else None,
     )
-
-
-def as_pytree(objective: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes the objective an argument of `jit`: a callable pytree is one, a function becomes one.
-
-    An equal function is then the same program. One that cannot be hashed compiles on every call.
-    """
-    if not jax.tree_util.all_leaves([objective]):
-        return objective
-    try:
-        hash(objective)
-    except TypeError:
-        return Partial(lambda key, params: objective(key, params))
-    return Partial(objective)
 
 
 def _raise_on_failure(result: Result) -> None:

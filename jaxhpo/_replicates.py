@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
-from jaxhpo._minimize import as_pytree
+from jaxhpo._owned import as_pytree
 
 
 @jax.tree_util.register_dataclass

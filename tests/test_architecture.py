@@ -14,7 +14,7 @@ ROOT = pathlib.Path(jaxhpo.__file__).parent
 # Each room may import itself and the rooms that stand in its row, nothing else.
 BASE = {
     "_status", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg", "_progress",
-    "_watch",
+    "_owned", "_watch",
 }  # fmt: skip
 ALLOWED = {
     "_status": set(),
@@ -25,6 +25,7 @@ ALLOWED = {
     "_manual": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
+    "_owned": set(),
     "_progress": {"_checks", "_terminal"},
     "_watch": {"_checks", "_progress"},
     "space": BASE,

@@ -96,7 +96,7 @@ class Memory(NamedTuple):
     evaluate: Callable[[Array, PyTree, PyTree], tuple[Hypergradient, PyTree]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Estimator:
     """A hypergradient estimator: `estimator(key, hparams) -> Hypergradient`.
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _base, _checks
+from jaxhpo._owned import Handle
 from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import Forbid, check_constraints, holds, matches
 from jaxhpo.space._dimension import Array, Discrete
@@ -71,13 +72,16 @@ class Space:
         """Bounds are leaves; everything else is structure."""
         table = tuple((leaf.name, leaf.start, leaf.stop, leaf.conditions) for leaf in self._leaves)
         dimensions = tuple(leaf.dimension for leaf in self._leaves)
-        return dimensions, (self._root, table, self._constraints)
+        # Users' functions are known weakly: JAX keeps structures for ever.
+        constraints = tuple(Handle(item) for item in self._constraints)
+        return dimensions, (self._root, table, constraints)
 
     @classmethod
     def tree_unflatten(cls, structure: Any, dimensions: Any) -> Space:
         """Puts a space together without validation."""
         space = object.__new__(cls)
-        space._root, table, space._constraints = structure
+        space._root, table, constraints = structure
+        space._constraints = tuple(handle.get() for handle in constraints)
         space._leaves = tuple(
             Leaf(name, dimension, start, stop, conditions)
             for dimension, (name, start, stop, conditions) in zip(dimensions, table, strict=True)
@@ -209,7 +213,9 @@ class Space:
             ValueError: an interval too narrow beside its offset, or numbers out of reach.
         """
         hidden = ((leaf.name, leaf.dimension.index_fault()) for leaf in self._leaves)
-        found = self._fault(jnp.result_type(float)) or next((pair for pair in hidden if pair[1]), None)
+        found = self._fault(jnp.result_type(float)) or next(
+            (pair for pair in hidden if pair[1]), None
+        )
         if found is not None:
             raise _imprecise(where, *found)
 
@@ -467,10 +473,7 @@ class Space:
         return jnp.concatenate(parts, axis=-1) if parts else array.astype(dtype or array.dtype)
 
     def _discrete_columns(self) -> Array:
-        kinds = [
-            [leaf.dimension.is_discrete] * (leaf.stop - leaf.start)
-            for leaf in self._leaves
-        ]
+        kinds = [[leaf.dimension.is_discrete] * (leaf.stop - leaf.start) for leaf in self._leaves]
         return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
 
     def _is_many(self, params: Any) -> bool:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, fail
+from jaxhpo._owned import as_pytree
 from jaxhpo.hypergrad._coordinates import check_continuous, from_free, to_free
 from jaxhpo.training._data import as_examples, check_batch_size, minibatch
 
@@ -37,8 +38,8 @@ class BilevelProblem:
         validation_batch_size: validation examples of a batch; None: all.
     """
 
-    inner_loss: Callable[..., Any] = dataclasses.field(metadata={"static": True})
-    outer_loss: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    inner_loss: Callable[..., Any]
+    outer_loss: Callable[..., Any]
     train: PyTree
     validation: PyTree
     space: Any
@@ -149,8 +150,8 @@ def problem(
     if space is not None:
         check_continuous(where, space)
     return BilevelProblem(
-        inner_loss,
-        outer_loss,
+        as_pytree(inner_loss),
+        as_pytree(outer_loss),
         train,
         validation,
         space,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxhpo._checks import check_int, check_positive, describe
+from jaxhpo._owned import as_pytree
 from jaxhpo.hypergrad._base import real_leaves
 from jaxhpo.hypergrad._coordinates import check_start
 from jaxhpo.hypergrad._implicit import reaches
@@ -195,17 +196,13 @@ def check_problem(where: str, problem: Any) -> BilevelProblem:
 def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:
     """A positive number (traced), or a schedule as optax makes them, as a function of the count."""
     if callable(value):
-        return Partial(_scheduled, value) if isinstance(value, Partial) else Partial(value)
+        return as_pytree(value)
     value = check_positive(where, argument, value)
     return Partial(_constant, jnp.asarray(value, jnp.result_type(float)))
 
 
 def _constant(value: Array, count: Array) -> Array:
     return value
-
-
-def _scheduled(inner: Callable[[Array], Array], count: Array) -> Array:
-    return inner(count)
 
 
 def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:
