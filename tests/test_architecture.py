@@ -12,10 +12,11 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_base", "_linalg", "_progress", "_watch"}
+BASE = {"_status", "_checks", "_suggest", "_base", "_linalg", "_progress", "_watch"}
 ALLOWED = {
     "_status": set(),
-    "_checks": set(),
+    "_suggest": set(),
+    "_checks": {"_suggest"},
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
     "_progress": {"_checks"},
