@@ -56,13 +56,14 @@ if _TYPE_CHECKING:
 
     # A durable study of any Python objective; one training run, written once.
     from jaxhpo.study import Study as Study
+    from jaxhpo.study import load_study as load_study
     from jaxhpo.training import Training as Training
 
 _ROOMS = (
     "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
     "report", "study", "testing", "training",
 )  # fmt: skip
-_NAMES = {"Study": "study", "Training": "training"}
+_NAMES = {"Study": "study", "Training": "training", "load_study": "study"}
 
 
 def __getattr__(name: str) -> _Any:

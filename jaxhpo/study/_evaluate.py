@@ -19,7 +19,6 @@ from jaxhpo._status import Status, explain
 from jaxhpo.study._failures import hint_for, kind_of
 from jaxhpo.study._trial import Value, as_tuple
 
-
 _MISUSE = "returned no value"
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
-import contextlib
+import functools
 import logging
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from jaxhpo._checks import describe
 from jaxhpo._status import Status
 
 if TYPE_CHECKING:
@@ -21,11 +20,15 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jaxhpo")
 
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
 # What Optuna's objectives ask of their trial.
 _OPTUNA = ("suggest_", "report", "should_prune", "set_user_attr", "user_attrs", "number")
 _NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
 _UNKNOWN = "no reason was recorded"
 _MAX_SHOWN = 300
+_ALL_FAILED = "all failed with"
 
 
 def shared_reason(reasons: Iterable[str | None]) -> str:
@@ -77,22 +80,35 @@ class Tally:
         self.reasons += reasons_of(trials)
 
 
-@contextlib.contextmanager
-def failures_told(study: Study) -> Iterator[None]:
-    """However the body ends: one line about the trials that failed in it, if some did."""
-    tally = study._tally = Tally()
-    try:
-        yield
-    finally:
-        study._tally = None
-        if tally.reasons:
-            logger.warning(
-                "study %r: %d of %d trials failed; most frequent reason: %s",
-                study.name,
-                len(tally.reasons),
-                tally.ended,
-                shared_reason(tally.reasons),
-            )
+def failures_told(
+    run: Callable[Concatenate[Study, _P], _R],
+) -> Callable[Concatenate[Study, _P], _R]:
+    """Lets a method that runs trials end with one line about those that failed, if some did.
+
+    Args:
+        run: the method.
+
+    Returns:
+        The method; however it ends, it says so.
+    """
+
+    @functools.wraps(run)
+    def told(study: Study, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        tally = study._tally = Tally()
+        try:
+            return run(study, *args, **kwargs)
+        finally:
+            study._tally = None
+            if tally.reasons:
+                logger.warning(
+                    "study %r: %d of %d trials failed; most frequent reason: %s",
+                    study.name,
+                    len(tally.reasons),
+                    tally.ended,
+                    shared_reason(tally.reasons),
+                )
+
+    return told
 
 
 class FirstFailures:
@@ -121,6 +137,16 @@ class FirstFailures:
         return self.count >= self._limit
 
 
+def first_failures(count: int, error: BaseException) -> str:
+    """Why a run stopped, as `Study.stop_reason` has it."""
+    return f"the first {count} trials {_ALL_FAILED} {type(error).__name__}"
+
+
+def stopped_by_first_failures(stop_reason: str | None) -> bool:
+    """Whether a run stopped because its first trials all failed with the same error."""
+    return _ALL_FAILED in (stop_reason or "")
+
+
 def kind_of(exception: BaseException) -> str:
     """What makes two exceptions the same error: their class and the line that raised them."""
     frames = traceback.extract_tb(exception.__traceback__)
@@ -140,9 +166,8 @@ def hint_for(exception: BaseException, params: Any) -> str:
     if isinstance(exception, AttributeError) and getattr(exception, "obj", None) is params:
         if str(name).startswith(_OPTUNA):
             return (
-                f"{call}: params are the parameters themselves, a {type(params).__name__} such as "
-                f"{describe(params)}, not a trial. An objective that calls trial.{name} runs with "
-                "Optuna and jaxhpo's JaxhpoSampler; see docs/coming-from-optuna.md"
+                f"{call} with the parameters themselves, not with a trial; see "
+                f"docs/coming-from-optuna.md, also for objectives that call trial.{name}"
             )
         if isinstance(params, dict) and name in params:
             return f"params are a dict: write params[{name!r}]"

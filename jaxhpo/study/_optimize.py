@@ -12,7 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._progress import Progress, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._evaluate import Report, evaluate
-from jaxhpo.study._failures import FirstFailures
+from jaxhpo.study._failures import FirstFailures, first_failures
 from jaxhpo.study._interrupts import Interrupts
 from jaxhpo.study._owner import this_process
 from jaxhpo.study._trial import Trial
@@ -164,7 +164,7 @@ class Loop:
         """The error of all trials so far, with the count."""
         count = self._first_failures.count
         error = report.exception or RuntimeError(f"{_WHERE}: {report.reason}")
-        self._stopped = f"the first {count} trials all failed with {type(error).__name__}"
+        self._stopped = first_failures(count, error)
         error.add_note(
             f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
             f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
