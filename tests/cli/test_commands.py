@@ -217,7 +217,10 @@ def test_errors_about_stored_studies_are_one_line(jaxhpo, folder):
     other = '{"y": {"kind": "uniform", "low": 0, "high": 1}}'
     for arguments, message in [
         (["best", "other", "--storage", STORAGE], "has no study 'other'; it has: work:score"),
-        (["best", "work:score", "--storage", STORAGE, "--format", "xml"], "--format must be one of"),
+        (
+            ["best", "work:score", "--storage", STORAGE, "--format", "xml"],
+            "--format must be one of",
+        ),
         (
             ["tune", "work:score", "--space", other, "--storage", STORAGE],
             "added: y; removed: x, opt",
