@@ -100,6 +100,21 @@ def check_int(where: str, argument: str, value: Any, minimum: int) -> int:
     return int(value)
 
 
+def check_bool(where: str, argument: str, value: Any) -> bool:
+    """Requires True or False and returns it."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{where}: `{argument}` must be True or False, got {describe(value)}.")
+    return bool(value)
+
+
+def check_seed(where: str, argument: str, value: Any) -> int:
+    """Requires an integer that a key can be made of and returns it."""
+    seed = check_int(where, argument, value, 0)
+    if seed >= 2**63:
+        raise fail(where, argument, "below 2**63", value)
+    return seed
+
+
 def check_callable(where: str, argument: str, value: Any) -> Callable[..., Any]:
     """Requires something that can be called and returns it."""
     if not callable(value):

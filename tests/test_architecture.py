@@ -13,12 +13,13 @@ ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
 BASE = {
-    "_status", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg", "_progress",
-    "_owned", "_watch",
+    "_status", "_suggest", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg",
+    "_progress", "_owned", "_watch",
 }  # fmt: skip
 ALLOWED = {
     "_status": set(),
-    "_checks": set(),
+    "_suggest": set(),
+    "_checks": {"_suggest"},
     "_terminal": set(),
     "_folder": set(),
     "_concrete": {"_checks"},

@@ -9,6 +9,8 @@ import socket
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import hide_password, open_existing
 from jaxhpo.cli._tables import say
+from jaxhpo.study._read_store import is_writable
+from jaxhpo.study._storage import open_storage
 
 
 def serve(storage: str, host: str, port: int) -> None:
@@ -26,7 +28,10 @@ def serve(storage: str, host: str, port: int) -> None:
             'optuna-dashboard is not installed: pip install "jaxhpo[dashboard]" '
             "(or pip install optuna-dashboard)."
         )
+    # To look whether it is there changes nothing; the dashboard itself may write notes.
     opened = open_existing(storage)
+    if is_writable(storage):
+        opened = open_storage(storage)[0]
     _check_address(host, port)
     say(
         f"Studies of {hide_password(storage)} at http://{host}:{port}/dashboard (Ctrl-C ends it).",

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from jaxhpo._terminal import printable
 
 
-def say(text: str) -> None:
+def say(text: str, file: TextIO | None = None) -> None:
     """Prints a text that may hold names of studies, files and users.
 
     Args:
         text: the text; control characters in it are shown as escapes.
+        file: where to; standard output if None.
     """
-    print(printable(text), flush=True)
+    print(printable(text), file=file, flush=True)
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -44,8 +44,8 @@ class JaxhpoSampler(BaseSampler):
     Parameters that every complete trial had are proposed together. Parameters of a branch of a
     conditional objective are a space of their own, whose history is the trials that took the
     branch; a discrete part of a configuration, such as the choice of the branch, may be proposed
-    again and again. A parameter that is met for the first time, or with another range, is drawn at random;
-    so is the whole first trial. Trials that run in this process are pending for the sampler; those
+    again and again. A parameter that is met for the first time, or with another range, is drawn at
+    random; so is the whole first trial. Trials that run in this process are pending for the sampler; those
     of other processes count as failed until they end. Failed trials count as failed, pruned ones
     with their last value, and parameters that a `Space` cannot express are drawn at random.
 

@@ -9,21 +9,23 @@ import numpy as np
 
 from jaxhpo import _checks, pareto
 from jaxhpo.plots._figure import CROWD, GOOD, make_axes
+from jaxhpo.plots._study import is_study, values_of
 
 
 def pareto_front(
     values: Any,
     *,
-    directions: Sequence[str] = ("minimize", "minimize"),
+    directions: Sequence[str] | None = None,
     labels: Sequence[str] = ("first objective", "second objective"),
     ax: Any = None,
 ) -> Any:
     """Draws trials of two objectives and the staircase of those that no other one dominates.
 
     Args:
-        values: `[n, 2]` values in the user's sign; trials that are not finite are left out. Leave
-            out infeasible ones.
-        directions: what counts as better, for each objective.
+        values: a study of two objectives, or `[n, 2]` values in the user's sign; trials that are
+            not finite are left out. Leave out infeasible ones (of a study they are).
+        directions: what counts as better, for each objective; None takes those of a study, and of
+            arrays both are minimised.
         labels: names of the two objectives.
         ax: matplotlib axes to draw on; None makes a figure.
 
@@ -39,6 +41,10 @@ def pareto_front(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['3 trials', 'front of 2']
     """
+    if is_study(values):
+        directions = directions or values.directions
+        values = values_of(values)
+    directions = directions or ("minimize", "minimize")
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise _checks.fail("pareto_front", "values", "of shape [n, 2]", values.shape)

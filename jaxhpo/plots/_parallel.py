@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import TEXT, make_axes
+from jaxhpo.plots._study import is_study, one_direction, values_of
 from jaxhpo.space import Leaf, Space
 
 _MAX_LINES = 1000
 
 
 def parallel_coordinates(
-    space: Space, params: Sequence[Any], values: Any, *, ax: Any = None, label: str = "loss"
+    space: Any, params: Any = None, values: Any = None, *, ax: Any = None, label: str | None = None
 ) -> Any:
     """Draws where good trials lie in the space.
 
     Args:
-        space: the search space; axes stand in its order and scale.
-        params: `n` Python params, as `Space.decode` gives them.
-        values: `[n]` what is minimised; trials that are not finite are left out.
+        space: the search space, in whose order and scale the axes stand; or a study, which has all
+            that follows.
+        params: `n` Python params, as `Space.decode` gives them; None of a study.
+        values: `[n]` what is minimised; trials that are not finite are left out. None of a study.
         ax: matplotlib axes to draw on; None makes a figure.
-        label: what the colour means.
+        label: what the colour means; None says "loss", "value" of a study.
 
     Returns:
         The matplotlib `Figure`. Colour is the rank of the value, dark is best, and the best are
@@ -42,7 +43,17 @@ def parallel_coordinates(
         >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
         ['lr', 'opt']
     """
+    sign = 1.0
+    if is_study(space):
+        sign = -1.0 if one_direction("parallel_coordinates", space) == "maximize" else 1.0
+        label, params = label or "value", [trial.params for trial in space.trials]
+        space, values = space.space, sign * values_of(space)[:, 0]
     values = np.asarray(values, np.float64)
+    if params is None or not isinstance(space, Space):
+        expected = "a study, or a Space with `params` and `values` beside it"
+        raise TypeError(
+            f"parallel_coordinates: `space` must be {expected}, got {_checks.describe(space)}."
+        )
     if values.shape != (len(params),):
         raise _checks.fail(
             "parallel_coordinates", "values", f"of shape [{len(params)}]", values.shape
@@ -56,7 +67,12 @@ def parallel_coordinates(
     unit = np.asarray(space.to_unit(encoded), np.float64)[:, columns]
     active = np.asarray(space.active_columns(space.to_unit(encoded)))[:, columns]
     ax = make_axes(ax, (max(6.0, 1.5 * len(columns)), 4.0))
-    _draw_lines(ax, np.where(active, _spread(leaves, unit), np.nan), values[best_first], label)
+    _draw_lines(
+        ax,
+        np.where(active, _spread(leaves, unit), np.nan),
+        sign * values[best_first],
+        label or "loss",
+    )
     for place, leaf in enumerate(leaves):
         _draw_axis(ax, place, leaf)
     ax.set_xticks(range(len(leaves)), [leaf.name for leaf in leaves])

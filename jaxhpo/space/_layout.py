@@ -195,7 +195,7 @@ class _Builder:
             raise TypeError(
                 f"Space: `{name or 'tree'}` must be {_HINT}, got {_checks.describe(tree)}."
             )
-        names = _child_names(tree)
+        names = child_names(tree)
         nodes = tuple(
             self.node(child, _join(name, part), conditions, nested)
             for child, part in zip(children, names, strict=True)
@@ -280,7 +280,8 @@ def _join(prefix: str, part: Any) -> str:
     return f"{prefix}.{part}" if prefix else str(part)
 
 
-def _child_names(tree: Any) -> list[str]:
+def child_names(tree: Any) -> list[str]:
+    """What the paths of a container call its children, in their order."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
     return [jax.tree_util.keystr(path[:1], simple=True) for path, _ in paths]
 

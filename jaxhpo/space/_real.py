@@ -40,7 +40,7 @@ class Real(Dimension):
             inner = low + low * xp.expm1(xp.log1p((high - low) / low) * unit)
         else:
             start, stop = (xp.log(low), xp.log(high)) if self.log else (low, high)
-            # In halves, which cannot overflow where stop - start does, and rising in every rounding.
+            # In halves, which cannot overflow where stop - start does, and rise in every rounding.
             half = (stop / 2 - start / 2) * unit
             inner = (start + half) + half
             inner = xp.exp(inner) if self.log else inner

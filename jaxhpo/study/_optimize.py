@@ -12,6 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._progress import Progress, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._evaluate import Report, evaluate
+from jaxhpo.study._failures import FirstFailures, first_failures
 from jaxhpo.study._interrupts import Interrupts
 from jaxhpo.study._owner import this_process
 from jaxhpo.study._trial import Trial
@@ -38,6 +39,7 @@ class Loop:
         num_workers: int,
         callbacks: Sequence[Callable[..., Any]],
         catch: tuple[type[BaseException], ...],
+        max_first_failures: int | None,
         progress: Any,
     ) -> None:
         """Checks the arguments of `Study.optimize`, which documents them."""
@@ -48,10 +50,15 @@ class Loop:
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._callbacks = [_checks.check_callable(_WHERE, "callbacks", c) for c in callbacks]
+        self._callbacks = _check_callbacks(callbacks)
         self._catch = _check_catch(catch)
+        if max_first_failures is not None:
+            name = "max_first_failures"
+            max_first_failures = _checks.check_int(_WHERE, name, max_first_failures, 1)
+        self._first_failures = FirstFailures(max_first_failures)
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials)
         self._done = self._failed = 0
+        self._stopped = ""
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
@@ -81,7 +88,7 @@ class Loop:
                 raise
             except BaseException as error:
                 study._asker.abandon(f"the study stopped: {type(error).__name__}")
-                study.stop_reason = f"stopped by {type(error).__name__}"
+                study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
     def _reason_to_stop(self) -> str | None:
@@ -138,12 +145,38 @@ class Loop:
     def _raise_if_asked(self, reports: Sequence[Report]) -> None:
         """Raises what may not pass silently; the trials are recorded already."""
         for report in reports:
-            if report.is_misuse:
+            # Misuse is an error of the program, unless the objective has returned numbers before.
+            if report.is_misuse and self._failed == self._done:
                 raise TypeError(f"{_WHERE}: {report.reason}")
             if report.exception is not None and not isinstance(report.exception, self._catch):
                 raise report.exception
-            if report.exception is not None:
+            if report.status is Status.FAILED:
                 logger.info("a trial failed: %s", report.reason)
+            if self._first_failures.are_too_many(report):
+                raise self._too_many(report)
+
+    def _too_many(self, report: Report) -> BaseException:
+        """The error of all trials so far, with the count."""
+        count = self._first_failures.count
+        error = report.exception or RuntimeError(f"{_WHERE}: {report.reason}")
+        self._stopped = first_failures(count, error)
+        error.add_note(
+            f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
+            f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
+            "how many are too many, None that none are."
+        )
+        return error
+
+
+def _check_callbacks(callbacks: Any) -> list[Callable[..., Any]]:
+    try:
+        listed = list(callbacks)
+    except TypeError:
+        expected = "a list of functions of (study, trial)"
+        raise TypeError(
+            f"{_WHERE}: `callbacks` must be {expected}, got {_checks.describe(callbacks)}."
+        ) from None
+    return [_checks.check_callable(_WHERE, "callbacks", one) for one in listed]
 
 
 def _check_catch(catch: Any) -> tuple[type[BaseException], ...]:

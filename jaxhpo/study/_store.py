@@ -85,10 +85,10 @@ class Store:
             self._finalizer = weakref.finalize(self, engine.dispose)
 
     def _check_directions(self, directions: Sequence[str]) -> None:
-        stored = [d.name.lower() for d in self.storage.get_study_directions(self.study_id)]
-        if stored != list(directions):
+        stored = self.directions()
+        if stored != tuple(directions):
             known, given = (
-                names[0] if len(names) == 1 else names for names in (stored, [*directions])
+                names[0] if len(names) == 1 else [*names] for names in (stored, directions)
             )
             raise StudyMismatchError(
                 f"Study: `direction` must be that of the stored study {self.name!r}, "
@@ -344,6 +344,12 @@ class Store:
     def _trial(self, number: int) -> FrozenTrial:
         find = self.storage.get_trial_id_from_study_id_trial_number
         return self.storage.get_trial(find(self.study_id, number))
+
+    def directions(self) -> tuple[str, ...]:
+        """What counts as better, "minimize" or "maximize", for each objective."""
+        with readable_errors(self.shown):
+            found = self.storage.get_study_directions(self.study_id)
+        return tuple(direction.name.lower() for direction in found)
 
     def attrs(self) -> dict[str, Any]:
         """The study's user attributes."""

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -64,7 +65,12 @@ def sweep(
     num_reports: int = 10,
     timeout: float | None = None,
     progress: Any = True,
-    **options: Any,
+    memory_budget: int | None = None,
+    share_data_order: bool = False,
+    devices: Sequence[Any] | None = None,
+    width: int | None = None,
+    chunk: int | None = None,
+    programs: population.Programs | None = None,
 ) -> SweepSummary:
     """Trains trials by `population.sweep`; each batch becomes visible in one transaction.
 
@@ -85,7 +91,12 @@ def sweep(
         num_reports: points of a learning curve; at most 50 of them are stored.
         timeout: seconds after which training stops at the next report.
         progress: as in `Study.optimize`.
-        **options: passed on to `population.sweep` (memory_budget, share_data_order, …).
+        memory_budget: bytes that the running programs may hold, as in `population.sweep`.
+        share_data_order: whether all trials see the same batches, as in `population.sweep`.
+        devices: devices to use; all local ones if None.
+        width: trials side by side under `vmap`; chosen if None.
+        chunk: trials a call; chosen if None.
+        programs: keeps what is compiled; the study's own if None.
 
     Returns:
         What was done.
@@ -94,6 +105,14 @@ def sweep(
         TypeError: an argument of a wrong type.
         ValueError: a number out of range, or a study that maximises.
     """
+    options = {
+        "memory_budget": memory_budget,
+        "share_data_order": share_data_order,
+        "devices": devices,
+        "width": width,
+        "chunk": chunk,
+        "programs": study.programs if programs is None else programs,
+    }
     return _Run(
         study, training, num_trials, num_steps, batch_size, num_reports, timeout, progress, options
     ).run()
@@ -194,7 +213,7 @@ class _Run:
                     num_reports=self.num_reports,
                     timeout=None if left is None else max(left, 1e-3),
                     progress=lambda event: self._tick(event, best),
-                    **{"programs": self.study.programs, **self.options},
+                    **self.options,
                 )
         except population.SweepInterrupted as interrupt:
             self._write(first, unit, values, interrupt.sweep, start, "interrupted")

@@ -108,11 +108,12 @@ def to_minimized(value: Any, direction: Direction) -> Any:
     return -value if direction == "maximize" else value
 
 
-def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
+def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
     """Reads Optuna's record of a trial.
 
     Args:
-        space: the study's space, which knows the objects behind stored labels.
+        space: the study's space, which knows the objects behind stored labels; None if it is not
+            known, and the stored values stand for themselves.
         frozen: the record.
 
     Returns:
@@ -143,7 +144,7 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
 
 
 def read_trials(
-    stored: Sequence[FrozenTrial], space: Space, ended: dict[int, Trial]
+    stored: Sequence[FrozenTrial], space: Space | None, ended: dict[int, Trial]
 ) -> list[Trial]:
     """Reads a study's trials.
 
@@ -174,8 +175,10 @@ def finite_value(values: Sequence[float] | None) -> Value | None:
     return found[0] if len(found) == 1 else found
 
 
-def params_of(space: Space, flat: dict[str, Any]) -> Any:
+def params_of(space: Space | None, flat: dict[str, Any]) -> Any:
     """Python params of stored ones, or None if another program left some of them out."""
+    if space is None:
+        return None
     try:
         return space.unflatten_params(flat)
     except (ValueError, TypeError):

@@ -79,7 +79,8 @@ class WorkerPool:
             if report is None:
                 code = worker.stop(patience=5.0)
                 self._workers[index] = None
-                report = Report(Status.FAILED, reason=_DIED.format(code=code))
+                reason = _DIED.format(code=code)
+                report = Report(Status.FAILED, reason=reason, error_kind=reason)
             reports.append(report)
         return reports
 

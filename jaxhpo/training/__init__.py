@@ -13,3 +13,17 @@ from jaxhpo.training._objective import trial_keys as trial_keys
 from jaxhpo.training._optax import from_optax as from_optax
 from jaxhpo.training._rules import constant as constant
 from jaxhpo.training._training import Training as Training
+
+__all__ = [
+    "TrainState",
+    "Training",
+    "averaged",
+    "dropout",
+    "from_linen",
+    "from_nnx",
+    "from_optax",
+    "gradient",
+    "objective",
+    "train",
+    "trial_keys",
+]
