@@ -89,10 +89,11 @@ def minimize(
         batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
             at once (which is the default). The last batch may be smaller.
         raise_on_failure: raise if a trial failed; not under `jit` or `vmap`.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped; a callable takes a `study.Progress`, from a thread of the runtime, at most 200
-            times. The call then waits for its result; trials are the same, in a program of its own
-            (where nothing is drawn, in the same one). Not under `jit` or `vmap`.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; a callable takes a
+            `study.Progress`, from a thread of the runtime, at most 200 times. The call then waits
+            for its result; trials are the same, in a program of its own (inside of work that shows
+            itself, in the same one). Not under `jit` or `vmap`.
 
     Returns:
         The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is

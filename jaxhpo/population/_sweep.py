@@ -82,8 +82,9 @@ def sweep(
             numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
             initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped, False is silent, a callable takes a `Progress` in the calling thread.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; False is silent, a
+            callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None.
@@ -137,13 +138,12 @@ def sweep(
         check_int(_WHERE, "first_trial", first_trial, 0),
     )
     is_ours = not callable(progress)
-    reporter = make_reporter(_WHERE, progress if is_ours else False, _WHERE, num_trials)
-    try:
+    note = f"{num_steps} steps each; the program compiles first"
+    shown = progress if is_ours else False
+    with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
         tick = ticks_of(reporter) if is_ours else progress
         record = Record(settings, hparams, num_trials, keep_states, tick, started)
         return _run_groups(settings, groups, record, timeout, programs or Programs())
-    finally:
-        reporter.close()
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:

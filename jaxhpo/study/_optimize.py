@@ -50,7 +50,8 @@ class Loop:
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._callbacks = [_checks.check_callable(_WHERE, "callbacks", c) for c in callbacks]
         self._catch = _check_catch(catch)
-        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials)
+        note = "the sampler's programs compile at its first proposals"
+        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
         self._done = self._failed = 0
 
     def run(self) -> str:

@@ -196,8 +196,9 @@ class Study:
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
                 well, and then raised: `catch=()` raises all.
-            progress: True draws a bar on a terminal or in a notebook, False is silent, a
-                callable takes a `Progress` record after every round.
+            progress: True draws a bar on a terminal or in a notebook, and where the output is
+                piped writes a line to standard error at the start and every minute; False is
+                silent, a callable takes a `Progress` record after every round.
 
         Raises:
             TypeError: an argument of a wrong type, or an objective that returns no number; the
@@ -379,24 +380,30 @@ class Study:
 
         return optuna.load_study(study_name=self.name, storage=self._store.storage)
 
-    def report(self, path: str | pathlib.Path, *, model: bool = True) -> pathlib.Path:
+    def report(
+        self, path: str | pathlib.Path, *, model: bool = True, progress: Any = True
+    ) -> pathlib.Path:
         """Writes one HTML file about the study; it opens without a network.
 
         Args:
             path: file to write; its folder is made.
             model: whether to fit a Gaussian process, which takes seconds: sensitivities, contours
                 and the estimate of random search come from it.
+            progress: as in `optimize`, over the report's parts.
 
         Returns:
             The path.
 
         Raises:
+            TypeError: `progress` is not True, False or a callable.
             ValueError: the study has no trial yet.
             ModuleNotFoundError: plotly is not installed.
         """
         from jaxhpo.report import write_report
 
-        return write_report(self.to_optuna(), path, space=self.space, model=model)
+        return write_report(
+            self.to_optuna(), path, space=self.space, model=model, progress=progress
+        )
 
     @property
     def programs(self) -> population.Programs:
