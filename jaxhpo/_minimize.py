@@ -15,6 +15,7 @@ from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_pr
 from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
+from jaxhpo.samplers._batches import warn_of_large_batch
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
 
@@ -185,6 +186,7 @@ def run(
     if q % asked:
         expected = f"a multiple of the {asked} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
+    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once a program
     objective = checked_objective(objective, space)
     num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:

@@ -2,7 +2,7 @@
 
 Whatever takes long opens a reporter first, before it traces or compiles anything:
 
-    with make_reporter(where, progress, title, total, note="the programs compile first") as reporter:
+    with make_reporter(where, progress, title, total, note="compiles first") as reporter:
         reporter.update(Progress(done, total, best, failed))
 """
 

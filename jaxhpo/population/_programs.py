@@ -90,5 +90,6 @@ def _same_settings(one: Settings, other: Settings) -> bool:
     return (
         one.training is other.training
         and one.key.dtype == other.key.dtype
+        and one.draws.dtype == other.draws.dtype
         and all(getattr(one, name) == getattr(other, name) for name in names)
     )

@@ -55,7 +55,7 @@ class Proposer:
             asked: shape and dtype of one ask, as `asked_shape` gives it.
             num_objectives: values of one trial.
         """
-        self._space = space
+        self._space, self.sampler = space, sampler
         self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
@@ -140,6 +140,29 @@ class Proposer:
         columns, structure = jax.tree.flatten(values)
         for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
             self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
+
+
+def values_at(space: Space, unit: np.ndarray, block: int) -> Any:
+    """Values pytree of points `[m, d]`, as the program gave them that proposed the points.
+
+    Args:
+        space: the study's space.
+        unit: `[m, d]` points.
+        block: rows to compute at once; one program is compiled for each.
+
+    Returns:
+        The values, as NumPy arrays with leading axis `m`.
+    """
+    m = len(unit)
+    padded = np.resize(unit, (max(block, m), unit.shape[1]))
+    dtype = np.dtype(jax.numpy.result_type(float))
+    values = jax.device_get(_from_unit(space, padded.astype(dtype)))
+    return jax.tree.map(lambda leaf: leaf[:m], values)
+
+
+@jax.jit
+def _from_unit(space: Space, unit: jax.Array) -> Any:
+    return space.from_unit(unit)
 
 
 class _Proposal(NamedTuple):

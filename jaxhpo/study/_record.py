@@ -101,15 +101,13 @@ def record(
         if row.status is Status.INFEASIBLE and not any(one > 0 for one in broken):
             expected = "INFEASIBLE only where a `violation` is above 0"
             raise _checks.fail(_WHERE, "status", expected, status)
-    return store_rows(study, rows, unit, None, padded_size(len(rows)))
+    return store_rows(study, rows, unit, padded_size(len(rows)))
 
 
-def store_rows(
-    study: Study, rows: Sequence[Row], unit: np.ndarray, first: int | None, size: int
-) -> list[int]:
+def store_rows(study: Study, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
     """Writes rows, tells the sampler, and takes note of the best."""
     if not rows:
         return []
-    numbers = study._asker.record(rows, unit, first, size)
+    numbers = study._asker.record(rows, unit, size)
     study._note(rows)
     return numbers

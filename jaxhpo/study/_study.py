@@ -16,6 +16,7 @@ from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.study._best import best_of, front_of, values_of
 from jaxhpo.study._cache import enable_compilation_cache
+from jaxhpo.study._sweeping import Sweeping
 from jaxhpo.study._trial import (
     Direction,
     Trial,
@@ -29,14 +30,11 @@ if TYPE_CHECKING:
     import optuna
     import pandas
 
-    from jaxhpo import population
     from jaxhpo.inspection import Surrogate
-    from jaxhpo.study._rows import Row
-    from jaxhpo.study._sweep import SweepSummary
-    from jaxhpo.training import Training
+    from jaxhpo.study._rows import Ending, Row
 
 
-class Study:
+class Study(Sweeping):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
@@ -116,7 +114,6 @@ class Study:
             self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
         )
         self._cache: dict[int, Trial] = {}
-        self._programs: population.Programs | None = None
         # Best value for the progress display; None until it has been looked up or there is one.
         self._best_value: float | None = None
         self._best_is_known = self._store.is_new
@@ -223,12 +220,6 @@ class Study:
         """Ends the running `optimize` or `sweep` after the current trial or batch."""
         self.stop_reason = "stop() was called"
 
-    def sweep(self, training: Training, *, num_trials: int, **settings: Any) -> SweepSummary:
-        """Trains many trials at once and records them batch by batch; see `study._sweep.sweep`."""
-        from jaxhpo.study._sweep import sweep
-
-        return sweep(self, training, num_trials=num_trials, **settings)
-
     def ask(self, n: int = 1) -> list[Trial]:
         """Proposes trials, to be evaluated anywhere and told later, in any order.
 
@@ -301,19 +292,20 @@ class Study:
     def fail_stale(self, *, everywhere: bool = False) -> list[int]:
         """Marks trials as failed whose process has ended without telling.
 
-        Opening a study does this for processes of this machine that are certainly gone.
+        Opening a study does this for processes of this machine that are certainly gone. Trials that
+        a `sweep` had reserved do not fail: they wait, and the next sweep trains them.
 
         Args:
             everywhere: every running trial, also those of other machines and those that `ask` gave
                 out. Use it when you know that nobody works on the study.
 
         Returns:
-            Numbers of the trials.
+            Numbers of the trials that failed.
         """
         from jaxhpo.study._stale import fail_stale
 
         numbers = fail_stale(self._store, everywhere=everywhere)
-        if numbers and hasattr(self, "_asker"):
+        if hasattr(self, "_asker"):
             self._asker.refresh()
         return numbers
 
@@ -405,15 +397,6 @@ class Study:
             self.to_optuna(), path, space=self.space, model=model, progress=progress
         )
 
-    @property
-    def programs(self) -> population.Programs:
-        """What `sweep` has compiled; another study's `sweep` of the same training may take it."""
-        if self._programs is None:
-            from jaxhpo.population import Programs
-
-            self._programs = Programs()
-        return self._programs
-
     def surrogate(self, *, kernel: str = "matern52") -> Surrogate:
         """Fits a Gaussian process to the study's trials, to look at.
 
@@ -434,7 +417,7 @@ class Study:
 
     # -- parts -------------------------------------------------------------------------------
 
-    def _note(self, ended: Sequence[Trial | Row]) -> None:
+    def _note(self, ended: Sequence[Trial | Row | Ending]) -> None:
         """Takes note of ended trials for the progress display."""
         for trial in ended:
             if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
