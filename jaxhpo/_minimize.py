@@ -16,6 +16,7 @@ from jaxhpo._manual import on_each_device
 from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
+from jaxhpo.samplers._batches import warn_of_large_batch
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
 
@@ -90,10 +91,11 @@ def minimize(
         batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
             at once (which is the default). The last batch may be smaller.
         raise_on_failure: raise if a trial failed; not under `jit` or `vmap`.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped; a callable takes a `study.Progress`, from a thread of the runtime, at most 200
-            times. The call then waits for its result; trials are the same, in a program of its own
-            (where nothing is drawn, in the same one). Not under `jit` or `vmap`.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; a callable takes a
+            `study.Progress`, from a thread of the runtime, at most 200 times. The call then waits
+            for its result; trials are the same, in a program of its own (inside of work that shows
+            itself, in the same one). Not under `jit` or `vmap`.
 
     Returns:
         The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is
@@ -186,6 +188,7 @@ def search(
     if q % asked:
         expected = f"a multiple of the {asked} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
+    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once a program
     objective = checked_objective(objective, space)
     num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:

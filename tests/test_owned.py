@@ -308,7 +308,8 @@ def _shifted(shift, key, params):
         lambda: PARTIAL,
     ],
     ids=[
-        "function", "jit", "value", "method", "gradient", "replicates", "Partial", "both", "partial",
+        "function", "jit", "value", "method", "gradient", "replicates", "Partial", "both",
+        "partial",
     ],
 )  # fmt: skip
 def test_the_same_function_is_traced_once(make):

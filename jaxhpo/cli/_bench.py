@@ -67,29 +67,19 @@ def rank_rows(table: Any) -> list[dict[str, Any]]:
 
 
 def _run(listed: list[Any], path: pathlib.Path) -> list[dict[str, Any]]:
-    """Runs with a progress bar on a terminal, and silently where the output is piped."""
-    from rich import progress
-    from rich.console import Console
-
+    """Runs cell by cell; each compiles its program."""
     from jaxhpo import benchmarking
+    from jaxhpo._progress import Progress, make_reporter
 
-    console = Console(stderr=True)
-    with progress.Progress(
-        progress.TextColumn("[bold]bench"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[note]}", markup=False),
-        progress.TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("bench", total=len(listed), note="")
+    total, note = len(listed), "each compiles its program"
+    with make_reporter("bench", True, "bench", total, unit="cells", note=note) as shown:
 
         def report(done: int, cell: Any, note: str) -> None:
-            bar.update(task, completed=done, note=f"{cell.sampler} on {cell.problem}: {note}")
+            message = f"{cell.sampler} on {cell.problem}: {note}"
+            shown.update(Progress(done, total, None, 0, message))
 
         records = benchmarking.run(listed, path, report)
-        bar.update(task, completed=len(listed), note="")
+        shown.update(Progress(total, total, None, 0))
     return records
 
 

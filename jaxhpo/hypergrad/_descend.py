@@ -190,7 +190,8 @@ def descend(
     )
     key = check_key(where, key)
     has_bar = progress is True
-    with display(where, has_bar, where, num_outer, key, hparams, space, limit) as watch:
+    inputs = (key, hparams, space, limit)
+    with display(where, has_bar, where, num_outer, *inputs, unit="outer steps") as watch:
         path = _compiled(settings, users, key, hparams, space, limit, watch)
         if watch is not None:
             refuse_traced(where, progress, path.values)

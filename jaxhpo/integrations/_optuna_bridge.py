@@ -126,7 +126,7 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
         else row
         for row, violation in zip(rows, found, strict=True)
     ]
-    store_rows(copy, rows, unit, None, padded_size(len(rows)))
+    store_rows(copy, rows, unit, padded_size(len(rows)))
 
 
 def _values(trial: optuna.trial.FrozenTrial, count: int) -> list[float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import numbers
 import time
@@ -248,13 +247,11 @@ class SearchCV(BaseSearchCV):
                 is_vmapped, X, y, splits, scorers, metric, routed, parallel, block, stopper
             )
             while len(found) < self.n_iter:
-                start = datetime.datetime.now()
-                asked = min(block, self.n_iter - len(found))
-                first, unit, proposed = ledger.propose(asked, block)
-                if not proposed:
-                    break
-                candidates = run(proposed, len(found))
-                ledger.record(first, unit, candidates, num_splits, start, block)
+                with ledger.batch(min(block, self.n_iter - len(found)), block) as batch:
+                    if not batch.params:
+                        break
+                    candidates = run(batch.params, len(found))
+                    ledger.record(batch, candidates, num_splits, block)
                 found.extend(candidates)
         if len(found) < self.n_iter:
             warnings.warn(

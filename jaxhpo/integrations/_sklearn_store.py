@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -17,7 +17,9 @@ from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
-from jaxhpo.study._record import store_rows
+from jaxhpo.study._asker import Batch
+from jaxhpo.study._owner import this_process
+from jaxhpo.study._rows import Ending
 from jaxhpo.study._trial import params_of, status_of
 
 _ATTR = "search_cv"
@@ -110,42 +112,39 @@ class Ledger:
                 value = frozen.value if status_of(frozen) is not Status.FAILED else None
                 self.known.append(Candidate(params, records, math.nan if value is None else value))
 
-    def propose(self, count: int, block: int) -> tuple[int, np.ndarray, list[dict[str, Any]]]:
-        """Proposes candidates; fewer than `count` only where the space has no more.
+    @contextlib.contextmanager
+    def batch(self, count: int, block: int) -> Iterator[Batch]:
+        """Reserves candidates; what the block does not record waits for whoever goes on.
 
         Args:
-            count: how many.
+            count: how many; fewer only where the space has no more.
             block: the most that any call will ask for, so that one program is compiled.
 
-        Returns:
-            Number of the first, points `[m, d]`, and the candidates' parameters.
+        Yields:
+            The batch; its `params` are the candidates' parameters.
         """
-        first, unit, values = self._study._asker.propose(count, block)
-        return first, unit, self._space.decode(values) if len(unit) else []
+        batch = self._study._asker.reserve(count, block, this_process())
+        try:
+            yield batch
+        except BaseException:
+            self._study._asker.release(batch)
+            raise
 
     def record(
-        self,
-        first: int,
-        unit: np.ndarray,
-        candidates: Sequence[Candidate],
-        num_splits: int,
-        start: datetime.datetime,
-        block: int,
+        self, batch: Batch, candidates: Sequence[Candidate], num_splits: int, block: int
     ) -> None:
-        """Writes evaluated candidates in one transaction and tells the sampler."""
-        rows = []
-        for point, candidate in zip(unit, candidates, strict=True):
+        """Ends evaluated candidates in one transaction and tells the sampler."""
+        endings = []
+        for trial_id, candidate in zip(batch.trial_ids, candidates, strict=True):
             is_finite = math.isfinite(candidate.value)
             status = Status.COMPLETE if is_finite else Status.FAILED
             if is_finite and len(candidate.records) < num_splits:
                 status = Status.PRUNED
             value = candidate.value if is_finite else None
-            row = self._study._asker.make_row(status, value, point, candidate.params)
             user = {_ATTR: [_plain(record) for record in candidate.records]}
-            now = datetime.datetime.now()
-            rows.append(dataclasses.replace(row, user_attrs=user, start=start, end=now))
-        size = 1 if block == 1 else padded_size(block)
-        store_rows(self._study, rows, unit, first, size)
+            endings.append(Ending(trial_id, status, value, user))
+        kept = self._study._asker.end(batch, endings, 1 if block == 1 else padded_size(block))
+        self._study._note(kept)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

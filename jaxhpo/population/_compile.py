@@ -29,25 +29,25 @@ class Settings:
 
     Attributes:
         training: the user's functions.
-        key: `[]` the sweep's key.
+        key: `[]` the sweep's key; the first trial's where each has its own.
+        draws: `[n]` uint32 numbers that the key is folded with, or the trials' own keys.
         steps: the steps at which losses are reported, ascending; the last one ends a trial.
         devices: devices that share the work.
         memory_budget: bytes.
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
         chunk: trials a call, or None to choose.
-        first_trial: number that the first trial's key is folded with.
     """
 
     training: Training
     key: jax.Array
+    draws: Any
     steps: tuple[int, ...]
     devices: tuple[Any, ...]
     memory_budget: int
     share_data_order: bool
     width: int | None
     chunk: int | None
-    first_trial: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +169,8 @@ def _arguments(
         return jax.tree.map(like, tree)
 
     leaves = tuple(jax.ShapeDtypeStruct(rows + a.shape[1:], a.dtype) for a in group.leaves)
-    lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), leaves)
+    draw = jax.ShapeDtypeStruct(rows, settings.draws.dtype)
+    lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), draw, leaves)
     step = jax.ShapeDtypeStruct((), jnp.int32)
     return (
         place(traced.consts, whole),

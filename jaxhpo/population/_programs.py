@@ -111,6 +111,8 @@ def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 def _same_settings(one: Settings, other: Settings) -> bool:
     names = ("steps", "devices", "share_data_order", "width", "chunk")
-    return one.key.dtype == other.key.dtype and all(
-        getattr(one, name) == getattr(other, name) for name in names
+    return (
+        one.key.dtype == other.key.dtype
+        and one.draws.dtype == other.draws.dtype
+        and all(getattr(one, name) == getattr(other, name) for name in names)
     )

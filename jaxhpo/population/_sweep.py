@@ -44,10 +44,10 @@ def sweep(
     training: Training,
     hparams: Any,
     *,
-    key: jax.Array | int,
+    key: Any,
     num_steps: int,
     num_reports: int = 10,
-    first_trial: int = 0,
+    first_trial: Any = 0,
     memory_budget: int | None = None,
     share_data_order: bool = False,
     keep_states: bool = False,
@@ -71,19 +71,22 @@ def sweep(
         training: `init`, `step` and `loss`, called once a program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
             `static` leaf reaches the training as its Python value.
-        key: a key or an integer seed.
+        key: a key or an integer seed; or `[n]` keys, one for each trial, as `Sweep.trial_key` and
+            `Study.trial_key` give them, to train those trials again.
         num_steps: steps a trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress tick and a place to stop.
-        first_trial: number of the first trial, for a sweep that goes on where another ended.
+        first_trial: number of the first trial, for a sweep that goes on where another ended; or
+            the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
             2 GiB), of each device otherwise (default three quarters of what is free).
         share_data_order: whether all trials see the same batches and dropout masks (common random
             numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
             initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped, False is silent, a callable takes a `Progress` in the calling thread.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; False is silent, a
+            callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None.
@@ -127,23 +130,43 @@ def sweep(
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
-        check_key(_WHERE, key),
+        *_keys(key, first_trial, num_trials, bool(share_data_order)),
         _report_steps(num_steps, num_reports),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
         bool(share_data_order),
         None if width is None else check_int(_WHERE, "width", width, 1),
         None if chunk is None else check_int(_WHERE, "chunk", chunk, 1),
-        check_int(_WHERE, "first_trial", first_trial, 0),
     )
     is_ours = not callable(progress)
-    reporter = make_reporter(_WHERE, progress if is_ours else False, _WHERE, num_trials)
-    try:
+    note = f"{num_steps} steps each; the program compiles first"
+    shown = progress if is_ours else False
+    with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
         tick = ticks_of(reporter) if is_ours else progress
         record = Record(settings, hparams, num_trials, keep_states, tick, started)
         return _run_groups(settings, groups, record, timeout, programs or Programs())
-    finally:
-        reporter.close()
+
+
+def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
+    """The sweep's key, and what each trial draws from it: a number to fold it with, or a key."""
+    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim == 1 and len(key) == num_trials:
+            if share_data_order:
+                raise fail(_WHERE, "share_data_order", "False where each trial has its key", True)
+            return key[0], key
+        if key.ndim:
+            raise fail(_WHERE, "key", f"one key, or {num_trials}, one a trial", key.shape)
+    if np.ndim(first_trial) == 0:
+        first = check_int(_WHERE, "first_trial", first_trial, 0)
+        numbers = first + np.arange(num_trials)
+    else:
+        numbers = np.asarray(first_trial)
+        if numbers.shape != (num_trials,) or numbers.dtype.kind not in "iu" or (numbers < 0).any():
+            expected = f"a number of at least 0, or {num_trials} of them, one a trial"
+            raise fail(_WHERE, "first_trial", expected, first_trial)
+    if int(numbers.max()) >= 2**32 - 1:
+        raise fail(_WHERE, "first_trial", "a number below 2**32 - 1 for every trial", first_trial)
+    return check_key(_WHERE, key), numbers.astype(np.uint32)
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 import json
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
+from jaxhpo._progress import Progress, make_reporter
 from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import Facts, facts_of
@@ -67,6 +68,7 @@ def write_report(
     *,
     space: Space | None = None,
     model: bool = True,
+    progress: Any = True,
 ) -> pathlib.Path:
     """Writes one HTML file about a study; it opens without a network.
 
@@ -81,11 +83,13 @@ def write_report(
         space: the study's space; None takes the parameters that all complete trials have.
         model: whether to fit the Gaussian process, which takes seconds: sensitivities, contours and
             the estimate of random search come from it; and the random forest of fANOVA.
+        progress: as in `Study.optimize`, over the report's parts.
 
     Returns:
         The path.
 
     Raises:
+        TypeError: `progress` is not True, False or a callable.
         ValueError: the study has no trial.
         ModuleNotFoundError: plotly is not installed; the message names the command.
     """
@@ -96,26 +100,42 @@ def write_report(
     facts = facts_of(study)
     if not facts.trials:
         raise ValueError(f"report: `study` must have trials, and {facts.name!r} has none yet.")
-    page = _Page()
+    page, total = _Page(), 6
+    note = "a Gaussian process is fitted first; its programs compile" if model else ""
+    title = f"report of {facts.name}"
+    with make_reporter("report", progress, title, total, unit="parts", note=note) as shown:
+        for done, part in enumerate(_parts(page, facts, space, model)):
+            shown.update(Progress(done, total, None, 0, part))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_document(facts.name, page, script), encoding="utf-8")
+    return path
+
+
+def _parts(page: _Page, facts: Facts, space: Space | None, model: bool) -> Iterator[str]:
+    """Writes section after section; says what comes before each."""
+    yield "a Gaussian process" if model else "trials"
     surrogate = surrogate_of(facts, space) if model else None
     _summary(page, facts)
     _searched(page, facts)
     if facts.is_single:
+        yield "history"
         _progress(page, facts, surrogate)
+        yield "importance"
         _importance(page, facts, surrogate, model)
+        yield "slices"
         _slices(page, facts, surrogate)
     elif facts.done:
         page.heading("Pareto front")
         page.figure(_figures.pareto(facts))
+        yield "importance"
         _importance(page, facts, None, model)
     if any(trial.intermediate_values for trial in facts.trials):
+        yield "learning curves"
         page.heading("Learning curves")
         page.figure(_figures.curves(facts))
+    yield "failures and times"
     _failures(page, facts)
     _times(page, facts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_document(facts.name, page, script), encoding="utf-8")
-    return path
 
 
 def _plotly() -> str:

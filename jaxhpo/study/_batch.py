@@ -1,4 +1,4 @@
-"""Rows of a batch of ended trials, from arrays that are checked against each other."""
+"""A batch of ended trials, from arrays that are checked against each other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status, explain
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, thin_curve
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, Ending, thin_curve
 from jaxhpo.study._trial import finite_value
 
 if TYPE_CHECKING:
@@ -30,14 +30,8 @@ def build_rows(
     decoded: Sequence[Any],
     values: Any,
     *,
-    curves: Any = None,
-    curve_steps: Any = None,
-    status: Any = None,
-    violation: Any = None,
-    se: Any = None,
-    seconds: Any = None,
     start: datetime.datetime | None = None,
-    end: datetime.datetime | None = None,
+    **details: Any,
 ) -> list[Row]:
     """Checks the arrays of a batch against each other and makes one row a trial.
 
@@ -46,14 +40,8 @@ def build_rows(
         unit: `[n, d]` points.
         decoded: `n` Python params.
         values: see `Study.record`, as the rest.
-        curves: see `Study.record`.
-        curve_steps: see `Study.record`.
-        status: see `Study.record`.
-        violation: see `Study.record`.
-        se: see `Study.record`.
-        seconds: see `Study.record`.
         start: see `Study.record`.
-        end: see `Study.record`.
+        details: as in `build_endings`.
 
     Returns:
         The rows.
@@ -61,14 +49,64 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
-    n = len(decoded)
+    endings = build_endings(study, range(len(decoded)), values, **details)
+    rows = []
+    for own, point, params in zip(endings, unit, decoded, strict=True):
+        row = study._asker.make_row(own.status, own.value, point, params)
+        rows.append(
+            dataclasses.replace(
+                row,
+                user_attrs=own.user_attrs,
+                system_attrs={**row.system_attrs, **own.system_attrs},
+                curve=own.curve,
+                start=start or own.end,
+                end=own.end,
+            )
+        )
+    return rows
+
+
+def build_endings(
+    study: Study,
+    trial_ids: Sequence[int],
+    values: Any,
+    *,
+    curves: Any = None,
+    curve_steps: Any = None,
+    status: Any = None,
+    violation: Any = None,
+    se: Any = None,
+    seconds: Any = None,
+    end: datetime.datetime | None = None,
+) -> list[Ending]:
+    """Checks the arrays of a batch against each other and says how each trial ended.
+
+    Args:
+        study: the study.
+        trial_ids: the trials' identifiers.
+        values: see `Study.record`, as the rest.
+        curves: see `Study.record`.
+        curve_steps: see `Study.record`.
+        status: see `Study.record`.
+        violation: see `Study.record`.
+        se: see `Study.record`.
+        seconds: see `Study.record`.
+        end: see `Study.record`.
+
+    Returns:
+        One ending a trial.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+    n = len(trial_ids)
     value = _values(n, len(study.directions), values)
     broken, errors = _violations(n, violation), _errors(value, se)
     codes = _codes(n, status)
     spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
     steps, curve = _curves(n, curves, curve_steps)
-    now = datetime.datetime.now()
-    rows = []
+    now = end or datetime.datetime.now()
+    endings = []
     for i in range(n):
         own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
@@ -76,23 +114,13 @@ def build_rows(
         if own is Status.FAILED:
             user["reason"] = _reason(value[i], broken[i], errors[i], points)
         stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
-        row = study._asker.make_row(own, stored, unit[i], decoded[i])
-        system = dict(row.system_attrs)
+        system: dict[str, Any] = {}
         if own is not Status.FAILED and broken.shape[1] and not np.isnan(broken[i]).any():
             system[CONSTRAINTS_ATTR] = broken[i].tolist()
         if stored is not None and np.isfinite(errors[i]).all():
             system[ERROR_ATTR] = errors[i].tolist()
-        rows.append(
-            dataclasses.replace(
-                row,
-                user_attrs=user,
-                system_attrs=system,
-                curve=thin_curve(points),
-                start=start or now,
-                end=end or now,
-            )
-        )
-    return rows
+        endings.append(Ending(trial_ids[i], own, stored, user, system, now, thin_curve(points)))
+    return endings
 
 
 def _codes(n: int, status: Any) -> np.ndarray:

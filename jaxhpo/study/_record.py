@@ -101,17 +101,15 @@ def record(
         if row.status is Status.INFEASIBLE and not any(one > 0 for one in broken):
             expected = "INFEASIBLE only where a `violation` is above 0"
             raise _checks.fail(_WHERE, "status", expected, status)
-    numbers = store_rows(study, rows, unit, None, padded_size(len(rows)))
+    numbers = store_rows(study, rows, unit, padded_size(len(rows)))
     study._store.checkpoint()
     return numbers
 
 
-def store_rows(
-    study: Study, rows: Sequence[Row], unit: np.ndarray, first: int | None, size: int
-) -> list[int]:
+def store_rows(study: Study, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
     """Writes rows, tells the sampler, and takes note of the best."""
     if not rows:
         return []
-    numbers = study._asker.record(rows, unit, first, size)
+    numbers = study._asker.record(rows, unit, size)
     study._note(rows)
     return numbers

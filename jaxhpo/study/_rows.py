@@ -19,6 +19,8 @@ CONSTRAINTS_ATTR = "constraints"
 SYSTEM_ATTR = "jaxhpo"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
+# Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
+SWEEP_ATTR = "jaxhpo_sweep"
 # Where Optuna keeps the parameters of a trial that waits.
 FIXED_ATTR = "fixed_params"
 # A curve is stored at no more than this many steps; a million rows help nobody.
@@ -64,6 +66,7 @@ class Ending:
         user_attrs: JSON-able facts for people, names that the row does not have yet.
         system_attrs: JSON-able facts for programs, names that the row does not have yet.
         end: when the trial ended.
+        curve: step to intermediate value; the row has none yet.
     """
 
     trial_id: int
@@ -72,6 +75,7 @@ class Ending:
     user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+    curve: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 def to_state(status: Status) -> TrialState:

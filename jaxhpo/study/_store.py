@@ -7,12 +7,12 @@ import logging
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
-from jaxhpo.study import _aside, _bulk
+from jaxhpo.study import _aside, _bulk, _reserved
 from jaxhpo.study._distributions import internal_value
 from jaxhpo.study._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study._history import HistoryTrial, read_history
@@ -253,6 +253,8 @@ class Store:
 
         values = stored_values(ending.value)
         try:
+            for step, number in ending.curve.items():
+                self.storage.set_trial_intermediate_value(ending.trial_id, step, number)
             for key, value in ending.user_attrs.items():
                 self.storage.set_trial_user_attr(ending.trial_id, key, value)
             for key, value in ending.system_attrs.items():
@@ -261,6 +263,34 @@ class Store:
             return self.storage.set_trial_state_values(ending.trial_id, state, values)
         except UpdateFinishedTrialError:
             return False
+
+    def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
+        """Lets running trials of a batch wait; `is_theirs` tells by the owner whether one is meant.
+
+        Returns:
+            Identifiers of the trials that wait now.
+        """
+        if not trial_ids:
+            return []
+        with readable_errors(self.shown):
+            if self._database is not None:
+                return _reserved.release(self._database, self.study_id, trial_ids, is_theirs)
+            with self._numbers_lock():
+                return _reserved.release_slowly(self.storage, trial_ids, is_theirs)
+
+    def claim(self, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
+        """Takes up trials of a batch that wait, and notes by whom.
+
+        Returns:
+            Identifiers of those that nobody else has taken up.
+        """
+        if not trial_ids:
+            return []
+        with readable_errors(self.shown):
+            if self._database is not None:
+                return _reserved.claim(self._database, self.study_id, trial_ids, note)
+            with self._numbers_lock():
+                return _reserved.claim_slowly(self.storage, trial_ids, note)
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.

@@ -12,18 +12,18 @@ from jaxhpo._base import Sampler
 from jaxhpo._status import Status
 from jaxhpo._suggest import named_arguments
 from jaxhpo.space import Space
-from jaxhpo.study import _record, _sweep
+from jaxhpo.study import _record
 from jaxhpo.study._cache import enable_compilation_cache
 from jaxhpo.study._failures import Tally, failures_told
 from jaxhpo.study._reading import Readable
+from jaxhpo.study._sweeping import Sweeping
 from jaxhpo.study._trial import Trial, check_direction, is_better
 
 if TYPE_CHECKING:
-    from jaxhpo import population
-    from jaxhpo.study._rows import Row
+    from jaxhpo.study._rows import Ending, Row
 
 
-class Study(Readable):
+class Study(Sweeping, Readable):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
@@ -115,7 +115,6 @@ class Study(Readable):
         self._cache = {}
         self._meta = meta
         self._tally: Tally | None = None
-        self._programs: population.Programs | None = None
         # Best value for the progress display; None until it has been looked up or there is one.
         self._best_value: float | None = None
         self._best_is_known = self._store.is_new
@@ -171,8 +170,9 @@ class Study(Readable):
                 the same error (of one class, raised by one line), before it is raised; None for any
                 number. Values that are not finite do not count, nor does anything after a trial
                 that ended otherwise.
-            progress: True draws a bar on a terminal or in a notebook, False is silent, a
-                callable takes a `Progress` record after every round.
+            progress: True draws a bar on a terminal or in a notebook, and where the output is
+                piped writes a line to standard error at the start and every minute; False is
+                silent, a callable takes a `Progress` record after every round.
 
         Raises:
             TypeError: an argument of a wrong type, or an objective that returns no number (once it
@@ -199,8 +199,6 @@ class Study(Readable):
         """Ends the running `optimize` or `sweep` after the current trial or batch."""
         self.stop_reason = "stop() was called"
 
-    # Their bodies, and what they document, are beside this file.
-    sweep = named_arguments(failures_told(_sweep.sweep))
     record = named_arguments(_record.record)
 
     @named_arguments
@@ -273,34 +271,26 @@ class Study(Readable):
     def fail_stale(self, *, everywhere: bool = False) -> list[int]:
         """Marks trials as failed whose process has ended without telling.
 
-        Opening a study does this for processes of this machine that are certainly gone.
+        Opening a study does this for processes of this machine that are certainly gone. Trials that
+        a `sweep` had reserved do not fail: they wait, and the next sweep trains them.
 
         Args:
             everywhere: every running trial, also those of other machines and those that `ask` gave
                 out. Use it when you know that nobody works on the study.
 
         Returns:
-            Numbers of the trials.
+            Numbers of the trials that failed.
         """
         from jaxhpo.study._stale import fail_stale
 
         numbers = fail_stale(self._store, everywhere=everywhere)
-        if numbers and hasattr(self, "_asker"):
+        if hasattr(self, "_asker"):
             self._asker.refresh()
         return numbers
 
-    @property
-    def programs(self) -> population.Programs:
-        """What `sweep` has compiled; another study's `sweep` of the same training may take it."""
-        if self._programs is None:
-            from jaxhpo.population import Programs
-
-            self._programs = Programs()
-        return self._programs
-
     # -- parts -------------------------------------------------------------------------------
 
-    def _note(self, ended: Sequence[Trial | Row]) -> None:
+    def _note(self, ended: Sequence[Trial | Row | Ending]) -> None:
         """Takes note of ended trials, for the progress display and the line about failures."""
         if self._tally is not None:
             self._tally.add(ended)

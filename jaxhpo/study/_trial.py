@@ -126,7 +126,8 @@ def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
         seconds = frozen.duration.total_seconds()
     value = finite_value(frozen.values) if status is not Status.FAILED else None
     is_waiting = status is Status.WAITING
-    flat = dict(frozen.system_attrs.get(FIXED_ATTR, {}) if is_waiting else frozen.params)
+    fixed = frozen.system_attrs.get(FIXED_ATTR) if is_waiting else None
+    flat = dict(fixed or frozen.params)
     return Trial(
         number=frozen.number,
         params=params_of(space, flat) or flat,

@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
+from jaxhpo.study._reserved import is_lost
 from jaxhpo.study._rows import FIXED_ATTR, Ending, Row
-from jaxhpo.study._trial import status_of
+from jaxhpo.study._trial import status_of, unit_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -33,11 +34,12 @@ _DRAWS = 256
 
 
 class Waiting(NamedTuple):
-    """A trial that waits; `values` is a batch of one."""
+    """A trial that waits; `values` is a batch of one, `unit` the point of one a batch has lost."""
 
     number: int
     trial_id: int
     values: Any
+    unit: np.ndarray | None = None
 
 
 def enqueue(store: Store, space: Space, params: Any) -> list[int]:
@@ -66,6 +68,9 @@ def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
     """
     for frozen in store.trials():
         if status_of(frozen) is not Status.WAITING:
+            continue
+        if is_lost(frozen) and (unit := unit_of(frozen)) is not None:
+            yield Waiting(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)
             continue
         fixed = frozen.system_attrs.get(FIXED_ATTR, {})
         try:

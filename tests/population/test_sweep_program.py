@@ -91,7 +91,15 @@ def test_closed_over_data_is_an_argument_not_a_constant(key):
     )
     groups, _ = _groups.group_trials("test", {"lr": jnp.ones(2, FLOAT)})
     settings = _compile.Settings(
-        training, key, (3,), tuple(jax.local_devices()), 2**30, False, None, None
+        training,
+        key,
+        np.zeros(2, np.uint32),
+        (3,),
+        tuple(jax.local_devices()),
+        2**30,
+        False,
+        None,
+        None,
     )
     traced = _compile.trace_group("test", settings, groups[0])
     assert traced.const_bytes == data.nbytes
