@@ -126,7 +126,7 @@ class Driver:
         if self._sampler.resize is not None and count > self._capacity:
             self._start()
             self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
-            self._state = self._sampler.resize(self._state, self._capacity)
+            self._state = _resize(self._sampler.resize, self._state, self._capacity)
 
     def _start(self) -> None:
         if self._state is None:
@@ -183,6 +183,12 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
 @jax.jit
 def _init(init: Callable[..., Any], key: jax.Array) -> Any:
     return init(key)
+
+
+@functools.partial(jax.jit, static_argnames="capacity")
+def _resize(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
+    """One program: run operation by operation, each of them would be compiled by itself."""
+    return resize(state, capacity)
 
 
 @jax.jit

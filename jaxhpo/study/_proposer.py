@@ -97,8 +97,8 @@ class Proposer:
                 each value of it.
 
         Returns:
-            Points `[m, d]` and their values pytree in the host's precision; `m` is less than `count` only
-            if the sampler has no further point.
+            Points `[m, d]` and their values pytree in the host's precision; `m` is less than
+            `count` only if the sampler has no further point.
         """
         while len(self._queue) < count:
             missing = count - len(self._queue)

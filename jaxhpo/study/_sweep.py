@@ -176,10 +176,6 @@ class _Run:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
-        # What is trained is what is recorded: the device's floats.
-        values = jax.tree.map(
-            lambda leaf: leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)), values
-        )
         left = self._seconds_left()
         start, best = datetime.datetime.now(), self.study._best_value_or_none()
         try:
