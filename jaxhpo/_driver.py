@@ -126,7 +126,7 @@ class Driver:
         if self._sampler.resize is not None and count > self._capacity:
             self._start()
             self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
-            self._state = self._sampler.resize(self._state, self._capacity)
+            self._state = _resize(self._sampler.resize, self._state, self._capacity)
 
     def _start(self) -> None:
         if self._state is None:
@@ -188,6 +188,14 @@ def _start(init: Callable[..., Any], key: jax.Array) -> Any:
 
 
 _init = _owned.jit(_start, functions_in=(0,))
+
+
+def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
+    """One program: run operation by operation, each of them would be compiled by itself."""
+    return resize(state, capacity)
+
+
+_resize = _owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
 
 
 def _take(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:

@@ -47,8 +47,8 @@ class JaxhpoSampler(BaseSampler):
     again and again. A parameter that is met for the first time, or with another range, is drawn at
     random; so is the whole first trial. Trials that run in this process are pending for the
     sampler; those of other processes count as failed until they end. Failed trials count as
-    failed, pruned ones with their last value, and parameters that a `Space` cannot express are drawn at random.
-
+    failed, pruned ones with their last value, and parameters that a `Space` cannot express are
+    drawn at random.
     The draws of trial `i` follow from the seed and from `i`: two workers on one study never repeat
     each other, a resumed study does not repeat its first draws, and `reseed_rng` has nothing to do.
 

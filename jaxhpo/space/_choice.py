@@ -74,10 +74,8 @@ class _Listed(Discrete):
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The options themselves."""
-        levels = values
-        kind = self.options.kind()
-        if kind != "index":
-            levels = self.level_of_value(values)
+        is_index = self.options.kind() == "index"
+        levels = values if is_index else np.asarray(self.level_of_value(values))
         return [self.options.items[int(level)] for level in levels]
 
     def from_python(self, name: str, item: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
@@ -46,6 +47,31 @@ def children_of(node: TreeNode, values: Any) -> list[Any]:
         return [values[key] for key in node.keys]
     parts: list[Any] = node.treedef.flatten_up_to(values)
     return parts
+
+
+def batch_shape(leaves: tuple[Leaf, ...], leaf_values: list[Any]) -> tuple[int, ...]:
+    """Leading axes of values."""
+    value = leaf_values[0]
+    shape = np.shape(value.index if isinstance(value, StaticValue) else value)
+    return shape[: len(shape) - len(leaves[0].dimension.shape)]
+
+
+def real_dtype(leaf_values: list[Any]) -> Any:
+    """The widest dtype among the real values, else the default one."""
+    dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
+    reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return jnp.result_type(*reals) if reals else jnp.result_type(float)
+
+
+def is_many(root: Any, leaves: tuple[Leaf, ...], params: Any) -> bool:
+    """Whether `params` is a list of params, where one params may itself be a vector."""
+    if not isinstance(params, list):
+        return False
+    depth = len(leaves[0].dimension.shape) if isinstance(root, LeafNode) else 0
+    item: Any = params
+    for _ in range(depth):
+        item = item[0] if isinstance(item, list) and item else None
+    return isinstance(item, list)
 
 
 def decode_rows(root: Any, leaves: tuple[Leaf, ...], leaf_values: list[Any], n: int) -> list[Any]:

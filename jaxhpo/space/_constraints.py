@@ -138,6 +138,24 @@ def _equals(leaf: Leaf, array: Any, value: Any) -> Array:
     return jnp.all(same, axis=axes) if axes else same
 
 
+def all_hold(
+    constraints: tuple[Constraint, ...],
+    leaves: tuple[Leaf, ...],
+    values: Any,
+    leaf_values: list[Any],
+    active: list[Array],
+    batch: tuple[int, ...],
+) -> Array:
+    """Whether each configuration of a batch meets all constraints, `[...]` bool."""
+    allowed = jnp.ones(batch, bool)
+    for item in constraints:
+        if isinstance(item, Forbid):
+            allowed &= ~matches(item, leaves, leaf_values, active)
+        else:
+            allowed &= holds(item, values, len(batch))
+    return allowed
+
+
 def holds(constraint: Callable[[Any], Any], values: Any, batch_ndim: int) -> Array:
     """Evaluates a predicate on a batch of values by vmap, `[...]` bool."""
 

@@ -55,7 +55,7 @@ class Dimension:
         """Why programs see an index in place of a number; None if they do not."""
         return None
 
-    def from_unit(self, unit: Array) -> Any:
+    def from_unit(self, unit: Any) -> Any:
         """Maps unit coordinates `[..., *shape]` to values of the same shape."""
         raise NotImplementedError  # abstract
 
@@ -124,7 +124,7 @@ class Discrete(Dimension):
         """The level of a value, integer."""
         raise NotImplementedError  # abstract
 
-    def from_unit(self, unit: Array) -> Any:
+    def from_unit(self, unit: Any) -> Any:
         """Maps unit coordinates to values."""
         return self.value_of_level(self.level(unit), unit.dtype)
 

@@ -39,10 +39,10 @@ class Fixed(Dimension):
             return np.zeros((), np.int32)
         if not isinstance(self.value, int | np.integer):
             return np.asarray(self.value, dtype)
-        is_short = integer_fault(self.value, self.value, np.float32) is None
+        is_short = integer_fault(int(self.value), int(self.value), np.float32) is None
         return np.asarray(self.value, np.int32 if is_short else np.int64)
 
-    def from_unit(self, unit: Array) -> Array:
+    def from_unit(self, unit: Any) -> Array:
         """The constant, with the batch shape of `unit` `[..., 0]`."""
         constant = self.constant(unit.dtype)
         return namespace(unit).full(unit.shape[:-1], constant, constant.dtype)
@@ -52,7 +52,7 @@ class Fixed(Dimension):
         if not self.options.is_numeric:
             return None
         if isinstance(self.value, int | np.integer):
-            return integer_fault(self.value, self.value, dtype)
+            return integer_fault(int(self.value), int(self.value), dtype)
         return interval_fault(float(self.value), float(self.value), False, dtype)
 
     def to_python(self, values: np.ndarray) -> list[Any]:

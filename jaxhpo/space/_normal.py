@@ -59,7 +59,7 @@ class Normal(Dimension):
         end = float(self.mean) + _REACH * float(self.std)
         return math.exp(end) if self.log else end
 
-    def from_unit(self, unit: Array) -> Array:
+    def from_unit(self, unit: Any) -> Array:
         """The quantile function of the truncated normal."""
         xp = namespace(unit)
         mean, std = number(self.mean, xp, unit.dtype), number(self.std, xp, unit.dtype)
@@ -200,7 +200,7 @@ class SteppedNormal(Discrete):
         start = ratio - number(self.first, work, kind)
         if not self.base.log:
             ratio = 1 / number(self.step, work, kind)
-        return tuple(xp.asarray(part, dtype) for part in (start, ratio, std))  # type: ignore[return-value]
+        return tuple(xp.asarray(part, dtype) for part in (start, ratio, std))
 
     def value_of_level(self, level: Array, dtype: Any) -> Array:
         """(first + level) · step."""
@@ -209,7 +209,7 @@ class SteppedNormal(Discrete):
         position = number(self.first, xp, kind) + level.astype(kind)
         return position.astype(dtype) * number(self.step, xp, dtype)
 
-    def from_unit(self, unit: Array) -> Any:
+    def from_unit(self, unit: Any) -> Any:
         """Maps unit coordinates to values."""
         return self.value_of_level(self._index(unit), unit.dtype)
 

@@ -32,7 +32,7 @@ class Real(Dimension):
     log: bool = dataclasses.field(default=False, metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
-    def from_unit(self, unit: Array) -> Array:
+    def from_unit(self, unit: Any) -> Array:
         """Maps [0, 1] to [low, high]; both ends are exact."""
         xp = namespace(unit)
         low, high = number(self.low, xp, unit.dtype), number(self.high, xp, unit.dtype)
@@ -40,7 +40,8 @@ class Real(Dimension):
             inner = low + low * xp.expm1(xp.log1p((high - low) / low) * unit)
         else:
             start, stop = (xp.log(low), xp.log(high)) if self.log else (low, high)
-            # In halves, which cannot overflow where stop - start does, and rise in every rounding.
+            # In halves, which cannot overflow where stop - start does, and rising in each
+            # rounding.
             half = (stop / 2 - start / 2) * unit
             inner = (start + half) + half
             inner = xp.exp(inner) if self.log else inner

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,13 +12,20 @@ import numpy as np
 from jaxhpo import _base, _checks
 from jaxhpo._owned import Handle
 from jaxhpo.space import _codec, _flat, _layout
-from jaxhpo.space._constraints import Forbid, check_constraints, holds, matches
+from jaxhpo.space._constraints import all_hold, check_constraints
+from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
 from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._enumerate import count_feasible
-from jaxhpo.space._features import feature_columns
+from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
+from jaxhpo.space._precision import (
+    check_fault,
+    dtype_for,
+    fault_of,
+    index_fault_of,
+    sufficient,
+)
 from jaxhpo.space._sample import sample_unit
-from jaxhpo.space._values import StaticValue
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
 _COUNTABLE = 2**18
@@ -63,8 +68,8 @@ class Space:
     def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
         self._root, self._leaves = _layout.build_layout(tree)
         self._constraints = check_constraints(constraints, self._leaves)
-        if self._constraints:
-            self._check_feasible()
+        if self._constraints and not self._is_traced:
+            self.sample(jax.random.key(0), 1)  # says so if they leave nothing
 
     # -- pytree ------------------------------------------------------------------------------
 
@@ -146,7 +151,7 @@ class Space:
 
     # -- between the forms -------------------------------------------------------------------
 
-    def from_unit(self, unit: Array) -> Any:
+    def from_unit(self, unit: Any) -> Any:
         """Maps unit points `[..., d]` to the values pytree, leading axes kept.
 
         The values are JAX arrays; they are NumPy's, as of `host_values`, where `unit` is NumPy's
@@ -155,11 +160,11 @@ class Space:
         Raises:
             ValueError: another last axis, or a dimension that needs more than that precision.
         """
-        if isinstance(unit, np.ndarray) and self._fault(jnp.result_type(float)) is not None:
+        is_short = fault_of(self._leaves, jnp.result_type(float)) is not None
+        if isinstance(unit, np.ndarray) and is_short:
             return self.host_values(unit)
         unit = jnp.asarray(unit)
-        if (found := self._fault(unit.dtype)) is not None:
-            raise _imprecise("Space.from_unit", *found)
+        check_fault("Space.from_unit", fault_of(self._leaves, unit.dtype))
         return self._values("Space.from_unit", unit)
 
     def host_values(self, unit: Any) -> Any:
@@ -175,7 +180,7 @@ class Space:
         with np.errstate(all="ignore"):
             return self._values("Space.host_values", np.asarray(unit, np.float64))
 
-    def _values(self, where: str, unit: Array) -> Any:
+    def _values(self, where: str, unit: Any) -> Any:
         if unit.shape[-1:] != (self.num_dims,):
             raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
         return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
@@ -186,12 +191,11 @@ class Space:
         Values that are all NumPy's are mapped by NumPy, in float64.
         """
         leaf_values = self._unpack(values)
-        batch = self._batch_shape(leaf_values)
+        batch = _codec.batch_shape(self._leaves, leaf_values)
         arrays = jax.tree.leaves(leaf_values)
         xp = jnp if self._is_traced or any(isinstance(a, jax.Array) for a in arrays) else np
-        dtype = np.dtype(np.float64) if xp is np else self._real_dtype(leaf_values)
-        if (found := self._fault(dtype)) is not None:
-            raise _imprecise("Space.to_unit", *found)
+        dtype = np.dtype(np.float64) if xp is np else _codec.real_dtype(leaf_values)
+        check_fault("Space.to_unit", fault_of(self._leaves, dtype))
         leaf_values = [jax.tree.map(xp.asarray, value) for value in leaf_values]
         with np.errstate(all="ignore"):
             columns = [
@@ -212,19 +216,8 @@ class Space:
         Raises:
             ValueError: an interval too narrow beside its offset, or numbers out of reach.
         """
-        hidden = ((leaf.name, leaf.dimension.index_fault()) for leaf in self._leaves)
-        found = self._fault(jnp.result_type(float)) or next(
-            (pair for pair in hidden if pair[1]), None
-        )
-        if found is not None:
-            raise _imprecise(where, *found)
-
-    def _fault(self, dtype: Any) -> tuple[str, str] | None:
-        """Name of the first leaf that programs of this dtype cannot hold, and why."""
-        for leaf in self._leaves:
-            if (reason := leaf.dimension.fault(np.dtype(dtype))) is not None:
-                return leaf.name, reason
-        return None
+        found = fault_of(self._leaves, jnp.result_type(float))
+        check_fault(where, found or index_fault_of(self._leaves))
 
     @property
     def _is_traced(self) -> bool:
@@ -270,7 +263,7 @@ class Space:
             A list of params, or one params where `values` has no batch axis. Host side.
         """
         leaf_values = [_to_numpy(value) for value in self._unpack(values)]
-        batch = self._batch_shape(leaf_values)
+        batch = _codec.batch_shape(self._leaves, leaf_values)
         if len(batch) > 1:
             raise _checks.fail("Space.decode", "values", "one batch axis at most", batch)
         n = batch[0] if batch else 1
@@ -292,7 +285,7 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        dtype = np.dtype(dtype or self._dtype_of(jnp.result_type(float)))
+        dtype = np.dtype(dtype or dtype_for(self._leaves, jnp.result_type(float)))
         defaults = _codec.default_values(self._leaves, dtype)
         values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
@@ -343,14 +336,16 @@ class Space:
                 "Space.sample: `constraints` left no allowed point to be found in a million draws; "
                 "loosen them, or narrow the dimensions to the allowed region."
             )
-        if not _checks.is_traced(unit) and self._fault(unit.dtype) is not None:
+        if not _checks.is_traced(unit) and fault_of(self._leaves, unit.dtype) is not None:
             return self.host_values(unit)
         return self.from_unit(unit)
 
     def active(self, values: Any) -> Any:
         """Which leaves count, as a pytree of bools `[...]` of the values' structure."""
         leaf_values = self._unpack(values)
-        masks = self._active_leaves(leaf_values, self._batch_shape(leaf_values))
+        masks = active_leaves(
+            self._leaves, leaf_values, _codec.batch_shape(self._leaves, leaf_values)
+        )
         return _codec.pack(self._root, masks)
 
     def active_columns(self, unit: Array) -> Array:
@@ -363,7 +358,7 @@ class Space:
             self._leaf_from_unit(leaf, unit) if at in selectors else None
             for at, leaf in enumerate(self._leaves)
         ]
-        masks = self._active_leaves(leaf_values, unit.shape[:-1])
+        masks = active_leaves(self._leaves, leaf_values, unit.shape[:-1])
         columns = [
             jnp.repeat(mask[..., None], leaf.stop - leaf.start, axis=-1)
             for leaf, mask in zip(self._leaves, masks, strict=True)
@@ -377,34 +372,17 @@ class Space:
         float64, on the values that a Python objective receives.
         """
         unit = jnp.asarray(unit)
-        with self._sufficient(unit.dtype):
-            return self.feasible(self.from_unit(unit.astype(self._dtype_of(unit.dtype))))
-
-    def _dtype_of(self, dtype: Any) -> Any:
-        """Floats that hold the values: these, or float64 where they do not."""
-        return dtype if self._fault(dtype) is None else np.dtype(np.float64)
-
-    def _sufficient(self, dtype: Any) -> Any:
-        """A context in which programs hold the values."""
-        is_fit = self._fault(dtype) is None or jax.config.jax_enable_x64
-        return contextlib.nullcontext() if is_fit else jax.enable_x64(True)
+        with sufficient(self._leaves):
+            dtype = dtype_for(self._leaves, unit.dtype)
+            return self.feasible(self.from_unit(unit.astype(dtype)))
 
     def feasible(self, values: Any) -> Array:
         """Whether each configuration meets all constraints, bool `[...]`."""
-        with self._sufficient(jnp.result_type(float)):
-            return self._feasible(values)
-
-    def _feasible(self, values: Any) -> Array:
         leaf_values = self._unpack(values)
-        batch = self._batch_shape(leaf_values)
-        allowed = jnp.ones(batch, bool)
-        active = self._active_leaves(leaf_values, batch)
-        for item in self._constraints:
-            if isinstance(item, Forbid):
-                allowed &= ~matches(item, self._leaves, leaf_values, active)
-            else:
-                allowed &= holds(item, values, len(batch))
-        return allowed
+        batch = _codec.batch_shape(self._leaves, leaf_values)
+        active = active_leaves(self._leaves, leaf_values, batch)
+        with sufficient(self._leaves):
+            return all_hold(self._constraints, self._leaves, values, leaf_values, active, batch)
 
     def features(self, unit: Array, categories: str = "onehot") -> Array:
         """What a model should see of unit points.
@@ -426,35 +404,14 @@ class Space:
 
     def describe(self) -> list[dict[str, Any]]:
         """The space as JSON-ready records, one a leaf; equal for equal spaces."""
-        records = []
-        for leaf in self._leaves:
-            conditions = [
-                [self._leaves[at].name, self._leaves[at].dimension.options[option]]  # type: ignore[attr-defined]
-                for at, option in leaf.conditions
-            ]
-            record = {"name": leaf.name, **leaf.dimension.describe()}
-            records.append(json.loads(json.dumps({**record, "conditions": conditions})))
-        return records
+        return describe_leaves(self._leaves)
 
     def describe_constraints(self) -> list[str]:
         """One text a constraint: a forbidden combination as it is, a function by its name."""
-        return [
-            repr(item) if isinstance(item, Forbid) else getattr(item, "__qualname__", repr(item))
-            for item in self._constraints
-        ]
+        return describe_constraints(self._constraints)
 
     def __repr__(self) -> str:
-        lines = []
-        for record in self.describe():
-            name, kind = record.pop("name"), record.pop("kind")
-            conditions = record.pop("conditions")
-            settings = ", ".join(
-                f"{key}={value}" for key, value in record.items() if value not in (None, [])
-            )
-            suffix = "".join(f" if {parent} is {option}" for parent, option in conditions)
-            lines.append(f"  {name}: {kind}({settings}){suffix}")
-        lines += [f"  constraint: {item}" for item in self._constraints]
-        return "Space(\n" + "\n".join(lines) + "\n)"
+        return text_of(self._leaves, self._constraints)
 
     # -- parts -------------------------------------------------------------------------------
 
@@ -477,15 +434,7 @@ class Space:
         return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
 
     def _is_many(self, params: Any) -> bool:
-        """Whether `params` is a list of params, where one params may itself be a vector."""
-        if not isinstance(params, list):
-            return False
-        is_leaf = isinstance(self._root, _layout.LeafNode)
-        depth = len(self._leaves[0].dimension.shape) if is_leaf else 0
-        item: Any = params
-        for _ in range(depth):
-            item = item[0] if isinstance(item, list) and item else None
-        return isinstance(item, list)
+        return _codec.is_many(self._root, self._leaves, params)
 
     def _unpack(self, values: Any) -> list[Any]:
         try:
@@ -495,38 +444,6 @@ class Space:
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
-
-    def _batch_shape(self, leaf_values: list[Any]) -> tuple[int, ...]:
-        value, dimension = leaf_values[0], self._leaves[0].dimension
-        shape = np.shape(value.index if isinstance(value, StaticValue) else value)
-        return shape[: len(shape) - len(dimension.shape)]
-
-    def _real_dtype(self, leaf_values: list[Any]) -> Any:
-        """The widest dtype among the real values, else the default one."""
-        dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
-        reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-        return jnp.result_type(*reals) if reals else jnp.result_type(float)
-
-    def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
-        masks = []
-        for leaf in self._leaves:
-            mask = jnp.ones(batch, bool)
-            for selector, option in leaf.conditions:
-                mask &= jnp.asarray(leaf_values[selector]) == option
-            masks.append(mask)
-        return masks
-
-    def _check_feasible(self) -> None:
-        if not self._is_traced:
-            self.sample(jax.random.key(0), 1)
-
-
-def _imprecise(where: str, name: str, reason: str) -> ValueError:
-    return ValueError(
-        f"{where}: `{name}` must be a dimension that compiled code can hold, but {reason}. Search "
-        "the difference from a fixed number, switch float64 on with jax.config.update("
-        "'jax_enable_x64', True), or run a Python objective with Study, which receives float64."
-    )
 
 
 def _snap(leaf: Leaf, part: Array) -> Array:

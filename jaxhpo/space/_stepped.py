@@ -105,7 +105,7 @@ class Stepped(Discrete):
         # The sum may round to just above the last grid point.
         return xp.minimum(value, number(self.high, xp, kind))
 
-    def from_unit(self, unit: Array) -> Any:
+    def from_unit(self, unit: Any) -> Any:
         """Maps unit coordinates to values."""
         return self.value_of_level(self._index(unit), unit.dtype)
 
@@ -150,7 +150,7 @@ class Stepped(Discrete):
         edge = work.maximum(low - step / 2, low / 2)
         ratio, start = edge * (1 / step), (edge - low) * (1 / step)
         span = work.log1p((high + step / 2 - edge) * (1 / edge))
-        return tuple(xp.asarray(part, dtype) for part in (start, ratio, span))  # type: ignore[return-value]
+        return tuple(xp.asarray(part, dtype) for part in (start, ratio, span))
 
     def _log_place(self, place: Array, xp: Any, dtype: Any) -> Array:
         """Unit coordinate of a place between the levels, on the log scale."""

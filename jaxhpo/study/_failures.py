@@ -8,13 +8,13 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
 
 from jaxhpo._status import Status
 
 if TYPE_CHECKING:
     from jaxhpo.study._evaluate import Report
-    from jaxhpo.study._rows import Row
+    from jaxhpo.study._rows import Ending, Row
     from jaxhpo.study._study import Study
     from jaxhpo.study._trial import Trial
 
@@ -22,6 +22,7 @@ logger = logging.getLogger("jaxhpo")
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
+_S = TypeVar("_S")
 
 # What Optuna's objectives ask of their trial.
 _OPTUNA = ("suggest_", "report", "should_prune", "set_user_attr", "user_attrs", "number")
@@ -58,7 +59,7 @@ def describe_reason(reason: str) -> str:
     return reason if len(reason) <= _MAX_SHOWN else reason[: _MAX_SHOWN - 1] + "…"
 
 
-def reasons_of(trials: Sequence[Trial | Row]) -> list[str | None]:
+def reasons_of(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
     """Why each of the failed ones failed."""
     return [
         trial.user_attrs.get("reason") if hasattr(trial, "user_attrs") else trial.reason
@@ -74,15 +75,15 @@ class Tally:
         self.ended = 0
         self.reasons: list[str | None] = []
 
-    def add(self, trials: Sequence[Trial | Row]) -> None:
+    def add(self, trials: Sequence[Trial | Row | Ending]) -> None:
         """Takes note of ended trials."""
         self.ended += len(trials)
         self.reasons += reasons_of(trials)
 
 
 def failures_told(
-    run: Callable[Concatenate[Study, _P], _R],
-) -> Callable[Concatenate[Study, _P], _R]:
+    run: Callable[Concatenate[_S, _P], _R],
+) -> Callable[Concatenate[_S, _P], _R]:
     """Lets a method that runs trials end with one line about those that failed, if some did.
 
     Args:
@@ -93,10 +94,11 @@ def failures_told(
     """
 
     @functools.wraps(run)
-    def told(study: Study, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def told(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        study = cast("Study", self)
         tally = study._tally = Tally()
         try:
-            return run(study, *args, **kwargs)
+            return run(self, *args, **kwargs)
         finally:
             study._tally = None
             if tally.reasons:
