@@ -49,6 +49,7 @@ class JaxhpoSampler(BaseSampler):
     sampler; those of other processes count as failed until they end. Failed trials count as
     failed, pruned ones with their last value, and parameters that a `Space` cannot express are
     drawn at random.
+
     The draws of trial `i` follow from the seed and from `i`: two workers on one study never repeat
     each other, a resumed study does not repeat its first draws, and `reseed_rng` has nothing to do.
 

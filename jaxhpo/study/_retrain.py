@@ -30,11 +30,6 @@ def sweep_key(study: Study) -> jax.Array:
     return jax.random.fold_in(jax.random.key(study.seed), _SWEEP_STREAM)
 
 
-def device_values(values: Any) -> Any:
-    """Values as a sweep trains with them: what the device's precision makes of the host's."""
-    return jax.tree.map(lambda leaf: leaf.astype(jax.dtypes.canonicalize_dtype(leaf.dtype)), values)
-
-
 def trial_key(study: Study, number: Any) -> jax.Array:
     """See `Study.trial_key`."""
     numbers = np.asarray(number)
@@ -58,7 +53,7 @@ def retrain(study: Study, training: Training, number: int | None) -> Any:
         raise _checks.fail(where, "number", "that of a trial which `sweep` has trained", number)
     result = population.sweep(
         training,
-        device_values(study.space.host_values(unit[None])),
+        study.space.host_values(unit[None]),
         key=sweep_key(study),
         first_trial=number,
         num_steps=how["num_steps"],

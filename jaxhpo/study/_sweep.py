@@ -18,7 +18,7 @@ from jaxhpo.study._asker import Batch
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study._interrupts import Interrupts, kind_of
 from jaxhpo.study._owner import this_process
-from jaxhpo.study._retrain import device_values, sweep_key
+from jaxhpo.study._retrain import sweep_key
 from jaxhpo.study._rows import SWEEP_ATTR
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Run:
         left, best = self._seconds_left(), self.study._best_value_or_none()
         return population.sweep(
             self.training,
-            device_values(batch.values),
+            batch.values,
             key=sweep_key(self.study),
             first_trial=np.asarray(batch.numbers),
             num_steps=self.num_steps,
