@@ -14,7 +14,6 @@ from jaxhpo.cli._errors import NO_RESULT, USAGE, UserError, say_error
 app = typer.Typer(
     name="jaxhpo",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,8 +36,22 @@ Storage = Annotated[
 Name = Annotated[str, typer.Argument(help="Name of the study (see `jaxhpo studies`).")]
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"jaxhpo {metadata.version('jaxhpo')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the full traceback of an error.")
     ] = False,
@@ -60,11 +73,12 @@ def demo(
         str | None, typer.Option(help="Another storage for the study; default OUT/study.db.")
     ] = None,
 ) -> None:
-    """Tune a small neural network on real data, from nothing to a plot.
+    """Tune a small neural network on real data in three acts, each with a plot.
 
-    A flax MLP on scikit-learn's 1,797 handwritten digits: learning rate, momentum, weight decay
-    and width, by a vectorised random search. Leaves a plot and a study in OUT.
-    Run it again to add trials to the same study.
+    A flax MLP on scikit-learn's 1,797 handwritten digits. Act 1: random search, all trials side by
+    side under `vmap`. Act 2: Bayesian optimization by a Gaussian process. Act 3: gradient descent
+    on hyperparameters, by exact hypergradients through the training run. Leaves the plots and a
+    study in OUT; run it again to add trials to the same study.
     """
     from jaxhpo.cli._demo import run_demo
 
@@ -230,15 +244,20 @@ def report(
 @app.command()
 def dashboard(
     storage: Annotated[
-        str, typer.Argument(help="Where studies are kept: a URL, or a file.")
-    ] = _STORAGE,
+        str | None, typer.Argument(help="Where studies are kept: a URL, or a file.")
+    ] = None,
+    option: Annotated[
+        str | None, typer.Option("--storage", help="The same, as other commands take it.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Watch studies in a browser: optuna-dashboard on our storage, until Ctrl-C."""
     from jaxhpo.cli._dashboard import serve
 
-    serve(storage, host, port)
+    if storage is not None and option is not None and storage != option:
+        raise UserError("the storage is given twice: as an argument and as --storage.")
+    serve(storage or option or _STORAGE, host, port)
 
 
 @app.command()

@@ -29,7 +29,8 @@ def history(
         values: a study, `[n]` values of one, `[s, n]` of `s` repetitions, or a dict from labels to
             such; NaN where a trial failed. Of one study the trials are drawn as points.
         direction: "minimize" or "maximize"; None takes that of a study, "minimize" of arrays.
-        optimum: the best possible value; draws the distance to it, on a logarithmic scale.
+        optimum: the best possible value; draws the distance to it, on a logarithmic scale that
+            also has a place for a distance of 0.
         ax: matplotlib axes to draw on; None makes a figure.
         ylabel: what the axis measures; None says "best value" or "regret".
 
@@ -57,17 +58,18 @@ def history(
         raise _checks.fail("history", "direction", "'minimize' or 'maximize'", direction)
     sign = -1.0 if direction == "maximize" else 1.0
     ax = make_axes(ax, (5.0, 3.4))
+    drawn = []
     for i, (label, given) in enumerate(studies.items()):
         array = np.atleast_2d(np.asarray(given, np.float64))
         if array.ndim != 2 or not np.isfinite(array).any():
             expected = "arrays [n] or [s, n] with a finite value"
             raise _checks.fail("history", "values", expected, np.shape(given))
-        _draw(ax, sign, array, label, i, optimum)
+        drawn += _draw(ax, sign, array, label, i, optimum)
         if is_alone and len(array) == 1 and optimum is None:
             trials = np.arange(1, array.shape[1] + 1)
             ax.plot(trials, array[0], "o", ms=3, color=CROWD, zorder=1)
     if optimum is not None:
-        ax.set_yscale("log")
+        _set_log_scale(ax, np.concatenate(drawn))
     ax.set_xlabel("trial")
     ax.set_ylabel(ylabel or ("best value" if optimum is None else "regret"))
     if not is_alone:
@@ -76,10 +78,22 @@ def history(
     return ax.figure
 
 
+def _set_log_scale(ax: Any, regrets: np.ndarray) -> None:
+    """A logarithmic scale; linear below the smallest decade where a regret is 0, or below."""
+    positive = regrets[regrets > 0]
+    if positive.size and (regrets <= 0).any():
+        # A logarithm has no place for 0, and a line that ends there looks like one that lost.
+        linear = 10.0 ** np.floor(np.log10(positive.min()))
+        ax.set_yscale("symlog", linthresh=linear, linscale=0.5)
+        ax.axhline(0.0, color=CROWD, lw=0.5, zorder=0)
+    elif positive.size:
+        ax.set_yscale("log")
+
+
 def _draw(
     ax: Any, sign: float, array: np.ndarray, label: str, i: int, optimum: float | None
-) -> None:
-    """One label: the median of its studies, and a band where there are several."""
+) -> list[np.ndarray]:
+    """One label: the median of its studies, and a band where there are several; as drawn."""
     finite = np.where(np.isfinite(array), sign * array, np.inf)
     best = np.minimum.accumulate(finite, axis=1)
     shown = sign * best if optimum is None else best - sign * optimum
@@ -91,3 +105,4 @@ def _draw(
     ax.step(trials[known], middle, style, where="post", color=colour, lw=1.6, label=label or None)
     if len(array) > 1:
         ax.fill_between(trials[known], low, high, step="post", color=colour, alpha=0.2, lw=0)
+    return [low, middle, high]

@@ -67,15 +67,31 @@ def regret(facts: Facts, baseline: Baseline) -> Figure:
     value = sign * facts.value[:, 0]
     known = value.min()
     ours = np.minimum.accumulate(value) - known
-    theirs = np.maximum(sign * baseline.mean - known, 0.0)
+    theirs = sign * baseline.mean - known
+    # A mean of numbers that are all the same may differ from them in its last digits.
+    theirs = np.where(theirs > 1e-12 * np.max(np.abs(value)), theirs, 0.0)
+    zero, axis = _log_axis_with_zero(np.concatenate([ours, theirs]))
     data = [
-        _line(numbers, np.where(ours > 0, ours, np.nan), "this study", GOOD, shape="hv"),
-        _line(
-            numbers, np.where(theirs > 0, theirs, np.nan), "random search (mean)", OTHER,
-            dash="dash",
-        ),
-    ]  # fmt: skip
-    return Figure(data, _layout("trial", "regret", yaxis=dict(_LOG)))
+        _line(numbers, np.maximum(ours, zero), "this study", GOOD, shape="hv"),
+        _line(numbers, np.maximum(theirs, zero), "random search (mean)", OTHER, dash="dash"),
+    ]
+    return Figure(data, _layout("trial", "regret", yaxis=axis))
+
+
+def _log_axis_with_zero(regrets: np.ndarray) -> tuple[float, dict[str, Any]]:
+    """Where a regret of 0 is drawn, and a logarithmic axis that says "0" there.
+
+    A logarithm has no place for it, and a line that ends where its study is best looks like one
+    that lost. It is drawn one decade below the smallest decade that is needed.
+    """
+    positive = regrets[regrets > 0]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    decades = range(first, last + 1, max(1, (last - first) // 8))
+    zero = 10.0 ** (first - 1)
+    ticks = [zero, *(10.0**decade for decade in decades)]
+    words = ["0", *(f"10<sup>{decade}</sup>" for decade in decades)]
+    return zero, {"type": "log", "tickvals": ticks, "ticktext": words}
 
 
 def bars(shares: dict[str, float], label: str) -> Figure:

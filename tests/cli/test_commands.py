@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import importlib.metadata
 import io
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -282,3 +284,22 @@ def test_several_objectives_have_a_front(jaxhpo, folder):
     assert len(list(csv.DictReader(io.StringIO(csv_text)))) == 12
     assert resume(jaxhpo, "work:two", "--trials", 3).code == 0
     assert "exclude each other" in jaxhpo(*command, *options, "--maximize").err
+
+
+def test_version_and_completion(jaxhpo, monkeypatch):
+    assert jaxhpo("--version").out.split() == ["jaxhpo", importlib.metadata.version("jaxhpo")]
+    help_ = jaxhpo("--help").out
+    assert "--install-completion" in help_
+    code = "import sys; from jaxhpo.cli import main; sys.argv = ['jaxhpo']; main()"
+    asked = {"_JAXHPO_COMPLETE": "complete_bash", "COMP_WORDS": "jaxhpo st", "COMP_CWORD": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked}
+    )
+    assert run.stdout.split() == ["studies"]
+
+
+def test_the_help_of_the_demo_tells_of_its_acts(jaxhpo):
+    text = jaxhpo("demo", "--help").out
+    assert "three acts" in text
+    for word in ("random search", "Bayesian optimization", "hypergradients"):
+        assert word in " ".join(text.split())
