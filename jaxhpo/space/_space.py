@@ -26,6 +26,7 @@ from jaxhpo.space._precision import (
     sufficient,
 )
 from jaxhpo.space._sample import sample_unit
+from jaxhpo.space._values import to_numpy
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
 _COUNTABLE = 2**18
@@ -231,7 +232,7 @@ class Space:
         same place. NaN rows stay NaN.
         """
         unit = jnp.asarray(unit)
-        snapped = self._per_leaf(unit, _snap)
+        snapped = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
         if self.is_conditional:
             first = self._per_leaf(jnp.zeros_like(unit), _snap)
             neutral = jnp.where(self._discrete_columns(), first, 0.5)
@@ -262,7 +263,7 @@ class Space:
         Returns:
             A list of params, or one params where `values` has no batch axis. Host side.
         """
-        leaf_values = [_to_numpy(value) for value in self._unpack(values)]
+        leaf_values = [to_numpy(value) for value in self._unpack(values)]
         batch = _codec.batch_shape(self._leaves, leaf_values)
         if len(batch) > 1:
             raise _checks.fail("Space.decode", "values", "one batch axis at most", batch)
@@ -444,11 +445,3 @@ class Space:
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
-
-
-def _snap(leaf: Leaf, part: Array) -> Array:
-    return leaf.dimension.snap(part)
-
-
-def _to_numpy(value: Any) -> Any:
-    return jax.tree.map(np.asarray, value)
