@@ -13,7 +13,6 @@ from jaxhpo._status import Status
 from jaxhpo._suggest import named_arguments
 from jaxhpo.space import Space
 from jaxhpo.study import _record
-from jaxhpo.study._cache import enable_compilation_cache
 from jaxhpo.study._failures import Tally, failures_told
 from jaxhpo.study._reading import Readable
 from jaxhpo.study._sweeping import Sweeping
@@ -92,7 +91,6 @@ class Study(Sweeping, Readable):
         )
         from jaxhpo.study._store import Store
 
-        enable_compilation_cache()
         self._space = space if isinstance(space, Space) else Space(space)
         self._direction = check_direction(direction)
         if name is not None and (not isinstance(name, str) or not name):
