@@ -131,7 +131,7 @@ def gradient(
     dtype = jnp.result_type(float)
     settings = GradientSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=True),
         first_step=jnp.asarray(first_step, dtype),
         tolerance=jnp.asarray(tolerance, dtype),
         is_continuous=tuple(bool(count == 0) for count in space.num_levels),

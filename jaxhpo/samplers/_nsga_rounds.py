@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
 from jaxhpo.samplers._gp_state import SAME
-from jaxhpo.samplers._guard import Guard, make_guard
+from jaxhpo.samplers._guard import Guard, has_levels, make_guard
 from jaxhpo.samplers._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
@@ -146,7 +146,7 @@ def make_settings(
     levels, is_category = space.num_levels, space.is_categorical
     return NsgaSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=has_levels(space)),
         is_category=jnp.asarray(is_category),
         is_redrawn=jnp.asarray(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
         directions=None if directions is None else jnp.asarray(directions, dtype),

@@ -44,7 +44,8 @@ class RandomState:
 
     Attributes:
         tally: what has been told.
-        visited: configurations not to propose (again); None where the space is not finite.
+        visited: configurations not to propose (again); None where the space is not finite (unless
+            a `Guard` keeps account there, which this sampler leaves as it is).
     """
 
     tally: Tally
@@ -101,7 +102,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
     rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
-    if state.visited is None:
+    if settings.lattice is None or state.visited is None:
         return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
 
     (visited, _), unit = jax.lax.scan(
