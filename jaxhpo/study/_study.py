@@ -22,6 +22,7 @@ from jaxhpo.study._trial import (
     check_direction,
     directions_of,
     is_better,
+    outline_of,
     read_trials,
 )
 
@@ -438,7 +439,7 @@ class Study:
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._note(self.trials)
+            self._note([outline_of(stored) for stored in self._store.history()])
             self._best_is_known = True
         return self._best_value
 
