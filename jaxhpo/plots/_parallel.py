@@ -142,7 +142,12 @@ def _ticks(leaf: Leaf) -> list[tuple[float, str]]:
     else:
         heights = np.linspace(0.0, 1.0, 5)
         numbers = dimension.to_python(dimension.from_unit(heights))
-        return [(float(at), f"{number:.3g}") for at, number in zip(heights, numbers, strict=True)]
+        texts: list[str] = []
+        for digits in range(3, 18):  # as many as tell the ticks apart
+            texts = [f"{number:.{digits}g}" for number in numbers]
+            if len(set(texts)) == len(texts):
+                break
+        return list(zip(heights.tolist(), texts, strict=True))
     unit = dimension.unit_of_level(levels, np.dtype(np.float64))  # type: ignore[attr-defined]
     values = dimension.from_unit(unit)
     items = dimension.to_python(getattr(values, "index", values))

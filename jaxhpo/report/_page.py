@@ -203,7 +203,7 @@ def _words(distribution: Any) -> tuple[str, str, str]:
     scale = "logarithmic" if distribution.log else "linear"
     if step is not None and not (kind == "integer" and step == 1):
         scale += f", steps of {step:g}"
-    return kind, f"{distribution.low:g} … {distribution.high:g}", scale
+    return kind, f"{distribution.low:.15g} … {distribution.high:.15g}", scale
 
 
 def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
@@ -311,5 +311,5 @@ def _text(cell: Any) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        return f"{cell:.6g}"
+        return f"{cell:.{6 if abs(cell) < 1e6 else 15}g}"
     return str(cell)

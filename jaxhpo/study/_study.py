@@ -16,7 +16,7 @@ from jaxhpo.study import _record
 from jaxhpo.study._failures import Tally, failures_told
 from jaxhpo.study._reading import Readable
 from jaxhpo.study._sweeping import Sweeping
-from jaxhpo.study._trial import Trial, check_direction, is_better
+from jaxhpo.study._trial import Trial, check_direction, is_better, outline_of
 
 if TYPE_CHECKING:
     from jaxhpo.study._rows import Ending, Row
@@ -292,6 +292,10 @@ class Study(Sweeping, Readable):
         """Takes note of ended trials, for the progress display and the line about failures."""
         if self._tally is not None:
             self._tally.add(ended)
+        self._compare(ended)
+
+    def _compare(self, ended: Sequence[Trial | Row | Ending]) -> None:
+        """Keeps the best value in step."""
         for trial in ended:
             if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
                 return  # several objectives have no best value
@@ -301,7 +305,7 @@ class Study(Sweeping, Readable):
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._note(self.trials)
+            self._compare([outline_of(stored) for stored in self._store.history()])
             self._best_is_known = True
         return self._best_value
 
