@@ -103,16 +103,13 @@ class Recipe:
         """Whether the points fill one fixed space evenly, whatever their values."""
         return self.sampler in ("grid", "qmc")
 
-    def for_repeats(self, num_objectives: int) -> Recipe:
+    def for_repeats(self) -> Recipe:
         """What proposes a discrete part of configurations, whose points come again and again.
 
-        Samplers never repeat a point of a space that can be enumerated, and models of a function
-        gain nothing from the same point, so one that counts takes the place of those that learn.
+        Most samplers never repeat a point, and a model of a function gains little from it. So
+        `tpe`, which counts, takes the place of those that learn.
         """
-        counts = "tpe" if num_objectives == 1 else "nsga2"
-        if self.sampler in (*_BLIND, counts):
-            return self
-        return Recipe(self.where, counts, {})
+        return self if self.sampler in (*_BLIND, "tpe") else Recipe(self.where, "tpe", {})
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
