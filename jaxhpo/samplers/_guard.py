@@ -104,7 +104,7 @@ def make_guard(space: Space, *, keeps_account: bool = False) -> Guard:
         The guard.
     """
     lattice: Lattice | Prints | None = finite_lattice(space)
-    if lattice is None and keeps_account:
+    if keeps_account and any(count == 0 for count in space.num_levels):
         lattice = prints_of(space)
     return Guard(space, random(space), lattice)
 
