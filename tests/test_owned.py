@@ -307,7 +307,10 @@ def _shifted(shift, key, params):
         lambda: hpo.replicates(jax.tree_util.Partial(_shifted, jnp.ones(())), 2),
         lambda: PARTIAL,
     ],
-    ids="function jit value method gradient replicates Partial both partial".split(),
+    ids=[
+        *("function", "jit", "value", "method", "gradient", "replicates", "Partial", "both"),
+        "partial",
+    ],
 )  # fmt: skip
 def test_the_same_function_is_traced_once(make):
     minimize(make())

@@ -133,7 +133,9 @@ class Estimator:
 
         object.__setattr__(self, "evaluate", told(self.evaluate))
         if self.memory is not None:
-            object.__setattr__(self, "memory", Memory(told(self.memory.init), told(self.memory.evaluate)))
+            object.__setattr__(
+                self, "memory", Memory(told(self.memory.init), told(self.memory.evaluate))
+            )
 
     def __call__(self, key: Any, hparams: PyTree) -> Hypergradient:
         """Estimates the hypergradient at `hparams` with the randomness of `key`.
