@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
 import numbers
 from collections.abc import Callable, Iterator, Sequence
@@ -148,6 +149,30 @@ def check_callable(where: str, argument: str, value: Any) -> Callable[..., Any]:
     """Requires something that can be called and returns it."""
     if not callable(value):
         raise TypeError(f"{where}: `{argument}` must be callable, got {describe(value)}.")
+    return value
+
+
+def check_takes(where: str, argument: str, value: Any, names: str) -> Callable[..., Any]:
+    """Requires a function that can be called with so many arguments, and returns it.
+
+    Args:
+        where: the public function, for errors.
+        argument: its argument.
+        value: the function.
+        names: the arguments that it will be given, such as "key, params".
+    """
+    check_callable(where, argument, value)
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # some builtins say nothing
+        return value
+    try:
+        signature.bind(*names.split(", "))
+    except TypeError as error:
+        raise TypeError(
+            f"{where}: `{argument}` must be callable as {argument.split('.')[-1]}({names}), got "
+            f"one that takes {signature}."
+        ) from error
     return value
 
 

@@ -68,7 +68,13 @@ def complaint(function, given, name, value, traces):
             else:
                 call(function, arguments)
     except (ValueError, TypeError) as error:
-        return None if f"`{name}" in _said(error) else f"{type(error).__name__}: {error}"
+        # Arrays that do not fit each other: the error may name the other one.
+        others = [name, *given] if isinstance(value, np.ndarray | list) else [name]
+        return (
+            None
+            if any(f"`{other}" in _said(error) for other in others)
+            else f"{type(error).__name__}: {error}"
+        )
     except (KeyError, IndexError, AttributeError) as error:
         # A user's function may stumble over what it was given; then a note says what that was.
         notes = "".join(getattr(error, "__notes__", ()))

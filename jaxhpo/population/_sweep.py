@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxhpo._checks import check_int, check_key, check_positive, fail
+from jaxhpo._checks import check_bool, check_count, check_int, check_key, check_positive, fail
 from jaxhpo._progress import make_reporter
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
@@ -117,15 +117,17 @@ def sweep(
     """
     started = time.perf_counter()
     check_training(_WHERE, training)
-    num_steps = check_int(_WHERE, "num_steps", num_steps, 1)
-    num_reports = check_int(_WHERE, "num_reports", num_reports, 1)
+    num_steps = check_count(_WHERE, "num_steps", num_steps, 1)
+    num_reports = check_count(_WHERE, "num_reports", num_reports, 1)
     if timeout is not None:
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
     if programs is not None and not isinstance(programs, Programs):
         raise TypeError(f"{_WHERE}: `programs` must be a Programs or None, got {programs!r}.")
-    chosen = tuple(jax.local_devices() if devices is None else devices)
-    if not chosen:
+    keep_states = check_bool(_WHERE, "keep_states", keep_states)
+    is_many = devices is None or isinstance(devices, Sequence)
+    chosen = tuple(jax.local_devices() if devices is None else devices) if is_many else ()
+    if not chosen or not all(isinstance(device, jax.Device) for device in chosen):
         raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
@@ -134,9 +136,9 @@ def sweep(
         _report_steps(num_steps, num_reports),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
-        bool(share_data_order),
-        None if width is None else check_int(_WHERE, "width", width, 1),
-        None if chunk is None else check_int(_WHERE, "chunk", chunk, 1),
+        check_bool(_WHERE, "share_data_order", share_data_order),
+        None if width is None else check_count(_WHERE, "width", width, 1),
+        None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"

@@ -127,10 +127,10 @@ def de(
         https://doi.org/10.1109/CEC.2002.1004459.
     """
     space = check_space("de", space)
-    batch_size = _checks.check_int("de", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("de", "batch_size", batch_size, 1)
     if population_size is None:
         population_size = max(8, min(5 * space.num_dims, 100))
-    population_size = _checks.check_int("de", "population_size", population_size, NUM_SAMPLES + 1)
+    population_size = _checks.check_count("de", "population_size", population_size, NUM_SAMPLES + 1)
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise _checks.fail("de", "strategy", f"one of {', '.join(STRATEGIES)}", strategy)
     ends = mutation if isinstance(mutation, tuple | list) else (mutation, mutation)

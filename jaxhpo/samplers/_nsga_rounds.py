@@ -130,7 +130,7 @@ def make_settings(
     space = check_space(where, space)
     dtype = jnp.result_type(float)
     sizes: dict[str, Any] = {
-        name: _checks.check_int(where, name, settings.pop(name), minimum)
+        name: _checks.check_count(where, name, settings.pop(name), minimum)
         for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
     }
     crossover = settings.pop("crossover")

@@ -130,8 +130,8 @@ def pattern(
         search", 2003, https://doi.org/10.1137/S003614450242889.
     """
     space = check_space("pattern", space)
-    batch_size = _checks.check_int("pattern", "batch_size", batch_size, 1)
-    num_startup = _checks.check_int("pattern", "num_startup", num_startup, 1)
+    batch_size = _checks.check_count("pattern", "batch_size", batch_size, 1)
+    num_startup = _checks.check_count("pattern", "num_startup", num_startup, 1)
     first_step = _checks.check_positive("pattern", "first_step", first_step)
     min_step = _checks.check_positive("pattern", "min_step", min_step)
     if not _checks.is_traced(first_step) and first_step > polls.LARGEST_STEP:

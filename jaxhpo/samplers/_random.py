@@ -87,7 +87,7 @@ def random(space: Space, *, batch_size: int = 1) -> Sampler:
         https://jmlr.org/papers/v13/bergstra12a.html.
     """
     space = check_space("random", space)
-    batch_size = _checks.check_int("random", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("random", "batch_size", batch_size, 1)
     settings = RandomSettings(space, finite_lattice(space), batch_size)
     return make_sampler(settings, _init, _ask, _tell)
 

@@ -332,7 +332,7 @@ class Space:
                 of such a row are NaN).
         """
         key = _checks.check_key("Space.sample", key)
-        n = _checks.check_int("Space.sample", "n", n, 1)
+        n = _checks.check_count("Space.sample", "n", n, 1)
         unit = sample_unit(self, key, n)
         if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
             raise ValueError(

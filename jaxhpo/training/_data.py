@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxhpo._checks import check_int, fail
+from jaxhpo._checks import check_count, fail
 
 
 def as_examples(where: str, argument: str, data: Any) -> tuple[Any, int]:
@@ -100,7 +100,7 @@ def check_batch_size(
         return None
     argument = "batch_size" if part == "train" else f"{part}_batch_size"
     kind = "training" if part == "train" else part
-    batch_size = check_int(where, argument, batch_size, 1)
+    batch_size = check_count(where, argument, batch_size, 1)
     if batch_size > num_examples:
         expected = f"at most the {num_examples} {kind} examples"
         raise fail(where, argument, expected, batch_size)
