@@ -30,8 +30,9 @@ def from_sklearn(
 
     A list, array, range or pandas Series is a categorical, numbers included: write `integer` or
     `ordinal` where the order matters to the search. A value that repeats is as much more likely, as
-    in scikit-learn, and NaN, None, estimators and other objects are values. Of `scipy.stats`, `uniform`, `loguniform` (`reciprocal`), `randint`,
-    `norm` and `lognorm` are read exactly; normal laws are cut at 4 standard deviations.
+    in scikit-learn, and NaN, None, estimators and other objects are values. Of `scipy.stats`,
+    `uniform`, `loguniform` (`reciprocal`), `randint`, `norm` and `lognorm` are read exactly; normal
+    laws are cut at 4 standard deviations.
 
     Args:
         param_distributions: a dict from parameter names to lists, frozen distributions or our own
@@ -94,7 +95,7 @@ def _dimension(argument: str, values: Any, num_quantiles: int | None) -> Any:
         values = values.tolist()
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise TypeError(
-            f"{_WHERE}: `{argument}` must be a list, a 1-D array, a pandas Series or an object with "
+            f"{_WHERE}: `{argument}` must be a list, a 1-D array, a Series or an object with "
             f"`rvs` such as a frozen scipy.stats distribution, got {describe(values)}."
         )
     return choice([plain(value) for value in values])
