@@ -10,6 +10,7 @@ import inspect
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
 from jaxhpo._driver import Driver, asked_shape
+from jaxhpo._progress import told_if_slow
 from jaxhpo.samplers._objectives import constraint_settings
 from jaxhpo.space import Space
 
@@ -168,6 +170,7 @@ class Engine:
         self._driver = Driver(sampler, space, key, num_objectives)
         self._rows_an_ask: int = asked_shape(sampler).shape[0]
         self._num_objectives = num_objectives
+        self._where, self._has_asked = recipe.where, False
         self.reset()
 
     def reset(self) -> None:
@@ -186,13 +189,21 @@ class Engine:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
         if not self._queue:
-            self._driver.make_room(self._held + self._rows_an_ask)
-            unit, values = self._driver.ask(number)
+            with self._waiting():
+                self._driver.make_room(self._held + self._rows_an_ask)
+                unit, values = self._driver.ask(number)
             self._held += len(unit)
             rows = self._space.decode(values)
             has_point = ~np.isnan(unit).any(axis=1)
             self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))
         return self._queue.popleft() if self._queue else None
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Says once what takes so long where the first proposal does."""
+        if self._has_asked:
+            return nullcontext()
+        self._has_asked = True
+        return told_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
         """Says what became of points, asked or not.

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import TEXT, make_axes
-from jaxhpo.plots._study import is_study, one_direction, values_of
+from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 from jaxhpo.space import Leaf, Space
 
 _MAX_LINES = 1000
@@ -25,7 +25,7 @@ def parallel_coordinates(
         params: `n` Python params, as `Space.decode` gives them; None of a study.
         values: `[n]` what is minimised; trials that are not finite are left out. None of a study.
         ax: matplotlib axes to draw on; None makes a figure.
-        label: what the colour means; None says "loss", "value" of a study.
+        label: what the colour means; None says "loss", or what a study's values are called.
 
     Returns:
         The matplotlib `Figure`. Colour is the rank of the value, dark is best, and the best are
@@ -46,7 +46,8 @@ def parallel_coordinates(
     sign = 1.0
     if is_study(space):
         sign = -1.0 if one_direction("parallel_coordinates", space) == "maximize" else 1.0
-        label, params = label or "value", [trial.params for trial in space.trials]
+        label = label or metrics_of(space, ("value",))[0]
+        params = [trial.params for trial in space.trials]
         space, values = space.space, sign * values_of(space)[:, 0]
     values = np.asarray(values, np.float64)
     if params is None or not isinstance(space, Space):

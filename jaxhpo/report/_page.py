@@ -169,14 +169,13 @@ def _summary(page: _Page, facts: Facts) -> None:
         return
     if facts.is_single:
         (best,) = facts.front
-        rows = [("value", best.values[0]), *best.params.items()]
+        rows = [(facts.metrics[0], best.values[0]), *best.params.items()]
         page.table((f"trial {best.number}", ""), rows)
         return
     shown = facts.front[:_MAX_FRONT_ROWS]
     names = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    objectives = [f"objective {i}" for i in range(len(facts.directions))]
     page.table(
-        ("trial", *objectives, *names),
+        ("trial", *facts.metrics, *names),
         [(t.number, *t.values, *(t.params.get(name) for name in names)) for t in shown],
     )
     if len(facts.front) > len(shown):

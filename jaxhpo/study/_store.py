@@ -19,6 +19,7 @@ from jaxhpo.study._history import HistoryTrial, read_history
 from jaxhpo.study._patience import patiently
 from jaxhpo.study._rows import (
     FIXED_ATTR,
+    METRICS_ATTR,
     SYSTEM_ATTR,
     Ending,
     Row,
@@ -388,6 +389,20 @@ class Store:
     def set_attr(self, key: str, value: Any) -> None:
         """Writes one user attribute of the study (anything JSON can hold)."""
         patiently(self.shown, lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
+
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What the values are called, where somebody said so."""
+        found = patiently(
+            self.shown, lambda _: self.storage.get_study_system_attrs(self.study_id)
+        ).get(METRICS_ATTR)
+        return None if found is None else tuple(found)
+
+    def set_metric_names(self, names: Sequence[str]) -> None:
+        """Says what the values are called."""
+        patiently(
+            self.shown,
+            lambda _: self.storage.set_study_system_attr(self.study_id, METRICS_ATTR, list(names)),
+        )
 
     def checkpoint(self) -> None:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""

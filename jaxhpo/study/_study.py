@@ -193,6 +193,31 @@ class Study(Sweeping, Readable):
             progress=progress,
         ).run()
 
+    def set_metric_names(self, names: str | Sequence[str]) -> None:
+        """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
+
+        Args:
+            names: one name an objective, such as "accuracy"; a text where there is one objective.
+
+        Raises:
+            TypeError: a name that is no text.
+            ValueError: another number of names.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+            >>> study.set_metric_names("accuracy")
+            >>> study.metric_names
+            ('accuracy',)
+        """
+        where, listed = "Study.set_metric_names", [names] if isinstance(names, str) else names
+        if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
+            got = _checks.describe(names)
+            raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
+        if len(listed) != len(self.directions):
+            raise _checks.fail(where, "names", f"one an objective ({len(self.directions)})", names)
+        self._store.set_metric_names(listed)
+
     def stop(self) -> None:
         """Ends the running `optimize` or `sweep` after the current trial or batch."""
         self.stop_reason = "stop() was called"

@@ -147,8 +147,14 @@ def test_a_study_with_branches_is_taken_over_whole(objective):
 
 def test_branches_are_read_from_the_trials():
     space = from_optuna(random_study(nested))
-    names = ("m", "m.svm.C", "m.svm.k", "m.svm.k.rbf.g", "m.svm.k.poly.deg", "m.tree.d")
-    assert space.names == names
+    assert space.names == (
+        "m",
+        "m.svm.C",
+        "m.svm.k",
+        "m.svm.k.rbf.g",
+        "m.svm.k.poly.deg",
+        "m.tree.d",
+    )
     assert from_optuna(random_study(discrete)).names == ("a", "b")
 
 

@@ -30,9 +30,9 @@ def from_sklearn(
 
     A list, array, range or pandas Series is a categorical, numbers included: write `integer` or
     `ordinal` where the order matters to the search. A value that repeats is as much more likely, as
-    in scikit-learn, and NaN, None, estimators and other objects are values. Of
-    `scipy.stats`, `uniform`, `loguniform` (`reciprocal`), `randint`,
-    `norm` and `lognorm` are read exactly; normal laws are cut at 4 standard deviations.
+    in scikit-learn, and NaN, None, estimators and other objects are values. Of `scipy.stats`,
+    `uniform`, `loguniform` (`reciprocal`), `randint`, `norm` and `lognorm` are read exactly; normal
+    laws are cut at 4 standard deviations.
 
     Args:
         param_distributions: a dict from parameter names to lists, frozen distributions or our own
