@@ -34,14 +34,21 @@ def real_numbers(where: str, argument: str, array: Any) -> np.ndarray:
     raise TypeError(f"{where}: `{argument}` must be {expected}, got {describe(array)}.")
 
 
+def check_instance(where: str, argument: str, value: Any, kind: type, expected: str) -> Any:
+    """Requires an object of a class and returns it."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got {describe(value)}.")
+    return value
+
+
 def is_traced(value: Any) -> bool:
     """Tells whether `value` is known only inside a trace."""
     return isinstance(value, jax.core.Tracer)
 
 
 def describe(value: Any, limit: int = 80) -> str:
-    """Shows what came, cut to `limit` characters."""
-    text = repr(value)
+    """Shows what came, on one line, cut to `limit` characters."""
+    text = " ".join(line.strip() for line in repr(value).splitlines())
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxhpo._checks import check_bool, check_count, check_int, check_key, check_positive, fail
+from jaxhpo._checks import (
+    check_bool,
+    check_count,
+    check_int,
+    check_key,
+    check_positive,
+    describe,
+    fail,
+)
 from jaxhpo._progress import make_reporter
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
@@ -123,20 +131,20 @@ def sweep(
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
     if programs is not None and not isinstance(programs, Programs):
-        raise TypeError(f"{_WHERE}: `programs` must be a Programs or None, got {programs!r}.")
+        raise TypeError(
+            f"{_WHERE}: `programs` must be a Programs or None, got {describe(programs)}."
+        )
+    share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
     keep_states = check_bool(_WHERE, "keep_states", keep_states)
-    is_many = devices is None or isinstance(devices, Sequence)
-    chosen = tuple(jax.local_devices() if devices is None else devices) if is_many else ()
-    if not chosen or not all(isinstance(device, jax.Device) for device in chosen):
-        raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
+    chosen = _devices(devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
-        *_keys(key, first_trial, num_trials, bool(share_data_order)),
+        *_keys(key, first_trial, num_trials, share_data_order),
         _report_steps(num_steps, num_reports),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
-        check_bool(_WHERE, "share_data_order", share_data_order),
+        share_data_order,
         None if width is None else check_count(_WHERE, "width", width, 1),
         None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
     )
@@ -169,6 +177,20 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
     if int(numbers.max()) >= 2**32 - 1:
         raise fail(_WHERE, "first_trial", "a number below 2**32 - 1 for every trial", first_trial)
     return check_key(_WHERE, key), numbers.astype(np.uint32)
+
+
+def _devices(devices: Any) -> tuple[Any, ...]:
+    """The devices to use: all local ones, or those of a sequence (an array, as of a mesh)."""
+    if devices is None:
+        return tuple(jax.local_devices())
+    listed = devices.ravel().tolist() if isinstance(devices, np.ndarray) else devices
+    chosen = tuple(listed) if isinstance(listed, list | tuple) else (None,)
+    if not all(isinstance(one, jax.Device) for one in chosen):
+        expected = "a non-empty sequence of devices, or None"
+        raise TypeError(f"{_WHERE}: `devices` must be {expected}, got {describe(devices)}.")
+    if not chosen:
+        raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
+    return chosen
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:

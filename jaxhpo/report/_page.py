@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,9 @@ def write_report(
         ValueError: the study has no trial.
         ModuleNotFoundError: plotly is not installed; the message names the command.
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        got = _checks.describe(path)
+        raise TypeError(f"report: `path` must be the path of a file to write, got {got}.")
     path = pathlib.Path(path)
     if path.is_dir():
         raise _checks.fail("report", "path", "a file to write", str(path))

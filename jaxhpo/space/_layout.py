@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -189,6 +190,10 @@ class _Builder:
         if isinstance(tree, dict):
             items = (self.node(tree[key], _join(name, key), conditions, nested) for key in tree)
             return TreeNode(tuple(items), keys=tuple(tree))
+        if isinstance(tree, Iterator):  # which JAX would take for a leaf, with a warning
+            raise TypeError(
+                f"Space: `{name or 'tree'}` must be {_HINT}, got {_checks.describe(tree)}."
+            )
         children, treedef = jax.tree_util.tree_flatten(tree, is_leaf=lambda node: node is not tree)
         if jax.tree_util.treedef_is_leaf(treedef) or tree is None:
             if nested and isinstance(tree, _TAGS):

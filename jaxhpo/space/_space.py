@@ -442,7 +442,7 @@ class Space:
     def _unpack(self, values: Any) -> list[Any]:
         try:
             return _codec.unpack(self._root, values, [None] * len(self._leaves))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."

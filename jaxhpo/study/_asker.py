@@ -351,22 +351,27 @@ class Asker:
                 self._is_stale = self._is_split
         return numbers
 
-    def abandon(self, reason: str) -> list[int]:
-        """Marks as failed all trials that this object has handed out and not ended.
+    @property
+    def handed_out(self) -> frozenset[int]:
+        """Numbers of the trials that this object has handed out and that have not ended."""
+        return frozenset(self._running)
+
+    def abandon(self, reason: str, kept: frozenset[int] = frozenset()) -> list[int]:
+        """Marks as failed the trials that this object has handed out and not ended.
 
         Args:
             reason: why, in words.
+            kept: numbers of those that go on: somebody else is to tell them.
 
         Returns:
-            Their numbers.
+            The numbers of those that failed.
         """
+        numbers = [number for number in self._running if number not in kept]
         endings = [
-            Ending(trial_id, Status.FAILED, None, {"reason": reason})
-            for trial_id in self._running.values()
+            Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
+            for number in numbers
         ]
-        numbers = list(self._running)
         self._is_stale = True
-        self._running.clear()
         try:
             self._store.finish_now(endings)
         except StorageError as error:

@@ -8,7 +8,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxhpo import _checks
@@ -49,6 +48,7 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
+    begun = _time("start", start)
     endings = build_endings(study, range(len(decoded)), values, **details)
     rows = []
     for own, point, params in zip(endings, unit, decoded, strict=True):
@@ -59,7 +59,7 @@ def build_rows(
                 user_attrs=own.user_attrs,
                 system_attrs={**row.system_attrs, **own.system_attrs},
                 curve=own.curve,
-                start=start or own.end,
+                start=begun or own.end,
                 end=own.end,
             )
         )
@@ -103,9 +103,9 @@ def build_endings(
     value = _values(n, len(study.directions), values)
     broken, errors = _violations(n, violation), _errors(value, se)
     codes = _codes(n, status)
-    spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
+    spent = None if seconds is None else _seconds(n, seconds)
     steps, curve = _curves(n, curves, curve_steps)
-    now = end or datetime.datetime.now()
+    now = _time("end", end) or datetime.datetime.now()
     endings = []
     for i in range(n):
         own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
@@ -127,10 +127,15 @@ def _codes(n: int, status: Any) -> np.ndarray:
     """Status codes `[n]` of ended trials."""
     if status is None:
         return np.full(n, Status.COMPLETE)
-    codes = _column(n, "status", status)
+    expected = f"codes of {', '.join(one.name for one in _ENDED)}"
+    try:
+        codes = _column(n, "status", status)
+    except TypeError:
+        raise TypeError(
+            f"{_WHERE}: `status` must be {expected}, got {_checks.describe(status)}."
+        ) from None
     if not np.isin(codes, _ENDED).all():
-        names = ", ".join(one.name for one in _ENDED)
-        raise _checks.fail(_WHERE, "status", f"codes of {names}", status)
+        raise _checks.fail(_WHERE, "status", expected, status)
     return codes
 
 
@@ -184,7 +189,7 @@ def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
     """Values `[n, m]`."""
     if num_objectives == 1:
         return _column(n, "values", values).reshape(n, 1)
-    rows = np.asarray(jax.device_get(values))
+    rows = _checks.real_numbers(_WHERE, "values", values)
     if rows.shape != (n, num_objectives):
         expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
         raise _checks.fail(_WHERE, "values", expected, rows.shape)
@@ -192,17 +197,47 @@ def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
 
 
 def _column(n: int, name: str, values: Any) -> np.ndarray:
-    column = np.asarray(jax.device_get(values))
+    column = _checks.real_numbers(_WHERE, name, values)
     if column.shape != (n,):
         raise _checks.fail(_WHERE, name, f"of shape [{n}], one a trial", column.shape)
     return column
 
 
+def _seconds(n: int, seconds: Any) -> np.ndarray:
+    """Seconds `[n]` that each trial took."""
+    found = _checks.real_numbers(_WHERE, "seconds", seconds)
+    if found.shape not in ((), (n,)) or not np.isfinite(found).all() or (found < 0).any():
+        expected = f"one finite number of at least 0, or an array of shape [{n}]"
+        raise _checks.fail(_WHERE, "seconds", expected, seconds)
+    return np.broadcast_to(found, (n,))
+
+
+def _time(name: str, time: Any) -> datetime.datetime | None:
+    """A time without a zone, as the storage has them; None passes."""
+    if time is None:
+        return None
+    expected = "a datetime.datetime or None"
+    found: datetime.datetime = _checks.check_instance(
+        _WHERE, name, time, datetime.datetime, expected
+    )
+    # Storages hold local times without a zone.
+    return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
+
+
+def _steps(curve_steps: Any) -> list[int]:
+    found = _checks.real_numbers(_WHERE, "curve_steps", curve_steps)
+    if found.ndim != 1 or not (np.isfinite(found) & (np.abs(found) < 2**53)).all():
+        raise _checks.fail(_WHERE, "curve_steps", "of shape [r], integers", curve_steps)
+    if (found != np.round(found)).any():
+        raise _checks.fail(_WHERE, "curve_steps", "integers", curve_steps)
+    return [int(step) for step in found]
+
+
 def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarray]:
     if curves is None:
         return [], np.zeros((n, 0))
-    curve = np.asarray(jax.device_get(curves), np.float64)
-    steps = [] if curve_steps is None else [int(s) for s in np.asarray(curve_steps).ravel()]
+    curve = _checks.real_numbers(_WHERE, "curves", curves)
+    steps = [] if curve_steps is None else _steps(curve_steps)
     if curve.shape != (n, len(steps)):
         expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
         raise _checks.fail(_WHERE, "curves", expected, curve.shape)

@@ -60,6 +60,8 @@ class Loop:
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
         self._done = self._failed = 0
         self._stopped = ""
+        # What the user has asked, and will tell, is no trial of this run.
+        self._asked_by_hand = study._asker.handed_out
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
@@ -79,7 +81,7 @@ class Loop:
                     self._round(pool, interrupts)
                 return reason
             except KeyboardInterrupt:
-                study._asker.abandon("interrupted")
+                study._asker.abandon("interrupted", self._asked_by_hand)
                 logger.warning(
                     "interrupted after %d trials of this call, all of them recorded. %s",
                     self._done,
@@ -88,7 +90,8 @@ class Loop:
                 study.stop_reason = "interrupted"
                 raise
             except BaseException as error:
-                study._asker.abandon(f"the study stopped: {type(error).__name__}")
+                why = f"the study stopped: {type(error).__name__}"
+                study._asker.abandon(why, self._asked_by_hand)
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 

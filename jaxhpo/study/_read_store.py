@@ -6,10 +6,12 @@ import contextlib
 import os
 import pathlib
 import sqlite3
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._suggest import did_you_mean
 from jaxhpo.study._errors import StorageError, explain_database_error, readable_errors
+from jaxhpo.study._sqlite import Reader, check_sqlite_file
 from jaxhpo.study._storage import BUSY_SECONDS, open_storage, quiet_optuna
 from jaxhpo.study._store import Store
 
@@ -34,8 +36,13 @@ class ReadStore(Store):
             StorageError: the storage cannot be read.
         """
         self.name, self.given, self.is_new = name, storage, False
-        self._database = self._journal = None
+        self._database = self._journal = self._sqlite = None
+        self.place, self.has_kept, self.reads_only = None, False, True
         self.storage, self.shown = open_to_read(storage)
+        engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
+        if engine is not None and isinstance(storage, str | os.PathLike):
+            # Connections that this object opened are closed with it.
+            self._finalizer = weakref.finalize(self, engine.dispose)
         with readable_errors(self.shown):
             try:
                 self.study_id = self.storage.get_study_id_from_name(name)
@@ -111,13 +118,10 @@ def _open_sqlite(path: pathlib.Path) -> tuple[BaseStorage, str]:
     import optuna
 
     shown = f"sqlite:///{path}"
-
-    def connect() -> sqlite3.Connection:
-        address = f"{path.resolve().as_uri()}?{_mode(path)}"
-        return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-
     with quiet_optuna(), readable_errors(shown):
         try:
+            check_sqlite_file(str(path), shown)
+            connect = Reader(str(path), BUSY_SECONDS)
             with contextlib.closing(connect()) as connection:
                 query = "SELECT name FROM sqlite_master WHERE type = 'table'"
                 names = {row[0] for row in connection.execute(query)}
@@ -135,15 +139,3 @@ def _open_sqlite(path: pathlib.Path) -> tuple[BaseStorage, str]:
                 f"Study: `storage` {shown!r} is of another Optuna version: {error}"
             ) from error
     return optuna.storages.get_storage(storage), shown
-
-
-def _mode(path: pathlib.Path) -> str:
-    """How SQLite must open a file so that it can read it and never writes.
-
-    In a folder that cannot be written it could not make the files beside a database in WAL mode,
-    and where there are none, nobody is writing: the file is all there is.
-    """
-    beside = path.with_name(path.name + "-wal")
-    if os.access(path.parent, os.W_OK) or beside.exists():
-        return "mode=ro"
-    return "mode=ro&immutable=1"

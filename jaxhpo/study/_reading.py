@@ -155,25 +155,30 @@ class Readable:
         return optuna.load_study(study_name=self.name, storage=self._store.storage)
 
     @named_arguments
-    def report(self, path: str | pathlib.Path, *, model: bool = True) -> pathlib.Path:
+    def report(
+        self, path: str | pathlib.Path, *, model: bool = True, progress: Any = True
+    ) -> pathlib.Path:
         """Writes one HTML file about the study; it opens without a network.
 
         Args:
             path: file to write; its folder is made.
             model: whether to fit a Gaussian process, which takes seconds: sensitivities, contours
                 and the estimate of random search come from it.
+            progress: as in `Study.optimize`, over the report's parts.
 
         Returns:
             The path.
 
         Raises:
-            TypeError: `path` is no path.
+            TypeError: an argument of a wrong type.
             ValueError: the study has no trial yet.
             ModuleNotFoundError: plotly is not installed.
         """
         from jaxhpo.report import write_report
 
-        return write_report(self.to_optuna(), path, space=self._space, model=model)
+        return write_report(
+            self.to_optuna(), path, space=self._space, model=model, progress=progress
+        )
 
     @named_arguments
     def surrogate(self, *, kernel: str = "matern52") -> Surrogate:

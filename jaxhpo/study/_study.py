@@ -91,7 +91,7 @@ class Study(Sweeping, Readable):
         )
         from jaxhpo.study._store import Store
 
-        self._space = space if isinstance(space, Space) else Space(space)
+        self._space = space if isinstance(space, Space) else _as_space(space)
         self._direction = check_direction(direction)
         if name is not None and (not isinstance(name, str) or not name):
             raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
@@ -236,7 +236,10 @@ class Study(Sweeping, Readable):
         Returns:
             The trials; fewer than `n` only where the space has no further point.
         """
-        return self._asker.ask(_checks.check_int("Study.ask", "n", n, 1))
+        n = _checks.check_int("Study.ask", "n", n, 1)
+        if n >= 2**31:
+            raise _checks.fail("Study.ask", "n", "below 2**31", n)
+        return self._asker.ask(n)
 
     @named_arguments
     def enqueue(self, params: Any) -> list[int]:
@@ -317,9 +320,9 @@ class Study(Sweeping, Readable):
         """Takes note of ended trials, for the progress display and the line about failures."""
         if self._tally is not None:
             self._tally.add(ended)
-        self._compare(ended)
+        self._note_best(ended)
 
-    def _compare(self, ended: Sequence[Trial | Row | Ending]) -> None:
+    def _note_best(self, ended: Sequence[Trial | Row | Ending]) -> None:
         """Keeps the best value in step."""
         for trial in ended:
             if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
@@ -330,9 +333,18 @@ class Study(Sweeping, Readable):
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._compare([outline_of(stored) for stored in self._store.history()])
+            self._note_best([outline_of(stored) for stored in self._store.history()])
             self._best_is_known = True
         return self._best_value
+
+
+def _as_space(tree: Any) -> Space:
+    """The space of a tree, whose errors speak of the study's argument."""
+    try:
+        return Space(tree)
+    except (TypeError, ValueError) as error:
+        text = str(error).replace("Space: `tree`", "Study: `space`", 1)
+        raise type(error)(text) from error
 
 
 def _fresh_name() -> str:

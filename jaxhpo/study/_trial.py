@@ -80,7 +80,7 @@ def check_direction(direction: Any) -> Direction:
         ValueError: anything else.
     """
     listed = list(direction) if isinstance(direction, list | tuple) else [direction]
-    if not listed or any(one not in DIRECTIONS for one in listed):
+    if not listed or any(not isinstance(one, str) or one not in DIRECTIONS for one in listed):
         expected = "'minimize' or 'maximize', or a sequence of them for several objectives"
         raise _checks.fail("Study", "direction", expected, direction)
     return listed[0] if len(listed) == 1 else tuple(listed)

@@ -240,7 +240,10 @@ def test_another_direction_is_refused(url):
 def test_another_sampler_goes_on_with_what_is_known(url, caplog):
     space = {"a": [1, 2, 3], "b": ["x", "y", "z"]}
     Study(space, "random", storage=url, name="s").optimize(lambda p: p["a"], num_trials=5)
-    study = Study(space, "grid", storage=url, name="s")
+    with pytest.raises(StudyMismatchError, match=r"`sampler` must be .*random.*got grid.*change_s"):
+        Study(space, "grid", storage=url, name="s")
+    assert hpo.load_study("s", url).sampler.startswith("random")
+    study = Study(space, "grid", storage=url, name="s", change_sampler=True)
     assert "goes on with sampler grid" in caplog.text
     study.optimize(lambda p: p["a"], num_trials=100)
     assert len(study.trials) == 9
