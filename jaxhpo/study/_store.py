@@ -271,27 +271,27 @@ class Store:
         Returns:
             Identifiers of the trials that wait now.
         """
-        if not trial_ids:
-            return []
-        with readable_errors(self.shown):
-            if self._database is not None:
-                return _reserved.release(self._database, self.study_id, trial_ids, is_theirs)
-            with self._numbers_lock():
-                return _reserved.release_slowly(self.storage, trial_ids, is_theirs)
+        ways = (_reserved.release, _reserved.release_slowly)
+        return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
 
     def claim(self, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
         """Takes up trials of a batch that wait, and notes by whom.
 
         Returns:
-            Identifiers of those that nobody else has taken up.
+            Identifiers of those that nobody else has taken up. Where only the answer was lost they
+            are running for this process, and wait again as soon as it has ended.
         """
-        if not trial_ids:
-            return []
-        with readable_errors(self.shown):
+        ways = (_reserved.claim, _reserved.claim_slowly)
+        return self._reserved(*ways, trial_ids, note) if trial_ids else []
+
+    def _reserved(self, at_once: Any, one_by_one: Any, *args: Any) -> list[int]:
+        def act(_: bool) -> Any:
             if self._database is not None:
-                return _reserved.claim(self._database, self.study_id, trial_ids, note)
+                return at_once(self._database, self.study_id, *args)
             with self._numbers_lock():
-                return _reserved.claim_slowly(self.storage, trial_ids, note)
+                return one_by_one(self.storage, *args)
+
+        return list(patiently(self.shown, act))
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
