@@ -55,6 +55,12 @@ def _marked(leaf: Any, axes: tuple[str, ...]) -> Any:
     return jax.lax.pcast(leaf, missing, to="varying") if missing else leaf
 
 
+def plain(tree: Any) -> Any:
+    """What a computation closes over, as `on_each_device` gives it its arguments."""
+    is_unchecked = _switch is not None and not _switch.value and _varying_axes(tree)
+    return jax.tree.map(_unmarked, tree) if is_unchecked else tree
+
+
 def _unmarked(leaf: Any) -> Any:
     """The same value, made by an operation while the checks are off, so that it bears no mark."""
     if not isinstance(leaf, jax.core.Tracer):

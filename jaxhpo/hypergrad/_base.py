@@ -205,8 +205,8 @@ def real_leaves(where: str, hparams: PyTree) -> PyTree:
 
 def _real_leaf(where: str, path: Any, leaf: Any) -> Array:
     name = "hparams" + jax.tree_util.keystr(path)
-    if isinstance(leaf, float):
-        return jnp.asarray(leaf, jnp.result_type(float))
+    if isinstance(leaf, float) and not hasattr(leaf, "dtype"):
+        return jnp.asarray(leaf)  # A Python number stays one: it widens no float32 state.
     dtype = getattr(leaf, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         raise ValueError(

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import describe
+from jaxhpo._manual import plain
 from jaxhpo.training._calls import check_loss
 from jaxhpo.training._data import (
     advice,
@@ -92,7 +93,7 @@ class Data:
 
     @property
     def _examples(self) -> tuple[Any, Any]:
-        return self._gathered if wants_whole_data() else self.given
+        return self._gathered if wants_whole_data() else plain(self.given)
 
     @functools.cached_property
     def _gathered(self) -> tuple[Any, Any]:

@@ -28,7 +28,27 @@ def call_init(where: str, training: Training, key: Any, hparams: Any) -> Any:
         state = training.init(key, hparams)
     if state is None:
         raise TypeError(f"{where}: `training.init` must return a state, got None.")
-    return as_arrays(where, "training.init", state)
+    loose = as_arrays(where, "training.init", state, weak=True)
+    return jax.tree.map(strong, _settled(training, key, hparams, loose))
+
+
+def _settled(training: Training, key: Any, hparams: Any, state: Any) -> Any:
+    """Gives Python numbers in a first state the dtypes that a step gives them, as a scan would."""
+    if not any(getattr(leaf, "weak_type", False) for leaf in jax.tree.leaves(state)):
+        return state
+    try:
+        new = jax.eval_shape(
+            lambda s: training.step(key, hparams, s, jnp.zeros((), jnp.int32)), state
+        )
+        return jax.tree.map(_promoted, state, new)
+    except Exception:
+        return state  # The step itself will say what is wrong.
+
+
+def _promoted(old: Any, new: Any) -> Any:
+    is_new = old.weak_type and not getattr(new, "weak_type", False)
+    fits = is_new and old.shape == new.shape and jnp.can_cast(old.dtype, new.dtype, "same_kind")
+    return jax.lax.convert_element_type(old, new.dtype) if fits else old
 
 
 def call_step(where: str, training: Training, key: Any, hparams: Any, state: Any, t: Any) -> Any:

@@ -30,8 +30,10 @@ def as_examples(where: str, argument: str, data: Any) -> tuple[Any, int]:
         ValueError: no arrays, an array without a leading axis, no examples, or lengths that differ.
         TypeError: a leaf that is not a numeric array.
     """
-    treedef: Any = jax.tree.structure(data)
-    leaves = jax.tree_util.tree_flatten_with_path(data)[0]
+    # JAX warns of iterators among the leaves; here they get an error of their own.
+    is_iterator = lambda node: hasattr(node, "__next__")  # noqa: E731
+    treedef: Any = jax.tree.structure(data, is_leaf=is_iterator)
+    leaves = jax.tree_util.tree_flatten_with_path(data, is_leaf=is_iterator)[0]
     if not leaves:
         raise fail(where, argument, "a pytree of arrays", data)
     lengths: dict[str, int] = {}

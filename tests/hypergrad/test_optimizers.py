@@ -66,6 +66,28 @@ OTHERS = {
     "sm3": lambda h: optax.sm3(jnp.exp(h["lr"])),
     "yogi": lambda h: optax.yogi(jnp.exp(h["lr"])),
     "schedule_free": lambda h: optax.contrib.schedule_free_sgd(jnp.exp(h["lr"])),
+    "polyak": lambda h: optax.polyak_sgd(jnp.exp(h["lr"]), scaling=jnp.exp(h["a"])),
+    "momo": lambda h: optax.contrib.momo(jnp.exp(h["lr"]), beta=jax.nn.sigmoid(h["a"])),
+    "momo_adam": lambda h: optax.contrib.momo_adam(jnp.exp(h["lr"])),
+    "plateau": lambda h: optax.chain(
+        optax.sgd(jnp.exp(h["lr"])), optax.contrib.reduce_on_plateau(patience=1, rtol=0.5)
+    ),
+    "sam": lambda h: optax.contrib.sam(
+        optax.sgd(jnp.exp(h["lr"])), optax.sgd(jnp.exp(h["a"] - 4)), sync_period=2
+    ),
+    "sam_opaque": lambda h: optax.contrib.sam(
+        optax.sgd(jnp.exp(h["lr"])), optax.sgd(jnp.exp(h["a"] - 4)), opaque_mode=True
+    ),
+    "multi_steps": lambda h: optax.MultiSteps(
+        optax.adam(jnp.exp(h["lr"])), 2, accumulator_dtype=jnp.float64
+    ),
+    "lookahead": lambda h: optax.lookahead(optax.sgd(jnp.exp(h["lr"])), 2, jax.nn.sigmoid(h["a"])),
+    "finite": lambda h: optax.apply_if_finite(optax.adam(jnp.exp(h["lr"])), 3),
+    "traced_warmup": lambda h: optax.sgd(
+        hpo.training.schedules.warmup_cosine_decay(
+            0.0, jnp.exp(h["lr"]), jnp.exp(h["a"]), 8, exponent=jax.nn.sigmoid(h["b"])
+        )
+    ),
     "prodigy": lambda h: optax.contrib.prodigy(jnp.exp(h["lr"] + 3)),
 }
 HPARAMS = {"lr": -3.0, "a": 1.0, "b": 2.0, "l2": -3.0}
@@ -89,7 +111,26 @@ def dead_unit(optimizer):
     )
 
 
-QUICK = ("adam",)
+QUICK = ("adam", "polyak", "multi_steps", "sam_opaque")
+LINE_SEARCHES = {
+    "lbfgs": lambda h: optax.lbfgs(),
+    "backtracking": lambda h: optax.chain(
+        optax.sgd(jnp.exp(h["lr"])), optax.scale_by_backtracking_linesearch(5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINE_SEARCHES)
+def test_line_searches_go_forward_only(float64, name):
+    """They hold a while_loop, which has no reverse derivative; `forward` passes it."""
+    training = problems.network(LINE_SEARCHES[name])
+    with pytest.raises(ValueError, match=r"while_loop.*hypergrad\.forward"):
+        hg.unrolled(training, num_steps=3)(jax.random.key(0), HPARAMS)
+    objective = jax.jit(hpo.training.objective(training, 3))
+    out = jax.jit(hg.forward(training, num_steps=3))(jax.random.key(0), HPARAMS)
+    step = 1e-6
+    ends = [objective(jax.random.key(0), {**HPARAMS, "l2": -3.0 + d}) for d in (step, -step)]
+    assert float(out.grad["l2"]) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-3)
 
 
 @pytest.mark.parametrize(
