@@ -21,8 +21,6 @@ from jaxhpo.study._distributions import internal_value
 
 # Up to so many numbers, an order says less than counts do.
 _FEW_LEVELS = 8
-# More integers than this are no dimension of a `Space`.
-_MAX_LEVELS = 2**31
 
 
 class _Asked(NamedTuple):
@@ -224,11 +222,13 @@ def _num_dominating(value: np.ndarray) -> np.ndarray:
 
 def is_expressible(distribution: BaseDistribution) -> bool:
     """Whether a `Space` has a dimension for a distribution."""
-    if isinstance(distribution, IntDistribution):
-        return abs(distribution.high) < _MAX_LEVELS and abs(distribution.low) < _MAX_LEVELS - 1
-    if isinstance(distribution, FloatDistribution) and distribution.step is not None:
-        return (distribution.high - distribution.low) / distribution.step < _MAX_LEVELS
-    return isinstance(distribution, FloatDistribution | CategoricalDistribution)
+    if isinstance(distribution, CategoricalDistribution):
+        return True
+    try:
+        _dimension(distribution)
+    except (ValueError, TypeError):  # more numbers than a float64 can count
+        return False
+    return True
 
 
 def is_discrete(distributions: Iterable[BaseDistribution]) -> bool:

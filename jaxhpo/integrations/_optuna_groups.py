@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -80,4 +81,6 @@ def fits(distribution: BaseDistribution, internal: Any) -> bool:
     if not low <= internal <= high:
         return False
     steps = 0.0 if not step or getattr(distribution, "log", False) else (internal - low) / step
-    return abs(steps - round(steps)) < 1e-8
+    # A number far from 0 cannot lie on a fine grid more closely than its own rounding.
+    rounding = 4 * sys.float_info.epsilon * abs(internal) / step if step else 0.0
+    return abs(steps - round(steps)) < 1e-8 + rounding

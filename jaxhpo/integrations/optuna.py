@@ -295,7 +295,11 @@ def _draw(seed: int, number: int, name: str, distribution: BaseDistribution) -> 
         half = 0.5 if is_integer else 0.0
         value = math.exp(rng.uniform(math.log(low - half), math.log(high + half)))
     elif step is not None:
-        index = int(rng.integers(round((high - low) / step) + 1))
+        if is_integer:  # of any size
+            count = (distribution.high - distribution.low) // step + 1  # type: ignore[attr-defined]
+        else:
+            count = round((high - low) / step) + 1
+        index = int(rng.integers(count)) if count < 2**63 else int(rng.random() * count)
         value = distribution.low + index * step  # type: ignore[attr-defined]
     else:
         value = rng.uniform(low, high)
