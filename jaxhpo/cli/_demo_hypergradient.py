@@ -40,8 +40,9 @@ def hypergradient_descent(stage: Any) -> pathlib.Path:
     @jax.jit
     def descend(key: jax.Array, hparams: Any) -> Any:
         return hypergrad.descend(
-            estimator, hparams, optax.adam(_OUTER_RATE), key=key, num_outer=_NUM_OUTER, space=space
-        )
+            estimator, hparams, optax.adam(_OUTER_RATE), key=key, num_outer=_NUM_OUTER, space=space,
+            num_held_out=2,
+        )  # fmt: skip
 
     # Starts one after another, through one compiled program: on a CPU as fast as side by side.
     key = jax.random.key(stage.seed + 2)

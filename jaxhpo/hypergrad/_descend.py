@@ -27,10 +27,11 @@ class Descent(NamedTuple):
     """The path of an outer descent; rows are outer steps.
 
     Attributes:
-        best_hparams: the hyperparameters with the smallest accepted value; with fresh keys and a
-            loss that depends on them, those with the smallest mean loss over the held-out keys
-            among the start, the point of the smallest value and that of the smallest mean of eight
-            values in a row.
+        best_hparams: the hyperparameters with the smallest accepted value. With fresh keys and a
+            loss that depends on them, that would be the luckiest key: then they are those with the
+            smallest mean loss over the held-out keys, among the start, the point of the smallest
+            value and the one where eight accepted values in a row have the smallest mean (which is
+            taken at once if the estimator remembers, such as a warm start).
         best_value: `[]` that value or that mean; infinite if no step was accepted.
         hparams: `[num_outer, ...]` every point visited.
         values: `[num_outer]` outer losses there.
@@ -262,6 +263,9 @@ def _judged(
     found = losses(estimator, key, candidates, settings.num_held_out)
     if settings.seeds == "fixed":
         return best, loop.best_value, HeldOut(found[2], found[0])
+    if estimator.memory is not None:  # it goes on from where it is, as no run from the start does
+        best = from_free(space, loop.trail.best)
+        return best, loop.trail.best_mean, HeldOut(found[2], found[1])
     mean = jnp.mean(found, axis=1)
     chosen = jnp.argmin(jnp.where(jnp.isfinite(mean), mean, jnp.inf))
     best = jax.tree.map(lambda leaf: leaf[chosen], candidates)

@@ -21,8 +21,8 @@ def initial(optimizer: Optimizer = None, *, num_tasks: int = 16) -> Task:
 
     Model: the key draws `num_tasks` sines with amplitude in [0.1, 5] and phase in [0, π]; from the
     same initial weights each is fitted by 5 steps of SGD with rate 0.01 on 10 points; outer loss
-    the mean squared error on 20 further points. Descend with `seeds="fresh"`: every outer step then
-    sees new sines.
+    the mean squared error on 20 further points. In a descent every outer step
+    sees new sines (`seeds="fresh"`, the default).
 
     Args:
         optimizer: `optimizer(hparams)` in place of SGD, applied to the stacked weights; static.

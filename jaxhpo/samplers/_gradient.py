@@ -102,8 +102,8 @@ def gradient(
         tolerance: projected gradient at which a descent ends; traced.
 
     Returns:
-        The sampler. Its `tell` raises where outcomes have no gradient. On a finite space nothing is
-        proposed twice, and rows of NaN follow when it is used up.
+        The sampler. Its `tell` raises where outcomes have no gradient. Nothing is proposed twice,
+        and on a finite space rows of NaN follow when it is used up.
 
     Raises:
         TypeError: an argument of a wrong type.

@@ -58,8 +58,8 @@ def nsga3(
         mutation_eta: as in `nsga2`; traced.
 
     Returns:
-        The sampler. On a finite space nothing is proposed twice, and rows of NaN follow when it is
-        used up.
+        The sampler. Where a coordinate is discrete nothing is proposed twice, and on a finite space
+        rows of NaN follow when it is used up.
 
     Raises:
         TypeError: an argument of a wrong type.

@@ -1,6 +1,7 @@
 """A suite is worth what it catches: each broken sampler must fail the check that is made for it."""
 
 import dataclasses
+import typing
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,16 @@ def _learns_nan(good, key, state):
     return state, jnp.full_like(good.ask(key, state)[1], jnp.nan)
 
 
+def _takes_any_key(good, key):
+    return good.init(jax.random.key(0))
+
+
+def _stays_in_the_corner(good, key, state):
+    """As steps and line searches do: the real coordinate ends on its bound again and again."""
+    state, unit = good.ask(key, state)
+    return state, unit.at[:, 0].set(0.0)
+
+
 BROKEN = [
     ("signatures", _wrap(ask=_misnamed)),
     ("round_trip", _wrap(ask=_out_of_bounds)),
@@ -107,6 +118,8 @@ BROKEN = [
     ("nothing_told", _wrap(ask=_ignores_key)),
     ("each_once", _wrap(ask=_repeats, tell=_forgets)),
     ("told_count", _wrap(tell=_forgets)),
+    ("mixed_once", _wrap(ask=_stays_in_the_corner)),
+    ("keys_are_checked", _wrap(init=_takes_any_key)),
     ("status", _wrap(tell=_never_exhausted)),
     ("sphere", _wrap(ask=_ignores_key)),
 ]
@@ -119,6 +132,25 @@ def test_broken_sampler_is_caught(check, factory):
     expected = (AssertionError, AttributeError, jax.errors.JAXTypeError, jax.errors.KeyReuseError)
     with pytest.raises(expected):
         CHECKS[check](SamplerCase("broken", factory))
+
+
+class _Keeper(SamplerCase):
+    """Keeps what it is given, as a cache by the user's function does."""
+
+    kept: typing.ClassVar[list] = []
+
+    def objective(self, objective, space):
+        self.kept.append(objective)
+        return objective
+
+
+def test_kept_closures_are_caught():
+    with pytest.raises(AssertionError, match="the objective is kept"):
+        CHECKS["closures_freed"](_Keeper("broken", hpo.samplers.random))
+
+
+def test_a_sampler_for_noise_may_repeat():
+    CHECKS["mixed_once"](SamplerCase("noisy", _wrap(ask=_stays_in_the_corner), may_repeat=True))
 
 
 def test_lost_place_is_caught():

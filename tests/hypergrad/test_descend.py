@@ -121,10 +121,10 @@ def test_seeds():
     training = problems.momentum_network()
     estimator = hg.unrolled(training, num_steps=2, checkpoint="step")
     still = optax.sgd(0.0)
-    fixed = hg.descend(estimator, problems.MOMENTUM_HPARAMS, still, key=3, num_outer=3)
-    fresh = hg.descend(
-        estimator, problems.MOMENTUM_HPARAMS, still, key=3, num_outer=3, seeds="fresh"
+    fixed = hg.descend(
+        estimator, problems.MOMENTUM_HPARAMS, still, key=3, num_outer=3, seeds="fixed"
     )
+    fresh = hg.descend(estimator, problems.MOMENTUM_HPARAMS, still, key=3, num_outer=3)
     assert len(set(np.asarray(fixed.values).tolist())) == 1
     assert len(set(np.asarray(fresh.values).tolist())) == 3
     first = jax.jit(estimator)(jax.random.fold_in(jax.random.key(3), 0), problems.MOMENTUM_HPARAMS)
@@ -236,3 +236,73 @@ def test_errors(changes, error, message):
     first = [arguments.pop(name) for name in ("estimator", "hparams", "outer_optimizer")]
     with pytest.raises(error, match=message):
         hg.descend(*first, **arguments)
+
+
+def noisy_quadratic(noise=1.0):
+    """A loss whose best point is 1, seen through a draw of the key: any one seed has another."""
+    return hpo.Training(
+        init=lambda key, hparams: jax.random.normal(key, (4,), hparams["x"].dtype),
+        step=lambda key, hparams, state, t: state,
+        loss=lambda hparams, state: jnp.sum((hparams["x"] - 1.0 - noise * state) ** 2),
+    )
+
+
+def test_fresh_keys_are_the_default_and_do_not_fit_one_seed(float64):
+    """The expected loss is `|x - 1|² + 4`, and 0 for one seed alone."""
+    estimator = hg.unrolled(noisy_quadratic(), num_steps=1)
+    begin = {"x": jnp.full(4, 3.0)}
+    rate = optax.exponential_decay(0.3, 20, 0.5)
+    path = hg.descend(estimator, begin, optax.adam(rate), key=0, num_outer=150)
+    assert len(set(np.asarray(path.values).tolist())) == 150
+    assert path.held_out.start.shape == path.held_out.best.shape == (8,)
+    fixed = hg.descend(estimator, begin, optax.adam(rate), key=0, num_outer=150, seeds="fixed")
+    assert float(fixed.best_value) < 1e-2 < 2.0 < float(jnp.mean(fixed.held_out.best))
+
+    def expected(path):
+        return float(jnp.sum((path.best_hparams["x"] - 1.0) ** 2))
+
+    assert expected(path) < 0.3 < expected(fixed)
+    # What the held-out runs say is what they are: runs of the objective from keys of their own.
+    objective = hpo.training.objective(estimator.training, 1)
+    key = jax.random.fold_in(jax.random.key(0), np.uint32(2**31))
+    for found, hparams in ((path.held_out.start, begin), (path.held_out.best, path.best_hparams)):
+        assert float(found[0]) == pytest.approx(float(objective(key, hparams)), rel=1e-12)
+    assert float(path.best_value) == pytest.approx(float(jnp.mean(path.held_out.best)), rel=1e-12)
+
+
+def test_the_start_stands_where_nothing_better_was_found(float64):
+    path = hg.descend(
+        hg.unrolled(noisy_quadratic(), num_steps=1), {"x": jnp.ones(4)}, optax.sgd(2.0), key=0,
+        num_outer=10,
+    )  # fmt: skip
+    np.testing.assert_array_equal(path.best_hparams["x"], 1.0)
+    np.testing.assert_array_equal(path.held_out.start, path.held_out.best)
+
+
+@pytest.mark.parametrize("seeds", ["fresh", "fixed"])
+def test_a_loss_without_chance_loses_nothing(float64, seeds):
+    """No run is added, and both settings give the same path, bit by bit."""
+    estimator = hg.unrolled(logistic_map(), num_steps=5)
+    path = hg.descend(estimator, {"r": 2.5}, optax.adam(0.05), key=0, num_outer=6, seeds=seeds)
+    assert path.held_out is None
+    assert float(path.best_value) == float(jnp.min(path.values))
+    other = hg.descend(estimator, {"r": 2.5}, optax.adam(0.05), key=9, num_outer=6)
+    np.testing.assert_array_equal(path.values, other.values)
+
+
+def test_chance_that_leaves_no_trace_is_found_out_by_the_held_out_runs(float64):
+    """Multiplied by 0, the key is still in the program: the best point is the same as without."""
+    training = noisy_quadratic(0.0)
+    path = hg.descend(
+        hg.unrolled(training, num_steps=1), {"x": jnp.full(4, 3.0)}, optax.adam(0.3), key=0,
+        num_outer=30,
+    )  # fmt: skip
+    assert float(path.best_value) == pytest.approx(float(jnp.min(path.values)), rel=1e-12)
+
+
+def test_no_held_out_runs():
+    estimator = hg.unrolled(noisy_quadratic(), num_steps=1)
+    path = hg.descend(
+        estimator, {"x": jnp.ones(4)}, optax.sgd(0.1), key=0, num_outer=3, num_held_out=0
+    )
+    assert path.held_out is None
