@@ -8,6 +8,7 @@ import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.samplers._batches import batching_of
 from jaxhpo.study import Study
+from jaxhpo.study._meta import describe_sampler
 from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "y": hpo.uniform(-1.0, 1.0)})
@@ -113,3 +114,10 @@ def test_a_sweep_stopped_between_batches_goes_on_with_the_same_points(url, name)
     np.testing.assert_allclose(
         [t.unit for t in study.trials], [t.unit for t in whole.trials], atol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", ["random", "qmc", "tpe", "cma_es"])
+def test_a_ready_sampler_is_called_by_its_name(name):
+    made = samplers.get(name, SPACE)
+    assert batching_of(made).name == name
+    assert describe_sampler(made, made).startswith(f"{name}(")

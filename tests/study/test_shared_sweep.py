@@ -11,6 +11,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from tests.study.sweep_worker import TRAINING, study_of
+from tests.study.test_postgres import server  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
