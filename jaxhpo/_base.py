@@ -163,6 +163,13 @@ class _Keyed:
         return inspect.signature(self.function)
 
 
+def origin_of(sampler: Sampler) -> str:
+    """The module that a sampler's `ask` was written in; empty if it has none."""
+    function = getattr(sampler.ask, "func", sampler.ask)
+    function = function.function if isinstance(function, _Keyed) else function
+    return str(getattr(function, "__module__", ""))
+
+
 def has_proposal(unit: Array) -> Array:
     """Tells which rows of `unit` `[..., d]` hold a point.
 

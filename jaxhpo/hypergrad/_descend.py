@@ -136,7 +136,7 @@ def descend(
         max_log_growth: limit of the guard; traced. Gradients are reliable below 5, useless at 25.
         test_loss: `test_loss(hparams, state) -> scalar` on a third split, recorded, never used.
         progress: `progress(i, value, grad_norm)`, called on the host after every step; or True for
-            a bar on a terminal or in a notebook, silent where the output is piped, which waits for
+            a bar on a terminal or in a notebook, lines where the output is piped, which waits for
             the result and takes no transformation.
 
     Returns:

@@ -31,11 +31,10 @@ from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend,
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
 from jaxhpo.integrations._sklearn_progress import metric_name, progress_of, reporter_of
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
+from jaxhpo.samplers._objectives import IGNORE_VALUES
 from jaxhpo.study._secrets import shown_url
 
 _WHERE = "SearchCV"
-# Samplers whose proposals do not depend on scores: they can all be evaluated side by side.
-_BLIND = ("random", "qmc", "grid")
 # Candidates that a program of folds × candidates takes, where the sampler learns in between.
 _VMAP_BATCH = 8
 
@@ -252,6 +251,8 @@ class SearchCV(BaseSearchCV):
             self._note(stopper, candidate.records, num_splits, metric)
         is_vmapped = is_vmappable(self.estimator, routed.estimator.fit)
         block = self._block(num_splits, is_vmapped, self.n_iter - len(found))
+        if self.batch_size is not None:
+            ledger.warn_of_large_batch(block, self.n_iter - len(found))
         if self.verbose > 0:
             print(
                 f"Fitting {num_splits} folds for each of {self.n_iter - len(found)} candidates, "
@@ -294,7 +295,7 @@ class SearchCV(BaseSearchCV):
         """Candidates a round."""
         if self.batch_size is not None:
             return int(self.batch_size)
-        is_blind = isinstance(self.sampler, str) and self.sampler in _BLIND
+        is_blind = isinstance(self.sampler, str) and self.sampler in IGNORE_VALUES
         if is_blind and self.storage is None and self.stop_after_folds is None:
             return max(missing, 1)
         if is_vmapped:

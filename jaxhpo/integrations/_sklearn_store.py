@@ -16,6 +16,7 @@ import numpy as np
 from jaxhpo._driver import padded_size
 from jaxhpo._progress import told_if_slow
 from jaxhpo._status import Status
+from jaxhpo.samplers._batches import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
@@ -121,6 +122,10 @@ class Ledger:
             if records is not None and params is not None:
                 value = frozen.value if status_of(frozen) is not Status.FAILED else None
                 self.known.append(Candidate(params, records, math.nan if value is None else value))
+
+    def warn_of_large_batch(self, batch_size: int, num_candidates: int) -> None:
+        """Says what is lost where the sampler proposes many candidates before it learns."""
+        warn_of_large_batch("SearchCV", self._study._asker.sampler, batch_size, num_candidates)
 
     @contextlib.contextmanager
     def batch(self, count: int, block: int) -> Iterator[Batch]:

@@ -121,7 +121,7 @@ def first_plan(
         # On CPU the rest of the chunk waits its turn, so half the budget is enough for a group.
         room = share // (2 * work) if on_cpu else share // (work + kept)
         width = min(room, _cpu_width(traced)) if on_cpu else room
-    width = max(1, min(width, per_device))
+        width = max(1, min(width, per_device))
     wanted = -(-per_device // (_CPU_CHUNKS_PER_WORKER * workers)) if on_cpu else per_device
     wanted = per_device if chunk is not None else wanted
     fitting = max(1, (share - width * work) // (kept * width))

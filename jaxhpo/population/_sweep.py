@@ -97,7 +97,8 @@ def sweep(
             callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
-        width: trials side by side under `vmap`; chosen if None.
+        width: trials side by side under `vmap`; chosen if None. It decides how a trial is rounded:
+            with one width it is the same to the last bit in any sweep.
         chunk: trials a call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
 

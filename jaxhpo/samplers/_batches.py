@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxhpo._base import Sampler
+from jaxhpo._base import Sampler, origin_of
 from jaxhpo.samplers._objectives import IGNORE_VALUES
 
 logger = logging.getLogger("jaxhpo")
@@ -117,8 +117,7 @@ def _rows_of(sampler: Sampler) -> int:
 
 
 def _name_of(sampler: Sampler) -> str:
-    function = getattr(sampler.ask, "func", sampler.ask)
-    module: str = getattr(function, "__module__", "sampler")
+    module = origin_of(sampler)
     if not module.startswith("jaxhpo.samplers."):
         return "the sampler"
     return module.rsplit(".", 1)[-1].lstrip("_").removesuffix("_rounds")

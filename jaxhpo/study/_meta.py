@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxhpo._base import Sampler
+from jaxhpo._base import Sampler, origin_of
 from jaxhpo._checks import describe, fail
 from jaxhpo._driver import asked_shape
 from jaxhpo._suggest import did_you_mean
@@ -308,9 +308,8 @@ def describe_sampler(sampler: Any, made: Sampler) -> str:
     Returns:
         Such as "qmc(sequence=sobol, batch_size=1)".
     """
-    function = getattr(made.ask, "func", made.ask)
-    module = getattr(function, "__module__", "custom").rsplit(".", 1)[-1].lstrip("_")
-    name = sampler if isinstance(sampler, str) else module
+    module = origin_of(made).rsplit(".", 1)[-1].lstrip("_")
+    name = sampler if isinstance(sampler, str) else module or "custom"
     settings = getattr(made.ask, "args", (None,))[0]
     if not dataclasses.is_dataclass(settings):
         return name

@@ -16,6 +16,7 @@ from jaxhpo.study import _aside, _bulk, _reserved
 from jaxhpo.study._distributions import internal_value
 from jaxhpo.study._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study._history import HistoryTrial, read_history
+from jaxhpo.study._one_append import one_append
 from jaxhpo.study._patience import patiently
 from jaxhpo.study._rows import (
     FIXED_ATTR,
@@ -148,12 +149,14 @@ class Store:
         with self._numbers_lock() as is_locked:
             if is_locked and expected is not None and not known:
                 self._check_next_number(expected)
-            ids = [
-                known[i][1]
-                if i in known
-                else self.storage.create_new_trial(self.study_id, to_frozen_trial(row))
-                for i, row in enumerate(rows)
-            ]
+            missing = [row for i, row in enumerate(rows) if i not in known]
+            with one_append(self.storage) as created:
+                made = [
+                    self.storage.create_new_trial(self.study_id, to_frozen_trial(row))
+                    for row in missing
+                ]
+            left = iter(created or made)
+            ids = [known[i][1] if i in known else next(left) for i in range(len(rows))]
         return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
 
     def _written(self, rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
@@ -241,7 +244,8 @@ class Store:
         if self._database is not None:
             lost = _bulk.finish(self._database, self.study_id, endings)
         else:
-            lost = [one.trial_id for one in endings if not self._finish_slowly(one)]
+            with self._numbers_lock(), one_append(self.storage):
+                lost = [one.trial_id for one in endings if not self._finish_slowly(one)]
         if again and lost:
             # An attempt whose answer was lost may have ended them.
             known = {t._trial_id: t for t in self.storage.get_all_trials(self.study_id, False)}
@@ -252,6 +256,8 @@ class Store:
     def _finish_slowly(self, ending: Ending) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
 
+        if self.storage.get_trial(ending.trial_id).state.is_finished():
+            return False  # where all is appended at once, nothing is refused later
         values = stored_values(ending.value)
         try:
             for step, number in ending.curve.items():
@@ -288,7 +294,7 @@ class Store:
         def act(_: bool) -> Any:
             if self._database is not None:
                 return at_once(self._database, self.study_id, *args)
-            with self._numbers_lock():
+            with self._numbers_lock(), one_append(self.storage):
                 return one_by_one(self.storage, *args)
 
         return list(patiently(self.shown, act))

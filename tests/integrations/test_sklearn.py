@@ -165,6 +165,61 @@ def test_resumed_search_is_the_uninterrupted_one(tmp_path, sampler, storage):
         tree_search(cv=StratifiedKFold(3, shuffle=True, random_state=1), **given).fit(X, Y)
 
 
+def test_two_searches_of_one_study_evaluate_no_candidate_twice(tmp_path):
+    values, started = [v / 10 for v in range(1, 10)], []
+
+    class Second(Rated):
+        """Starts another search while the first one's batch is being evaluated."""
+
+        def fit(self, x, y):
+            if not started:
+                started.append(SearchCV(Second(), **given))
+                started[0].fit(X, Y)
+            return super().fit(x, y)
+
+    given = dict(
+        param_distributions={"quality": values}, n_iter=4, cv=3, sampler="random", random_state=0,
+        storage=str(tmp_path / "s.db"), study_name="s",
+    )  # fmt: skip
+    first = SearchCV(Second(), **given).fit(X, Y)
+    both = [p["quality"] for s in (first, *started) for p in s.cv_results_["params"]]
+    assert len(both) == len(set(both)) == 8
+
+
+def test_candidates_of_an_interrupted_batch_are_evaluated_by_the_next_search(tmp_path):
+    class Interrupted(Rated):
+        def fit(self, X, y):
+            if self.quality == broken:
+                raise KeyboardInterrupt
+            return super().fit(X, y)
+
+    given = dict(
+        param_distributions={"quality": [v / 10 for v in range(1, 10)]}, n_iter=6, cv=3,
+        sampler="random", random_state=0, batch_size=3, study_name="s",
+    )  # fmt: skip
+    broken = None
+    whole = SearchCV(Interrupted(), storage=str(tmp_path / "whole.db"), **given).fit(X, Y)
+    order = [p["quality"] for p in whole.cv_results_["params"]]
+    broken = order[4]
+    with pytest.raises(KeyboardInterrupt):
+        SearchCV(Interrupted(), storage=str(tmp_path / "s.db"), **given).fit(X, Y)
+    study = hpo.load_study("s", str(tmp_path / "s.db"))
+    assert [t.status.name for t in study.trials] == ["COMPLETE"] * 3 + ["WAITING"] * 3
+    broken = None
+    rest = SearchCV(Interrupted(), storage=str(tmp_path / "s.db"), **given).fit(X, Y)
+    assert [p["quality"] for p in rest.cv_results_["params"]] == order
+
+
+def test_a_batch_too_large_to_learn_from_is_named(caplog):
+    values = {"quality": hpo.uniform(0.0, 1.0)}
+    for sampler, size in (("random", 24), ("tpe", 8), ("tpe", 24)):
+        SearchCV(
+            Rated(), values, n_iter=24, cv=2, sampler=sampler, batch_size=size, random_state=0
+        ).fit(X, Y)
+    [line] = [r.message for r in caplog.records if "before it learns" in r.message]
+    assert line.startswith("SearchCV: batch_size=24 lets tpe propose 24 trials")
+
+
 def test_hopeless_candidates_are_stopped():
     values = [0.5, 0.52, 0.51, 0.1, 0.53, 0.2]
     given = dict(n_iter=6, cv=4, sampler="grid", random_state=0)

@@ -11,7 +11,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from tests.study.sweep_worker import TRAINING, study_of
-from tests.study.test_postgres import server
+from tests.study.test_postgres import server  # noqa: F401
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 
@@ -29,7 +29,7 @@ def storage(request, tmp_path):
 
     with psycopg.connect(f"postgresql://tester@{address}", autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    return f"postgresql+psycopg://tester@{server.rpartition('/')[0]}/{name}"
+    return f"postgresql+psycopg://tester@{address.rpartition('/')[0]}/{name}"
 
 
 def start(storage, num_trials, batch_size=4096, end="whole"):
@@ -106,7 +106,7 @@ def test_a_batch_that_somebody_trains_is_not_taken_for_lost(storage):
     assert_is_one_sweep(storage, 8)
 
 
-def test_trials_that_others_had_ended_keep_what_was_recorded(storage, monkeypatch):
+def test_trials_that_others_had_ended_keep_what_was_recorded(storage, monkeypatch, caplog):
     study = study_of(storage)
     run = hpo.population.sweep
 
@@ -120,3 +120,4 @@ def test_trials_that_others_had_ended_keep_what_was_recorded(storage, monkeypatc
     # Two of the first batch, and one more for the one that was lost.
     assert (summary.num_trials, summary.num_batches, len(study.trials)) == (3, 2, 4)
     assert study.trials[1].value == 0.125
+    assert "trial 1 has ended already with [0.125]" in caplog.text
