@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxhpo._checks import check_bool, check_int, check_key, check_positive, describe, fail
 from jaxhpo._progress import make_reporter
+from jaxhpo._suggest import named_arguments
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
@@ -40,6 +41,7 @@ class SweepInterrupted(KeyboardInterrupt):
         self.sweep = sweep
 
 
+@named_arguments
 def sweep(
     training: Training,
     hparams: Any,

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxhpo import _base, _checks
 from jaxhpo._owned import Handle
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import all_hold, check_constraints
 from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
@@ -65,6 +66,7 @@ class Space:
     # Whether samplers may propose a configuration of a finite space more than once.
     may_repeat: ClassVar[bool] = False
 
+    @named_arguments
     def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
         self._root, self._leaves = _layout.build_layout(tree)
         self._constraints = check_constraints(constraints, self._leaves)
