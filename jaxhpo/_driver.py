@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo import _owned
+from jaxhpo import _cache, _owned
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
 from jaxhpo.space import Space
 
@@ -43,12 +43,16 @@ class Driver:
     def __init__(self, sampler: Sampler, space: Space, key: jax.Array, num_objectives: int) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
+        Every study and every integration comes through here, so this is where JAX's compilation
+        cache is turned on.
+
         Args:
             sampler: any sampler over the space.
             space: what it searches.
             key: decides everything.
             num_objectives: values of one trial.
         """
+        _cache.enable_compilation_cache()
         self._sampler, self._space, self._key = sampler, space, key
         self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
         self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))

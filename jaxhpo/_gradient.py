@@ -43,7 +43,7 @@ def with_gradient(
         >>> round(float(outcome.value), 4), round(float(outcome.gradient[0]), 4)
         (0.01, 0.0921)
     """
-    _checks.check_callable("with_gradient", "objective", objective)
+    _checks.check_takes("with_gradient", "objective", objective, "key, params")
     if not isinstance(space, Space):
         raise TypeError(f"with_gradient: `space` must be a Space, got {_checks.describe(space)}.")
     return Function(_evaluate, as_pytree(objective), space)

@@ -78,11 +78,7 @@ def minimize_many(
         >>> results.best_value.shape
         (8,)
     """
-    if not isinstance(keys, jax.Array) or not jax.numpy.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        expected = "an array of keys, such as jax.random.split(jax.random.key(0), 8)"
-        raise TypeError(f"minimize_many: `keys` must be {expected}, got {_checks.describe(keys)}.")
-    if keys.ndim != 1 or keys.shape[0] == 0:
-        raise _checks.fail("minimize_many", "keys", "of shape [s], s at least 1", keys.shape)
+    keys = _checks.check_keys("minimize_many", "keys", keys)
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)
     sampler, num_trials, batch_size = check_study(

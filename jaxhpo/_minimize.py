@@ -130,6 +130,7 @@ def minimize(
         "minimize", objective, space, sampler, num_trials, batch_size
     )
     key = _checks.check_key("minimize", key)
+    raise_on_failure = _checks.check_bool("minimize", "raise_on_failure", raise_on_failure)
     made = as_pytree(objective)
     inputs = (key, space, sampler, made)
     with display("minimize", progress, "minimize", num_trials, *inputs) as watch:
@@ -149,7 +150,7 @@ def check_study(
     where: str, objective: Any, space: Any, sampler: Any, num_trials: Any, batch_size: Any
 ) -> tuple[Sampler, int, int | None]:
     """Refuses what one program cannot run; the sampler, by name or made, and the numbers."""
-    _checks.check_callable(where, "objective", objective)
+    _checks.check_takes(where, "objective", objective, "key, params")
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
     space.check_precision(where)
@@ -158,11 +159,22 @@ def check_study(
             f"{where}: `space` must have no static dimension, because one compiled program cannot "
             "change its shapes; use Study or population.sweep, which group trials by its value."
         )
-    num_trials = _checks.check_int(where, "num_trials", num_trials, 1)
+    num_trials = _checks.check_count(where, "num_trials", num_trials, 1)
+    if not isinstance(sampler, Sampler):
+        _check_name(where, sampler)
     sampler = get_sampler(sampler, objective, space, num_trials)
     if batch_size is not None:
-        batch_size = _checks.check_int(where, "batch_size", batch_size, 1)
+        batch_size = _checks.check_count(where, "batch_size", batch_size, 1)
     return sampler, num_trials, batch_size
+
+
+def _check_name(where: str, sampler: Any) -> None:
+    known = samplers.names()
+    if not isinstance(sampler, str):
+        got = _checks.describe(sampler)
+        raise TypeError(f"{where}: `sampler` must be a Sampler or its name, got {got}.")
+    if sampler not in known:
+        raise _checks.fail(where, "sampler", f"a Sampler or one of {', '.join(known)}", sampler)
 
 
 def get_sampler(

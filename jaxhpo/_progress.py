@@ -12,7 +12,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jaxhpo._checks import describe
@@ -20,6 +20,9 @@ from jaxhpo._terminal import printable
 
 LINE_SECONDS = 60.0
 """Time between two lines where the output is no terminal."""
+
+SLOW_SECONDS = 2.0
+"""Time after which silent work says what it is waiting for."""
 
 
 class Progress(NamedTuple):
@@ -149,6 +152,21 @@ def _say(line: str) -> None:
     """Writes to standard error, unless that is gone: what is shown must not end the work."""
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def told_if_slow(line: str) -> Iterator[None]:
+    """Writes a line to standard error if what is inside takes long and nothing else is shown."""
+    if _Shown.is_shown:
+        yield
+        return
+    timer = threading.Timer(SLOW_SECONDS, _say, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def make_reporter(

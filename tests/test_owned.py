@@ -308,7 +308,7 @@ def _shifted(shift, key, params):
         lambda: PARTIAL,
     ],
     ids=[
-        "function", "jit", "value", "method", "gradient", "replicates", "Partial", "both",
+        *("function", "jit", "value", "method", "gradient", "replicates", "Partial", "both"),
         "partial",
     ],
 )  # fmt: skip

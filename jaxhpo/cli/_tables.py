@@ -43,7 +43,10 @@ def show(cell: Any) -> str:
     """A cell as text: numbers to five digits, None as a dash, control characters as escapes."""
     if cell is None:
         return "–"
-    return f"{cell:.5g}" if isinstance(cell, float) else printable(str(cell))
+    if not isinstance(cell, float):
+        return printable(str(cell))
+    # Large numbers in full: a timestamp says nothing in five digits.
+    return f"{cell:.{5 if abs(cell) < 1e5 else 15}g}"
 
 
 def show_params(flat: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_key, describe, fail
+from jaxhpo._checks import check_count, check_key, describe, fail, noted
 from jaxhpo._manual import on_each_device
 from jaxhpo.training import Training
 
@@ -121,6 +121,23 @@ class Estimator:
     evaluate: Callable[[Array, PyTree], Hypergradient]
     memory: Memory | None = None
 
+    def __post_init__(self) -> None:
+        """Lets errors of the user's functions name what they were given."""
+        text = f"{self.name}: raised while `training` was run with `hparams`."
+
+        def told(function: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any) -> Any:
+                with noted(text):
+                    return function(*args)
+
+            return run
+
+        object.__setattr__(self, "evaluate", told(self.evaluate))
+        if self.memory is not None:
+            object.__setattr__(
+                self, "memory", Memory(told(self.memory.init), told(self.memory.evaluate))
+            )
+
     def __call__(self, key: Any, hparams: PyTree) -> Hypergradient:
         """Estimates the hypergradient at `hparams` with the randomness of `key`.
 
@@ -169,7 +186,7 @@ class Estimator:
 
 def check_steps(where: str, num_steps: Any) -> int:
     """Requires at least one training step; the reason is in the error."""
-    if check_int(where, "num_steps", num_steps, -(2**31)) < 1:
+    if check_count(where, "num_steps", num_steps, -(2**31)) < 1:
         expected = (
             "at least 1 (nothing is trained otherwise: jax.grad of the training's loss at its "
             "start is the gradient then)"
@@ -181,6 +198,8 @@ def check_steps(where: str, num_steps: Any) -> int:
 def real_leaves(where: str, hparams: PyTree) -> PyTree:
     """Requires that every leaf is real, and gives all of them a strong dtype."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(hparams)
+    if not leaves:
+        raise fail(where, "hparams", "a pytree with at least one real number", hparams)
     return jax.tree.unflatten(treedef, [_real_leaf(where, path, leaf) for path, leaf in leaves])
 
 

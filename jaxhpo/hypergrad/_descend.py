@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxhpo import _owned
-from jaxhpo._checks import check_callable, check_int, check_key, check_positive, describe, fail
+from jaxhpo._checks import check_callable, check_count, check_key, check_positive, describe, fail
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
@@ -175,12 +175,13 @@ def descend(
             check_callable(where, name, function)
     if not isinstance(seeds, str) or seeds not in ("fixed", "fresh"):
         raise fail(where, "seeds", "'fixed' or 'fresh'", seeds)
-    num_outer = check_int(where, "num_outer", num_outer, 1)
-    limit = jnp.asarray(check_positive(where, "max_log_growth", max_log_growth))
+    num_outer = check_count(where, "num_outer", num_outer, 1)
+    max_log_growth = check_positive(where, "max_log_growth", max_log_growth)
+    limit = jnp.asarray(max_log_growth, jnp.result_type(float))
     hparams = real_leaves(where, hparams)
     if space is not None:
         check_start(where, space, hparams)
-    num_held_out = check_int(where, "num_held_out", num_held_out, 0)
+    num_held_out = check_count(where, "num_held_out", num_held_out, 0)
     settings = _Settings(num_outer, seeds, num_held_out)
     users = _Users(
         _owned.Function(estimator),
@@ -278,8 +279,15 @@ def _row(
     growth = out.diagnostics.log_growth
     growth = jnp.full_like(out.value, jnp.nan) if growth is None else growth
     held_out = users.test_loss
-    test = None if held_out is None else jnp.asarray(held_out(hparams, out.state))
+    test = None if held_out is None else _tested(held_out(hparams, out.state))
     return hparams, out.value, norm, growth, accepted, test
+
+
+def _tested(loss: Any) -> Array:
+    """Requires a number from `test_loss`, at trace time, and returns it as an array."""
+    if not hasattr(loss, "dtype") and not isinstance(loss, float | int):
+        raise TypeError(f"descend: `test_loss` must return a scalar, got {describe(loss)}.")
+    return jnp.asarray(loss)
 
 
 def _norm(tree: Any) -> Array:

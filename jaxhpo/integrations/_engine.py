@@ -10,6 +10,7 @@ import inspect
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
 from jaxhpo._driver import Driver, asked_shape
+from jaxhpo._progress import told_if_slow
 from jaxhpo.samplers._objectives import constraint_settings
 from jaxhpo.space import Space
 
@@ -103,16 +105,13 @@ class Recipe:
         """Whether the points fill one fixed space evenly, whatever their values."""
         return self.sampler in ("grid", "qmc")
 
-    def for_repeats(self, num_objectives: int) -> Recipe:
+    def for_repeats(self) -> Recipe:
         """What proposes a discrete part of configurations, whose points come again and again.
 
-        Samplers never repeat a point of a space that can be enumerated, and models of a function
-        gain nothing from the same point, so one that counts takes the place of those that learn.
+        Most samplers never repeat a point, and a model of a function gains little from it. So
+        `tpe`, which counts, takes the place of those that learn.
         """
-        counts = "tpe" if num_objectives == 1 else "nsga2"
-        if self.sampler in (*_BLIND, counts):
-            return self
-        return Recipe(self.where, counts, {})
+        return self if self.sampler in (*_BLIND, "tpe") else Recipe(self.where, "tpe", {})
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
@@ -171,6 +170,7 @@ class Engine:
         self._driver = Driver(sampler, space, key, num_objectives)
         self._rows_an_ask: int = asked_shape(sampler).shape[0]
         self._num_objectives = num_objectives
+        self._where, self._has_asked = recipe.where, False
         self.reset()
 
     def reset(self) -> None:
@@ -189,13 +189,21 @@ class Engine:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
         if not self._queue:
-            self._driver.make_room(self._held + self._rows_an_ask)
-            unit, values = self._driver.ask(number)
+            with self._waiting():
+                self._driver.make_room(self._held + self._rows_an_ask)
+                unit, values = self._driver.ask(number)
             self._held += len(unit)
             rows = self._space.decode(values)
             has_point = ~np.isnan(unit).any(axis=1)
             self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))
         return self._queue.popleft() if self._queue else None
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Says once what takes so long where the first proposal does."""
+        if self._has_asked:
+            return nullcontext()
+        self._has_asked = True
+        return told_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
         """Says what became of points, asked or not.

@@ -64,7 +64,7 @@ class Block:
         self._labels = labels
         may_repeat = is_part and is_discrete(distributions.values())
         if may_repeat:
-            recipe = recipe.for_repeats(len(directions))
+            recipe = recipe.for_repeats()
         # In a part, tpe counts how often which of a few values was good.
         most = _FEW_LEVELS if is_part and recipe.sampler == "tpe" else 0
         self._listed = {name: v for name, d in distributions.items() if (v := _listed(d, most))}
@@ -78,7 +78,10 @@ class Block:
         self._starts_over = may_repeat and recipe.sampler == "grid"
         space = (Repeatable if may_repeat else Space)(tree)
         self._signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
-        self._engine = Engine(recipe, space, seed, "\n".join(self.names), len(directions))
+        # It follows one value: by how many trials a trial is dominated.
+        self._by_rank = recipe.sampler == "tpe" and len(directions) > 1
+        count = 1 if self._by_rank else len(directions)
+        self._engine = Engine(recipe, space, seed, "\n".join(self.names), count)
         self._asked: dict[int, _Asked | None] = {}
         self._told: set[int] = set()
         # Trials of other processes that count as failed until they end.
@@ -123,7 +126,8 @@ class Block:
         """Tells the sampler what it does not know yet; if something changed, all of it anew."""
         fresh = [trial for trial in trials if trial.number not in self._told]
         fresh = [trial for trial in fresh if self._matters(trial, now)]
-        if any(self._is_surprise(trial) for trial in fresh) or self._has_news(trials):
+        is_surprised = any(self._is_surprise(trial) for trial in fresh)
+        if is_surprised or self._has_news(trials) or (self._by_rank and fresh):
             self._engine.reset()
             self._told.clear()
             self._guessed.clear()
@@ -168,6 +172,8 @@ class Block:
             for t in trials
         ])  # fmt: skip
         value = np.stack([self._value(trial) for trial in trials])
+        if self._by_rank:
+            value = _num_dominating(value)[:, None]
         violation = None
         if any(trial.constraints for trial in trials):
             violation = np.asarray([max(t.constraints.values(), default=0.0) for t in trials])
@@ -204,6 +210,16 @@ class Block:
             is_real = isinstance(distribution, FloatDistribution) and name not in self._listed
             found[label] = float(number) if is_real else int(number)
         return found
+
+
+def _num_dominating(value: np.ndarray) -> np.ndarray:
+    """By how many of `[n, m]` values each is dominated, `[n]`; NaN where one is NaN."""
+    is_complete = ~np.isnan(value).any(axis=1)
+    known = value[is_complete]
+    counts = [np.sum((known <= one).all(axis=1) & (known < one).any(axis=1)) for one in known]
+    found = np.full(len(value), np.nan)
+    found[is_complete] = counts
+    return found
 
 
 def is_expressible(distribution: BaseDistribution) -> bool:

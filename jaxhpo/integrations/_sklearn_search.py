@@ -29,6 +29,7 @@ from jaxhpo._checks import check_int, fail
 from jaxhpo.integrations._fold_stopper import Stopper
 from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend, fill
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
+from jaxhpo.integrations._sklearn_progress import metric_name, progress_of, reporter_of
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
 from jaxhpo.study._secrets import shown_url
 
@@ -48,9 +49,10 @@ class SearchCV(BaseSearchCV):
 
     Args:
         estimator: any scikit-learn estimator, a pipeline too.
-        param_distributions: a dict from parameter names to lists, `scipy.stats` distributions or
-            our dimensions; a list of such dicts, one of which is chosen first; or a `Space`. A law
-            that we do not have is taken at 256 equally likely quantiles.
+        param_distributions: a dict from parameter names to lists (arrays, ranges, Series; values
+            that repeat are as much more likely), objects with `rvs` or our dimensions; a list of
+            such dicts, one of which is chosen first; or a `Space`. A law that we do not have is
+            taken at 256 equally likely quantiles.
         n_iter: candidates in all, those of a continued search included.
         sampler: a name from `jaxhpo.samplers.names()`, or a function of a space that returns a
             `Sampler`.
@@ -59,7 +61,8 @@ class SearchCV(BaseSearchCV):
         refit: as in scikit-learn. With several metrics the sampler follows the one named here, the
             first one where none is.
         cv: as in scikit-learn. The folds are drawn once and are the same for all candidates.
-        verbose: as in scikit-learn.
+        verbose: as in scikit-learn; 1 tells how far the search is as well. Whatever it is, one line
+            on standard error says so if the sampler takes long to compile.
         pre_dispatch: as in scikit-learn.
         random_state: an integer, a `RandomState` or None.
         error_score: as in scikit-learn; a failed fit counts as a failed trial.
@@ -74,6 +77,10 @@ class SearchCV(BaseSearchCV):
             best one by two standard errors on the same folds. Its other folds are then left out,
             its mean score is NaN and it ranks last; `cv_results_["num_folds"]` says how many it
             saw. None fits every fold.
+
+    Attributes:
+        study_: the search as a `Study` of ours, with its trials; `study_.to_optuna()` is Optuna's.
+            It stays in this process: a pickled search has none.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -171,7 +178,8 @@ class SearchCV(BaseSearchCV):
         if len(splits) != self.n_splits_:
             expected = f"{self.n_splits_} splits, as its get_n_splits says"
             raise fail(_WHERE, "cv", f"a splitter that gives {expected}", len(splits))
-        ledger = self._open(space, X, y, splits)
+        ledger = self._open(space, X, y, splits, metric)
+        self.study_ = ledger.study
         found = self._search(ledger, X, y, splits, scorers, metric, routed)
         results = self._summarise(found, scorers, metric)
         if self.refit:
@@ -201,7 +209,13 @@ class SearchCV(BaseSearchCV):
             raise fail(_WHERE, "sampler", f"one of {', '.join(samplers.names())}", self.sampler)
         return read_space(_WHERE, self.param_distributions)
 
-    def _open(self, space: Any, X: Any, y: Any, splits: Any) -> Ledger:
+    def __getstate__(self) -> dict[str, Any]:
+        # A study holds compiled programs and an open storage, which stay in this process.
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("study_", None)
+        return state
+
+    def _open(self, space: Any, X: Any, y: Any, splits: Any, metric: str) -> Ledger:
         scoring = self.scoring if not callable(self.scoring) else self.scoring.__class__.__name__
         task = {
             "estimator": type(self.estimator).__qualname__,
@@ -217,6 +231,7 @@ class SearchCV(BaseSearchCV):
             name=None if self.storage is None else self.study_name,
             seed=self._seed(),
             task=task,
+            metric=metric_name(self.scoring, metric),
         )
 
     def _seed(self) -> int | None:
@@ -242,7 +257,11 @@ class SearchCV(BaseSearchCV):
                 f"Fitting {num_splits} folds for each of {self.n_iter - len(found)} candidates, "
                 f"totalling {(self.n_iter - len(found)) * num_splits} fits"
             )
-        with Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch) as parallel:
+        with (
+            Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch) as parallel,
+            reporter_of(self.sampler, self.verbose, self.n_iter - len(found)) as reporter,
+        ):
+            known = len(found)
             run = self._runner(
                 is_vmapped, X, y, splits, scorers, metric, routed, parallel, block, stopper
             )
@@ -253,6 +272,7 @@ class SearchCV(BaseSearchCV):
                     candidates = run(batch.params, len(found))
                     ledger.record(batch, candidates, num_splits, block)
                 found.extend(candidates)
+                reporter.update(progress_of(found, known, self.n_iter))
         if len(found) < self.n_iter:
             warnings.warn(
                 f"The total space of parameters {len(found)} is smaller than "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ import joblib
 import numpy as np
 
 from jaxhpo._driver import padded_size
+from jaxhpo._progress import told_if_slow
 from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
@@ -61,7 +63,12 @@ def read_space(where: str, param_distributions: Any) -> Space:
 
 
 class Ledger:
-    """The candidates of one search."""
+    """The candidates of one search.
+
+    Attributes:
+        study: where they are.
+        known: those of a search that is continued.
+    """
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class Ledger:
         name: str | None,
         seed: int | None,
         task: Mapping[str, Any],
+        metric: str,
     ) -> None:
         """Opens the search, or goes on with it.
 
@@ -82,30 +90,32 @@ class Ledger:
             name: the study's name, or None for a search that is not continued.
             seed: of the proposals.
             task: what makes scores comparable: data, folds, scoring.
+            metric: what the sampler follows.
 
         Raises:
             ValueError: the stored search of this name is about something else.
         """
         self._space = space
         made = sampler if isinstance(sampler, str) else sampler(space)
-        self._study = Study(
-            space, made, storage=storage, name=name, seed=seed, direction="maximize"
-        )
+        self.study = Study(space, made, storage=storage, name=name, seed=seed, direction="maximize")
+        self._has_asked = False
+        if self.study.metric_names is None:
+            self.study.set_metric_names(metric)
         self.known: list[Candidate] = []
         if storage is None:
             return
         task = {key: joblib.hash(value) for key, value in task.items()}
-        stored = self._study._store.attrs().get(_ATTR)
+        stored = self.study._store.attrs().get(_ATTR)
         if stored is None:
-            self._study._store.set_attr(_ATTR, task)
+            self.study._store.set_attr(_ATTR, task)
         elif stored != task:
             differing = ", ".join(key for key in task if stored.get(key) != task[key])
             raise ValueError(
                 f"SearchCV: `study_name` must be that of a search of the same task, but in "
-                f"{self._study.name!r} another {differing} was used. Give `cv` a fixed "
+                f"{self.study.name!r} another {differing} was used. Give `cv` a fixed "
                 "random_state if it shuffles, or choose another `study_name`."
             )
-        for frozen in self._study._store.trials():
+        for frozen in self.study._store.trials():
             records = frozen.user_attrs.get(_ATTR)
             params = params_of(space, frozen.params)
             if records is not None and params is not None:
@@ -123,11 +133,15 @@ class Ledger:
         Yields:
             The batch; its `params` are the candidates' parameters.
         """
-        batch = self._study._asker.reserve(count, block, this_process())
+        line = "SearchCV: the sampler is being compiled for its first proposal"
+        with contextlib.nullcontext() if self._has_asked else told_if_slow(line):
+            batch = self.study._asker.reserve(count, block, this_process())
+        self._has_asked = True
+        self._begun = datetime.datetime.now()
         try:
             yield batch
         except BaseException:
-            self._study._asker.release(batch)
+            self.study._asker.release(batch)
             raise
 
     def record(
@@ -142,9 +156,13 @@ class Ledger:
                 status = Status.PRUNED
             value = candidate.value if is_finite else None
             user = {_ATTR: [_plain(record) for record in candidate.records]}
-            endings.append(Ending(trial_id, status, value, user))
-        kept = self._study._asker.end(batch, endings, 1 if block == 1 else padded_size(block))
-        self._study._note(kept)
+            # Of a batch, a trial has the time of its own fits.
+            seconds = sum(r["fit_time"] + r["score_time"] for r in candidate.records)
+            end = min(self._begun + datetime.timedelta(seconds=seconds), datetime.datetime.now())
+            user |= {"seconds": seconds}
+            endings.append(Ending(trial_id, status, value, user, end=end))
+        kept = self.study._asker.end(batch, endings, 1 if block == 1 else padded_size(block))
+        self.study._note(kept)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from jaxhpo import _checks, pareto
 from jaxhpo.plots._figure import CROWD, GOOD, make_axes
-from jaxhpo.plots._study import is_study, values_of
+from jaxhpo.plots._study import is_study, metrics_of, values_of
 
 
 def pareto_front(
     values: Any,
     *,
     directions: Sequence[str] | None = None,
-    labels: Sequence[str] = ("first objective", "second objective"),
+    labels: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
     """Draws trials of two objectives and the staircase of those that no other one dominates.
@@ -26,7 +26,7 @@ def pareto_front(
             not finite are left out. Leave out infeasible ones (of a study they are).
         directions: what counts as better, for each objective; None takes those of a study, and of
             arrays both are minimised.
-        labels: names of the two objectives.
+        labels: names of the two objectives; None takes those of a study.
         ax: matplotlib axes to draw on; None makes a figure.
 
     Returns:
@@ -41,6 +41,8 @@ def pareto_front(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['3 trials', 'front of 2']
     """
+    others = ("first objective", "second objective")
+    labels = labels or (metrics_of(values, others) if is_study(values) else others)
     if is_study(values):
         directions = directions or values.directions
         values = values_of(values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import CROWD, make_axes
-from jaxhpo.plots._study import is_study, one_direction, values_of
+from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 
 _COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#7b4ab0", "#9a8210", "#2b3440")
 _STYLES = ("-", "--", ":", "-.")
@@ -32,7 +32,8 @@ def history(
         optimum: the best possible value; draws the distance to it, on a logarithmic scale that
             also has a place for a distance of 0.
         ax: matplotlib axes to draw on; None makes a figure.
-        ylabel: what the axis measures; None says "best value" or "regret".
+        ylabel: what the axis measures; None says "best" and what a study's values are called
+            ("value" where nobody has said so), or "regret".
 
     Returns:
         The matplotlib `Figure`. Of several repetitions the line is the median and the band holds
@@ -48,10 +49,11 @@ def history(
         ['random', 'tpe']
     """
     studies = dict(values) if isinstance(values, Mapping) else {"": values}
-    is_alone = not isinstance(values, Mapping)
+    is_alone, metrics = not isinstance(values, Mapping), set[str]()
     for label, given in studies.items():
         if is_study(given):
             direction = direction or one_direction("history", given)
+            metrics |= set(metrics_of(given, ("value",)))
             studies[label] = values_of(given)[:, 0]
     direction = direction or "minimize"
     if direction not in ("minimize", "maximize"):
@@ -71,7 +73,8 @@ def history(
     if optimum is not None:
         _set_log_scale(ax, np.concatenate(drawn))
     ax.set_xlabel("trial")
-    ax.set_ylabel(ylabel or ("best value" if optimum is None else "regret"))
+    metric = metrics.pop() if len(metrics) == 1 else "value"
+    ax.set_ylabel(ylabel or (f"best {metric}" if optimum is None else "regret"))
     if not is_alone:
         ax.legend(frameon=False, fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import TEXT, make_axes
-from jaxhpo.plots._study import is_study, one_direction, values_of
+from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 from jaxhpo.space import Leaf, Space
 
 _MAX_LINES = 1000
@@ -25,7 +25,7 @@ def parallel_coordinates(
         params: `n` Python params, as `Space.decode` gives them; None of a study.
         values: `[n]` what is minimised; trials that are not finite are left out. None of a study.
         ax: matplotlib axes to draw on; None makes a figure.
-        label: what the colour means; None says "loss", "value" of a study.
+        label: what the colour means; None says "loss", or what a study's values are called.
 
     Returns:
         The matplotlib `Figure`. Colour is the rank of the value, dark is best, and the best are
@@ -46,7 +46,8 @@ def parallel_coordinates(
     sign = 1.0
     if is_study(space):
         sign = -1.0 if one_direction("parallel_coordinates", space) == "maximize" else 1.0
-        label, params = label or "value", [trial.params for trial in space.trials]
+        label = label or metrics_of(space, ("value",))[0]
+        params = [trial.params for trial in space.trials]
         space, values = space.space, sign * values_of(space)[:, 0]
     values = np.asarray(values, np.float64)
     if params is None or not isinstance(space, Space):
@@ -142,7 +143,12 @@ def _ticks(leaf: Leaf) -> list[tuple[float, str]]:
     else:
         heights = np.linspace(0.0, 1.0, 5)
         numbers = dimension.to_python(dimension.from_unit(heights))
-        return [(float(at), f"{number:.3g}") for at, number in zip(heights, numbers, strict=True)]
+        texts: list[str] = []
+        for digits in range(3, 18):  # as many as tell the ticks apart
+            texts = [f"{number:.{digits}g}" for number in numbers]
+            if len(set(texts)) == len(texts):
+                break
+        return list(zip(heights.tolist(), texts, strict=True))
     unit = dimension.unit_of_level(levels, np.dtype(np.float64))  # type: ignore[attr-defined]
     values = dimension.from_unit(unit)
     items = dimension.to_python(getattr(values, "index", values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ def one_direction(where: str, study: Any) -> str:
         raise _checks.fail(where, "study", "one of a single objective", study.directions)
     direction: str = study.directions[0]
     return direction
+
+
+def metrics_of(study: Any, others: Sequence[str]) -> tuple[str, ...]:
+    """What a study's values are called; `others` where nobody has said so."""
+    return tuple(getattr(study, "metric_names", None) or others)
 
 
 def values_of(study: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
 from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, measured, smaller
 from jaxhpo.population._program import AXIS, Best, Carry, Lanes, build_program, sharded
@@ -76,7 +77,8 @@ class Program:
 def trace_group(where: str, settings: Settings, group: Group) -> TracedTraining:
     """Traces the training on one abstract trial of a group."""
     leaves = tuple(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in group.leaves)
-    return trace_training(where, settings.training, group.rebuild, leaves, settings.key)
+    with noted(f"{where}: raised while `training` was run with `hparams`."):
+        return trace_training(where, settings.training, group.rebuild, leaves, settings.key)
 
 
 def compile_group(where: str, settings: Settings, group: Group, traced: TracedTraining) -> Program:

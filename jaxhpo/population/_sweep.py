@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxhpo._checks import check_bool, check_int, check_key, check_positive, describe, fail
+from jaxhpo._checks import (
+    check_bool,
+    check_count,
+    check_int,
+    check_key,
+    check_positive,
+    describe,
+    fail,
+)
 from jaxhpo._progress import make_reporter
 from jaxhpo._suggest import named_arguments
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
@@ -119,8 +127,8 @@ def sweep(
     """
     started = time.perf_counter()
     check_training(_WHERE, training)
-    num_steps = check_int(_WHERE, "num_steps", num_steps, 1)
-    num_reports = check_int(_WHERE, "num_reports", num_reports, 1)
+    num_steps = check_count(_WHERE, "num_steps", num_steps, 1)
+    num_reports = check_count(_WHERE, "num_reports", num_reports, 1)
     if timeout is not None:
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
@@ -139,8 +147,8 @@ def sweep(
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
         share_data_order,
-        None if width is None else check_int(_WHERE, "width", width, 1),
-        None if chunk is None else check_int(_WHERE, "chunk", chunk, 1),
+        None if width is None else check_count(_WHERE, "width", width, 1),
+        None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"

@@ -173,14 +173,13 @@ def _summary(page: _Page, facts: Facts) -> None:
         return
     if facts.is_single:
         (best,) = facts.front
-        rows = [("value", best.values[0]), *best.params.items()]
+        rows = [(facts.metrics[0], best.values[0]), *best.params.items()]
         page.table((f"trial {best.number}", ""), rows)
         return
     shown = facts.front[:_MAX_FRONT_ROWS]
     names = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    objectives = [f"objective {i}" for i in range(len(facts.directions))]
     page.table(
-        ("trial", *objectives, *names),
+        ("trial", *facts.metrics, *names),
         [(t.number, *t.values, *(t.params.get(name) for name in names)) for t in shown],
     )
     if len(facts.front) > len(shown):
@@ -207,7 +206,7 @@ def _words(distribution: Any) -> tuple[str, str, str]:
     scale = "logarithmic" if distribution.log else "linear"
     if step is not None and not (kind == "integer" and step == 1):
         scale += f", steps of {step:g}"
-    return kind, f"{distribution.low:g} … {distribution.high:g}", scale
+    return kind, f"{distribution.low:.15g} … {distribution.high:.15g}", scale
 
 
 def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
@@ -315,5 +314,5 @@ def _text(cell: Any) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        return f"{cell:.6g}"
+        return f"{cell:.{6 if abs(cell) < 1e6 else 15}g}"
     return str(cell)

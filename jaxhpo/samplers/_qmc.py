@@ -123,7 +123,7 @@ def qmc(
         raise _checks.fail("qmc", "sequence", " or ".join(map(repr, _PLAIN)), sequence)
     if not isinstance(scramble, bool):
         raise TypeError(f"qmc: `scramble` must be a bool, got {_checks.describe(scramble)}.")
-    batch_size = _checks.check_int("qmc", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("qmc", "batch_size", batch_size, 1)
     if space.num_dims > _MAX_DIMS[sequence]:
         expected = f"of at most {_MAX_DIMS[sequence]} dimensions for {sequence!r}; use `random`"
         raise _checks.fail("qmc", "space", expected, space.num_dims)

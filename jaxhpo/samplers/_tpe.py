@@ -150,10 +150,10 @@ def tpe(
         understanding its algorithm components", 2023, https://arxiv.org/abs/2304.11127.
     """
     space = check_space("tpe", space)
-    batch_size = _checks.check_int("tpe", "batch_size", batch_size, 1)
-    capacity = _checks.check_int("tpe", "capacity", capacity, 1)
-    num_startup = _checks.check_int("tpe", "num_startup", num_startup, 1)
-    num_candidates = _checks.check_int("tpe", "num_candidates", num_candidates, 1)
+    batch_size = _checks.check_count("tpe", "batch_size", batch_size, 1)
+    capacity = _checks.check_count("tpe", "capacity", capacity, 1)
+    num_startup = _checks.check_count("tpe", "num_startup", num_startup, 1)
+    num_candidates = _checks.check_count("tpe", "num_candidates", num_candidates, 1)
     if not isinstance(multivariate, bool):
         raise TypeError(
             f"tpe: `multivariate` must be a bool, got {_checks.describe(multivariate)}."

@@ -230,6 +230,26 @@ def check_weights(where: str, weights: Any, count: int) -> Any:
     return array / array.sum()
 
 
+def summed_weights(weights: Any, places: np.ndarray) -> Any:
+    """Weights of distinct options from those of a list in which some repeat.
+
+    Args:
+        weights: `[n]`, or None for equal ones.
+        places: `[n]` place of each item among the distinct ones.
+
+    Returns:
+        One weight a distinct option, or None where all are equally likely.
+    """
+    counts = np.bincount(places)
+    if weights is None:
+        return None if np.all(counts == counts[0]) else counts / counts.sum()
+    if len(counts) == len(places):
+        return weights
+    if isinstance(weights, np.ndarray):
+        return np.bincount(places, weights)
+    return jnp.zeros(len(counts), weights.dtype).at[places].add(weights)
+
+
 @named_arguments
 def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
     """Ordered options, at any distance from each other: batch sizes, tree depths, grades.

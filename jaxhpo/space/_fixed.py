@@ -90,6 +90,7 @@ def fixed(value: Any) -> Fixed:
         The dimension; it has no unit coordinate.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> import jaxhpo as hpo
         >>> space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "data": hpo.fixed("digits")})
         >>> space.num_dims, space.decode(space.from_unit(jnp.asarray([1.0])))

@@ -17,10 +17,10 @@ import jax
 
 from jaxhpo import _checks
 from jaxhpo._suggest import named_arguments
-from jaxhpo.space._choice import Choice, Static, check_weights
+from jaxhpo.space._choice import Choice, Static, check_weights, summed_weights
 from jaxhpo.space._dimension import Dimension, check_shape
 from jaxhpo.space._fixed import fixed
-from jaxhpo.space._options import Options, make_options
+from jaxhpo.space._options import Options, merged_options
 
 _TAGS = (str, bool, int, float, type(None))
 _HINT = (
@@ -115,21 +115,22 @@ def choice(
     A plain list in a space means `choice(list)`.
 
     Args:
-        options: a sequence of distinct objects of any kind: strings, None, bools, numbers,
-            functions. An option that contains a dimension is a sub-space: its parameters are active
-            only where it is chosen, and bare values in it are constants. A dict names the options:
+        options: a sequence of objects of any kind: strings, None, bools, numbers, NaN, functions.
+            One that repeats is one option with the weight of all its places. An option that
+            contains a dimension is a sub-space: its parameters are active only where it is chosen,
+            and bare values in it are constants. A dict names the options:
             `choice({"svm": {...}, "none": None})` decodes to `{"svm": {...}}`. Name options that
             overlap, such as two intervals: params without a name count for the first that fits.
         weights: one positive number an option, proportional to its probability. May be traced.
         shape: static shape of the value; plain options only.
 
     Returns:
-        The dimension. In traced code a choice among numbers is the number, among bools the bool,
-        and any other is its int32 index.
+        The dimension. In traced code a choice among finite numbers is the number, among bools the
+        bool, and any other is its int32 index.
 
     Raises:
         TypeError: `options` is not a sequence or dict.
-        ValueError: no option, a duplicate, NaN, or weights that do not fit.
+        ValueError: no option, or weights that do not fit.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -140,12 +141,12 @@ def choice(
     """
     keyed = isinstance(options, dict)
     trees = tuple(options.values()) if keyed else options
-    if not keyed and not isinstance(trees, list | tuple):
-        trees = make_options("choice", "options", trees).items
-    if not keyed and not any(holds_dimension(tree) for tree in trees):
-        listed = make_options("choice", "options", trees)
-        weights = check_weights("choice", weights, len(listed))
-        return Choice(listed, check_shape("choice", shape), weights)
+    if not keyed and (
+        not isinstance(trees, list | tuple) or not any(holds_dimension(tree) for tree in trees)
+    ):
+        listed, places = merged_options("choice", "options", trees)
+        weights = check_weights("choice", weights, len(places))
+        return Choice(listed, check_shape("choice", shape), summed_weights(weights, places))
     if not trees:
         raise _checks.fail("choice", "options", "a dict of at least one option", options)
     if check_shape("choice", shape) != ():

@@ -19,14 +19,9 @@ from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._enumerate import count_feasible
 from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
-from jaxhpo.space._precision import (
-    check_fault,
-    dtype_for,
-    fault_of,
-    index_fault_of,
-    sufficient,
-)
+from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import sample_unit
+from jaxhpo.space._values import to_numpy
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
 _COUNTABLE = 2**18
@@ -233,9 +228,11 @@ class Space:
         same place. NaN rows stay NaN.
         """
         unit = jnp.asarray(unit)
-        snapped = self._per_leaf(unit, _snap)
+        snapped = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
         if self.is_conditional:
-            first = self._per_leaf(jnp.zeros_like(unit), _snap)
+            first = self._per_leaf(
+                jnp.zeros_like(unit), lambda leaf, part: leaf.dimension.snap(part)
+            )
             neutral = jnp.where(self._discrete_columns(), first, 0.5)
             snapped = jnp.where(self.active_columns(unit), snapped, neutral)
         return jnp.where(_base.has_proposal(unit)[..., None], snapped, jnp.nan)
@@ -264,7 +261,7 @@ class Space:
         Returns:
             A list of params, or one params where `values` has no batch axis. Host side.
         """
-        leaf_values = [_to_numpy(value) for value in self._unpack(values)]
+        leaf_values = [to_numpy(value) for value in self._unpack(values)]
         batch = _codec.batch_shape(self._leaves, leaf_values)
         if len(batch) > 1:
             raise _checks.fail("Space.decode", "values", "one batch axis at most", batch)
@@ -331,7 +328,7 @@ class Space:
                 of such a row are NaN).
         """
         key = _checks.check_key("Space.sample", key)
-        n = _checks.check_int("Space.sample", "n", n, 1)
+        n = _checks.check_count("Space.sample", "n", n, 1)
         unit = sample_unit(self, key, n)
         if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
             raise ValueError(
@@ -446,11 +443,3 @@ class Space:
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
-
-
-def _snap(leaf: Leaf, part: Array) -> Array:
-    return leaf.dimension.snap(part)
-
-
-def _to_numpy(value: Any) -> Any:
-    return jax.tree.map(np.asarray, value)

@@ -18,7 +18,7 @@ from jaxhpo.study._errors import StorageError
 from jaxhpo.study._evaluate import Report
 from jaxhpo.study._late import record_late, take_up
 from jaxhpo.study._proposer import Proposer, Told
-from jaxhpo.study._reserved import RESERVED, is_lost
+from jaxhpo.study._reserved import RESERVED, Batch, is_lost
 from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
 from jaxhpo.study._told import assemble, history_of
 from jaxhpo.study._trial import (
@@ -42,27 +42,6 @@ logger = logging.getLogger("jaxhpo")
 _MAX_ATTEMPTS = 400
 # Stream of the seed's key that fills up trials which others have enqueued in part.
 _WAITING_STREAM = 2**32 - 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Batch:
-    """Trials that a process has reserved and trains together.
-
-    Attributes:
-        numbers: their numbers.
-        trial_ids: their identifiers in the storage.
-        unit: `[m, d]` their points.
-        values: the points' values pytree.
-        params: the values as Python objects.
-        owner: the process.
-    """
-
-    numbers: list[int]
-    trial_ids: list[int]
-    unit: np.ndarray
-    values: Any
-    params: list[Any]
-    owner: list[str | int]
 
 
 class Asker:

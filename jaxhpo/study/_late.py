@@ -128,6 +128,7 @@ def _row_of(trial: FrozenTrial, ending: Ending) -> Row:
         trial.distributions,
         {**ending.user_attrs, "note": f"came late: trial {trial.number} was marked as failed"},
         {**ending.system_attrs, SYSTEM_ATTR: own},
+        curve=ending.curve,
         start=trial.datetime_start or ending.end,
         end=ending.end,
     )

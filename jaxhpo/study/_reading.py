@@ -58,6 +58,11 @@ class Readable:
         return directions_of(self._direction)
 
     @property
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What the values are called, one name an objective, or None where nobody has said so."""
+        return self._store.metric_names()
+
+    @property
     def seed(self) -> int:
         """The seed of all proposals; 0 where another program made the study."""
         return int(self._meta.get("seed", 0))

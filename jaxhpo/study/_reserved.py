@@ -6,10 +6,13 @@ taken. Those that it does not end wait, with number and point, for whoever train
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from jaxhpo.study._bulk import MAX_IN, locked, utc
 from jaxhpo.study._rows import SYSTEM_ATTR
@@ -20,6 +23,27 @@ if TYPE_CHECKING:
 
 RESERVED = "reserved"
 """The entry among jaxhpo's own attributes of a trial that marks it as part of a batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Trials that a process has reserved and trains together.
+
+    Attributes:
+        numbers: their numbers.
+        trial_ids: their identifiers in the storage.
+        unit: `[m, d]` their points.
+        values: the points' values pytree.
+        params: the values as Python objects.
+        owner: the process.
+    """
+
+    numbers: list[int]
+    trial_ids: list[int]
+    unit: np.ndarray
+    values: Any
+    params: list[Any]
+    owner: list[str | int]
 
 
 def own_attrs(frozen: Any) -> dict[str, Any]:

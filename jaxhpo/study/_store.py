@@ -19,6 +19,7 @@ from jaxhpo.study._history import HistoryTrial, read_history
 from jaxhpo.study._patience import patiently
 from jaxhpo.study._rows import (
     FIXED_ATTR,
+    METRICS_ATTR,
     SYSTEM_ATTR,
     Ending,
     Row,
@@ -270,27 +271,27 @@ class Store:
         Returns:
             Identifiers of the trials that wait now.
         """
-        if not trial_ids:
-            return []
-        with readable_errors(self.shown):
-            if self._database is not None:
-                return _reserved.release(self._database, self.study_id, trial_ids, is_theirs)
-            with self._numbers_lock():
-                return _reserved.release_slowly(self.storage, trial_ids, is_theirs)
+        ways = (_reserved.release, _reserved.release_slowly)
+        return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
 
     def claim(self, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
         """Takes up trials of a batch that wait, and notes by whom.
 
         Returns:
-            Identifiers of those that nobody else has taken up.
+            Identifiers of those that nobody else has taken up. Where only the answer was lost they
+            are running for this process, and wait again as soon as it has ended.
         """
-        if not trial_ids:
-            return []
-        with readable_errors(self.shown):
+        ways = (_reserved.claim, _reserved.claim_slowly)
+        return self._reserved(*ways, trial_ids, note) if trial_ids else []
+
+    def _reserved(self, at_once: Any, one_by_one: Any, *args: Any) -> list[int]:
+        def act(_: bool) -> Any:
             if self._database is not None:
-                return _reserved.claim(self._database, self.study_id, trial_ids, note)
+                return at_once(self._database, self.study_id, *args)
             with self._numbers_lock():
-                return _reserved.claim_slowly(self.storage, trial_ids, note)
+                return one_by_one(self.storage, *args)
+
+        return list(patiently(self.shown, act))
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
@@ -388,6 +389,20 @@ class Store:
     def set_attr(self, key: str, value: Any) -> None:
         """Writes one user attribute of the study (anything JSON can hold)."""
         patiently(self.shown, lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
+
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What the values are called, where somebody said so."""
+        found = patiently(
+            self.shown, lambda _: self.storage.get_study_system_attrs(self.study_id)
+        ).get(METRICS_ATTR)
+        return None if found is None else tuple(found)
+
+    def set_metric_names(self, names: Sequence[str]) -> None:
+        """Says what the values are called."""
+        patiently(
+            self.shown,
+            lambda _: self.storage.set_study_system_attr(self.study_id, METRICS_ATTR, list(names)),
+        )
 
     def checkpoint(self) -> None:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""

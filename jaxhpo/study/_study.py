@@ -13,11 +13,10 @@ from jaxhpo._status import Status
 from jaxhpo._suggest import named_arguments
 from jaxhpo.space import Space
 from jaxhpo.study import _record
-from jaxhpo.study._cache import enable_compilation_cache
 from jaxhpo.study._failures import Tally, failures_told
 from jaxhpo.study._reading import Readable
 from jaxhpo.study._sweeping import Sweeping
-from jaxhpo.study._trial import Trial, check_direction, is_better
+from jaxhpo.study._trial import Trial, check_direction, is_better, outline_of
 
 if TYPE_CHECKING:
     from jaxhpo.study._rows import Ending, Row
@@ -92,7 +91,6 @@ class Study(Sweeping, Readable):
         )
         from jaxhpo.study._store import Store
 
-        enable_compilation_cache()
         self._space = space if isinstance(space, Space) else _as_space(space)
         self._direction = check_direction(direction)
         if name is not None and (not isinstance(name, str) or not name):
@@ -194,6 +192,31 @@ class Study(Sweeping, Readable):
             max_first_failures=max_first_failures,
             progress=progress,
         ).run()
+
+    def set_metric_names(self, names: str | Sequence[str]) -> None:
+        """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
+
+        Args:
+            names: one name an objective, such as "accuracy"; a text where there is one objective.
+
+        Raises:
+            TypeError: a name that is no text.
+            ValueError: another number of names.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+            >>> study.set_metric_names("accuracy")
+            >>> study.metric_names
+            ('accuracy',)
+        """
+        where, listed = "Study.set_metric_names", [names] if isinstance(names, str) else names
+        if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
+            got = _checks.describe(names)
+            raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
+        if len(listed) != len(self.directions):
+            raise _checks.fail(where, "names", f"one an objective ({len(self.directions)})", names)
+        self._store.set_metric_names(listed)
 
     def stop(self) -> None:
         """Ends the running `optimize` or `sweep` after the current trial or batch."""
@@ -300,6 +323,7 @@ class Study(Sweeping, Readable):
         self._note_best(ended)
 
     def _note_best(self, ended: Sequence[Trial | Row | Ending]) -> None:
+        """Keeps the best value in step."""
         for trial in ended:
             if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
                 return  # several objectives have no best value
@@ -309,7 +333,7 @@ class Study(Sweeping, Readable):
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._note_best(self.trials)
+            self._note_best([outline_of(stored) for stored in self._store.history()])
             self._best_is_known = True
         return self._best_value
 

@@ -14,10 +14,10 @@ from jaxhpo import _checks, population
 from jaxhpo._progress import Progress, Reporter, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.samplers._batches import Batching, batching_of, warn_of_large_batch
-from jaxhpo.study._asker import Batch
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study._interrupts import Interrupts, kind_of
 from jaxhpo.study._owner import this_process
+from jaxhpo.study._reserved import Batch
 from jaxhpo.study._retrain import sweep_key
 from jaxhpo.study._rows import SWEEP_ATTR
 

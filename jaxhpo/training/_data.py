@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxhpo._checks import check_int, fail
+from jaxhpo._checks import check_count, fail
 
 
 def as_examples(where: str, argument: str, data: Any) -> tuple[Any, int]:
@@ -92,13 +92,18 @@ def _put(leaf: Any) -> jax.Array:
     return jnp.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype))
 
 
-def check_batch_size(where: str, batch_size: Any, num_examples: int) -> int | None:
-    """Requires None (the full batch) or a batch no larger than the data."""
+def check_batch_size(
+    where: str, batch_size: Any, num_examples: int, *, part: str = "train"
+) -> int | None:
+    """Requires None (the full batch) or a batch no larger than the data of this part."""
     if batch_size is None:
         return None
-    batch_size = check_int(where, "batch_size", batch_size, 1)
+    argument = "batch_size" if part == "train" else f"{part}_batch_size"
+    kind = "training" if part == "train" else part
+    batch_size = check_count(where, argument, batch_size, 1)
     if batch_size > num_examples:
-        raise fail(where, "batch_size", f"at most the {num_examples} training examples", batch_size)
+        expected = f"at most the {num_examples} {kind} examples"
+        raise fail(where, argument, expected, batch_size)
     return batch_size
 
 

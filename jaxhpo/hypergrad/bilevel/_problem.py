@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_callable, fail
+from jaxhpo._checks import check_callable
 from jaxhpo._owned import as_pytree
 from jaxhpo.hypergrad._coordinates import check_continuous, from_free, to_free
 from jaxhpo.training._data import as_examples, check_batch_size, minibatch
@@ -143,10 +143,9 @@ def problem(
     train, num_train = as_examples(where, "train", train)
     validation, num_validation = as_examples(where, "validation", validation)
     batch_size = check_batch_size(where, batch_size, num_train)
-    if validation_batch_size is not None and not validation_batch_size <= num_validation:
-        expected = f"at most the {num_validation} validation examples"
-        raise fail(where, "validation_batch_size", expected, validation_batch_size)
-    validation_batch_size = check_batch_size(where, validation_batch_size, num_validation)
+    validation_batch_size = check_batch_size(
+        where, validation_batch_size, num_validation, part="validation"
+    )
     if space is not None:
         check_continuous(where, space)
     return BilevelProblem(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _owned
-from jaxhpo._checks import check_callable, check_int, check_key, describe, fail
+from jaxhpo._checks import check_callable, check_count, check_key, describe, fail
 from jaxhpo.hypergrad._solvers import norm
 from jaxhpo.hypergrad.bilevel._solver import Array, BilevelSolver, BilevelState, PyTree
 
@@ -85,8 +85,8 @@ def solve(
             f"{where}: `solver` must come from soba, saba, stocbio, amigo or f2sa, got "
             f"{describe(solver)}."
         )
-    num_updates = check_int(where, "num_updates", num_updates, 1)
-    record_every = check_int(where, "record_every", record_every, 1)
+    num_updates = check_count(where, "num_updates", num_updates, 1)
+    record_every = check_count(where, "record_every", record_every, 1)
     if num_updates % record_every:
         raise fail(where, "record_every", f"a divisor of the {num_updates} updates", record_every)
     if metric is not None:
