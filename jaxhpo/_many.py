@@ -11,9 +11,17 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks, _owned
 from jaxhpo._base import Array, PyTree, Result, Sampler
-from jaxhpo._minimize import MANY_STUDIES, ONE_STUDY, Growth, check_study, search
+from jaxhpo._minimize import (
+    MANY_STUDIES,
+    ONE_STUDY,
+    Growth,
+    check_study,
+    search,
+    warn_if_all_failed,
+)
 from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status
+from jaxhpo._suggest import named_arguments
 from jaxhpo._watch import Watch, display, refuse_traced
 from jaxhpo.space import Space
 
@@ -25,6 +33,7 @@ MANY = 32
 """Studies from which on compiling more segments pays."""
 
 
+@named_arguments
 def minimize_many(
     objective: Callable[[Array, PyTree], Any],
     space: Space,
@@ -85,6 +94,7 @@ def minimize_many(
         if watch is not None:
             refuse_traced("minimize_many", progress, result.best_value)
             jax.block_until_ready(result)
+    warn_if_all_failed("minimize_many", result.trials.status)
     return result
 
 

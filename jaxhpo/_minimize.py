@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks, _owned, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
@@ -15,10 +17,13 @@ from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
 from jaxhpo._manual import on_each_device
 from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status, explain
+from jaxhpo._suggest import named_arguments
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.samplers._batches import warn_of_large_batch
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
+
+logger = logging.getLogger("jaxhpo")
 
 
 class Growth(NamedTuple):
@@ -60,6 +65,7 @@ def trial_keys(key: Array, number: Array | int) -> TrialKeys:
     return TrialKeys(*jax.random.split(jax.random.fold_in(key, number), 3))
 
 
+@named_arguments
 def minimize(
     objective: Callable[[Array, PyTree], Any],
     space: Space,
@@ -101,7 +107,7 @@ def minimize(
         The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is
         one with `violation > 0`. Where the sampler had no proposal left, the row has status
         `EMPTY`, a NaN value and NaN `unit`. If no trial completed, `best_value` is infinite and
-        `best_params` are those of trial 0.
+        `best_params` are those of trial 0; if all failed, a line of the log says so.
 
     Raises:
         TypeError: an argument of a wrong type, a space with `static` dimensions, or an objective
@@ -136,6 +142,7 @@ def minimize(
             jax.block_until_ready(result)
     if raise_on_failure:
         _raise_on_failure(result)
+    warn_if_all_failed("minimize", result.trials.status)
     return result
 
 
@@ -317,6 +324,25 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
         info=info,
         front=pareto.front_mask(value) if has_several else None,
     )
+
+
+def warn_if_all_failed(where: str, status: Array) -> None:
+    """Logs a line where no trial of some study came to anything; not inside of a trace.
+
+    Args:
+        where: the public function.
+        status: `[n]` codes, or `[s, n]` of `s` studies.
+    """
+    if _checks.is_traced(status) or not status.is_fully_addressable:
+        return
+    codes = np.atleast_2d(np.asarray(status))
+    barren = int(np.all(codes == int(Status.FAILED), axis=1).sum())
+    if barren:
+        several = f" in {barren} of {len(codes)} studies" if status.ndim == 2 else ""
+        logger.warning(
+            "%s: all %d trials failed%s: %s",
+            where, codes.shape[1], several, explain(Status.FAILED),
+        )  # fmt: skip
 
 
 def _raise_on_failure(result: Result) -> None:

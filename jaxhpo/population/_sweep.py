@@ -20,6 +20,7 @@ from jaxhpo._checks import (
     fail,
 )
 from jaxhpo._progress import make_reporter
+from jaxhpo._suggest import named_arguments
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
@@ -48,6 +49,7 @@ class SweepInterrupted(KeyboardInterrupt):
         self.sweep = sweep
 
 
+@named_arguments
 def sweep(
     training: Training,
     hparams: Any,

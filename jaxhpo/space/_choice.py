@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import Array, Discrete, check_shape, float_dtype
 from jaxhpo.space._exact import namespace
 from jaxhpo.space._options import Options, make_options
@@ -249,6 +250,7 @@ def summed_weights(weights: Any, places: np.ndarray) -> Any:
     return jnp.zeros(len(counts), weights.dtype).at[places].add(weights)
 
 
+@named_arguments
 def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
     """Ordered options, at any distance from each other: batch sizes, tree depths, grades.
 
@@ -277,6 +279,7 @@ def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
     return Ordinal(options, shape=check_shape("ordinal", shape))
 
 
+@named_arguments
 def static(options: Any) -> Static:
     """Options that change the shapes of a program: a width, a depth, a batch size.
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._exact import namespace
 from jaxhpo.space._layout import Leaf
@@ -32,6 +33,7 @@ class Forbid:
         return f"forbid({self.combination!r})"
 
 
+@named_arguments
 def forbid(combination: dict[str, Any]) -> Forbid:
     """Forbids the configurations in which all the named parameters have the given values.
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import Array, Dimension
 from jaxhpo.space._exact import integer_fault, interval_fault, namespace
 from jaxhpo.space._options import Options
@@ -78,6 +79,7 @@ class Fixed(Dimension):
         return {"kind": "fixed", "value": self.options.labels()[0], "shape": []}
 
 
+@named_arguments
 def fixed(value: Any) -> Fixed:
     """A constant that is handed to the objective with the searched parameters.
 

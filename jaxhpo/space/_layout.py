@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._choice import Choice, Static, check_weights, summed_weights
 from jaxhpo.space._dimension import Dimension, check_shape
 from jaxhpo.space._fixed import fixed
@@ -105,6 +106,7 @@ class NestedChoice:
         return tuple(str(label) for label in Options(tuple(texts)).labels())
 
 
+@named_arguments
 def choice(
     options: Any, *, weights: Any = None, shape: int | tuple[int, ...] = ()
 ) -> Choice | NestedChoice:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import (
     Array,
     Dimension,
@@ -304,6 +305,7 @@ def _settled(where: str, base: Normal) -> Normal:
     return dataclasses.replace(base, mean=exact(base.mean), std=exact(base.std))
 
 
+@named_arguments
 def normal(
     mean: float,
     std: float,
@@ -333,6 +335,7 @@ def normal(
     return _make("normal", mean, std, step, False, shape)
 
 
+@named_arguments
 def log_normal(
     mean: float,
     std: float,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import (
     Array,
     Dimension,
@@ -110,6 +111,7 @@ def _make(where: str, low: Any, high: Any, log: bool, shape: int | tuple[int, ..
     return made
 
 
+@named_arguments
 def uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
     """A real number, uniform on [low, high].
 
@@ -133,6 +135,7 @@ def uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Re
     return _make("uniform", low, high, False, shape)
 
 
+@named_arguments
 def log_uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
     """A positive real number whose logarithm is uniform on [log low, log high].
 

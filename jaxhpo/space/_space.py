@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxhpo import _base, _checks
 from jaxhpo._owned import Handle
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import all_hold, check_constraints
 from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
@@ -18,13 +19,7 @@ from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._enumerate import count_feasible
 from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
-from jaxhpo.space._precision import (
-    check_fault,
-    dtype_for,
-    fault_of,
-    index_fault_of,
-    sufficient,
-)
+from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import sample_unit
 from jaxhpo.space._values import to_numpy
 
@@ -66,6 +61,7 @@ class Space:
     # Whether samplers may propose a configuration of a finite space more than once.
     may_repeat: ClassVar[bool] = False
 
+    @named_arguments
     def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
         self._root, self._leaves = _layout.build_layout(tree)
         self._constraints = check_constraints(constraints, self._leaves)

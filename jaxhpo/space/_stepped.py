@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space._dimension import (
     Array,
     Discrete,
@@ -210,6 +211,7 @@ class Stepped(Discrete):
         }
 
 
+@named_arguments
 def quantized(
     low: float,
     high: float,
@@ -249,6 +251,7 @@ def quantized(
     return _settled(Stepped(low, step, last, count, log=log, shape=sizes))
 
 
+@named_arguments
 def integer(
     low: int,
     high: int,

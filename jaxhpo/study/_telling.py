@@ -25,7 +25,7 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
     listed = [trials] if is_one else _trials(trials)
     outcomes = [values] if is_one else _listed(values, len(study.directions))
     if len(listed) != len(outcomes):
-        raise _checks.fail(_WHERE, "values", f"one for each of the {len(listed)} `trials`", values)
+        raise _checks.fail(_WHERE, "values", f"one for each of {len(listed)} trials", values)
     numbers = [t.number if isinstance(t, Trial) else t for t in listed]
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)

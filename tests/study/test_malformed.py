@@ -93,8 +93,10 @@ def check(call, name):
         raised = error
     if raised is None:
         return True
-    # Of params the parameter may be named, and no params at all are fewer than the values.
-    names = (name, *SPACE, "values") if name == "params" else (name,)
+    # Of params the parameter may be named; none at all are fewer than the values.
+    names = {"params": ("params", *SPACE, "values"), "trials": ("trials", "values")}.get(
+        name, (name,)
+    )
     assert any(f"`{one}`" in str(raised) for one in names), repr(raised)
     assert len(str(raised).splitlines()) == 1, repr(raised)
     return False
