@@ -18,8 +18,10 @@ from jaxhpo.problems._constrained import g09 as g09
 from jaxhpo.problems._constrained import g24 as g24
 from jaxhpo.problems._constrained import gramacy as gramacy
 from jaxhpo.problems._constrained import osy as osy
+from jaxhpo.problems._digits import Mislabelled as Mislabelled
 from jaxhpo.problems._digits import Problem as Problem
 from jaxhpo.problems._digits import digits as digits
+from jaxhpo.problems._digits import mislabelled_digits as mislabelled_digits
 from jaxhpo.problems._distillation import distillation as distillation
 from jaxhpo.problems._functions import FUNCTIONS as FUNCTIONS
 from jaxhpo.problems._functions import Function as Function
