@@ -22,6 +22,7 @@ app = typer.Typer(
     "**jaxhpo report**; watch it with **jaxhpo dashboard**.",
 )
 
+_INTERRUPTED = 130
 _STORAGE = "sqlite:///jaxhpo.db"
 
 Storage = Annotated[
@@ -61,10 +62,10 @@ def _global(
 
 @app.command()
 def demo(
-    trials: Annotated[int, typer.Option(help="Trials to run.")] = 512,
-    steps: Annotated[int, typer.Option(help="Training steps of each trial.")] = 200,
+    trials: Annotated[int, typer.Option(min=1, help="Trials to run.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each trial.")] = 200,
     sampler: Annotated[str, typer.Option(help="Sampler by name.")] = "random",
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for the plot and the study.")
     ] = pathlib.Path("jaxhpo-demo"),
@@ -96,15 +97,16 @@ def tune(
             help="The space: module:name of a jaxhpo.Space or dict, a JSON file, or JSON."
         ),
     ],
-    trials: Annotated[int, typer.Option(help="Trials to run.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Trials to run.")] = 100,
     sampler: Annotated[
         str, typer.Option(help="Sampler by name; auto chooses by the space.")
     ] = "auto",
     storage: Storage = _STORAGE,
     name: Annotated[
-        str | None, typer.Option(help="Name of the study; default the objective's name.")
+        str | None,
+        typer.Option(help="Name of the study; default the objective's, with its module."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the study.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None,
     maximize: Annotated[
         bool, typer.Option("--maximize", help="Search for the largest value.")
     ] = False,
@@ -113,9 +115,9 @@ def tune(
         typer.Option(help="For several objectives, one each: minimize,maximize."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+        float | None, typer.Option(min=0, help="Stop asking for trials after this many seconds.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate side by side.")] = 1,
 ) -> None:
     r"""Tune any Python function and keep every trial on disk.
 
@@ -137,12 +139,22 @@ def tune(
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int, typer.Option(help="Further trials to run.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Further trials to run.")] = 100,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="The function again, as module:function. Without it you are asked whether what "
+            "the study's file names may be imported; no file decides that alone."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The space again, where it is a module:name.")
+    ] = None,
     storage: Storage = _STORAGE,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+        float | None, typer.Option(min=0, help="Stop asking for trials after this many seconds.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate side by side.")] = 1,
 ) -> None:
     """Go on with a study that `jaxhpo tune` began, where it stopped.
 
@@ -150,7 +162,7 @@ def resume(
     """
     from jaxhpo.cli._tune import go_on
 
-    go_on(name, trials, storage, timeout, workers)
+    go_on(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()
@@ -188,10 +200,12 @@ def bench(
             "branin, …"
         ),
     ] = "standard",
-    trials: Annotated[int, typer.Option(help="Trials of each study.")] = 100,
-    seeds: Annotated[int, typer.Option(help="Studies of each sampler on each problem.")] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Points that are proposed at once.")] = 1,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each study.")] = 100,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Studies of each sampler on each problem.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Points that are proposed at once.")] = 1,
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for results, tables and figures.")
     ] = pathlib.Path("jaxhpo-bench"),
@@ -258,16 +272,20 @@ def run() -> None:
     """Runs a command; an error that the user can mend is one line, and the exit code tells.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
-    130 interrupted.
+    130 interrupted, 143 told to end (SIGTERM).
     """
     try:
         code = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        code = _INTERRUPTED
     except Exception as error:
         sys.exit(say_error(error))
+    if code == _INTERRUPTED:  # Typer makes it of every interrupt, SIGTERM included
+        from jaxhpo.study._interrupts import exit_status
+
+        code = exit_status()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import check_choice, describe, fail
 from jaxhpo.hypergrad import _solvers
 from jaxhpo.hypergrad._base import (
     Array,
@@ -23,8 +23,8 @@ from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, Run, explained, open_run
 from jaxhpo.hypergrad._solvers import Vector, axpy, norm
 from jaxhpo.training import Training
-from jaxhpo.training._gradient import _NO_FORWARD, _stops_gradients, has_primitive
 from jaxhpo.training._objective import check_training
+from jaxhpo.training._rules import asymmetry
 
 _HESSIAN = _solvers.CG | _solvers.Neumann | _solvers.Nystrom | _solvers.Dense
 _MAP = _solvers.FixedPoint | _solvers.GMRES | _solvers.NormalCG
@@ -97,8 +97,7 @@ def implicit(
             "Without it use solver=gmres() or fixed_point(num_iters), which need only the step."
         )
 
-    if warm_start not in _WARM_STARTS:
-        raise fail(where, "warm_start", f"one of {_WARM_STARTS}", warm_start)
+    check_choice(where, "warm_start", warm_start, _WARM_STARTS)
 
     def evaluate_from(key: Array, hparams: Any, warm: _Warm | None) -> tuple[Hypergradient, _Warm]:
         with explained(where):
@@ -171,12 +170,12 @@ def _by_hessian(
     def loss(hparams: Any, params: Vector) -> Array:
         return jnp.asarray(inner_loss(hparams, jax.tree.unflatten(tree, params)))
 
-    traced = jax.make_jaxpr(loss)(run.hparams, params).jaxpr
-    if _stops_gradients(traced) or has_primitive(traced, _NO_FORWARD):
+    found = asymmetry(jax.make_jaxpr(loss)(run.hparams, params).jaxpr)
+    if found is not None:
         raise ValueError(
-            f"{where}: `training.inner_loss` holds a stop_gradient or a custom reverse rule, so "
-            f"its Hessian is not symmetric and {type(solver).__name__} does not apply. Use "
-            "solver=gmres() or normal_cg()."
+            f"{where}: `training.inner_loss` holds {found}, so the derivative of its gradient is "
+            f"not symmetric and {type(solver).__name__} does not apply. Use solver=gmres() or "
+            "normal_cg()."
         )
 
     def slope(params: Vector) -> Vector:

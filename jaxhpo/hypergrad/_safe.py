@@ -1,12 +1,15 @@
-"""Evaluates a traced step with derivatives that stay finite where the step itself is finite.
+"""Evaluates a traced step with the derivative of the run, finite where the step itself is finite.
 
 The traps, all found inside optax: `sqrt` at zero (Adam's second moment of a dead unit, a norm of a
 zero gradient) has an infinite derivative, and a NaN in a branch that `where` did not select turns a
 zero cotangent into NaN (`radam` before its threshold). The primitives that run forward are the
 same, so the trajectory does not change by a bit; only the derivative rules differ:
 
-- `sqrt`, `rsqrt` and `pow` have derivative 0 where theirs would be infinite or NaN: a subgradient.
-- a product or quotient with a scalar that came from a root ignores that scalar where it is NaN.
+- `sqrt`, `rsqrt` and `pow` have derivative 0 where JAX's is infinite or NaN: a subgradient. So has
+  a product or quotient with a scalar that came from a root and may be NaN.
+- what was written to shape the inner gradient has done its work once that gradient is taken: a
+  `stop_gradient` is the identity from then on, and a function with a derivative rule of its own is
+  differentiated as what it computes (`training._rules` says which are meant).
 """
 
 from __future__ import annotations
@@ -17,77 +20,63 @@ from typing import Any
 import jax
 import jax.extend.core
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
 
-# Scalars from these may be NaN; through those, a NaN spreads until `where` drops it.
+from jaxhpo.training._rules import (
+    CUSTOM_VJP,
+    equations,
+    has_primitive,
+    is_inexact,
+    is_overruled,
+)
+
+# The derivative of these has poles.
+_SINGULAR = ("sqrt", "rsqrt", "pow")
+# Scalars from these may be NaN; through those, a NaN spreads until `where` drops it, and meets
+# these.
 _ROOTS = ("sqrt", "rsqrt", "log")
 _SPREAD = ("mul", "div", "add", "sub", "neg", "convert_element_type", "broadcast_in_dim", "copy",
-           "sqrt", "rsqrt")  # fmt: skip
+           "sqrt", "rsqrt", "stop_gradient")  # fmt: skip
+_TAINTED = ("mul", "div")
+# Where these keep their body, which is evaluated in their place.
+_INLINED = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "custom_vmap_call": "call",
+}
+# A function with one of these inside has no other derivative than that of its rule.
+_NO_DERIVATIVE = ("while", "pure_callback", "io_callback", "ffi_call", "pallas_call")
 
 
 def _finite(x: Any) -> Any:
     return jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))
 
 
-@jax.custom_jvp
-def _sqrt(x: Any) -> Any:
-    return lax.sqrt(x)
+def _with_finite_slopes(eqn: Any, inputs: list[Any]) -> Any:
+    """An elementwise equation with JAX's own derivative where that is finite, and 0 elsewhere."""
 
+    def bind(*args: Any) -> Any:
+        with eqn.ctx.manager:
+            return eqn.primitive.bind(*args, **eqn.params)
 
-@_sqrt.defjvp
-def _sqrt_jvp(primals: Any, tangents: Any) -> Any:
-    root = _sqrt(primals[0])
-    return root, tangents[0] * _finite(0.5 / root)
+    apply = jax.custom_jvp(bind)
 
+    @apply.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        out = apply(*primals)
+        total = jnp.zeros_like(out)
+        for i, (x, along) in enumerate(zip(primals, tangents, strict=True)):
+            if is_inexact(x):  # not a whole exponent
 
-@jax.custom_jvp
-def _rsqrt(x: Any) -> Any:
-    return lax.rsqrt(x)
+                def at(x: Any, i: int = i) -> Any:
+                    return bind(*primals[:i], x, *primals[i + 1 :])
 
+                slope = jax.jvp(at, (x,), (jnp.ones_like(x),))[1]
+                total = total + along * _finite(slope)
+        return out, total
 
-@_rsqrt.defjvp
-def _rsqrt_jvp(primals: Any, tangents: Any) -> Any:
-    root = _rsqrt(primals[0])
-    return root, tangents[0] * _finite(-0.5 * root / primals[0])
-
-
-@jax.custom_jvp
-def _pow(x: Any, y: Any) -> Any:
-    return lax.pow(x, y)
-
-
-@_pow.defjvp
-def _pow_jvp(primals: Any, tangents: Any) -> Any:
-    (x, y), (dx, dy) = primals, tangents
-    power = _pow(x, y)
-    by_base = _finite(lax.mul(lax.convert_element_type(y, x.dtype), power / x))
-    tangent = dx * by_base
-    if dy.dtype != jax.dtypes.float0:
-        tangent = tangent + dy * _finite(power * jnp.log(x))
-    return power, tangent
-
-
-@jax.custom_jvp
-def _mul(x: Any, y: Any) -> Any:
-    return lax.mul(x, y)
-
-
-@_mul.defjvp
-def _mul_jvp(primals: Any, tangents: Any) -> Any:
-    (x, y), (dx, dy) = primals, tangents
-    return _mul(x, y), dx * _finite(y) + _finite(x) * dy
-
-
-@jax.custom_jvp
-def _div(x: Any, y: Any) -> Any:
-    return lax.div(x, y)
-
-
-@_div.defjvp
-def _div_jvp(primals: Any, tangents: Any) -> Any:
-    (x, y), (dx, dy) = primals, tangents
-    quotient = _div(x, y)
-    return quotient, dx * _finite(1 / y) - _finite(quotient / y) * dy
+    return apply(*inputs)
 
 
 def evaluate(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
@@ -130,18 +119,103 @@ def _spreads(eqn: Any, has_tainted_input: bool) -> bool:
 
 
 def _apply(eqn: Any, inputs: list[Any], is_tainted: bool) -> list[Any]:
-    """One equation: the same primitive, with a safe derivative where it has one."""
+    """One equation: the same primitive, with the derivative that the run has."""
     name = eqn.primitive.name
-    if name in _RULES and jnp.issubdtype(jnp.result_type(inputs[0]), jnp.floating):
-        return [_RULES[name](*inputs)]
-    if name in _TAINTED_RULES and is_tainted:
-        return [_TAINTED_RULES[name](*inputs)]
-    if name in ("jit", "pjit"):
-        return _closed(eqn.params["jaxpr"])(*inputs)
-    params = eqn.primitive.get_bind_params(_with_safe_bodies(name, eqn.params))
+    is_real = bool(inputs) and jnp.issubdtype(jnp.result_type(inputs[0]), jnp.floating)
+    if is_real and (name in _SINGULAR or (name in _TAINTED and is_tainted)):
+        return [_with_finite_slopes(eqn, inputs)]
+    if is_overruled(eqn):
+        return _as_run(eqn, inputs)
+    if name in _INLINED:
+        inner = eqn.params[_INLINED[name]]
+        return evaluate(inner.jaxpr, inner.consts, inputs)
+    if name == "shard_map":
+        return _sharded(eqn, inputs)
+    return _bind(eqn, inputs, _with_safe_bodies(name, eqn.params))
+
+
+def _as_run(eqn: Any, inputs: list[Any]) -> list[Any]:
+    """An equation that shaped the inner gradient: from now on, what it computes."""
+    if eqn.primitive.name == "stop_gradient":
+        return inputs
+    closed = eqn.params["call_jaxpr"]
+    if has_primitive(closed.jaxpr, _NO_DERIVATIVE):
+        return _bind(eqn, inputs, eqn.params)  # its own rule is the only one that there is
+    if eqn.primitive.name in CUSTOM_VJP:
+        return _closed(closed)(*inputs)
+    return _where_finite(_closed(closed), lambda *args: _bind(eqn, args, eqn.params), inputs)
+
+
+def _bind(eqn: Any, inputs: Sequence[Any], params: dict[str, Any]) -> list[Any]:
     with eqn.ctx.manager:
-        outputs = eqn.primitive.bind(*inputs, **params)
+        outputs = eqn.primitive.bind(*inputs, **eqn.primitive.get_bind_params(params))
     return list(outputs) if eqn.primitive.multiple_results else [outputs]
+
+
+def _sharded(eqn: Any, inputs: list[Any]) -> list[Any]:
+    """A computation by device, taken up anew around what its body is from now on."""
+    params = eqn.params
+    if not any(map(is_overruled, equations(params["jaxpr"]))):
+        return _bind(eqn, inputs, params)
+    by_device = jax.shard_map(
+        lambda *args: evaluate(params["jaxpr"], (), args),
+        mesh=params["mesh"],
+        in_specs=params["in_specs"],
+        out_specs=list(params["out_specs"]),
+        axis_names=set(params["manual_axes"]),
+        check_vma=params["check_vma"],
+    )
+    return list(by_device(*inputs))
+
+
+def _where_finite(
+    body: Callable[..., list[Any]], ruled: Callable[..., list[Any]], inputs: list[Any]
+) -> list[Any]:
+    """`body(*inputs)`, with the derivative of `ruled` where the body's own is not finite.
+
+    Many a rule is there for that alone: the function is smooth at a point where its parts are not.
+    """
+    is_real = [is_inexact(x) for x in inputs]
+
+    def of_real(fun: Callable[..., list[Any]], primals: Sequence[Any]) -> Any:
+        def call(*real: Any) -> list[Any]:
+            rest = iter(real)
+            pairs = zip(primals, is_real, strict=True)
+            outputs = fun(*[next(rest) if flag else x for x, flag in pairs])
+            return [out for out in outputs if is_inexact(out)]
+
+        return call
+
+    apply = jax.custom_jvp(body)
+
+    @apply.defjvp
+    def _(primals: Any, tangents: Any) -> Any:
+        real = [x for x, flag in zip(primals, is_real, strict=True) if flag]
+        along = [d for d, flag in zip(tangents, is_real, strict=True) if flag]
+
+        def slope(fun: Callable[..., list[Any]], along: Sequence[Any]) -> list[Any]:
+            return jax.jvp(of_real(fun, primals), tuple(real), tuple(along))[1]
+
+        probe = slope(body, [jnp.ones_like(x) for x in real])
+        is_finite = [jnp.all(jnp.isfinite(part)) for part in probe]
+        outputs = apply(*primals)
+        if not is_finite:
+            return outputs, [_zero_tangent(out) for out in outputs]
+        moved = iter(
+            jax.lax.cond(
+                jnp.all(jnp.stack(is_finite)),
+                lambda along: slope(body, along),
+                lambda along: slope(ruled, along),
+                along,
+            )
+        )
+        return outputs, [next(moved) if is_inexact(x) else _zero_tangent(x) for x in outputs]
+
+    return list(apply(*inputs))
+
+
+def _zero_tangent(value: Any) -> Any:
+    return np.zeros(jnp.shape(value), jax.dtypes.float0)
 
 
 def _closed(closed: Any) -> Callable[..., list[Any]]:
@@ -149,11 +223,19 @@ def _closed(closed: Any) -> Callable[..., list[Any]]:
 
 
 def _with_safe_bodies(name: str, params: dict[str, Any]) -> dict[str, Any]:
-    """Parameters of a loop or a branch whose bodies use the safe rules."""
+    """Parameters of a loop, a branch or a solve whose bodies use the safe rules."""
     if name == "scan":
         return {**params, "jaxpr": _rewritten(params["jaxpr"])}
+    if name == "while":
+        return {**params, "body_jaxpr": _rewritten(params["body_jaxpr"])}
     if name == "cond":
         return {**params, "branches": tuple(_rewritten(body) for body in params["branches"])}
+    if name in ("remat2", "checkpoint"):
+        body = _rewritten(jax.extend.core.ClosedJaxpr(params["jaxpr"], ()))
+        return params if body.consts else {**params, "jaxpr": body.jaxpr}
+    if name == "custom_linear_solve":
+        jaxprs = params["jaxprs"]
+        return {**params, "jaxprs": jaxprs._replace(matvec=_rewritten(jaxprs.matvec))}
     return params
 
 
@@ -163,7 +245,3 @@ def _rewritten(closed: Any) -> Any:
         for aval in closed.in_avals
     ]
     return jax.make_jaxpr(_closed(closed))(*shapes)
-
-
-_RULES = {"sqrt": _sqrt, "rsqrt": _rsqrt, "pow": _pow}
-_TAINTED_RULES = {"mul": _mul, "div": _div}

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import CROWD, make_axes
+from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 
 _COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#7b4ab0", "#9a8210", "#2b3440")
 _STYLES = ("-", "--", ":", "-.")
@@ -17,7 +18,7 @@ _STYLES = ("-", "--", ":", "-.")
 def history(
     values: Any,
     *,
-    direction: str = "minimize",
+    direction: str | None = None,
     optimum: float | None = None,
     ax: Any = None,
     ylabel: str | None = None,
@@ -25,13 +26,14 @@ def history(
     """Draws the best value so far over the number of trials.
 
     Args:
-        values: `[n]` values of one study, `[s, n]` of `s` repetitions, or a dict from labels to
-            such arrays; NaN where a trial failed. Of one study the trials are drawn as points.
-        direction: "minimize" or "maximize".
+        values: a study, `[n]` values of one, `[s, n]` of `s` repetitions, or a dict from labels to
+            such; NaN where a trial failed. Of one study the trials are drawn as points.
+        direction: "minimize" or "maximize"; None takes that of a study, "minimize" of arrays.
         optimum: the best possible value; draws the distance to it, on a logarithmic scale that
             also has a place for a distance of 0.
         ax: matplotlib axes to draw on; None makes a figure.
-        ylabel: what the axis measures; None says "best value" or "regret".
+        ylabel: what the axis measures; None says "best" and what a study's values are called
+            ("value" where nobody has said so), or "regret".
 
     Returns:
         The matplotlib `Figure`. Of several repetitions the line is the median and the band holds
@@ -46,11 +48,17 @@ def history(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['random', 'tpe']
     """
+    studies = dict(values) if isinstance(values, Mapping) else {"": values}
+    is_alone, metrics = not isinstance(values, Mapping), set[str]()
+    for label, given in studies.items():
+        if is_study(given):
+            direction = direction or one_direction("history", given)
+            metrics |= set(metrics_of(given, ("value",)))
+            studies[label] = values_of(given)[:, 0]
+    direction = direction or "minimize"
     if direction not in ("minimize", "maximize"):
         raise _checks.fail("history", "direction", "'minimize' or 'maximize'", direction)
     sign = -1.0 if direction == "maximize" else 1.0
-    is_alone = not isinstance(values, Mapping)
-    studies = {"": values} if is_alone else dict(values)
     ax = make_axes(ax, (5.0, 3.4))
     drawn = []
     for i, (label, given) in enumerate(studies.items()):
@@ -65,7 +73,8 @@ def history(
     if optimum is not None:
         _set_log_scale(ax, np.concatenate(drawn))
     ax.set_xlabel("trial")
-    ax.set_ylabel(ylabel or ("best value" if optimum is None else "regret"))
+    metric = metrics.pop() if len(metrics) == 1 else "value"
+    ax.set_ylabel(ylabel or (f"best {metric}" if optimum is None else "regret"))
     if not is_alone:
         ax.legend(frameon=False, fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)

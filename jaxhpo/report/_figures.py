@@ -57,7 +57,7 @@ def history(facts: Facts, baseline: Baseline | None) -> Figure:
             _line(numbers, baseline.upper, "", OTHER, width=0, showlegend=False, **band),
             _line(numbers, baseline.mean, "random search (mean)", OTHER, dash="dash"),
         ]
-    return Figure(data, _layout("trial", "value", yaxis=_value_axis(value)))
+    return Figure(data, _layout("trial", facts.metrics[0], yaxis=_value_axis(value)))
 
 
 def regret(facts: Facts, baseline: Baseline) -> Figure:
@@ -131,7 +131,8 @@ def one_slice(facts: Facts, name: str, surrogate: Surrogate | None) -> Figure:
     ]
     if surrogate is not None and name in surrogate.columns:
         data += _cut(surrogate, name, float(facts.signs[0]))
-    layout = _layout(name, "value", xaxis=_axis(facts, name), yaxis=_value_axis(facts.value[:, 0]))
+    yaxis = _value_axis(facts.value[:, 0])
+    layout = _layout(name, facts.metrics[0], xaxis=_axis(facts, name), yaxis=yaxis)
     return Figure(data, {**layout, "height": 300})
 
 
@@ -224,7 +225,7 @@ def pareto(facts: Facts) -> Figure:
         columns = {axis: _numbers(rows[:, i]) for i, axis in enumerate(axes)}
         size = 3 if is_deep else 6
         data.append({**kind, **columns, "name": name, "marker": {"color": colour, "size": size}})
-    titles = {f"{axis}axis": {"title": {"text": f"objective {i}"}} for i, axis in enumerate(axes)}
+    titles = {f"{axis}axis": {"title": {"text": facts.metrics[i]}} for i, axis in enumerate(axes)}
     layout = {**_layout("", ""), **({"scene": titles} if is_deep else titles)}
     return Figure(data, layout)
 

@@ -11,12 +11,9 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
-_is_mixed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_mixed", default=False)
+from jaxhpo.training._rules import asymmetry, is_inexact
 
-# These have no forward derivative, so the mixed mode cannot pass them.
-_NO_FORWARD = ("custom_vjp_call", "custom_vjp_call_jaxpr")
-# On the way from a maximum to the stop_gradient that subtracts it in a softmax.
-_SHIFT = ("max", "select_n", "is_finite", "broadcast_in_dim", "reshape")
+_is_mixed: contextvars.ContextVar[bool] = contextvars.ContextVar("is_mixed", default=False)
 
 
 @contextlib.contextmanager
@@ -34,8 +31,10 @@ def gradient(fun: Callable[..., Any], *, has_aux: bool = False) -> Callable[[Any
 
     Inside a reverse-mode hypergradient its derivative is taken forward over reverse: the Hessian is
     symmetric, so the product of a cotangent with the derivative of the gradient is itself a
-    directional derivative of the gradient, which keeps no activations. Everywhere else, and for a
-    loss with `stop_gradient` or a custom reverse rule inside, it is `jax.grad`.
+    directional derivative of the gradient, which keeps no activations. Everywhere else it is
+    `jax.grad`, and so it is for a loss whose second derivative need not be symmetric: one with a
+    `stop_gradient` or with a `jax.custom_jvp` or `jax.custom_vjp` inside. (Those inside JAX's own
+    functions, softmax or relu, change no derivative and do no harm.)
 
     Args:
         fun: `fun(params) -> scalar`, or `(scalar, aux)`; it may close over anything.
@@ -60,70 +59,6 @@ def gradient(fun: Callable[..., Any], *, has_aux: bool = False) -> Callable[[Any
         return (grads, aux) if has_aux else grads
 
     return grad
-
-
-def is_inexact(value: Any) -> bool:
-    """Tells whether a leaf can carry a derivative."""
-    return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
-
-
-def has_primitive(jaxpr: Any, names: tuple[str, ...]) -> bool:
-    """Tells whether a jaxpr, or one nested in it, holds one of the named primitives."""
-    return any(
-        eqn.primitive.name in names or any(has_primitive(sub, names) for sub in _sub_jaxprs(eqn))
-        for eqn in jaxpr.eqns
-    )
-
-
-def _sub_jaxprs(eqn: Any) -> Iterator[Any]:
-    """The jaxprs among the parameters of an equation."""
-    for value in eqn.params.values():
-        for item in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(item, "jaxpr", item)
-            if hasattr(inner, "eqns"):
-                yield inner
-
-
-def _stops_gradients(jaxpr: Any) -> bool:
-    """Tells whether a stop_gradient may make the gradient field asymmetric.
-
-    The one inside a softmax or a log-sum-exp does not: it holds the maximum, which is subtracted
-    and added back, so that the function does not depend on it.
-    """
-    makers = {var: eqn for eqn in jaxpr.eqns for var in eqn.outvars}
-    users: dict[Any, list[Any]] = {}
-    for eqn in jaxpr.eqns:
-        for atom in eqn.invars:
-            if not hasattr(atom, "val"):
-                users.setdefault(atom, []).append(eqn)
-
-    def from_maximum(atom: Any) -> bool:
-        if hasattr(atom, "val"):
-            return True
-        eqn = makers.get(atom)
-        if eqn is None:
-            return False
-        name = eqn.primitive.name
-        if name == "broadcast_in_dim" and hasattr(eqn.invars[0], "val"):
-            return True
-        return name == "reduce_max" or (name in _SHIFT and all(map(from_maximum, eqn.invars)))
-
-    def only_shifts(var: Any) -> bool:
-        return all(
-            eqn.primitive.name in ("sub", "add")
-            or (eqn.primitive.name in _SHIFT[3:] and only_shifts(eqn.outvars[0]))
-            for eqn in users.get(var, [])
-        )
-
-    for eqn in jaxpr.eqns:
-        if eqn.primitive.name == "stop_gradient":
-            if not (from_maximum(eqn.invars[0]) and only_shifts(eqn.outvars[0])):
-                return True
-        elif eqn.primitive.name != "custom_jvp_call" and any(
-            map(_stops_gradients, _sub_jaxprs(eqn))
-        ):
-            return True
-    return False
 
 
 def _with_aux(fun: Callable[..., Any], has_aux: bool) -> Callable[..., Any]:
@@ -170,7 +105,7 @@ def _precompute(jaxpr: Any, known: dict[Any, Any]) -> list[Any]:
 def _mixed_gradient(fun: Callable[..., Any], params: Any) -> tuple[Any, Any]:
     """`jax.grad(fun, has_aux=True)(params)` whose reverse derivative is forward over reverse."""
     closed, shape = jax.make_jaxpr(fun, return_shape=True)(params)
-    if has_primitive(closed.jaxpr, _NO_FORWARD) or _stops_gradients(closed.jaxpr):
+    if asymmetry(closed.jaxpr) is not None:
         return jax.grad(fun, has_aux=True)(params)
     leaves, treedef = jax.tree.flatten(params)
     aux_treedef = jax.tree.structure(shape[1])

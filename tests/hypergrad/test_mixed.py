@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from jaxhpo.training import gradient
-from jaxhpo.training._gradient import _sub_jaxprs, mixed_mode
+from jaxhpo.training._gradient import mixed_mode
+from jaxhpo.training._rules import sub_jaxprs
 
 X = np.random.default_rng(0).normal(size=(12, 3))
 KEY = jax.random.key(0)
@@ -52,7 +53,7 @@ def primitives(jaxpr):
     """Names of all primitives, nested ones included, once for every place."""
     for eqn in jaxpr.eqns:
         yield eqn.primitive.name
-        for inner in _sub_jaxprs(eqn):
+        for inner in sub_jaxprs(eqn):
             yield from primitives(inner)
 
 
