@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxhpo import _checks
@@ -103,7 +102,7 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
 
 
 def mislabelled_digits(
-    hparams: Any, *, false_share: float = 0.25, seed: int = 0, batch_size: int = 64
+    hparams: Any, *, false_share: float = 0.25, seed: Any = 0, batch_size: int = 64
 ) -> Mislabelled:
     """The same model where a part of the training labels is false: 1,100 weights to learn.
 
@@ -114,7 +113,7 @@ def mislabelled_digits(
         hparams: lr, momentum, decay and width of `digits`, which stay as they are; static.
         false_share: share of training labels that are replaced by one of the nine others, from 0
             to 1; static.
-        seed: of what is replaced; static.
+        seed: of what is replaced; may be traced, so that `vmap` and `jit` go over it.
         batch_size: examples a step; static.
 
     Returns:
@@ -137,10 +136,11 @@ def mislabelled_digits(
     if not 0.0 <= false_share <= 1.0:
         raise _checks.fail("mislabelled_digits", "false_share", "from 0 to 1", false_share)
     (images, truth), validation, test = _load_split()
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(_NUM_TRAIN)[: round(false_share * _NUM_TRAIN)]
-    shift = np.zeros(_NUM_TRAIN, np.int32)
-    shift[chosen] = rng.integers(1, 10, len(chosen))
+    key_chosen, key_shift = jax.random.split(jax.random.key(seed))
+    num_false = round(false_share * _NUM_TRAIN)
+    chosen = jax.random.permutation(key_chosen, _NUM_TRAIN)[:num_false]
+    shift = jax.random.randint(key_shift, (num_false,), 1, 10, jnp.int32)
+    shift = jnp.zeros(_NUM_TRAIN, jnp.int32).at[chosen].set(shift)
     labels = (truth + shift) % 10
     model = _perceptron(hparams["width"])
 
@@ -166,8 +166,7 @@ def mislabelled_digits(
     def test_accuracy(state: Any) -> jax.Array:
         return _accuracy(model.apply({"params": state.params}, test[0]), test[1])
 
-    is_false = jnp.asarray(shift > 0)
-    return Mislabelled(training, images.reshape(-1, 8, 8), labels, is_false, test_accuracy)
+    return Mislabelled(training, images.reshape(-1, 8, 8), labels, shift > 0, test_accuracy)
 
 
 def _perceptron(width: int) -> Any:
