@@ -132,7 +132,8 @@ def _draw(stage: Any, known: dict[str, Any], found: list[Cleaned]) -> pathlib.Pa
     from jaxhpo import plots, problems
 
     figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subfigures(1, 2)
+    halves: Any = figure.subfigures(1, 2)
+    left, right = halves
     weights = np.concatenate([each.weights for each in found])
     is_false = np.concatenate([each.is_false for each in found])
     axes, bins = left.subplots(), np.linspace(weights.min(), weights.max(), 50)

@@ -125,7 +125,7 @@ class Ledger:
 
     def warn_of_large_batch(self, batch_size: int, num_candidates: int) -> None:
         """Says what is lost where the sampler proposes many candidates before it learns."""
-        warn_of_large_batch("SearchCV", self._study._asker.sampler, batch_size, num_candidates)
+        warn_of_large_batch("SearchCV", self.study._asker.sampler, batch_size, num_candidates)
 
     @contextlib.contextmanager
     def batch(self, count: int, block: int) -> Iterator[Batch]:

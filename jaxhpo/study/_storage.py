@@ -8,7 +8,7 @@ import os
 import pathlib
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
@@ -212,3 +212,43 @@ def quiet_optuna() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(level)
+
+
+def place_of(storage: BaseStorage) -> str | None:
+    """The file of a storage, or its URL without secrets; None if it lives in memory."""
+    backend = getattr(storage, "_backend", None)
+    path = getattr(backend, "_file_path", None)
+    if path is not None:
+        return os.fspath(path)
+    engine = getattr(backend, "engine", None)
+    if engine is None:
+        return None
+    if engine.name != "sqlite":
+        return shown_url(str(getattr(backend, "url", engine.name)))
+    database = engine.url.database
+    return None if database in (None, "", ":memory:") else str(database)
+
+
+def reads_only(storage: BaseStorage, place: str | None) -> bool:
+    """Whether a storage's file can be read and not written."""
+    if place is None or "://" in place:
+        return False
+    if getattr(getattr(storage, "_backend", None), "engine", None) is not None:
+        return is_read_only(place)
+    return not os.access(place, os.W_OK)
+
+
+def get_or_create(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[int, bool]:
+    """Finds the study of this name or creates it; two that try at once get the same one."""
+    from optuna.exceptions import DuplicatedStudyError
+    from optuna.study import StudyDirection
+
+    try:
+        return storage.get_study_id_from_name(name), False
+    except KeyError:
+        pass
+    try:
+        listed = [StudyDirection[direction.upper()] for direction in directions]
+        return storage.create_new_study(listed, name), True
+    except DuplicatedStudyError:
+        return storage.get_study_id_from_name(name), False

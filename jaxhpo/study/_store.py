@@ -29,9 +29,15 @@ from jaxhpo.study._rows import (
     to_frozen_trial,
     to_state,
 )
-from jaxhpo.study._secrets import shown_url
-from jaxhpo.study._sqlite import checkpoint, is_read_only
-from jaxhpo.study._storage import open_storage, quiet_optuna, until_made
+from jaxhpo.study._sqlite import checkpoint
+from jaxhpo.study._storage import (
+    get_or_create,
+    open_storage,
+    place_of,
+    quiet_optuna,
+    reads_only,
+    until_made,
+)
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -70,17 +76,17 @@ class Store:
         self.storage, self.shown = open_storage(storage)
         with quiet_optuna(), readable_errors(self.shown):
             self.study_id, self.is_new = until_made(
-                lambda: _get_or_create(self.storage, name, directions)
+                lambda: get_or_create(self.storage, name, directions)
             )
             self._check_directions(directions)
             self._database = self._writable_database()
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.shown
         self._journal = self.shown if is_journal and self._database is None else None
-        self.place = _place_of(self.storage)
+        self.place = place_of(self.storage)
         # Whether this object has put results aside that are not in the storage yet.
         self.has_kept = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
-        self.reads_only = _reads_only(self.storage, self.place)
+        self.reads_only = reads_only(self.storage, self.place)
         self._sqlite = engine if engine is not None and engine.name == "sqlite" else None
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
@@ -414,43 +420,3 @@ class Store:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""
         if self._sqlite is not None and self.place is not None and not self.reads_only:
             checkpoint(self._sqlite)
-
-
-def _place_of(storage: BaseStorage) -> str | None:
-    """The file of a storage, or its URL without secrets; None if it lives in memory."""
-    backend = getattr(storage, "_backend", None)
-    path = getattr(backend, "_file_path", None)
-    if path is not None:
-        return os.fspath(path)
-    engine = getattr(backend, "engine", None)
-    if engine is None:
-        return None
-    if engine.name != "sqlite":
-        return shown_url(str(getattr(backend, "url", engine.name)))
-    database = engine.url.database
-    return None if database in (None, "", ":memory:") else str(database)
-
-
-def _reads_only(storage: BaseStorage, place: str | None) -> bool:
-    """Whether a storage's file can be read and not written."""
-    if place is None or "://" in place:
-        return False
-    if getattr(getattr(storage, "_backend", None), "engine", None) is not None:
-        return is_read_only(place)
-    return not os.access(place, os.W_OK)
-
-
-def _get_or_create(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[int, bool]:
-    """Finds the study of this name or creates it; two that try at once get the same one."""
-    from optuna.exceptions import DuplicatedStudyError
-    from optuna.study import StudyDirection
-
-    try:
-        return storage.get_study_id_from_name(name), False
-    except KeyError:
-        pass
-    try:
-        listed = [StudyDirection[direction.upper()] for direction in directions]
-        return storage.create_new_study(listed, name), True
-    except DuplicatedStudyError:
-        return storage.get_study_id_from_name(name), False
