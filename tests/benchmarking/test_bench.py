@@ -203,9 +203,9 @@ def test_problems_of_one_structure_are_one_program(tmp_path):
 def test_unknown_names_are_listed():
     with pytest.raises(ValueError, match="bench: `problems` must be among quick"):
         benchmarking.cells(["nowhere"], ["qmc"], num_trials=1, num_seeds=1)
-    with pytest.raises(ValueError, match="bench: `samplers` must be among auto"):
+    with pytest.raises(ValueError, match="bench: `sampler_names` must be among auto"):
         benchmarking.cells(["quick"], ["magic"], num_trials=1, num_seeds=1)
-    with pytest.raises(ValueError, match="`samplers` must be among .* on the problem zdt1_8d"):
+    with pytest.raises(ValueError, match="`sampler_names` must be among .* on the problem zdt1_8d"):
         benchmarking.cells(["several"], ["nsga2", "tpe"], num_trials=1, num_seeds=1)
     with pytest.raises(ValueError, match="of one objective on the problem branin"):
         benchmarking.cells(["branin"], ["gp_multi"], num_trials=1, num_seeds=1)

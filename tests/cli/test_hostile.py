@@ -92,7 +92,7 @@ def test_a_report_escapes_what_it_quotes(folder):
 def test_a_bar_takes_a_name_as_text(monkeypatch):
     from jaxhpo import _progress
 
-    bar = _progress._BarReporter("[/red]\x1b[31m[1]", 3)
+    bar = _progress._BarReporter("[/red]\x1b[31m[1]", 3, "[/b]")
     bar.update(_progress.Progress(1, 3, 0.5, 0, "[/]"))
     bar._bar.refresh()
     bar.close()

@@ -178,7 +178,7 @@ def test_large_studies_are_thinned_and_keep_their_best():
     study = optuna.create_study()
     facts = facts_of(study)
     value = np.random.default_rng(0).normal(size=(5000, 1))
-    large = type(facts)("s", ("minimize",), "", {}, [], [None] * 5000, value, [])
+    large = type(facts)("s", ("minimize",), "", {}, [], [None] * 5000, value, [], ("value",))
     kept = thinned(large)
     assert len(kept) == MAX_POINTS == len(set(kept.tolist()))
     assert set(np.argsort(value[:, 0])[:100].tolist()) <= set(kept.tolist())
