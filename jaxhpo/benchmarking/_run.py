@@ -115,10 +115,10 @@ def _check_pair(problem: str, sampler: str) -> None:
     for_several = (*LEARN_SEVERAL, *IGNORE_VALUES, "auto")
     if problem in SEVERAL and sampler not in for_several:
         expected = f"among {', '.join(for_several)} on the problem {problem}"
-        raise _checks.fail("bench", "samplers", expected, sampler)
+        raise _checks.fail("bench", "sampler_names", expected, sampler)
     if problem not in SEVERAL and sampler == "gp_multi":
         expected = f"one of one objective on the problem {problem}"
-        raise _checks.fail("bench", "samplers", expected, sampler)
+        raise _checks.fail("bench", "sampler_names", expected, sampler)
 
 
 def run(

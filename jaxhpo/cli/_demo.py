@@ -22,6 +22,7 @@ class Stage(NamedTuple):
     Attributes:
         problem: the training run, its space and a test.
         study: the durable study; later acts read the trials of earlier ones.
+        storage: where it is.
         trials: trials to add.
         steps: steps of a training run.
         seed: of everything that is drawn.
@@ -30,6 +31,7 @@ class Stage(NamedTuple):
 
     problem: Any
     study: Any
+    storage: str
     trials: int
     steps: int
     seed: int
@@ -39,8 +41,11 @@ class Stage(NamedTuple):
 # Act by act; each prints what it found and returns its picture.
 ACTS: tuple[tuple[str, Callable[[Stage], pathlib.Path]], ...] = (
     ("Random trials, side by side", random_search),
-    ("Bayesian optimization in the same space", bayesian_optimization),
-    ("Hypergradient descent from the best of them", hypergradient_descent),
+    ("Bayesian optimization goes on from there", bayesian_optimization),
+    (
+        "Hypergradients for a number of hyperparameters that no search reaches",
+        hypergradient_descent,
+    ),
 )
 
 
@@ -59,9 +64,10 @@ def run_demo(
     url = storage or f"sqlite:///{out / 'study.db'}"
     # Losses after different numbers of steps do not compare: each number has its own study.
     name = "digits" if steps == DEFAULT_STEPS else f"digits-{steps}-steps"
-    study = Study(problem.space, sampler, storage=url, name=name, seed=seed)
+    # A second run finds the sampler of the second act.
+    study = Study(problem.space, sampler, storage=url, name=name, seed=seed, change_sampler=True)
+    stage = Stage(problem, study, url, trials, steps, seed, out)
     url = study.storage  # without a password
-    stage = Stage(problem, study, trials, steps, seed, out)
     pictures = []
     for number, (title, act) in enumerate(ACTS, start=1):
         say(f"{number}. {title}\n")
