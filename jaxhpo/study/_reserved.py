@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo.study._bulk import MAX_IN, locked, utc
+from jaxhpo.study._one_append import one_append
 from jaxhpo.study._rows import SYSTEM_ATTR
 
 if TYPE_CHECKING:
@@ -160,7 +161,8 @@ def release_slowly(
         is_meant = frozen.state == TrialState.RUNNING and is_theirs(own_attrs(frozen).get("owner"))
         return is_meant and storage.set_trial_state_values(frozen._trial_id, TrialState.WAITING)
 
-    return [i for i in trial_ids if let(storage.get_trial(i))]
+    with one_append(storage):
+        return [i for i in trial_ids if let(storage.get_trial(i))]
 
 
 def claim_slowly(storage: BaseStorage, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:

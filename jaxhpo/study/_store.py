@@ -300,7 +300,7 @@ class Store:
         def act(_: bool) -> Any:
             if self._database is not None:
                 return at_once(self._database, self.study_id, *args)
-            with self._numbers_lock(), one_append(self.storage):
+            with self._numbers_lock():
                 return one_by_one(self.storage, *args)
 
         return list(patiently(self.shown, act))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from jaxhpo._owned import Handle
 from jaxhpo._suggest import named_arguments
 from jaxhpo.study._failures import failures_told
 
@@ -21,7 +22,8 @@ class Sweeping:
     """The part of `Study` that trains."""
 
     _programs: population.Programs | None = None
-    _training: Training | None = None
+    # What it swept last, known weakly: the study does not keep a training's data alive.
+    _training: tuple[Handle | None, ...] | None = None
     # The best state that this object's sweeps have seen: number of its trial, and the state.
     _state: tuple[int, Any] | None = None
 
@@ -161,17 +163,27 @@ class Sweeping:
         `retrain(training)` gives the state there.
 
         Raises:
-            ValueError: no trial is complete yet, or this object has not swept.
+            ValueError: no trial is complete yet, this object has not swept, or another process
+                trained the best trial and the `training` swept last is gone.
         """
         number = cast("Study", self).best.number
         if self._state is None or self._state[0] != number:
-            if self._training is None:
-                raise ValueError(
-                    "Study.best_state: this object has trained nothing, and states are not stored; "
-                    "`study.retrain(training)` trains the best trial again, to the same state."
-                )
-            self._state = (number, self.retrain(self._training, number))
+            self._state = (number, self.retrain(self._last_training(), number))
         return self._state[1]
+
+    def _last_training(self) -> Training:
+        from jaxhpo.training import Training
+
+        try:
+            if self._training is not None:
+                parts: Any = (part and part.get() for part in self._training)
+                return Training(*parts)
+        except ReferenceError:
+            pass
+        raise ValueError(
+            "Study.best_state: this object has trained nothing that is still there, and states are "
+            "not stored; `study.retrain(training)` trains the best trial again, to the same state."
+        )
 
     def retrain(
         self,
@@ -209,7 +221,7 @@ class Sweeping:
         result: population.Sweep,
     ) -> None:
         """Keeps the best state of a batch if its trial is the study's best so far."""
-        self._training = training
+        self._training = tuple(None if part is None else Handle(part) for part in training)
         if result.best_index < 0:
             return
         best = cast("Study", self)._best_value_or_none()

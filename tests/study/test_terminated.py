@@ -163,7 +163,7 @@ def test_the_command_line_ends_with_143(tmp_path):
     finally:
         process.kill()
     assert process.returncode == 143
-    assert "jaxhpo resume f" in out
+    assert "jaxhpo resume slow:f" in out
     assert "Traceback" not in err
-    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=tmp_path / "s.db", name="f")
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=tmp_path / "s.db", name="slow:f")
     assert [t.reason for t in study.trials] == ["interrupted"]
