@@ -127,6 +127,8 @@ def make_sampler(
     ask: Callable[..., Any],
     tell: Callable[..., Any],
     resize: Callable[..., Any] | None = None,
+    *,
+    name: str = "",
 ) -> Sampler:
     """Binds three module-level functions to one settings pytree.
 
@@ -137,13 +139,16 @@ def make_sampler(
         ask: `ask(settings, key, state) -> (state, unit)`.
         tell: `tell(settings, key, state, unit, outcome) -> (state, info)`.
         resize: `resize(settings, state, capacity) -> state`, or None.
+        name: what the sampler is called, in what studies remember and people read; the name of the
+            module of `ask` if empty. Static.
 
     Returns:
         The sampler.
     """
     bound = None if resize is None else Partial(resize, settings)
-    named = (("init", init), ("ask", ask), ("tell", tell))
-    first, second, third = (Partial(_Keyed(function, name), settings) for name, function in named)
+    roles = (("init", init), ("ask", ask), ("tell", tell))
+    keyed = (_Keyed(function, role, name) for role, function in roles)
+    first, second, third = (Partial(function, settings) for function in keyed)
     return Sampler(first, second, third, bound)
 
 
@@ -152,10 +157,11 @@ class _Keyed:
     """One of a sampler's functions, given a checked key; equal where the function is."""
 
     function: Callable[..., Any]
-    name: str
+    role: str
+    sampler: str
 
     def __call__(self, settings: PyTree, key: Any, *rest: Any, **named: Any) -> Any:
-        key = _checks.check_key(f"Sampler.{self.name}", key)
+        key = _checks.check_key(f"Sampler.{self.role}", key)
         return self.function(settings, key, *rest, **named)
 
     @property
@@ -163,11 +169,20 @@ class _Keyed:
         return inspect.signature(self.function)
 
 
-def origin_of(sampler: Sampler) -> str:
-    """The module that a sampler's `ask` was written in; empty if it has none."""
+def name_of(sampler: Sampler) -> str:
+    """What a sampler is called; "custom" where nothing tells."""
     function = getattr(sampler.ask, "func", sampler.ask)
-    function = function.function if isinstance(function, _Keyed) else function
-    return str(getattr(function, "__module__", ""))
+    if isinstance(function, _Keyed):
+        if function.sampler:
+            return function.sampler
+        function = function.function
+    module = str(getattr(function, "__module__", ""))
+    return module.rsplit(".", 1)[-1].lstrip("_") or "custom"
+
+
+def settings_of(sampler: Sampler) -> PyTree:
+    """The settings record that a sampler's functions are bound to; None if there is none."""
+    return next(iter(getattr(sampler.ask, "args", ())), None)
 
 
 def has_proposal(unit: Array) -> Array:

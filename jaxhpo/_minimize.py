@@ -20,7 +20,7 @@ from jaxhpo._status import Status, explain
 from jaxhpo._suggest import named_arguments
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.samplers._batches import warn_of_large_batch
-from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
+from jaxhpo.samplers._traits import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
 
 logger = logging.getLogger("jaxhpo")

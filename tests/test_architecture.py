@@ -33,7 +33,7 @@ ALLOWED = {
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
     "plots": BASE | {"space", "inspection", "pareto"},
-    "report": BASE | {"space", "inspection"},
+    "report": BASE | {"space", "inspection", "samplers"},
     "problems": BASE | {"space", "training", "pareto"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},

@@ -21,7 +21,7 @@ from jaxhpo._minimize import minimize
 from jaxhpo._status import Status
 from jaxhpo.benchmarking._problems import PROBLEMS, SETS, SEVERAL
 from jaxhpo.benchmarking._several import missing, num_objectives_of
-from jaxhpo.samplers._objectives import IGNORE_VALUES, LEARN_SEVERAL, settings_for
+from jaxhpo.samplers._traits import names_with, settings_for, traits_of
 from jaxhpo.space import Space
 
 NEEDS_GRADIENT = ("gradient",)
@@ -112,11 +112,11 @@ def cells(
 
 def _check_pair(problem: str, sampler: str) -> None:
     """Refuses a sampler of one objective on a problem of several, and the other way round."""
-    for_several = (*LEARN_SEVERAL, *IGNORE_VALUES, "auto")
+    for_several = (*names_with("several_objectives"), *names_with("ignores_values"), "auto")
     if problem in SEVERAL and sampler not in for_several:
         expected = f"among {', '.join(for_several)} on the problem {problem}"
         raise _checks.fail("bench", "sampler_names", expected, sampler)
-    if problem not in SEVERAL and sampler == "gp_multi":
+    if problem not in SEVERAL and traits_of(sampler).several_only:
         expected = f"one of one objective on the problem {problem}"
         raise _checks.fail("bench", "sampler_names", expected, sampler)
 

@@ -14,20 +14,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks, samplers
-from jaxhpo._base import Outcome, Sampler
+from jaxhpo._base import Sampler
 from jaxhpo._driver import Driver, asked_shape
 from jaxhpo._progress import told_if_slow
-from jaxhpo.samplers._objectives import constraint_settings
+from jaxhpo.samplers._traits import check_objectives, constraint_settings, traits_of
 from jaxhpo.space import Space
 
 Factory = Callable[..., Sampler]
-
-_NEED_GRADIENTS = ("gradient",)
-_BLIND = ("random", "qmc", "grid")
 
 
 @jax.tree_util.register_pytree_node_class
@@ -76,7 +72,7 @@ class Recipe:
         """Tries the settings on a small space, so that errors come where they are written."""
         from jaxhpo.space import uniform
 
-        if self.sampler in _NEED_GRADIENTS:
+        if traits_of(self.sampler).needs_gradients:
             expected = "one that needs no gradient, since trials from outside have none"
             raise _checks.fail(self.where, "sampler", expected, self.sampler)
         if isinstance(self.sampler, str):
@@ -103,7 +99,7 @@ class Recipe:
     @property
     def plans_ahead(self) -> bool:
         """Whether the points fill one fixed space evenly, whatever their values."""
-        return self.sampler in ("grid", "qmc")
+        return traits_of(self.sampler).plans_ahead
 
     def for_repeats(self) -> Recipe:
         """What proposes a discrete part of configurations, whose points come again and again.
@@ -111,7 +107,8 @@ class Recipe:
         Most samplers never repeat a point, and a model of a function gains little from it. So
         `tpe`, which counts, takes the place of those that learn.
         """
-        return self if self.sampler in (*_BLIND, "tpe") else Recipe(self.where, "tpe", {})
+        is_one = self.sampler == "tpe" or traits_of(self.sampler).ignores_values
+        return self if is_one else Recipe(self.where, "tpe", {})
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
@@ -128,25 +125,8 @@ class Recipe:
             extra = {"num_objectives": num_objectives}
         made = factory(space, **{**self.settings, **extra})
         if num_objectives > 1:
-            _check_objectives(self.where, made, num_objectives)
+            check_objectives(self.where, made, num_objectives)
         return made
-
-
-def _check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
-    """Refuses a sampler that does not take so many objectives; nothing is computed."""
-
-    def one_round(sampler: Sampler, key: jax.Array) -> None:
-        state, unit = sampler.ask(key, sampler.init(key))
-        value = jnp.zeros((unit.shape[0], num_objectives), unit.dtype)
-        sampler.tell(key, state, unit, Outcome(value))
-
-    try:
-        jax.eval_shape(one_round, sampler, jax.random.key(0))
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{where}: `sampler` must take {num_objectives} objectives, such as 'random' does; "
-            f"this one does not: {error}"
-        ) from error
 
 
 class Engine:

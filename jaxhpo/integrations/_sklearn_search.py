@@ -31,7 +31,7 @@ from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend,
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
 from jaxhpo.integrations._sklearn_progress import metric_name, progress_of, reporter_of
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
-from jaxhpo.samplers._objectives import IGNORE_VALUES
+from jaxhpo.samplers._traits import traits_of
 from jaxhpo.study._secrets import shown_url
 
 _WHERE = "SearchCV"
@@ -295,7 +295,7 @@ class SearchCV(BaseSearchCV):
         """Candidates a round."""
         if self.batch_size is not None:
             return int(self.batch_size)
-        is_blind = isinstance(self.sampler, str) and self.sampler in IGNORE_VALUES
+        is_blind = traits_of(self.sampler).ignores_values
         if is_blind and self.storage is None and self.stop_after_folds is None:
             return max(missing, 1)
         if is_vmapped:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxhpo.samplers._traits import traits_of
+
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
 
 # The system attribute of a trial and the user attribute of a study in which `Study` keeps its own.
 _OWN_ATTR = "jaxhpo"
-# Samplers that pay no heed to values: their trials are a random (or evenly spread) sample.
-VALUE_BLIND = ("random", "qmc", "grid")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +58,8 @@ class Facts:
 
     @property
     def is_blind(self) -> bool:
-        """Whether the sampler pays no heed to values."""
-        return self.sampler.split("(")[0] in VALUE_BLIND
+        """Whether the sampler pays no heed to values: its trials are then a random sample."""
+        return traits_of(self.sampler.split("(")[0]).ignores_values
 
     @property
     def counts(self) -> dict[str, int]:

@@ -15,10 +15,10 @@ from jaxhpo.samplers._gp_multi import gp_multi
 from jaxhpo.samplers._gradient import gradient
 from jaxhpo.samplers._nsga2 import nsga2
 from jaxhpo.samplers._nsga3 import nsga3
-from jaxhpo.samplers._objectives import MODEL_CONSTRAINTS
 from jaxhpo.samplers._qmc import qmc
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._tpe import tpe
+from jaxhpo.samplers._traits import register, traits_of
 from jaxhpo.samplers._turbo import turbo
 from jaxhpo.space import Space
 
@@ -124,7 +124,7 @@ def choose(
     choice = _choose(
         space, num_trials, num_objectives, has_gradient and not is_noisy, has_constraints
     )
-    if has_constraints and choice.name in MODEL_CONSTRAINTS:
+    if has_constraints and traits_of(choice.name).models_constraints:
         return choice._replace(settings={**choice.settings, "constrained": True})
     return choice
 
@@ -192,6 +192,7 @@ def _count(num_trials: int | None) -> str:
     return "an unknown number of trials" if num_trials is None else f"{num_trials} trials"
 
 
+@register(several_objectives=True, models_constraints=True)
 def auto(
     space: Space,
     *,

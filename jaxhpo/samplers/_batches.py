@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxhpo._base import Sampler, origin_of
-from jaxhpo.samplers._objectives import IGNORE_VALUES
+from jaxhpo._base import Sampler, name_of, settings_of
+from jaxhpo.samplers._traits import traits_of
 
 logger = logging.getLogger("jaxhpo")
 
@@ -62,8 +62,8 @@ def batching_of(sampler: Sampler) -> Batching:
         As many trials as one likes where values are ignored (`MAX_BATCH`); a generation of a
         population; otherwise the trials that a start-up design has, then a handful.
     """
-    settings = _settings_of(sampler)
-    name = _name_of(sampler)
+    settings = settings_of(sampler)
+    name = name_of(sampler)
     rows = _rows_of(sampler)
     if not _learns(sampler):
         return Batching(name, MAX_BATCH, MAX_BATCH, False)
@@ -101,13 +101,13 @@ def _whole(count: int, rows: int) -> int:
 
 def _learns(sampler: Sampler) -> bool:
     """Whether values change what a sampler, or a part of it, proposes."""
-    settings = _settings_of(sampler)
+    settings = settings_of(sampler)
     inner = getattr(settings, "samplers", None)
-    if _name_of(sampler) == "warm_start":
+    if name_of(sampler) == "warm_start":
         inner = (settings.sampler,)
     if isinstance(inner, tuple | list) and inner:
         return any(_learns(one) for one in inner)
-    return _name_of(sampler) not in IGNORE_VALUES
+    return not traits_of(name_of(sampler)).ignores_values
 
 
 def _rows_of(sampler: Sampler) -> int:
@@ -116,21 +116,10 @@ def _rows_of(sampler: Sampler) -> int:
     return int(asked.shape[0])
 
 
-def _name_of(sampler: Sampler) -> str:
-    module = origin_of(sampler)
-    if not module.startswith("jaxhpo.samplers."):
-        return "the sampler"
-    return module.rsplit(".", 1)[-1].lstrip("_").removesuffix("_rounds")
-
-
-def _settings_of(sampler: Sampler) -> Any:
-    return next(iter(getattr(sampler.ask, "args", ())), None)
-
-
 def _found(settings: Any, name: str) -> Iterator[int]:
     """The whole numbers of this name in settings and in those of their parts."""
     if isinstance(settings, Sampler):
-        settings = _settings_of(settings)
+        settings = settings_of(settings)
     if isinstance(settings, tuple | list) and not hasattr(settings, "_fields"):
         for part in settings:
             yield from _found(part, name)

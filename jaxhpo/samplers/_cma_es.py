@@ -21,6 +21,7 @@ from jaxhpo.samplers._guard import make_guard
 from jaxhpo.samplers._pieces import in_pieces, summed_violation
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import real_array, told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _SPARE_ROWS = 64
@@ -51,6 +52,7 @@ class CmaInfo(NamedTuple):
     num_restarts: Array
 
 
+@register(resumes_exactly=False)
 def cma_es(
     space: Space,
     *,
@@ -159,7 +161,7 @@ def cma_es(
         separable=separable,
         restarts=restarts,
     )
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="cma_es")
 
 
 def _given_mean(mean: Any, num_dims: int, dtype: Any) -> Array:

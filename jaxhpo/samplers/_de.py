@@ -17,6 +17,7 @@ from jaxhpo.samplers._pieces import in_pieces, summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _SPARE_ROWS = 64
@@ -76,6 +77,7 @@ class DeInfo(NamedTuple):
     spread: Array
 
 
+@register(resumes_exactly=False)
 def de(
     space: Space,
     *,
@@ -152,7 +154,7 @@ def de(
         population_size=population_size,
         strategy=strategy,
     )
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="de")
 
 
 def _init(settings: DeSettings, key: Array) -> DeState:

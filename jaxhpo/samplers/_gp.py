@@ -24,6 +24,7 @@ from jaxhpo.samplers._gp_settings import (
 )
 from jaxhpo.samplers._gp_state import GpState
 from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 
@@ -47,6 +48,7 @@ class GpInfo(NamedTuple):
     noise: Array
 
 
+@register(models_constraints=True)
 def gp(
     space: Space,
     *,
@@ -159,14 +161,14 @@ def gp(
         batch_size=_checks.check_count("gp", "batch_size", batch_size, 1),
         capacity=_checks.check_count("gp", "capacity", capacity, 1),
         num_startup=_checks.check_count("gp", "num_startup", start, 1),
-        goal=acquisition_function,
+        acquisition_function=acquisition_function,
         constrained=constrained,
         precision=precision,
         num_basins=_checks.check_count("gp", "num_basins", num_basins, 0),
         num_active=_checks.check_count("gp", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
         # Where all is discrete, a small region soon holds nothing new.
-        has_region=trust_region and bool((space.num_levels == 0).any()),
+        trust_region=trust_region and bool((space.num_levels == 0).any()),
     )
     settings = make_settings(
         space,
@@ -176,7 +178,7 @@ def gp(
         belief=None if prior is None else check_belief("gp", prior, space),
         strength=_checks.check_positive("gp", "prior_strength", prior_strength),
     )
-    return make_sampler(settings, first_state, _ask, _tell, resize)
+    return make_sampler(settings, first_state, _ask, _tell, resize, name="gp")
 
 
 def _ask(settings: GpSettings, key: Array, state: GpState) -> tuple[GpState, Array]:

@@ -19,7 +19,11 @@ _BEST, _NEAR, _NEW = 4, 4, 8
 
 
 def active_rows(
-    table: Table, mask: Array, num_first: int, num_active: int, goal: Array | None = None
+    table: Table,
+    mask: Array,
+    num_first: int,
+    num_active: int,
+    acquisition_function: Array | None = None,
 ) -> tuple[Table, Array]:
     """The rows of a table that the model is given, in their order.
 
@@ -32,7 +36,7 @@ def active_rows(
         mask: `[n]` bool, told rows to choose from.
         num_first: static; leading rows of the mask that stay.
         num_active: static; rows that stay, at most.
-        goal: `[n]` what is small in good rows; None means `table.value`.
+        acquisition_function: `[n]` what is small in good rows; None means `table.value`.
 
     Returns:
         The table of `k` rows, told only where `mask`, and `[k]` int32 their numbers; `k` is `n` or
@@ -42,10 +46,10 @@ def active_rows(
     told = table._replace(is_told=mask)
     if n <= num_active:
         return told, jnp.arange(n, dtype=jnp.int32)
-    goal = table.value if goal is None else goal
+    acquisition_function = table.value if acquisition_function is None else acquisition_function
     order = jnp.cumsum(mask, dtype=jnp.int32)
-    is_good = mask & jnp.isfinite(goal) & (table.violation <= 0)
-    value = jnp.where(is_good, goal, jnp.inf)
+    is_good = mask & jnp.isfinite(acquisition_function) & (table.violation <= 0)
+    value = jnp.where(is_good, acquisition_function, jnp.inf)
     _, best = jax.lax.top_k(-value, num_active // _BEST)
     away = jnp.sum((table.features - table.features[best[0]][None, :]) ** 2, axis=1)
     _, near = jax.lax.top_k(-jnp.where(mask, away, jnp.inf), num_active // _NEAR)

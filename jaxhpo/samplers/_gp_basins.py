@@ -89,15 +89,15 @@ def settled_basins(kernel: gp.Kernel, theta: Array, targets: Targets, num_basins
     rate = kernel.spread(jnp.exp(-gp.unravel(theta).log_lengthscale))
     scaled = targets.data.features * rate[None, :]
     is_near = kernel.profile_of(gp.squared_distances(scaled, scaled))[0] > CORRELATION
-    goal = jnp.where(targets.is_good, targets.data.target, jnp.inf)
-    n = goal.shape[0]
+    acquisition_function = jnp.where(targets.is_good, targets.data.target, jnp.inf)
+    n = acquisition_function.shape[0]
     index = jnp.arange(n, dtype=jnp.int32)
 
     def one(carry: _Carry, _: None) -> tuple[_Carry, tuple[Array, Array, Array]]:
         outer, inner, since, goes_on = carry
-        bottom = gp.argmax(-jnp.where(outer, goal, jnp.inf))
+        bottom = gp.argmax(-jnp.where(outer, acquisition_function, jnp.inf))
         inside = is_near[bottom] & outer
-        value = jnp.where(inside, goal, jnp.inf)
+        value = jnp.where(inside, acquisition_function, jnp.inf)
         lowest = -jax.lax.top_k(-value, min(NUM_POINTS, n))[0]
         spread = lowest[-1] - lowest[0]
         is_settled = goes_on & (spread < SPREAD)

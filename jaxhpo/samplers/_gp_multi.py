@@ -25,6 +25,7 @@ from jaxhpo.samplers._gp_settings import (
 from jaxhpo.samplers._gp_state import GpState
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import real_array
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 
@@ -55,6 +56,7 @@ class GpMultiInfo(NamedTuple):
     lengthscale: Array
 
 
+@register(several_objectives=True, models_constraints=True, several_only=True)
 def gp_multi(
     space: Space,
     *,
@@ -131,7 +133,7 @@ def gp_multi(
         batch_size=_checks.check_count("gp_multi", "batch_size", batch_size, 1),
         capacity=_checks.check_count("gp_multi", "capacity", capacity, 1),
         num_startup=_checks.check_count("gp_multi", "num_startup", start, 1),
-        goal="log_ei",
+        acquisition_function="log_ei",
         constrained=constrained,
         precision=precision,
         num_basins=0,
@@ -139,7 +141,7 @@ def gp_multi(
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
     )
     settings = GpMultiSettings(make_settings(space, options, kernel=kernel), m)
-    return make_sampler(settings, _init, _ask, _tell, _resize)
+    return make_sampler(settings, _init, _ask, _tell, _resize, name="gp_multi")
 
 
 def _init(settings: GpMultiSettings, key: Array) -> GpState:

@@ -115,8 +115,10 @@ def score(
     # Sorting is for the caller's precision: it numbers rows.
     outer = value.astype(np.float64 if precision.is_double_outside else np.float32)
     with jax.enable_x64(precision.is_double_outside):
-        goal, is_centre = (_volume if m <= _MOST_BY_VOLUME else _scalar)(outer, weight)
-    function = functools.partial(_gain, posteriors, gp.cast(goal, precision.work))
+        acquisition_function, is_centre = (_volume if m <= _MOST_BY_VOLUME else _scalar)(
+            outer, weight
+        )
+    function = functools.partial(_gain, posteriors, gp.cast(acquisition_function, precision.work))
     if options.constrained:
         has_good = jnp.any(is_good)
         chance = feasible(settings.kernel, prior, fitted[m].theta, targets[m])
@@ -160,8 +162,10 @@ def _scalar(value: Array, weight: Array) -> tuple[Goal, Array]:
     reached = scale(value)
     reached = jnp.where(jnp.isnan(reached), jnp.inf, reached)
     least = jnp.min(reached)
-    goal = Partial(_log_chebyshev, scale, jnp.where(jnp.isfinite(least), least, 0.0))
-    return goal, reached == least
+    acquisition_function = Partial(
+        _log_chebyshev, scale, jnp.where(jnp.isfinite(least), least, 0.0)
+    )
+    return acquisition_function, reached == least
 
 
 def _front(value: Array) -> tuple[Array, Array, Array]:
@@ -183,14 +187,14 @@ def _log_chebyshev(
 
 
 def _gain(
-    posteriors: list[gp.Posterior], goal: Goal, features: Array, unit: Array
+    posteriors: list[gp.Posterior], acquisition_function: Goal, features: Array, unit: Array
 ) -> tuple[Array, Array]:
-    """The goal at `[c]` points, and its gradient `[c, F]`."""
+    """The acquisition_function at `[c]` points, and its gradient `[c, F]`."""
     del unit
     found = [posterior.predict_with_pull(features) for posterior in posteriors]
     mean = jnp.concatenate([prediction.mean for prediction, _ in found], axis=1)
     variance = jnp.stack([prediction.variance for prediction, _ in found], axis=1)
-    slopes = jax.vmap(jax.value_and_grad(goal, argnums=(0, 1)))
+    slopes = jax.vmap(jax.value_and_grad(acquisition_function, argnums=(0, 1)))
     value, (by_mean, by_variance) = slopes(mean, variance)
     pulled = [pull(by_mean[:, j, None], by_variance[:, j]) for j, (_, pull) in enumerate(found)]
     return value, functools.reduce(jnp.add, pulled)

@@ -100,7 +100,7 @@ def score(
 
     belief = model.believe(settings.kernel, prior, theta, table, targets[0])
     promise = _promise(settings, precision, key, belief, probes)
-    goal = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
+    acquisition_function = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
     chance: Term = _certain
     has_good = jnp.ones((), precision.work)
     if options.constrained:
@@ -108,7 +108,7 @@ def score(
         chance = feasible(settings.kernel, prior, fitted[1].theta, targets[1])
         # Without a feasible row, look around the one that violates least.
         least = jnp.where(table.is_told & jnp.isfinite(table.value), table.violation, jnp.inf)
-        goal = jnp.where(has_good > 0, goal, least)
+        acquisition_function = jnp.where(has_good > 0, acquisition_function, least)
     hope = _hope(settings, precision, count)
 
     def function(features: Array, unit: Array) -> tuple[Array, Array]:
@@ -120,7 +120,9 @@ def score(
         value = value + sum(part[0] for part in parts)
         return value, has_good * gradient + sum(part[1] for part in parts)
 
-    return Scored(function, gp.argmax(-goal), gp.unravel(theta).log_lengthscale, leaves)
+    return Scored(
+        function, gp.argmax(-acquisition_function), gp.unravel(theta).log_lengthscale, leaves
+    )
 
 
 def _promise(
@@ -128,7 +130,7 @@ def _promise(
 ) -> Term:
     """The acquisition function proper, on a log scale where it has one."""
     options = settings.options
-    if options.goal == "thompson":
+    if options.acquisition_function == "thompson":
         path = gp.draw_paths(key, belief.posterior, belief.noise, 1)
 
         def of_path(features: Array) -> tuple[Array, Array]:
@@ -136,7 +138,7 @@ def _promise(
             return -value, -gradient
 
         return of_path
-    if options.goal == "mes":
+    if options.acquisition_function == "mes":
         paths = gp.draw_paths(key, belief.posterior, belief.noise, _NUM_MINIMA)
         minimum = jnp.min(paths(probes), axis=0)
         minimum = jnp.minimum(minimum, belief.best[0] - _CLEARANCE)
@@ -146,7 +148,7 @@ def _promise(
         "log_ei": functools.partial(acquisition.log_ei, best=belief.best[None, :]),
         "log_pi": functools.partial(acquisition.log_pi, best=belief.best[None, :]),
         "ucb": functools.partial(acquisition.ucb, beta=settings.beta.astype(precision.work)),
-    }[options.goal]
+    }[options.acquisition_function]
 
     def of_fantasies(features: Array) -> tuple[Array, Array]:
         prediction, pull = belief.posterior.predict_with_pull(features)

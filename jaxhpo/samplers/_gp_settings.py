@@ -35,25 +35,25 @@ class Options:
         batch_size: rows of one ask.
         capacity: observations that the state holds.
         num_startup: points told before the model takes over.
-        goal: one of `ACQUISITIONS`.
+        acquisition_function: one of `ACQUISITIONS`.
         constrained: whether the violation has a model of its own.
         precision: "float64" or "float32".
         num_basins: minima that are left alone once reached.
         num_active: observations that the model is conditioned on, at most.
         budget: how hard the acquisition function is searched.
-        has_region: whether every second proposal stays around the best point (`_gp_local`).
+        trust_region: whether every second proposal stays around the best point (`_gp_local`).
     """
 
     batch_size: int
     capacity: int
     num_startup: int
-    goal: str
+    acquisition_function: str
     constrained: bool
     precision: str
     num_basins: int
     num_active: int
     budget: acquisition.Budget
-    has_region: bool = False
+    trust_region: bool = False
 
 
 @jax.tree_util.register_dataclass
@@ -126,7 +126,7 @@ def first_state(settings: GpSettings, key: Array) -> GpState:
         tally=new_tally(),
         fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
-        region=first_region(dtype) if options.has_region else None,
+        region=first_region(dtype) if options.trust_region else None,
     )
 
 

@@ -16,6 +16,7 @@ from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _SAME = 1e-6
@@ -72,6 +73,7 @@ class GradientInfo(NamedTuple):
     num_descents: Array
 
 
+@register(needs_gradients=True, resumes_exactly=False)
 def gradient(
     space: Space,
     *,
@@ -139,7 +141,7 @@ def gradient(
         memory=memory,
         batch_size=batch_size,
     )
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="gradient")
 
 
 def _init(settings: GradientSettings, key: Array) -> GradientState:

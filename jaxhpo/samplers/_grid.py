@@ -14,6 +14,7 @@ from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._lattice import Lattice
 from jaxhpo.samplers._stream import StreamInfo, Tally, check_space, new_tally
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -45,6 +46,7 @@ class GridState:
     visited: Visited
 
 
+@register(ignores_values=True, plans_ahead=True, is_finite=True)
 def grid(
     space: Space, *, points_per_dim: int | Mapping[str, int] = 5, batch_size: int = 1
 ) -> Sampler:
@@ -97,7 +99,7 @@ def grid(
             "`points_per_dim`, coarsen the steps, or use `qmc` or `random`."
         )
     lattice = Lattice(levels, continuous, is_exact=True)
-    return make_sampler(GridSettings(space, lattice, batch_size), _init, _ask, _tell)
+    return make_sampler(GridSettings(space, lattice, batch_size), _init, _ask, _tell, name="grid")
 
 
 def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) -> list[int]:

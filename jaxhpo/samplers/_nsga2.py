@@ -10,9 +10,11 @@ from jaxhpo import _checks, pareto
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers import _nsga_rounds as rounds
 from jaxhpo.samplers._nsga_rounds import Members, NsgaInfo, NsgaSettings, NsgaState
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 
+@register(several_objectives=True)
 def nsga2(
     space: Space,
     *,
@@ -91,7 +93,7 @@ def nsga2(
         crossover_eta=crossover_eta,
         mutation_eta=mutation_eta,
     )
-    return make_sampler(settings, rounds.init, rounds.ask, _tell)
+    return make_sampler(settings, rounds.init, rounds.ask, _tell, name="nsga2")
 
 
 def _tell(

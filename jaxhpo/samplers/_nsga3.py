@@ -13,12 +13,14 @@ from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo._linalg import matmul, solve
 from jaxhpo.samplers import _nsga_rounds as rounds
 from jaxhpo.samplers._nsga_rounds import Members, NsgaInfo, NsgaSettings, NsgaState
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _OFF_AXIS = 1e-6
 """Weight of the other axes when the extreme point of an axis is looked for (from the paper)."""
 
 
+@register(several_objectives=True)
 def nsga3(
     space: Space,
     *,
@@ -96,7 +98,7 @@ def nsga3(
         crossover_eta=crossover_eta,
         mutation_eta=mutation_eta,
     )
-    return make_sampler(settings, rounds.init, rounds.ask, _tell)
+    return make_sampler(settings, rounds.init, rounds.ask, _tell, name="nsga3")
 
 
 def _most_divisions(num_objectives: int, most: int = 100) -> int:

@@ -17,6 +17,7 @@ from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _SAME = 1e-6
@@ -78,6 +79,7 @@ class PatternInfo(NamedTuple):
     num_restarts: Array
 
 
+@register(resumes_exactly=False)
 def pattern(
     space: Space,
     *,
@@ -150,7 +152,7 @@ def pattern(
         num_startup=num_startup,
         batch_size=batch_size,
     )
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="pattern")
 
 
 def _init(settings: PatternSettings, key: Array) -> PatternState:

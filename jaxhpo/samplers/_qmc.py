@@ -22,6 +22,7 @@ from jaxhpo.samplers._stream import (
     new_tally,
 )
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -69,6 +70,7 @@ class QmcState:
     known: Pending | Visited
 
 
+@register(ignores_values=True, plans_ahead=True)
 def qmc(
     space: Space,
     *,
@@ -130,7 +132,7 @@ def qmc(
     numbers = jnp.asarray(_NUMBERS[sequence](space.num_dims))
     lattice = finite_lattice(space)
     settings = QmcSettings(space, numbers, lattice, sequence, scramble, batch_size)
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="qmc")
 
 
 def _init(settings: QmcSettings, key: Array) -> QmcState:

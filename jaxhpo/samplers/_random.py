@@ -18,6 +18,7 @@ from jaxhpo.samplers._stream import (
     new_tally,
 )
 from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.samplers._visited import Visited
 from jaxhpo.space import Space
 
@@ -52,6 +53,7 @@ class RandomState:
     visited: Visited | None
 
 
+@register(ignores_values=True)
 def random(space: Space, *, batch_size: int = 1) -> Sampler:
     """Random search: each proposal is a draw from the space's own distribution.
 
@@ -89,7 +91,7 @@ def random(space: Space, *, batch_size: int = 1) -> Sampler:
     space = check_space("random", space)
     batch_size = _checks.check_count("random", "batch_size", batch_size, 1)
     settings = RandomSettings(space, finite_lattice(space), batch_size)
-    return make_sampler(settings, _init, _ask, _tell)
+    return make_sampler(settings, _init, _ask, _tell, name="random")
 
 
 def _init(settings: RandomSettings, key: Array) -> RandomState:

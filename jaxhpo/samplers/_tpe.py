@@ -19,6 +19,7 @@ from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space
 from jaxhpo.samplers._told import told_rows
 from jaxhpo.samplers._tpe_split import MAX_GOOD, SPLITS, good_rows
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 _FEW_TOLD = 32
@@ -84,6 +85,7 @@ class TpeInfo(NamedTuple):
     num_good: Array
 
 
+@register()
 def tpe(
     space: Space,
     *,
@@ -173,7 +175,7 @@ def tpe(
         multivariate=multivariate,
         split=split,
     )
-    return make_sampler(settings, _init, _ask, _tell, _resize)
+    return make_sampler(settings, _init, _ask, _tell, _resize, name="tpe")
 
 
 def _init(settings: TpeSettings, key: Array) -> TpeState:

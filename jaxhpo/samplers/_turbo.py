@@ -26,6 +26,7 @@ from jaxhpo.samplers._gp_settings import (
 from jaxhpo.samplers._gp_state import GpState
 from jaxhpo.samplers._region import Patience, Region, new_region
 from jaxhpo.samplers._stream import check_space
+from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
 
@@ -63,6 +64,7 @@ class TurboInfo(NamedTuple):
     num_restarts: Array
 
 
+@register()
 def turbo(
     space: Space,
     *,
@@ -131,14 +133,14 @@ def turbo(
         batch_size=_checks.check_count("turbo", "batch_size", batch_size, 1),
         capacity=_checks.check_count("turbo", "capacity", capacity, 1),
         num_startup=_checks.check_count("turbo", "num_startup", startup, 1),
-        goal=acquisition_function,
+        acquisition_function=acquisition_function,
         constrained=False,
         precision=precision,
         num_basins=0,
         num_active=_checks.check_count("turbo", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
     )
-    return make_sampler(make_settings(space, options), _init, _ask, _tell, _resize)
+    return make_sampler(make_settings(space, options), _init, _ask, _tell, _resize, name="turbo")
 
 
 def _init(settings: GpSettings, key: Array) -> TurboState:

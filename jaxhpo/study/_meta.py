@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from jaxhpo._base import Sampler, origin_of
+from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, fail
 from jaxhpo._driver import asked_shape
 from jaxhpo._suggest import did_you_mean
@@ -28,6 +28,10 @@ logger = logging.getLogger("jaxhpo")
 # The study attribute that holds all of it, as JSON.
 META_ATTR = "jaxhpo"
 _FORMAT = 1
+# Ready samplers that older versions named by the file that their functions stood in.
+_ONCE_CALLED = (
+    {"nsga2", "nsga_rounds"}, {"nsga3", "nsga_rounds"}, {"with_restarts", "restarts"},
+)  # fmt: skip
 
 
 def open_meta(
@@ -126,7 +130,7 @@ class SamplerNote:
     """What a study remembers of its sampler.
 
     Attributes:
-        text: name and settings, as `describe_sampler` gives them.
+        text: name and settings, as `samplers._description` gives them.
         name: the name it was made by; None where a ready sampler was passed.
     """
 
@@ -142,7 +146,9 @@ class SamplerNote:
         if self.name is not None and other.name is not None:
             return self.name == other.name
         (own, settings), (name, others) = _parse(self.text), _parse(other.text)
-        return own == name and all(settings[key] == others[key] for key in settings.keys() & others)
+        is_named_alike = own == name or {own, name} in _ONCE_CALLED
+        shared = settings.keys() & others
+        return is_named_alike and all(settings[key] == others[key] for key in shared)
 
 
 def _parse(text: str) -> tuple[str, dict[str, str]]:
@@ -263,7 +269,7 @@ def make_sampler(
             of objectives.
     """
     from jaxhpo import samplers
-    from jaxhpo.samplers._objectives import check_objectives, settings_for
+    from jaxhpo.samplers._traits import check_objectives, settings_for
 
     if not isinstance(sampler, str | Sampler):
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
@@ -285,7 +291,7 @@ def constrained_maker(
     sampler: Any, space: Space, num_objectives: int
 ) -> Callable[[], tuple[Sampler, jax.ShapeDtypeStruct]] | None:
     """What makes the sampler of a name anew once there are constraints; None if it is the same."""
-    from jaxhpo.samplers._objectives import settings_for
+    from jaxhpo.samplers._traits import settings_for
 
     if settings_for(sampler, num_objectives, True) == settings_for(sampler, num_objectives):
         return None
@@ -293,29 +299,13 @@ def constrained_maker(
 
 
 def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
-    """What a study remembers of a sampler; the arguments are those of `describe_sampler`."""
-    name = sampler if isinstance(sampler, str) else None
-    return SamplerNote(describe_sampler(sampler, made), name)
-
-
-def describe_sampler(sampler: Any, made: Sampler) -> str:
-    """Names a sampler and its settings, the space left out.
+    """What a study remembers of a sampler.
 
     Args:
         sampler: what the user passed.
         made: the sampler itself.
-
-    Returns:
-        Such as "qmc(sequence=sobol, batch_size=1)".
     """
-    module = origin_of(made).rsplit(".", 1)[-1].lstrip("_")
-    name = sampler if isinstance(sampler, str) else module or "custom"
-    settings = getattr(made.ask, "args", (None,))[0]
-    if not dataclasses.is_dataclass(settings):
-        return name
-    parts = []
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if isinstance(value, bool | int | float | str) or value is None:
-            parts.append(f"{field.name}={value}")
-    return f"{name}({', '.join(parts)})"
+    from jaxhpo.samplers._description import describe as in_words
+
+    name = sampler if isinstance(sampler, str) else None
+    return SamplerNote(in_words(made, name), name)

@@ -7,8 +7,8 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.samplers._batches import batching_of
+from jaxhpo.samplers._description import describe
 from jaxhpo.study import Study
-from jaxhpo.study._meta import describe_sampler
 from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "y": hpo.uniform(-1.0, 1.0)})
@@ -120,4 +120,4 @@ def test_a_sweep_stopped_between_batches_goes_on_with_the_same_points(url, name)
 def test_a_ready_sampler_is_called_by_its_name(name):
     made = samplers.get(name, SPACE)
     assert batching_of(made).name == name
-    assert describe_sampler(made, made).startswith(f"{name}(")
+    assert describe(made).startswith(f"{name}(")

@@ -97,7 +97,9 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
     if not _checks.is_traced(weights) and not bool(np.all(np.asarray(weights) > 0)):
         raise _checks.fail("mixture", "weights", "greater than 0", weights.tolist())
     resize = _resize if any(sampler.resize is not None for sampler in chosen) else None
-    return make_sampler(MixtureSettings(chosen, jnp.log(weights)), _init, _ask, _tell, resize)
+    return make_sampler(
+        MixtureSettings(chosen, jnp.log(weights)), _init, _ask, _tell, resize, name="mixture"
+    )
 
 
 def _asked_shape(sampler: Sampler) -> tuple[int, ...]:

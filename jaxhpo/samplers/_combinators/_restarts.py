@@ -99,7 +99,7 @@ def with_restarts(sampler: Sampler, space: Space, *, patience: int | Array) -> S
         patience = _checks.check_count(where, "patience", patience, 1)
     settings = RestartSettings(sampler, space, make_guard(space), jnp.asarray(patience, jnp.int32))
     resize = None if sampler.resize is None else _resize
-    return make_sampler(settings, _init, _ask, _tell, resize)
+    return make_sampler(settings, _init, _ask, _tell, resize, name="with_restarts")
 
 
 def _init(settings: RestartSettings, key: Array) -> RestartState:

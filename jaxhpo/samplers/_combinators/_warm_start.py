@@ -77,7 +77,9 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
         raise _checks.fail(where, "points", "in the unit cube", unit)
     unit, outcome = told_rows(where, space, unit, outcome)
     resize = None if sampler.resize is None else _resize
-    return make_sampler(WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize)
+    return make_sampler(
+        WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize, name="warm_start"
+    )
 
 
 def _unit_points(where: str, space: Space, points: Any) -> Any:
