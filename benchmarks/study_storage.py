@@ -1,9 +1,9 @@
 """What it costs to write a study down: `python benchmarks/study_storage.py [--quick]`.
 
-Three tables, all on SQLite in a temporary folder, best and median of interleaved rounds:
+Four tables, all on SQLite in a temporary folder, best and median of interleaved rounds:
 a batch of vectorised trials by one transaction beside Optuna's `add_trials`; the overhead of a
-study that runs an empty objective trial by trial beside Optuna's own `optimize`; and the time to
-open a stored study again.
+study that runs an empty objective trial by trial beside Optuna's own `optimize`; the time to open
+a stored study again; and what each sampler needs to take up its history.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 os.environ.setdefault("JAXHPO_CACHE", "0")
 
@@ -139,6 +139,27 @@ def reopening(folder: str, num_trials: int) -> None:
     print(f"{'Optuna: open and read all':>32}{theirs:>10.2f} s")
 
 
+def long_history(folder: str, num_trials: int, samplers: Sequence[str]) -> None:
+    """What a sampler needs to take up a long history, and for a trial that follows."""
+    print(f"\nA stored study of {num_trials} trials, taken up by a sampler")
+    print(f"{'':>12}{'first open, s':>16}{'again, s':>12}{'a trial, ms':>14}")
+    for sampler in samplers:
+        url = f"sqlite:///{folder}/long-{sampler}.db"
+        study = Study(SPACE, sampler, storage=url, name="s", seed=0)
+        study._store.append(make_rows(study, num_trials, 0))
+
+        def resume(sampler: str = sampler, url: str = url) -> Study:
+            again = Study(SPACE, sampler, storage=url, name="s")
+            again.tell(again.ask(1), 0.5)
+            return again
+
+        first, second, study = timed(resume), timed(resume), resume()
+        run = timed(
+            lambda study=study: study.optimize(lambda p: 0.5, num_trials=50, progress=False)
+        )
+        print(f"{sampler:>12}{first:>16.2f}{second:>12.2f}{run / 50 * 1e3:>14.2f}")
+
+
 def show(seconds: list[float]) -> str:
     """Best and median in milliseconds."""
     return f"{min(seconds) * 1e3:.2f} / {statistics.median(seconds) * 1e3:.2f}"
@@ -154,6 +175,8 @@ def main() -> None:
         bulk(folder, 2 if quick else 5, 128 if quick else 512, 8 if quick else 32)
         one_by_one(folder, 2 if quick else 5, 50 if quick else 200)
         reopening(folder, 500 if quick else 5000)
+        samplers = ("tpe", "cma_es", "de", "pattern", "nsga2", "gp")
+        long_history(folder, 500 if quick else 5000, samplers[:2] if quick else samplers)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,10 @@ The public names, as a table of contents; `import jaxhpo as hpo`. Rooms that not
 are imported when they are first named, so that `import jaxhpo` costs little more than JAX.
 """
 
+# isort: off
+from jaxhpo import _folder as _folder  # first of all: see there
+
+# isort: on
 import importlib as _importlib
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
@@ -25,6 +29,7 @@ from jaxhpo._many import minimize_many as minimize_many
 from jaxhpo._minimize import minimize as minimize
 from jaxhpo._replicates import replicates as replicates
 from jaxhpo._status import Status as Status
+from jaxhpo._suggest import did_you_mean as _did_you_mean
 from jaxhpo.space import Space as Space
 from jaxhpo.space import choice as choice
 from jaxhpo.space import fixed as fixed
@@ -56,13 +61,21 @@ if _TYPE_CHECKING:
 
     # A durable study of any Python objective; one training run, written once.
     from jaxhpo.study import Study as Study
+    from jaxhpo.study import load_study as load_study
     from jaxhpo.training import Training as Training
 
 _ROOMS = (
     "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
     "report", "study", "testing", "training",
 )  # fmt: skip
-_NAMES = {"Study": "study", "Training": "training"}
+_NAMES = {"Study": "study", "Training": "training", "load_study": "study"}
+
+__all__ = [
+    "Outcome", "Result", "Sampler", "Space", "Status", "Trials", "choice", "fixed", "forbid",
+    "integer", "log_normal", "log_uniform", "make_sampler", "minimize", "minimize_many", "normal",
+    "ordinal", "quantized", "replicates", "samplers", "space", "static", "uniform", "with_gradient",
+    *_ROOMS, *_NAMES,
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> _Any:
@@ -70,7 +83,8 @@ def __getattr__(name: str) -> _Any:
         return _importlib.import_module(f"jaxhpo.{name}")
     if name in _NAMES:
         return getattr(_importlib.import_module(f"jaxhpo.{_NAMES[name]}"), name)
-    raise AttributeError(f"module 'jaxhpo' has no attribute {name!r}")
+    hint = _did_you_mean(name, __dir__())
+    raise AttributeError(f"module 'jaxhpo' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

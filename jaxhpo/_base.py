@@ -18,12 +18,15 @@ is evaluated for it, its status is `Status.EMPTY`, and `tell` ignores it.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
+
+from jaxhpo import _checks
 
 Array = jax.Array
 PyTree = Any
@@ -139,7 +142,25 @@ def make_sampler(
         The sampler.
     """
     bound = None if resize is None else Partial(resize, settings)
-    return Sampler(Partial(init, settings), Partial(ask, settings), Partial(tell, settings), bound)
+    named = (("init", init), ("ask", ask), ("tell", tell))
+    first, second, third = (Partial(_Keyed(function, name), settings) for name, function in named)
+    return Sampler(first, second, third, bound)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Keyed:
+    """One of a sampler's functions, given a checked key; equal where the function is."""
+
+    function: Callable[..., Any]
+    name: str
+
+    def __call__(self, settings: PyTree, key: Any, *rest: Any, **named: Any) -> Any:
+        key = _checks.check_key(f"Sampler.{self.name}", key)
+        return self.function(settings, key, *rest, **named)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self.function)
 
 
 def has_proposal(unit: Array) -> Array:

@@ -7,7 +7,6 @@ that a trial costs one call.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo import _cache, _owned
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
 from jaxhpo.space import Space
 
@@ -43,12 +43,16 @@ class Driver:
     def __init__(self, sampler: Sampler, space: Space, key: jax.Array, num_objectives: int) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
+        Every study and every integration comes through here, so this is where JAX's compilation
+        cache is turned on.
+
         Args:
             sampler: any sampler over the space.
             space: what it searches.
             key: decides everything.
             num_objectives: values of one trial.
         """
+        _cache.enable_compilation_cache()
         self._sampler, self._space, self._key = sampler, space, key
         self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
         self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))
@@ -74,13 +78,13 @@ class Driver:
             block: one program is compiled for each value of it.
 
         Returns:
-            `[asks · q, d]` unit points, NaN rows where there is no further one, and their values.
+            `[asks · q, d]` unit points, NaN rows where there is no further one, and their values
+            in the host's precision.
         """
         self._start()
-        self._state, unit, values = _tell_and_ask(
+        self._state, unit = _tell_and_ask(
             self._sampler.tell,
             self._sampler.ask,
-            self._space,
             self._tell_key,
             self._key,
             self._state,
@@ -90,9 +94,8 @@ class Driver:
             block,
         )
         self._waiting = self._nothing
-        unit, values = jax.device_get((unit, values))
-        count = asks * (len(unit) // block)
-        return unit[:count], jax.tree.map(lambda leaf: leaf[:count], values)
+        unit = np.asarray(unit)[: asks * (len(unit) // block)]
+        return unit, self._space.host_values(unit)
 
     def tell(
         self,
@@ -127,7 +130,7 @@ class Driver:
         if self._sampler.resize is not None and count > self._capacity:
             self._start()
             self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
-            self._state = self._sampler.resize(self._state, self._capacity)
+            self._state = _resize(self._sampler.resize, self._state, self._capacity)
 
     def _start(self) -> None:
         if self._state is None:
@@ -163,15 +166,18 @@ def padded_size(n: int) -> int:
 
 def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask, sampler, jax.random.key(0))
+    given = (sampler, jax.random.key(0))
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
     return shape
 
 
-@jax.jit
-def _first_ask(sampler: Sampler, key: jax.Array) -> jax.Array:
-    """One program a structure, so that the shape is traced once a process."""
+def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
     unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
     return unit
+
+
+# One program a structure, so that the shape is traced once a process.
+_first_ask = _owned.jit(_ask_first, functions_in=(0,))
 
 
 def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
@@ -181,23 +187,33 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
     return padded
 
 
-@jax.jit
-def _init(init: Callable[..., Any], key: jax.Array) -> Any:
+def _start(init: Callable[..., Any], key: jax.Array) -> Any:
     return init(key)
 
 
-@jax.jit
-def _tell(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
+_init = _owned.jit(_start, functions_in=(0,))
+
+
+def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
+    """One program: run operation by operation, each of them would be compiled by itself."""
+    return resize(state, capacity)
+
+
+_resize = _owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
+
+
+def _take(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
     value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
     outcome = Outcome(value, se, violation)
     return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
 
 
-@functools.partial(jax.jit, static_argnames="block")
-def _tell_and_ask(
+_tell = _owned.jit(_take, functions_in=(0,))
+
+
+def _take_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    space: Space,
     tell_key: jax.Array,
     key: jax.Array,
     state: Any,
@@ -205,10 +221,10 @@ def _tell_and_ask(
     first: jax.Array,
     asks: jax.Array,
     block: int,
-) -> tuple[Any, jax.Array, Any]:
+) -> tuple[Any, jax.Array]:
     """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
     has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
-    news = _tell(tell, tell_key, state, told)
+    news = _take(tell, tell_key, state, told)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
     rows = shape.shape[0]
@@ -224,4 +240,7 @@ def _tell_and_ask(
     else:
         start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
         state, unit = jax.lax.fori_loop(0, asks, body, start)
-    return state, unit, space.from_unit(unit)
+    return state, unit
+
+
+_tell_and_ask = _owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(8,))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
+from jaxhpo._concrete import explain_concrete
 from jaxhpo.space import Space
 
 
@@ -30,7 +31,10 @@ def checked_objective(
 
     def evaluate(key: Array, params: PyTree) -> Outcome:
         try:
-            returned = objective(key, params)
+            with explain_concrete(
+                "minimize", "objective", lambda p: objective(key, p), params, "params"
+            ):
+                returned = objective(key, params)
         except Exception as error:
             error.add_note(
                 "minimize: `objective` raised while JAX traced objective(key, params) with params "

@@ -7,11 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
-from jaxhpo._minimize import as_pytree
+from jaxhpo._owned import Function, as_pytree
 from jaxhpo.space import Space
 
 _EDGE = 1e-6
@@ -44,10 +43,10 @@ def with_gradient(
         >>> round(float(outcome.value), 4), round(float(outcome.gradient[0]), 4)
         (0.01, 0.0921)
     """
-    _checks.check_callable("with_gradient", "objective", objective)
+    _checks.check_takes("with_gradient", "objective", objective, "key, params")
     if not isinstance(space, Space):
         raise TypeError(f"with_gradient: `space` must be a Space, got {_checks.describe(space)}.")
-    return Partial(_evaluate, as_pytree(objective), space)
+    return Function(_evaluate, as_pytree(objective), space)
 
 
 def _evaluate(objective: Callable[..., Any], space: Space, key: Array, params: PyTree) -> Outcome:

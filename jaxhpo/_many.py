@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks
+from jaxhpo import _checks, _owned
 from jaxhpo._base import Array, PyTree, Result, Sampler
-from jaxhpo._minimize import MANY_STUDIES, ONE_STUDY, Growth, as_pytree, check_study, run
+from jaxhpo._minimize import MANY_STUDIES, ONE_STUDY, Growth, check_study, search
+from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status
 from jaxhpo._watch import Watch, display, refuse_traced
 from jaxhpo.space import Space
@@ -69,11 +69,7 @@ def minimize_many(
         >>> results.best_value.shape
         (8,)
     """
-    if not isinstance(keys, jax.Array) or not jax.numpy.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        expected = "an array of keys, such as jax.random.split(jax.random.key(0), 8)"
-        raise TypeError(f"minimize_many: `keys` must be {expected}, got {_checks.describe(keys)}.")
-    if keys.ndim != 1 or keys.shape[0] == 0:
-        raise _checks.fail("minimize_many", "keys", "of shape [s], s at least 1", keys.shape)
+    keys = _checks.check_keys("minimize_many", "keys", keys)
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)
     sampler, num_trials, batch_size = check_study(
@@ -98,8 +94,7 @@ def chosen_layout(sampler: Sampler) -> str:
     return "map" if is_cpu and sampler.resize is not None else "vmap"
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6, 7))
-def _run_many(
+def _search_many(
     objective: Callable[..., Any],
     space: Space,
     sampler: Sampler,
@@ -111,8 +106,8 @@ def _run_many(
     watch: Watch | None = None,
 ) -> Result:
     def one(key: Array, watch: Watch | None) -> Result:
-        study: Result = run(objective, space, sampler, key, num_trials, batch_size, growth, watch)
-        return study
+        settings = (num_trials, batch_size, growth, watch)
+        return search(objective, space, sampler, key, *settings)
 
     if layout == "vmap":
         if watch is not None:
@@ -128,6 +123,9 @@ def _run_many(
 
     _, one_by_one = jax.lax.scan(next_one, watch, keys)
     return one_by_one
+
+
+_run_many = _owned.jit(_search_many, functions_in=(0, 1, 2), static_argnums=(4, 5, 6, 7))
 
 
 def _after(watch: Watch, study: Result) -> Watch:

@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import Partial
 
-from jaxhpo import _checks, pareto, samplers
+from jaxhpo import _checks, _owned, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._evaluate import checked_objective, evaluate_rows, form_of
+from jaxhpo._manual import on_each_device
+from jaxhpo._owned import as_pytree
 from jaxhpo._status import Status, explain
 from jaxhpo._watch import Watch, display, refuse_traced, tick
+from jaxhpo.samplers._batches import warn_of_large_batch
 from jaxhpo.samplers._objectives import check_objectives, needs_form, settings_for
 from jaxhpo.space import Space
 
@@ -89,10 +91,11 @@ def minimize(
         batch_size: static; trials evaluated side by side, a multiple of what the sampler proposes
             at once (which is the default). The last batch may be smaller.
         raise_on_failure: raise if a trial failed; not under `jit` or `vmap`.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped; a callable takes a `study.Progress`, from a thread of the runtime, at most 200
-            times. The call then waits for its result; trials are the same, in a program of its own
-            (where nothing is drawn, in the same one). Not under `jit` or `vmap`.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; a callable takes a
+            `study.Progress`, from a thread of the runtime, at most 200 times. The call then waits
+            for its result; trials are the same, in a program of its own (inside of work that shows
+            itself, in the same one). Not under `jit` or `vmap`.
 
     Returns:
         The `Result`. A trial with a NaN or infinite value counts but is never the best; neither is
@@ -121,11 +124,13 @@ def minimize(
         "minimize", objective, space, sampler, num_trials, batch_size
     )
     key = _checks.check_key("minimize", key)
+    raise_on_failure = _checks.check_bool("minimize", "raise_on_failure", raise_on_failure)
     made = as_pytree(objective)
     inputs = (key, space, sampler, made)
     with display("minimize", progress, "minimize", num_trials, *inputs) as watch:
         settings = (num_trials, batch_size, ONE_STUDY, watch)
-        result: Result = run(made, space, sampler, key, *settings)
+        compiled = on_each_device(lambda *args: run(*args, *settings))
+        result: Result = compiled(made, space, sampler, key)
         if watch is not None:
             refuse_traced("minimize", progress, result.best_value)
             jax.block_until_ready(result)
@@ -138,19 +143,31 @@ def check_study(
     where: str, objective: Any, space: Any, sampler: Any, num_trials: Any, batch_size: Any
 ) -> tuple[Sampler, int, int | None]:
     """Refuses what one program cannot run; the sampler, by name or made, and the numbers."""
-    _checks.check_callable(where, "objective", objective)
+    _checks.check_takes(where, "objective", objective, "key, params")
     if not isinstance(space, Space):
         raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
+    space.check_precision(where)
     if space.has_static:
         raise TypeError(
             f"{where}: `space` must have no static dimension, because one compiled program cannot "
             "change its shapes; use Study or population.sweep, which group trials by its value."
         )
-    num_trials = _checks.check_int(where, "num_trials", num_trials, 1)
+    num_trials = _checks.check_count(where, "num_trials", num_trials, 1)
+    if not isinstance(sampler, Sampler):
+        _check_name(where, sampler)
     sampler = get_sampler(sampler, objective, space, num_trials)
     if batch_size is not None:
-        batch_size = _checks.check_int(where, "batch_size", batch_size, 1)
+        batch_size = _checks.check_count(where, "batch_size", batch_size, 1)
     return sampler, num_trials, batch_size
+
+
+def _check_name(where: str, sampler: Any) -> None:
+    known = samplers.names()
+    if not isinstance(sampler, str):
+        got = _checks.describe(sampler)
+        raise TypeError(f"{where}: `sampler` must be a Sampler or its name, got {got}.")
+    if sampler not in known:
+        raise _checks.fail(where, "sampler", f"a Sampler or one of {', '.join(known)}", sampler)
 
 
 def get_sampler(
@@ -165,8 +182,7 @@ def get_sampler(
     return samplers.get(sampler, space, **settings)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
-def run(
+def search(
     objective: Callable[..., Any],
     space: Space,
     sampler: Sampler,
@@ -184,6 +200,7 @@ def run(
     if q % asked:
         expected = f"a multiple of the {asked} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
+    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once a program
     objective = checked_objective(objective, space)
     num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:
@@ -220,6 +237,9 @@ def run(
     *rows, info = parts[0] if len(parts) == 1 else joined
     rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_trials], rows)
     return _summarise(Trials(*rows), info)
+
+
+run = _owned.jit(search, functions_in=(0, 1, 2), static_argnums=(4, 5, 6))
 
 
 def _counted(tally: tuple[Array, Array], value: Array, status: Array) -> tuple[Array, Array]:
@@ -297,20 +317,6 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
         info=info,
         front=pareto.front_mask(value) if has_several else None,
     )
-
-
-def as_pytree(objective: Callable[..., Any]) -> Callable[..., Any]:
-    """Makes the objective an argument of `jit`: a callable pytree is one, a function becomes one.
-
-    An equal function is then the same program. One that cannot be hashed compiles on every call.
-    """
-    if not jax.tree_util.all_leaves([objective]):
-        return objective
-    try:
-        hash(objective)
-    except TypeError:
-        return Partial(lambda key, params: objective(key, params))
-    return Partial(objective)
 
 
 def _raise_on_failure(result: Result) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree
-from jaxhpo._minimize import as_pytree
+from jaxhpo._owned import as_pytree
 
 
 @jax.tree_util.register_dataclass
@@ -63,6 +63,6 @@ def replicates(
         >>> abs(float(outcome.value) - 1.0) < 0.5, round(float(outcome.se), 1)
         (True, 0.1)
     """
-    _checks.check_callable("replicates", "objective", objective)
-    count = _checks.check_int("replicates", "count", count, 2)
+    _checks.check_takes("replicates", "objective", objective, "key, params")
+    count = _checks.check_count("replicates", "count", count, 2)
     return _Replicates(as_pytree(objective), count)

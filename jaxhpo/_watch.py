@@ -83,7 +83,7 @@ class _Display:
 
 @contextlib.contextmanager
 def display(
-    where: str, progress: Any, title: str, total: int, *inputs: Any
+    where: str, progress: Any, title: str, total: int, *inputs: Any, unit: str = "trials"
 ) -> Iterator[Watch | None]:
     """Opens a display for the program that runs in the block.
 
@@ -93,6 +93,7 @@ def display(
         title: what a bar is called.
         total: what `done` ends at.
         inputs: what the program gets, to tell whether a transformation is at work.
+        unit: what is counted.
 
     Yields:
         What to give to `tick`, or None if nothing is shown.
@@ -105,7 +106,8 @@ def display(
         yield None
         return
     refuse_traced(where, progress, (jnp.zeros(()), *inputs))
-    reporter = make_reporter(where, progress, title, total)
+    note = "the program compiles first"
+    reporter = make_reporter(where, progress, title, total, unit=unit, note=note)
     if type(reporter) is Reporter:
         yield None
         return

@@ -7,6 +7,7 @@ import itertools
 import os
 import pathlib
 import signal
+import zlib
 
 # Two host devices, so that sharding is really exercised on one machine.
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "2")
@@ -25,6 +26,23 @@ from tests.compiler import optimize_less_by_default
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of what was selected")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    """Keeps one part of the tests; a test stays in its part whatever else is added."""
+    if config.option.part is None:
+        return
+    k, n = map(int, config.option.part.split("/"))
+    if not 1 <= k <= n:
+        raise pytest.UsageError(f"--part must be K/N with 1 <= K <= N, got {config.option.part}")
+    parts = [zlib.crc32(item.nodeid.encode()) % n + 1 for item in items]
+    config.hook.pytest_deselected(items=[i for i, p in zip(items, parts, strict=True) if p != k])
+    items[:] = [i for i, p in zip(items, parts, strict=True) if p == k]
 
 
 def pytest_configure(config):

@@ -12,13 +12,23 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_status", "_checks", "_base", "_linalg", "_progress", "_watch"}
+BASE = {
+    "_status", "_suggest", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg",
+    "_progress", "_owned", "_watch",
+}  # fmt: skip
 ALLOWED = {
     "_status": set(),
-    "_checks": set(),
+    "_suggest": set(),
+    "_checks": {"_suggest"},
+    "_terminal": set(),
+    "_folder": set(),
+    "_concrete": {"_checks"},
+    "_manual": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
-    "_progress": {"_checks"},
+    "_owned": set(),
+    "_progress": {"_checks", "_terminal"},
+    "_cache": set(),
     "_watch": {"_checks", "_progress"},
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
@@ -29,7 +39,7 @@ ALLOWED = {
     "acquisition": BASE | {"space", "gp"},
     "pareto": BASE,
     "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
-    "_driver": BASE | {"space"},
+    "_driver": BASE | {"space", "_cache"},
     "_evaluate": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
     "_many": BASE | {"space", "samplers", "_minimize"},
@@ -46,6 +56,7 @@ ALLOWED = {
         "space",
         "samplers",
         "_driver",
+        "_cache",
         "_minimize",
         "training",
         "population",

@@ -51,3 +51,14 @@ def test_the_first_ask_has_room_for_a_whole_batch():
     assert engine.ask(0) is not None
     assert int(engine._driver._state.rows.num_rows) == 80
     assert int(engine._driver._state.rows.num_dropped) == 0
+
+
+def test_more_room_is_one_program(caplog):
+    sampler = hpo.samplers.tpe(SPACE, batch_size=3)
+    driver = Driver(sampler, SPACE, jax.random.key(0), 1)
+    driver.ask(0)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        driver.make_room(1000)
+    compiled = [line for line in caplog.messages if line.startswith("Finished XLA compilation")]
+    assert len(compiled) <= 1
+    assert driver.ask(1)[0].shape == (3, 1)

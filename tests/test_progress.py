@@ -1,7 +1,9 @@
-"""Progress of compiled work: silent when piped, a bar where it is seen, and the same results."""
+"""Progress of compiled work: lines when piped, a bar where it is seen, and the same results."""
 
 import io
+import re
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -121,15 +123,57 @@ def test_ticks_are_few_and_several_objectives_have_no_best():
     assert (ticks[-1].done, ticks[-1].best) == (8, None)
 
 
-@pytest.mark.parametrize("work", [search, many, sweep, descend])
-def test_piped_work_writes_nothing(work, capfd):
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        (search, "minimize: 10 trials; the program compiles first\n"),
+        (many, "minimize_many: 15 trials; the program compiles first\n"),
+        (sweep, "sweep: 3 trials; 4 steps each; the program compiles first\n"),
+        (descend, "descend: 6 outer steps; the program compiles first\n"),
+    ],
+)
+def test_piped_work_says_at_the_start_what_comes_and_changes_nothing(work, line, capfd):
     quiet = work(False)
-    before = _minimize.run._cache_size()
-    shown = work(True)
-    assert _minimize.run._cache_size() == before
     assert capfd.readouterr() == ("", "")
+    shown = work(True)
+    assert capfd.readouterr() == ("", line)
     if work is not sweep:
         assert_equal(quiet, shown)
+    assert not _progress._Shown.is_shown
+
+
+def test_piped_work_says_every_minute_how_far_it_is(capfd, monkeypatch):
+    monkeypatch.setattr(_progress, "LINE_SECONDS", 0.2)
+
+    def lines(count):
+        found = ""
+        while found.count("\n") < count:  # the test's own limit ends a silent one
+            time.sleep(0.02)
+            found += capfd.readouterr().err
+        return found.splitlines()
+
+    with _progress.make_reporter("f", True, "work", 8, note="compiles first") as reporter:
+        assert lines(2)[:2] == ["work: 8 trials; compiles first", "work: 0 of 8 trials after 0 s"]
+        reporter.update(_progress.Progress(2, 8, 0.25, 1, "compiling"))
+        last = lines(2)[-1]
+        assert re.fullmatch(
+            r"work: 2 of 8 trials after \d s, about \d+ s left, best 0.25, failed 1, compiling",
+            last,
+        )
+        assert type(_progress.make_reporter("f", True, "inner", 2)) is _progress.Reporter
+    capfd.readouterr()
+    time.sleep(0.5)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_closed_standard_error_ends_no_work(monkeypatch):
+    closed = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", closed)
+    with _progress.make_reporter("f", True, "work", 8):
+        closed.close()
+        _progress._say("nobody reads this")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert type(_progress.make_reporter("f", True, "work", 8)) is _progress.Reporter
 
 
 @pytest.mark.parametrize(
@@ -144,7 +188,7 @@ def test_a_bar_is_drawn_to_its_end_and_changes_nothing(work, end, terminal):
         assert "failed 1" in terminal.getvalue()
     else:
         assert_equal(quiet, shown)
-    assert not _progress._BarReporter.is_shown
+    assert not _progress._Shown.is_shown
 
 
 def test_a_bar_inside_of_a_bar_is_silent(terminal):

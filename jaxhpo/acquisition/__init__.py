@@ -22,3 +22,28 @@ from jaxhpo.acquisition._problem import Box as Box
 from jaxhpo.acquisition._problem import Budget as Budget
 from jaxhpo.acquisition._problem import Problem as Problem
 from jaxhpo.acquisition._problem import ScoreFn as ScoreFn
+
+__all__ = [
+    "Box",
+    "Boxes",
+    "Budget",
+    "Chebyshev",
+    "Embedding",
+    "Found",
+    "Problem",
+    "Score",
+    "ScoreFn",
+    "average",
+    "candidate_points",
+    "embedding_of",
+    "free_boxes",
+    "log_cdf_and_slope",
+    "log_chebyshev_ei",
+    "log_ehvi",
+    "log_ei",
+    "log_h_and_slope",
+    "log_mes",
+    "log_pi",
+    "optimize",
+    "ucb",
+]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo._base import Array
+from jaxhpo._checks import fail, real_numbers
 from jaxhpo.acquisition._mills import mills
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -60,6 +62,7 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
         Ament et al., "Unexpected improvements to expected improvement for Bayesian optimization",
         2023, https://arxiv.org/abs/2310.20708.
     """
+    mean, variance, best = _moments("log_ei", mean=mean, variance=variance, best=best)
     variance, sigma = positive(variance)
     u = (best - mean) / sigma
     value, slope = log_h_and_slope(u)
@@ -68,6 +71,7 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
 
 def log_pi(mean: Array, variance: Array, best: Array) -> Score:
     """Logarithm of the probability of improving on `best`; see `log_ei` for the arguments."""
+    mean, variance, best = _moments("log_pi", mean=mean, variance=variance, best=best)
     variance, sigma = positive(variance)
     u = (best - mean) / sigma
     value, slope = log_cdf_and_slope(u)
@@ -89,9 +93,28 @@ def ucb(mean: Array, variance: Array, beta: Array) -> Score:
         Srinivas et al., "Gaussian process optimization in the bandit setting", 2010,
         https://arxiv.org/abs/0912.3995.
     """
+    mean, variance, beta = _moments("ucb", mean=mean, variance=variance, beta=beta)
     _, sigma = positive(variance)
     width = jnp.sqrt(beta)
     return Score(width * sigma - mean, -jnp.ones_like(mean), width / (2.0 * sigma))
+
+
+def _moments(where: str, **parts: Any) -> list[Array]:
+    """Real arrays of one dtype, whose shapes fit each other."""
+    arrays = {}
+    for name, part in parts.items():
+        if not isinstance(part, jax.Array):
+            part = jnp.asarray(real_numbers(where, name, part), jnp.result_type(float))
+        if not jnp.issubdtype(part.dtype, jnp.floating):
+            raise TypeError(f"{where}: `{name}` must be real numbers, got dtype {part.dtype}.")
+        arrays[name] = part
+        try:
+            np.broadcast_shapes(*(array.shape for array in arrays.values()))
+        except ValueError as error:
+            shapes = {other: array.shape for other, array in arrays.items()}
+            raise fail(where, name, "of a shape that fits the others", shapes) from error
+    dtype = max((array.dtype for array in arrays.values()), key=lambda d: d.itemsize)
+    return [array.astype(dtype) for array in arrays.values()]
 
 
 def average(score: Score) -> Score:

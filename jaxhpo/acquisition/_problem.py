@@ -96,7 +96,7 @@ class Problem(NamedTuple):
             is_above = unit > self.box.upper[None, :] + _SLACK
             allowed = ~jnp.any(is_below | is_above, axis=-1)
         if self.space.has_constraints:
-            allowed &= self.space.feasible(self.space.from_unit(unit))
+            allowed &= self.space.allows(unit)
         return allowed
 
     def bounds(self, width: Array) -> tuple[Array, Array]:

@@ -13,3 +13,19 @@ from jaxhpo.benchmarking._run import Cell as Cell
 from jaxhpo.benchmarking._run import cells as cells
 from jaxhpo.benchmarking._run import load as load
 from jaxhpo.benchmarking._run import run as run
+
+__all__ = [
+    "PROBLEMS",
+    "SETS",
+    "Cell",
+    "Standing",
+    "Table",
+    "cells",
+    "load",
+    "pack",
+    "rank_table",
+    "run",
+    "standing",
+    "summary",
+    "unpack",
+]

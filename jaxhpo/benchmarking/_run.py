@@ -79,19 +79,28 @@ def cells(
         >>> len(listed), listed[0].problem
         (6, 'branin')
     """
-    num_trials = _checks.check_int("bench", "num_trials", num_trials, 1)
-    num_seeds = _checks.check_int("bench", "num_seeds", num_seeds, 1)
-    batch_size = _checks.check_int("bench", "batch_size", batch_size, 1)
+    num_trials = _checks.check_count("bench", "num_trials", num_trials, 1)
+    num_seeds = _checks.check_count("bench", "num_seeds", num_seeds, 1)
+    batch_size = _checks.check_count("bench", "batch_size", batch_size, 1)
+    for argument, given in (("problems", problems), ("sampler_names", sampler_names)):
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise TypeError(
+                f"bench: `{argument}` must be a list of names, got {_checks.describe(given)}."
+            )
     names: list[str] = []
     for name in problems:
+        if not isinstance(name, str):
+            raise _checks.fail("bench", "problems", "names", name)
         if name not in SETS and name not in PROBLEMS:
-            known = ", ".join([*SETS, *PROBLEMS])
-            raise _checks.fail("bench", "problems", f"among {known}", name)
+            expected = f"among {', '.join([*SETS, *PROBLEMS])}"
+            raise _checks.fail("bench", "problems", expected, name)
         names += [part for part in SETS.get(name, (name,)) if part not in names]
-    chosen = list(dict.fromkeys(sampler_names))
+    listed, known = list(sampler_names), samplers.names()
+    for name in listed:
+        if not isinstance(name, str) or name not in known:
+            raise _checks.fail("bench", "sampler_names", f"among {', '.join(known)}", name)
+    chosen = list(dict.fromkeys(listed))
     for name in chosen:
-        if name not in samplers.names():
-            raise _checks.fail("bench", "samplers", f"among {', '.join(samplers.names())}", name)
         for problem in names:
             _check_pair(problem, name)
     return [

@@ -14,7 +14,6 @@ from jaxhpo.cli._errors import NO_RESULT, USAGE, UserError, say_error
 app = typer.Typer(
     name="jaxhpo",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -23,6 +22,7 @@ app = typer.Typer(
     "**jaxhpo report**; watch it with **jaxhpo dashboard**.",
 )
 
+_INTERRUPTED = 130
 _STORAGE = "sqlite:///jaxhpo.db"
 
 Storage = Annotated[
@@ -36,8 +36,22 @@ Storage = Annotated[
 Name = Annotated[str, typer.Argument(help="Name of the study (see `jaxhpo studies`).")]
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"jaxhpo {metadata.version('jaxhpo')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _global(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_say_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the full traceback of an error.")
     ] = False,
@@ -48,10 +62,10 @@ def _global(
 
 @app.command()
 def demo(
-    trials: Annotated[int, typer.Option(help="Trials to run.")] = 512,
-    steps: Annotated[int, typer.Option(help="Training steps of each trial.")] = 200,
+    trials: Annotated[int, typer.Option(min=1, help="Trials to run.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each trial.")] = 200,
     sampler: Annotated[str, typer.Option(help="Sampler by name.")] = "random",
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for the plot and the study.")
     ] = pathlib.Path("jaxhpo-demo"),
@@ -59,11 +73,12 @@ def demo(
         str | None, typer.Option(help="Another storage for the study; default OUT/study.db.")
     ] = None,
 ) -> None:
-    """Tune a small neural network on real data, from nothing to a plot.
+    """Tune a small neural network on real data in three acts, each with a plot.
 
-    A flax MLP on scikit-learn's 1,797 handwritten digits: learning rate, momentum, weight decay
-    and width, by a vectorised random search. Leaves a plot and a study in OUT.
-    Run it again to add trials to the same study.
+    A flax MLP on scikit-learn's 1,797 handwritten digits. Act 1: random search, all trials side by
+    side under `vmap`. Act 2: Bayesian optimization by a Gaussian process. Act 3: gradient descent
+    on hyperparameters, by exact hypergradients through the training run. Leaves the plots and a
+    study in OUT; run it again to add trials to the same study.
     """
     from jaxhpo.cli._demo import run_demo
 
@@ -82,15 +97,16 @@ def tune(
             help="The space: module:name of a jaxhpo.Space or dict, a JSON file, or JSON."
         ),
     ],
-    trials: Annotated[int, typer.Option(help="Trials to run.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Trials to run.")] = 100,
     sampler: Annotated[
         str, typer.Option(help="Sampler by name; auto chooses by the space.")
     ] = "auto",
     storage: Storage = _STORAGE,
     name: Annotated[
-        str | None, typer.Option(help="Name of the study; default the objective's name.")
+        str | None,
+        typer.Option(help="Name of the study; default the objective's, with its module."),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the study.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the study.")] = None,
     maximize: Annotated[
         bool, typer.Option("--maximize", help="Search for the largest value.")
     ] = False,
@@ -99,9 +115,9 @@ def tune(
         typer.Option(help="For several objectives, one each: minimize,maximize."),
     ] = None,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+        float | None, typer.Option(min=0, help="Stop asking for trials after this many seconds.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate side by side.")] = 1,
 ) -> None:
     r"""Tune any Python function and keep every trial on disk.
 
@@ -123,12 +139,22 @@ def tune(
 @app.command()
 def resume(
     name: Name,
-    trials: Annotated[int, typer.Option(help="Further trials to run.")] = 100,
+    trials: Annotated[int, typer.Option(min=1, help="Further trials to run.")] = 100,
+    objective: Annotated[
+        str | None,
+        typer.Option(
+            help="The function again, as module:function. Without it you are asked whether what "
+            "the study's file names may be imported; no file decides that alone."
+        ),
+    ] = None,
+    space: Annotated[
+        str | None, typer.Option(help="The space again, where it is a module:name.")
+    ] = None,
     storage: Storage = _STORAGE,
     timeout: Annotated[
-        float | None, typer.Option(help="Stop asking for trials after this many seconds.")
+        float | None, typer.Option(min=0, help="Stop asking for trials after this many seconds.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that evaluate side by side.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that evaluate side by side.")] = 1,
 ) -> None:
     """Go on with a study that `jaxhpo tune` began, where it stopped.
 
@@ -136,7 +162,7 @@ def resume(
     """
     from jaxhpo.cli._tune import go_on
 
-    go_on(name, trials, storage, timeout, workers)
+    go_on(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()
@@ -174,10 +200,12 @@ def bench(
             "branin, …"
         ),
     ] = "standard",
-    trials: Annotated[int, typer.Option(help="Trials of each study.")] = 100,
-    seeds: Annotated[int, typer.Option(help="Studies of each sampler on each problem.")] = 10,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    batch_size: Annotated[int, typer.Option(help="Points that are proposed at once.")] = 1,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each study.")] = 100,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="Studies of each sampler on each problem.")
+    ] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
+    batch_size: Annotated[int, typer.Option(min=1, help="Points that are proposed at once.")] = 1,
     out: Annotated[
         pathlib.Path, typer.Option(help="Folder for results, tables and figures.")
     ] = pathlib.Path("jaxhpo-bench"),
@@ -216,15 +244,20 @@ def report(
 @app.command()
 def dashboard(
     storage: Annotated[
-        str, typer.Argument(help="Where studies are kept: a URL, or a file.")
-    ] = _STORAGE,
+        str | None, typer.Argument(help="Where studies are kept: a URL, or a file.")
+    ] = None,
+    option: Annotated[
+        str | None, typer.Option("--storage", help="The same, as other commands take it.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
 ) -> None:
     """Watch studies in a browser: optuna-dashboard on our storage, until Ctrl-C."""
     from jaxhpo.cli._dashboard import serve
 
-    serve(storage, host, port)
+    if storage is not None and option is not None and storage != option:
+        raise UserError("the storage is given twice: as an argument and as --storage.")
+    serve(storage or option or _STORAGE, host, port)
 
 
 @app.command()
@@ -239,16 +272,20 @@ def run() -> None:
     """Runs a command; an error that the user can mend is one line, and the exit code tells.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
-    130 interrupted.
+    130 interrupted, 143 told to end (SIGTERM).
     """
     try:
         code = app(standalone_mode=False)
     except typer.Exit as done:
         sys.exit(done.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
+        code = _INTERRUPTED
     except Exception as error:
         sys.exit(say_error(error))
+    if code == _INTERRUPTED:  # Typer makes it of every interrupt, SIGTERM included
+        from jaxhpo.study._interrupts import exit_status
+
+        code = exit_status()
     sys.exit(code if isinstance(code, int) else 0)
 
 

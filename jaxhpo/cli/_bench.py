@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from jaxhpo.cli._errors import UserError
-from jaxhpo.cli._tables import print_table
+from jaxhpo.cli._tables import print_table, say
 
 RESULTS = "results.jsonl"
 
@@ -36,14 +36,14 @@ def bench(
     try:
         records = _run(listed, path)
     except KeyboardInterrupt:
-        print(f"interrupted; what was finished is kept in {path}, the same command goes on.")
+        say(f"interrupted; what was finished is kept in {path}, the same command goes on.")
         raise
     table = benchmarking.rank_table(records)
     _write_csv(out / "summary.csv", benchmarking.summary(records))
     _write_csv(out / "ranks.csv", rank_rows(table))
     _draw(records, table, out)
     _print(table, seeds, trials)
-    print(f"results, tables and figures are in {out}/; the same command adds what is missing.")
+    say(f"results, tables and figures are in {out}/; the same command adds what is missing.")
 
 
 def rank_rows(table: Any) -> list[dict[str, Any]]:
@@ -67,29 +67,19 @@ def rank_rows(table: Any) -> list[dict[str, Any]]:
 
 
 def _run(listed: list[Any], path: pathlib.Path) -> list[dict[str, Any]]:
-    """Runs with a progress bar on a terminal, and silently where the output is piped."""
-    from rich import progress
-    from rich.console import Console
-
+    """Runs cell by cell; each compiles its program."""
     from jaxhpo import benchmarking
+    from jaxhpo._progress import Progress, make_reporter
 
-    console = Console(stderr=True)
-    with progress.Progress(
-        progress.TextColumn("[bold]bench"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[note]}"),
-        progress.TimeElapsedColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("bench", total=len(listed), note="")
+    total, note = len(listed), "each compiles its program"
+    with make_reporter("bench", True, "bench", total, unit="cells", note=note) as shown:
 
         def report(done: int, cell: Any, note: str) -> None:
-            bar.update(task, completed=done, note=f"{cell.sampler} on {cell.problem}: {note}")
+            message = f"{cell.sampler} on {cell.problem}: {note}"
+            shown.update(Progress(done, total, None, 0, message))
 
         records = benchmarking.run(listed, path, report)
-        bar.update(task, completed=len(listed), note="")
+        shown.update(Progress(total, total, None, 0))
     return records
 
 
@@ -111,7 +101,7 @@ def _draw(records: list[dict[str, Any]], table: Any, out: pathlib.Path) -> None:
         draw.draw_curves(records, out / "curves.png")
         draw.draw_ranks(table, out / "ranks.png")
     except ModuleNotFoundError as error:
-        print(f"no figures: {error}")
+        say(f"no figures: {error}")
 
 
 def _write_csv(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:

@@ -8,6 +8,9 @@ import socket
 
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import hide_password, open_existing
+from jaxhpo.cli._tables import say
+from jaxhpo.study._read_store import is_writable
+from jaxhpo.study._storage import open_storage
 
 
 def serve(storage: str, host: str, port: int) -> None:
@@ -25,11 +28,13 @@ def serve(storage: str, host: str, port: int) -> None:
             'optuna-dashboard is not installed: pip install "jaxhpo[dashboard]" '
             "(or pip install optuna-dashboard)."
         )
+    # To look whether it is there changes nothing; the dashboard itself may write notes.
     opened = open_existing(storage)
+    if is_writable(storage):
+        opened = open_storage(storage)[0]
     _check_address(host, port)
-    print(
+    say(
         f"Studies of {hide_password(storage)} at http://{host}:{port}/dashboard (Ctrl-C ends it).",
-        flush=True,
     )
     # Imported only now: it takes seconds.
     import optuna_dashboard
@@ -37,7 +42,7 @@ def serve(storage: str, host: str, port: int) -> None:
     try:
         optuna_dashboard.run_server(opened, host=host, port=port)
     except KeyboardInterrupt:
-        print("stopped.")
+        say("stopped.")
 
 
 def _check_address(host: str, port: int) -> None:

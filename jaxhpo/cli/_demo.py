@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import shlex
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jaxhpo.cli._demo_bayes import bayesian_optimization
 from jaxhpo.cli._demo_hypergradient import hypergradient_descent
 from jaxhpo.cli._demo_search import random_search
 from jaxhpo.cli._errors import UserError
+from jaxhpo.cli._tables import say
 
 DEFAULT_STEPS = 200
 
@@ -62,13 +64,13 @@ def run_demo(
     stage = Stage(problem, study, trials, steps, seed, out)
     pictures = []
     for number, (title, act) in enumerate(ACTS, start=1):
-        print(f"{number}. {title}\n")
+        say(f"{number}. {title}\n")
         pictures.append(act(stage))
         print()
-    print("plots:  " + "\n        ".join(str(picture) for picture in pictures))
-    print(f"study:  {url} (name {study.name})")
-    print(f"look:   jaxhpo best {study.name} --storage {url} --top 10")
-    print(f"browse: optuna-dashboard {url}   (pip install optuna-dashboard)")
+    say("plots:  " + "\n        ".join(str(picture) for picture in pictures))
+    say(f"study:  {url} (name {study.name})")
+    say(f"look:   jaxhpo best {study.name} --storage {shlex.quote(url)} --top 10")
+    say(f"browse: optuna-dashboard {shlex.quote(url)}   (pip install optuna-dashboard)")
 
 
 def _require_matplotlib() -> None:

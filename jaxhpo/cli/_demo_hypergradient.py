@@ -22,6 +22,7 @@ def hypergradient_descent(stage: Any) -> pathlib.Path:
     import optax
 
     from jaxhpo import hypergrad
+    from jaxhpo._progress import Progress, make_reporter
 
     starts = _best_trials(stage.study)
     width = starts[0].params["width"]
@@ -44,7 +45,12 @@ def hypergradient_descent(stage: Any) -> pathlib.Path:
 
     # Starts one after another, through one compiled program: on a CPU as fast as side by side.
     key = jax.random.key(stage.seed + 2)
-    paths = [descend(key, _row(hparams, i)) for i in range(len(starts))]
+    paths = []
+    note = "the hypergradient's program compiles first"
+    with make_reporter("demo", True, "descend", len(starts), unit="descents", note=note) as shown:
+        for i in range(len(starts)):
+            paths.append(jax.block_until_ready(descend(key, _row(hparams, i))))
+            shown.update(Progress(i + 1, len(starts), None, 0))
     ends = jax.tree.map(lambda *rows: np.stack(rows), *[path.best_hparams for path in paths])
     before, after = (_tested(stage, training, width, each) for each in (hparams, ends))
     seconds = time.perf_counter() - begin

@@ -6,20 +6,21 @@ import pathlib
 from typing import Any
 
 from jaxhpo.cli._inspect import print_trials
+from jaxhpo.cli._tables import say
 
 
 def random_search(stage: Any) -> pathlib.Path:
     """Adds trials to the study and tests the best configuration on digits nobody searched on."""
     study, trials, steps = stage.study, stage.trials, stage.steps
-    print(f"Tuning a flax MLP on 1,797 handwritten digits: {trials} trials of {steps} steps.")
+    say(f"Tuning a flax MLP on 1,797 handwritten digits: {trials} trials of {steps} steps.")
     if stored := len(study.trials):
-        print(f"The study in {study.storage} has {stored} trials already; these are added to it.")
+        say(f"The study in {study.storage} has {stored} trials already; these are added to it.")
     summary = study.sweep(
         stage.problem.training, num_trials=trials, num_steps=steps, num_reports=20
     )
     _print_result(study, summary)
     accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
-    print(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
+    say(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
     return _draw(study, stage.out)
 
 
@@ -28,7 +29,7 @@ def _print_result(study: Any, summary: Any) -> None:
     complete = [trial for trial in study.trials if trial.status.name == "COMPLETE"]
     rows = [(trial.number, trial.value, flat(trial.params)) for trial in complete]
     print_trials(study.name, study.direction, rows, 5)
-    print(
+    say(
         f"{summary.num_trials} trials in {summary.seconds:.1f} s, compile included; "
         f"{summary.num_failed} diverged."
     )

@@ -6,6 +6,8 @@ import os
 import sys
 import traceback
 
+from jaxhpo._terminal import printable
+
 USAGE = 2
 NO_RESULT = 3
 
@@ -28,13 +30,14 @@ def say_error(error: Exception) -> int:
     The traceback is shown with `--debug` (or the environment variable JAXHPO_DEBUG).
     """
     if os.environ.get("JAXHPO_DEBUG"):
-        traceback.print_exception(error)
+        print(printable("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     show = getattr(error, "format_message", None)  # click's own usage errors
     message = show() if show else str(error) or type(error).__name__
     known = isinstance(error, UserError | ValueError | TypeError | RuntimeError | OSError)
     prefix = "" if known or show else f"{type(error).__name__}: "
     hint = "" if known or show else " (run with `jaxhpo --debug …` for the traceback)"
-    print(f"jaxhpo: error: {prefix}{' '.join(message.split())}{hint}", file=sys.stderr)
+    line = f"{prefix}{' '.join(message.split())}{hint}"
+    print(f"jaxhpo: error: {printable(line)}", file=sys.stderr)
     if isinstance(error, UserError):
         return error.code
     return USAGE if known or show else 1

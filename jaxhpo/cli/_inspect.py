@@ -4,67 +4,53 @@ from __future__ import annotations
 
 import csv
 import json
-import pathlib
-import re
 import sys
 from typing import TYPE_CHECKING, Any
 
+import jaxhpo
+from jaxhpo._suggest import did_you_mean
+from jaxhpo._terminal import printable
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
-from jaxhpo.study import StorageError
+from jaxhpo.study import StorageError, StoredStudy
+from jaxhpo.study._read_store import NoStudies, file_of, open_to_read
 from jaxhpo.study._trial import Direction, as_tuple, directions_of, finite_value
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import BaseStorage
 
 _FORMATS = ("table", "json", "csv")
 
 
 def hide_password(storage: str) -> str:
     """The storage's URL as it may be shown."""
-    return re.sub(r"(://[^:/@]+):[^@]*@", r"\1:***@", storage)
+    from jaxhpo.study._secrets import shown_url
+
+    return shown_url(storage)
 
 
-def open_existing(storage: str) -> Any:
-    """Opens a storage that must exist: looking must not create a file, nor tables in one.
+def open_existing(storage: str) -> BaseStorage:
+    """Opens a storage that must exist, to read it: looking changes nothing.
 
     Raises:
-        UserError: it is a file that does not exist.
+        UserError: it is a file that does not exist, or one of another program.
         StorageError: it cannot be read; the message says why.
     """
-    from jaxhpo.study._storage import open_storage
-
-    path = storage.removeprefix("sqlite:///")
-    is_file = storage.startswith("sqlite:///") or "://" not in storage
-    if is_file and not pathlib.Path(path).exists():
-        raise UserError(f"--storage: the file {path} does not exist.")
-    if is_file and _is_foreign_sqlite(path):
+    storage = storage.strip() if "://" in storage else storage
+    path = file_of(storage)
+    if path is not None and not path.exists():
+        raise UserError(f"--storage: the file {hide_password(str(path))} does not exist.")
+    try:
+        return open_to_read(storage)[0]
+    except NoStudies:
         raise UserError(
             f"--storage: {path} is a SQLite file of another program; it has no studies."
-        )
-    return open_storage(storage)[0]
+        ) from None
 
 
-def _is_foreign_sqlite(path: str) -> bool:
-    """Whether a file is a SQLite database with tables, but without those of studies."""
-    import contextlib
-    import sqlite3
-
-    with open(path, "rb") as file:
-        if file.read(16) != b"SQLite format 3\0":
-            return False
-    address = f"{pathlib.Path(path).resolve().as_uri()}?mode=ro"
-    with contextlib.closing(sqlite3.connect(address, uri=True)) as connection:
-        try:
-            query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-            names = {row[0] for row in connection.execute(query)}
-        except sqlite3.DatabaseError:
-            return False  # damaged: opening it says so
-    return bool(names) and "studies" not in names
-
-
-def load_study(name: str, storage: str) -> optuna.Study:
-    """Loads a stored study by name.
+def load_study(name: str, storage: str) -> StoredStudy:
+    """Loads a stored study by name, to read it.
 
     Raises:
         UserError: there is none of this name; the message lists those that exist.
@@ -75,8 +61,11 @@ def load_study(name: str, storage: str) -> optuna.Study:
     names = optuna.get_all_study_names(opened)
     if name not in names:
         known = ", ".join(sorted(names)) or "none"
-        raise UserError(f"NAME: {hide_password(storage)} has no study {name!r}; it has: {known}.")
-    return optuna.load_study(study_name=name, storage=opened)
+        hint = did_you_mean(name, names)
+        raise UserError(
+            f"NAME: {hide_password(storage)} has no study {name!r}; it has: {known}{hint}."
+        )
+    return jaxhpo.load_study(name, storage)
 
 
 def list_studies(storage: str) -> None:
@@ -124,7 +113,7 @@ def show_best(name: str, storage: str, form: str, top: int) -> None:
         raise UserError(f"--format must be one of {', '.join(_FORMATS)}, got {form!r}.")
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}.")
-    study = load_study(name, storage)
+    study = load_study(name, storage).to_optuna()
     if form == "csv":
         _write_csv(study)
         return
@@ -180,10 +169,22 @@ def _value_names(num_objectives: int) -> tuple[str, ...]:
     )
 
 
+class _Printable:
+    """A file that shows control characters as escapes."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, text: str) -> None:
+        self._file.write(printable(text.rstrip("\r\n")) + "\n")
+
+
 def _write_csv(study: optuna.Study) -> None:
     trials = study.get_trials(deepcopy=False)
     names = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    writer = csv.writer(sys.stdout)
+    # Exact for a program; a terminal is no place for control characters.
+    on_terminal = sys.stdout.isatty()
+    writer = csv.writer(_Printable(sys.stdout) if on_terminal else sys.stdout)
     m = len(study.directions)
     writer.writerow(["number", "state", *_value_names(m), *(f"params_{name}" for name in names)])
     for trial in trials:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pathlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -40,10 +38,10 @@ def load_object(reference: str, option: str) -> Any:
         folder, module_name = str(path.parent), path.stem
     else:
         folder = os.getcwd()
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    from jaxhpo.study._modules import import_from
+
     try:
-        module = importlib.import_module(module_name)
+        module = import_from(folder, module_name)
     except Exception as error:
         raise UserError(
             f"{option}: importing {module_name!r} failed: {type(error).__name__}: {error}"

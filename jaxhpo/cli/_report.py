@@ -6,6 +6,7 @@ import pathlib
 
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._inspect import load_study
+from jaxhpo.cli._tables import say
 
 
 def write(name: str, out: pathlib.Path, storage: str, model: bool) -> None:
@@ -15,12 +16,10 @@ def write(name: str, out: pathlib.Path, storage: str, model: bool) -> None:
         UserError: no such study, one without trials, a file that cannot be written, or no plotly.
     """
     study = load_study(name, storage)
-    if not study.get_trials(deepcopy=False):
+    if not study.trials:
         raise UserError(f"study {name!r} has no trial yet.", NO_RESULT)
-    from jaxhpo.report import write_report
-
     try:
-        written = write_report(study, out, model=model)
+        written = study.report(out, model=model)
     except ModuleNotFoundError as error:
         raise UserError(str(error)) from error
-    print(f"{written} ({written.stat().st_size / 1e6:.1f} MB) opens in any browser.")
+    say(f"{written} ({written.stat().st_size / 1e6:.1f} MB) opens in any browser.")

@@ -27,3 +27,33 @@ from jaxhpo.gp._quasi_newton import minimize_box as minimize_box
 from jaxhpo.gp._warp import SHARPNESS as SHARPNESS
 from jaxhpo.gp._warp import Warped as Warped
 from jaxhpo.gp._warp import warp as warp
+
+__all__ = [
+    "SHARPNESS",
+    "Data",
+    "Fit",
+    "Hyperparameters",
+    "Kernel",
+    "Minimum",
+    "Paths",
+    "Posterior",
+    "Prediction",
+    "Prior",
+    "Warped",
+    "argmax",
+    "cast",
+    "condition",
+    "covariance",
+    "default_prior",
+    "draw_paths",
+    "fit",
+    "in_float64",
+    "log_marginal_likelihood",
+    "matern52",
+    "minimize_box",
+    "negative_log_posterior",
+    "rbf",
+    "squared_distances",
+    "unravel",
+    "warp",
+]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_count, check_positive, fail, is_traced
+from jaxhpo.gp._arguments import check_data, check_kernel, check_prior, real
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._likelihood import negative_log_posterior
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, unravel
@@ -70,6 +72,16 @@ def fit(
         >>> 0.1 < float(jnp.exp(found.hyper.log_lengthscale[0])) < 1.0
         True
     """
+    where = "gp.fit"
+    data = check_data(where, check_kernel(where, kernel), data)
+    prior = check_prior(where, kernel, prior)
+    starts = real(where, "starts", starts, ("r", kernel.num_groups + 2)).astype(data.target.dtype)
+    if starts.shape[0] == 0:
+        raise fail(where, "starts", "of at least one row", starts.shape)
+    num_starts = None if num_starts is None else _number(where, "num_starts", num_starts)
+    max_evals = _number(where, "max_evals", max_evals)
+    if not is_traced(tolerance):
+        tolerance = float(check_positive(where, "tolerance", tolerance))
     count = jnp.asarray(starts.shape[0] if num_starts is None else num_starts, jnp.int32)
 
     def search(i: Array, best: Fit) -> Fit:
@@ -92,6 +104,11 @@ def fit(
     first = Fit(unravel(starts[0]), nothing, jnp.zeros((), jnp.int32))
     best: Fit = jax.lax.fori_loop(jnp.zeros((), jnp.int32), count, search, first)
     return best
+
+
+def _number(where: str, argument: str, value: Any) -> Any:
+    """A count of at least 1, or a traced one."""
+    return value if is_traced(value) else check_count(where, argument, value, 1)
 
 
 def _first_inverse(prior: Prior) -> Array:

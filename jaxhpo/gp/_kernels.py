@@ -49,8 +49,10 @@ class Kernel:
     profile: str = "matern52"
 
     def __post_init__(self) -> None:
-        if self.profile not in PROFILES:
-            raise _checks.fail("Kernel", "profile", f"one of {', '.join(PROFILES)}", self.profile)
+        _checks.check_choice("Kernel", "profile", self.profile, tuple(PROFILES))
+        is_tuple = isinstance(self.groups, tuple)
+        if not is_tuple or not all(isinstance(group, int | np.integer) for group in self.groups):
+            raise _checks.fail("Kernel", "groups", "a tuple of integers", self.groups)
         if set(self.groups) != set(range(self.num_groups)):
             raise _checks.fail("Kernel", "groups", "numbered from 0 without gaps", self.groups)
 

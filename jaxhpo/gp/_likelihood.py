@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array
 from jaxhpo._linalg import gram, inverse_cholesky, matmul
+from jaxhpo.gp._arguments import check_data, check_hyper, check_kernel, real
 from jaxhpo.gp._kernels import Kernel
 from jaxhpo.gp._model import Data, Hyperparameters, Prior, assemble, unravel
 
@@ -42,7 +43,11 @@ def log_marginal_likelihood(
         >>> gradient.shape
         (3,)
     """
-    total, signal, slope, z = assemble(kernel, hyper, jnp.asarray(bias, data.target.dtype), data)
+    where = "gp.log_marginal_likelihood"
+    hyper = check_hyper(where, check_kernel(where, kernel), hyper)
+    data = check_data(where, kernel, data)
+    bias = real(where, "bias", bias, ()).astype(data.target.dtype)
+    total, signal, slope, z = assemble(kernel, hyper, bias, data)
     factor, inverse_factor = inverse_cholesky(total)
     inverse = gram(inverse_factor)
     alpha = matmul(inverse, data.target)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_count, check_positive, fail
 from jaxhpo.gp._kernels import Kernel, squared_distances
 
 
@@ -89,9 +90,11 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
     Returns:
         The prior.
     """
-    dtype = dtype or jnp.result_type(float)
+    num_groups = check_count("gp.default_prior", "num_groups", num_groups, 0)
+    noise_floor = check_positive("gp.default_prior", "noise_floor", noise_floor)
+    dtype = check_float_dtype("gp.default_prior", "dtype", dtype)
     log_d = 0.5 * math.log(max(num_groups, 1))
-    floor = math.log(noise_floor)
+    floor = math.log(float(noise_floor))
     g = num_groups
     return Prior(
         mean=jnp.asarray([LENGTHSCALE_MEAN + log_d] * g + [0.0, NOISE_MEAN], dtype),
@@ -100,6 +103,19 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
         upper=jnp.asarray([math.log(50.0) + log_d] * g + [math.log(20.0), 0.0], dtype),
         bias=jnp.asarray(BIAS, dtype),
     )
+
+
+def check_float_dtype(where: str, argument: str, dtype: Any) -> Any:
+    """Requires a floating dtype, or None for the default one."""
+    if dtype is None:
+        return jnp.result_type(float)
+    try:
+        found = jnp.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise fail(where, argument, "a floating dtype or None", dtype)
+    return found
 
 
 # By `benchmarks/gp_regret.py`: less regret on Ackley-10 and fewer studies stuck on Hartmann-6 than

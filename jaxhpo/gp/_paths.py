@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_count, check_key, describe
 from jaxhpo._linalg import matmul
+from jaxhpo.gp._arguments import real
 from jaxhpo.gp._posterior import Posterior
 
 NUM_WAVES = 512
@@ -96,8 +98,15 @@ def draw_paths(
         https://arxiv.org/abs/2002.09309. Rahimi and Recht, "Random features for large-scale kernel
         machines", 2007.
     """
-    keys = jax.random.split(key, 6)
+    where = "gp.draw_paths"
+    keys = jax.random.split(check_key(where, key), 6)
+    given: Any = posterior
+    if not isinstance(given, Posterior):
+        raise TypeError(f"{where}: `posterior` must be a gp.Posterior, got {describe(given)}.")
+    num_paths = check_count(where, "num_paths", num_paths, 1)
+    num_waves = check_count(where, "num_waves", num_waves, 1)
     n, num_features = posterior.scaled.shape
+    noise = real(where, "noise", noise, (n,)).astype(posterior.scaled.dtype)
     dtype = posterior.scaled.dtype
     frequency = _normal(keys[0], (num_waves, num_features), dtype)
     if posterior.kernel.profile == "matern52":

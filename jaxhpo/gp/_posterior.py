@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_count, check_key
 from jaxhpo._linalg import eigh, inverse_cholesky, matmul
+from jaxhpo.gp._arguments import check_data, check_hyper, check_kernel, real
 from jaxhpo.gp._kernels import Kernel, squared_distances
 from jaxhpo.gp._model import Data, Hyperparameters, covariance, scaled_features
 
@@ -75,6 +77,7 @@ class Posterior:
 
     def predict(self, features: Array) -> Prediction:
         """Mean and variance of the latent function at points `[c, F]`."""
+        features = self._points("predict", features)
         cross, _ = self.cross(features)
         half = matmul(cross, self.inverse_factor.T)
         variance = self.prior_variance - jnp.sum(half**2, axis=1)
@@ -82,6 +85,7 @@ class Posterior:
 
     def predict_with_gradient(self, features: Array) -> tuple[Prediction, Prediction]:
         """Mean and variance at points `[c, F]`, and their gradients `[c, F]` (one column)."""
+        features = self._points("predict_with_gradient", features)
         prediction, pull = self.predict_with_pull(features)
         ones = jnp.ones_like(prediction.variance)
         zeros = jnp.zeros_like(ones)
@@ -106,6 +110,9 @@ class Posterior:
         Returns:
             `[num_samples, c]`. The covariance gets a nugget of `c` roundings of the prior variance.
         """
+        key = check_key("Posterior.sample", key)
+        num_samples = check_count("Posterior.sample", "num_samples", num_samples, 1)
+        features = self._points("sample", features)
         z = scaled_features(self.kernel, self.hyper, features)
         profile, _ = self.kernel.profile_of(squared_distances(z, z))
         cross, _ = self.cross(features)
@@ -118,6 +125,11 @@ class Posterior:
         root = vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None, :]
         noise = jax.random.normal(key, (num_samples, count), joint.dtype)
         return matmul(cross, self.weights)[None, :] + matmul(noise, root.T)
+
+    def _points(self, name: str, features: Any) -> Array:
+        """Checked points, in the precision of the observations."""
+        shape = ("c", len(self.kernel.groups))
+        return real(f"Posterior.{name}", "features", features, shape).astype(self.scaled.dtype)
 
 
 class _Pull(NamedTuple):
@@ -168,7 +180,10 @@ def condition(kernel: Kernel, hyper: Hyperparameters, data: Data, bias: Array) -
         >>> bool(jnp.allclose(mean, data.target, atol=1e-2))
         True
     """
-    bias = jnp.asarray(bias, data.features.dtype)
+    where = "gp.condition"
+    hyper = check_hyper(where, check_kernel(where, kernel), hyper)
+    data = check_data(where, kernel, data, columns=True)
+    bias = real(where, "bias", bias, ()).astype(data.features.dtype)
     total = covariance(kernel, hyper, bias, data)
     factor, inverse_factor = inverse_cholesky(total)
     weights = matmul(inverse_factor.T, matmul(inverse_factor, data.target))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_positive, fail, is_traced, real_numbers
+from jaxhpo.gp._arguments import check_mask
 
 SHARPNESS = (1.0, 0.25, 1.0 / 64.0)
 """What `warp` is tried with where its sharpness is to be chosen; the last is next to a line."""
@@ -72,6 +75,12 @@ def warp(
     Returns:
         The `Warped` targets. Constant values map to 0.
     """
+    where = "gp.warp"
+    value, mask = _checked(where, value, mask)
+    if reference is not None:
+        reference = check_mask(where, "reference", reference, value.shape[0])
+    if not is_traced(sharpness):
+        sharpness = float(check_positive(where, "sharpness", sharpness))
     limit = 0.25 * float(jnp.finfo(value.dtype).max)  # so that differences stay finite
     value = jnp.where(mask, jnp.clip(value, -limit, limit), 0.0)
     count = jnp.maximum(jnp.sum(mask), 1).astype(value.dtype)
@@ -108,6 +117,15 @@ def warp(
         sharpness=sharpness,
         log_slope=log_slope,
     )
+
+
+def _checked(where: str, value: Any, mask: Any) -> tuple[Array, Array]:
+    """Values and mask; outside the mask a value may be anything."""
+    if not isinstance(value, jax.Array):
+        value = jnp.asarray(real_numbers(where, "value", value), jnp.result_type(float))
+    if value.ndim != 1 or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise fail(where, "value", "real numbers of shape [n]", f"{value.dtype}{value.shape}")
+    return value, check_mask(where, "mask", mask, value.shape[0])
 
 
 def _compress(x: Array, sharpness: Array) -> tuple[Array, Array]:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_key, describe, fail
+from jaxhpo._checks import check_count, check_key, describe, fail, noted
+from jaxhpo._manual import on_each_device
 from jaxhpo.training import Training
 
 Array = jax.Array
@@ -95,7 +96,7 @@ class Memory(NamedTuple):
     evaluate: Callable[[Array, PyTree, PyTree], tuple[Hypergradient, PyTree]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Estimator:
     """A hypergradient estimator: `estimator(key, hparams) -> Hypergradient`.
 
@@ -120,6 +121,23 @@ class Estimator:
     evaluate: Callable[[Array, PyTree], Hypergradient]
     memory: Memory | None = None
 
+    def __post_init__(self) -> None:
+        """Lets errors of the user's functions name what they were given."""
+        text = f"{self.name}: raised while `training` was run with `hparams`."
+
+        def told(function: Callable[..., Any]) -> Callable[..., Any]:
+            def run(*args: Any) -> Any:
+                with noted(text):
+                    return function(*args)
+
+            return run
+
+        object.__setattr__(self, "evaluate", told(self.evaluate))
+        if self.memory is not None:
+            object.__setattr__(
+                self, "memory", Memory(told(self.memory.init), told(self.memory.evaluate))
+            )
+
     def __call__(self, key: Any, hparams: PyTree) -> Hypergradient:
         """Estimates the hypergradient at `hparams` with the randomness of `key`.
 
@@ -133,7 +151,8 @@ class Estimator:
         Raises:
             ValueError: a leaf that is an integer, a boolean or a category.
         """
-        return self.evaluate(check_key(self.name, key), real_leaves(self.name, hparams))
+        key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
+        return on_each_device(self.evaluate)(key, hparams)
 
     def init(self, key: Any, hparams: PyTree) -> PyTree:
         """The memory before the first `update`; empty for an estimator that remembers nothing.
@@ -146,7 +165,7 @@ class Estimator:
             The memory, a pytree of arrays.
         """
         key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
-        return () if self.memory is None else self.memory.init(key, hparams)
+        return () if self.memory is None else on_each_device(self.memory.init)(key, hparams)
 
     def update(self, key: Any, hparams: PyTree, memory: PyTree) -> tuple[Hypergradient, PyTree]:
         """Estimates the hypergradient with the memory of the last call.
@@ -161,13 +180,13 @@ class Estimator:
         """
         key, hparams = check_key(self.name, key), real_leaves(self.name, hparams)
         if self.memory is None:
-            return self.evaluate(key, hparams), memory
-        return self.memory.evaluate(key, hparams, memory)
+            return on_each_device(self.evaluate)(key, hparams), memory
+        return on_each_device(self.memory.evaluate)(key, hparams, memory)
 
 
 def check_steps(where: str, num_steps: Any) -> int:
     """Requires at least one training step; the reason is in the error."""
-    if check_int(where, "num_steps", num_steps, -(2**31)) < 1:
+    if check_count(where, "num_steps", num_steps, -(2**31)) < 1:
         expected = (
             "at least 1 (nothing is trained otherwise: jax.grad of the training's loss at its "
             "start is the gradient then)"
@@ -179,6 +198,8 @@ def check_steps(where: str, num_steps: Any) -> int:
 def real_leaves(where: str, hparams: PyTree) -> PyTree:
     """Requires that every leaf is real, and gives all of them a strong dtype."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(hparams)
+    if not leaves:
+        raise fail(where, "hparams", "a pytree with at least one real number", hparams)
     return jax.tree.unflatten(treedef, [_real_leaf(where, path, leaf) for path, leaf in leaves])
 
 

@@ -9,21 +9,29 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxhpo._checks import check_callable, check_int, check_key, check_positive, describe, fail
+from jaxhpo import _owned
+from jaxhpo._checks import check_callable, check_count, check_key, check_positive, describe, fail
 from jaxhpo._watch import Watch, display, refuse_traced, tick
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
+from jaxhpo.hypergrad._held_out import HeldOut, is_noisy, losses
 
 Array = jax.Array
 PyTree = Any
+
+_TRAIL = 8
+"""Values that are averaged along a descent with fresh keys, so that no lucky key is the best."""
 
 
 class Descent(NamedTuple):
     """The path of an outer descent; rows are outer steps.
 
     Attributes:
-        best_hparams: the hyperparameters with the smallest accepted value.
-        best_value: `[]` that value; infinite if no step was accepted.
+        best_hparams: the hyperparameters with the smallest accepted value; with fresh keys and a
+            loss that depends on them, those with the smallest mean loss over the held-out keys
+            among the start, the point of the smallest value and that of the smallest mean of eight
+            values in a row.
+        best_value: `[]` that value or that mean; infinite if no step was accepted.
         hparams: `[num_outer, ...]` every point visited.
         values: `[num_outer]` outer losses there.
         grad_norms: `[num_outer]` Euclidean norm of the gradient in free coordinates.
@@ -32,6 +40,9 @@ class Descent(NamedTuple):
         test_values: `[num_outer]` the loss on held-out data that the descent never saw, or None.
         free: the free coordinates of the point that would come next.
         opt_state: the outer optimizer's state.
+        held_out: `HeldOut`, losses from keys that no step followed, at the start and at
+            `best_hparams`; None where the loss cannot depend on the key. Where `values` fell and
+            these did not, the descent has fitted its keys.
     """
 
     best_hparams: PyTree
@@ -44,17 +55,32 @@ class Descent(NamedTuple):
     test_values: Array | None
     free: PyTree
     opt_state: PyTree
+    held_out: HeldOut | None
 
 
 class _Settings(NamedTuple):
-    """What is structure: one compiled program for each."""
+    """Plain numbers that are structure."""
 
-    estimator: Estimator
-    optimizer: optax.GradientTransformation
     num_outer: int
     seeds: str
-    test_loss: Callable[[Any, Any], Array] | None
-    progress: Callable[..., Any] | None
+    num_held_out: int
+
+
+class _Users(NamedTuple):
+    """The user's functions, each as a pytree: one compiled program for each combination."""
+
+    estimator: Any
+    optimizer: Any
+    test_loss: Any
+    progress: Any
+
+
+class _Trail(NamedTuple):
+    """The last accepted values, and the point at which their mean was smallest."""
+
+    values: Array
+    best: PyTree
+    best_mean: Array
 
 
 class _Loop(NamedTuple):
@@ -67,6 +93,7 @@ class _Loop(NamedTuple):
     opt_state: PyTree
     best: PyTree
     best_value: Array
+    trail: _Trail
     memory: PyTree
 
 
@@ -78,7 +105,8 @@ def descend(
     key: Any,
     num_outer: int,
     space: Any = None,
-    seeds: str = "fixed",
+    seeds: str = "fresh",
+    num_held_out: int = 8,
     max_log_growth: float = 10.0,
     test_loss: Callable[[Any, Any], Array] | None = None,
     progress: Any = None,
@@ -98,8 +126,12 @@ def descend(
         num_outer: hypergradients to compute; static, at least 1.
         space: `Space` of the hyperparameters: the descent then moves in the logits of its unit
             coordinates and never leaves it. Without one it moves in `hparams` as they are.
-        seeds: "fixed": every run uses `key`; "fresh": run i uses `fold_in(key, i)`, which keeps
-            the descent from fitting one seed; static.
+        seeds: "fresh": run i uses `fold_in(key, i)`, a stochastic gradient that cannot fit one
+            seed; "fixed": every run uses `key` (common random numbers), whose values fall smoothly
+            and promise too much. The same where the loss does not depend on the key. Static.
+        num_held_out: plain training runs from further keys, each at the start and at the two best
+            points, which choose among them and tell what they are worth (`Descent.held_out`). None
+            is run where the loss cannot depend on the key; 0 for none at all. Static.
         max_log_growth: limit of the guard; traced. Gradients are reliable below 5, useless at 25.
         test_loss: `test_loss(hparams, state) -> scalar` on a third split, recorded, never used.
         progress: `progress(i, value, grad_norm)`, called on the host after every step; or True for
@@ -141,18 +173,27 @@ def descend(
     for name, function in (("test_loss", test_loss), ("progress", hook)):
         if function is not None:
             check_callable(where, name, function)
-    if seeds not in ("fixed", "fresh"):
+    if not isinstance(seeds, str) or seeds not in ("fixed", "fresh"):
         raise fail(where, "seeds", "'fixed' or 'fresh'", seeds)
-    num_outer = check_int(where, "num_outer", num_outer, 1)
-    limit = jnp.asarray(check_positive(where, "max_log_growth", max_log_growth))
+    num_outer = check_count(where, "num_outer", num_outer, 1)
+    max_log_growth = check_positive(where, "max_log_growth", max_log_growth)
+    limit = jnp.asarray(max_log_growth, jnp.result_type(float))
     hparams = real_leaves(where, hparams)
     if space is not None:
         check_start(where, space, hparams)
-    settings = _Settings(estimator, outer_optimizer, num_outer, seeds, test_loss, hook)
+    num_held_out = check_count(where, "num_held_out", num_held_out, 0)
+    settings = _Settings(num_outer, seeds, num_held_out)
+    users = _Users(
+        _owned.Function(estimator),
+        jax.tree.map(_owned.as_pytree, outer_optimizer),
+        None if test_loss is None else _owned.as_pytree(test_loss),
+        None if hook is None else _owned.as_pytree(hook),
+    )
     key = check_key(where, key)
     has_bar = progress is True
-    with display(where, has_bar, where, num_outer, key, hparams, space, limit) as watch:
-        path = _compiled(settings, key, hparams, space, limit, watch)
+    inputs = (key, hparams, space, limit)
+    with display(where, has_bar, where, num_outer, *inputs, unit="outer steps") as watch:
+        path = _compiled(settings, users, key, hparams, space, limit, watch)
         if watch is not None:
             refuse_traced(where, progress, path.values)
             jax.block_until_ready(path)
@@ -161,6 +202,7 @@ def descend(
 
 def _run(
     settings: _Settings,
+    users: _Users,
     key: Array,
     hparams: Any,
     space: Any,
@@ -168,7 +210,7 @@ def _run(
     watch: Watch | None = None,
 ) -> Descent:
     """The whole loop, traceable."""
-    estimator, optimizer = settings.estimator, settings.optimizer
+    estimator, optimizer = users.estimator.function, users.optimizer
 
     def outer_step(loop: _Loop, i: Array) -> tuple[_Loop, Any]:
         hparams, pullback = jax.vjp(lambda free: from_free(space, free), loop.point)
@@ -176,7 +218,7 @@ def _run(
         out, memory = estimator.update(run_key, hparams, loop.memory)
         grads = pullback(out.grad)[0]
         accepted = _is_trusted(out, grads, limit)
-        row = _row(settings, hparams, out, grads, accepted, i)
+        row = _row(users, hparams, out, grads, accepted, i)
         loop = loop._replace(memory=_where(accepted, memory, loop.memory))
         loop = _move(optimizer, loop, out.value, grads, accepted)
         if watch is not None:
@@ -186,6 +228,7 @@ def _run(
 
     start = to_free(space, hparams)
     infinite = jnp.asarray(jnp.inf, jax.eval_shape(estimator, key, hparams).value.dtype)
+    recent = jnp.full(min(_TRAIL, settings.num_outer), infinite)
     loop = _Loop(
         point=start,
         anchor=start,
@@ -194,29 +237,57 @@ def _run(
         opt_state=_strong(optimizer.init(start)),
         best=start,
         best_value=infinite,
+        trail=_Trail(recent, start, infinite),
         memory=estimator.init(key, hparams),
     )
     steps = jnp.arange(settings.num_outer, dtype=jnp.int32)
     loop, rows = jax.lax.scan(outer_step, loop, steps)
+    best, best_value, held_out = _judged(settings, estimator, key, space, start, loop)
+    return Descent(*(best, best_value, *rows, loop.point, loop.opt_state, held_out))
+
+
+_compiled = _owned.jit(_run, functions_in=(1, 4), static_argnums=(0,))
+
+
+def _judged(
+    settings: _Settings, estimator: Estimator, key: Array, space: Any, start: Any, loop: _Loop
+) -> tuple[Any, Array, HeldOut | None]:
+    """The best hyperparameters, their value, and what held-out keys say of them."""
+    points = [loop.best, loop.trail.best, start]
     best = from_free(space, loop.best)
-    return Descent(*(best, loop.best_value, *rows, loop.point, loop.opt_state))
-
-
-_compiled = jax.jit(_run, static_argnums=0)
+    if not settings.num_held_out or not is_noisy(estimator, key, best):
+        return best, loop.best_value, None
+    candidates = jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
+    candidates = jax.vmap(lambda free: from_free(space, free))(candidates)
+    found = losses(estimator, key, candidates, settings.num_held_out)
+    if settings.seeds == "fixed":
+        return best, loop.best_value, HeldOut(found[2], found[0])
+    mean = jnp.mean(found, axis=1)
+    chosen = jnp.argmin(jnp.where(jnp.isfinite(mean), mean, jnp.inf))
+    best = jax.tree.map(lambda leaf: leaf[chosen], candidates)
+    value = jnp.where(jnp.isfinite(loop.best_value), mean[chosen], loop.best_value)
+    return best, value.astype(loop.best_value.dtype), HeldOut(found[2], found[chosen])
 
 
 def _row(
-    settings: _Settings, hparams: Any, out: Hypergradient, grads: Any, accepted: Array, i: Array
+    users: _Users, hparams: Any, out: Hypergradient, grads: Any, accepted: Array, i: Array
 ) -> tuple[Any, ...]:
     """What one outer step leaves in the record, in the order of `Descent`'s fields."""
     norm = _norm(grads)
-    if settings.progress is not None:
-        jax.debug.callback(settings.progress, i, out.value, norm)
+    if users.progress is not None:
+        jax.debug.callback(_owned.weakly(users.progress), i, out.value, norm)
     growth = out.diagnostics.log_growth
     growth = jnp.full_like(out.value, jnp.nan) if growth is None else growth
-    held_out = settings.test_loss
-    test = None if held_out is None else jnp.asarray(held_out(hparams, out.state))
+    held_out = users.test_loss
+    test = None if held_out is None else _tested(held_out(hparams, out.state))
     return hparams, out.value, norm, growth, accepted, test
+
+
+def _tested(loss: Any) -> Array:
+    """Requires a number from `test_loss`, at trace time, and returns it as an array."""
+    if not hasattr(loss, "dtype") and not isinstance(loss, float | int):
+        raise TypeError(f"descend: `test_loss` must return a scalar, got {describe(loss)}.")
+    return jnp.asarray(loss)
 
 
 def _norm(tree: Any) -> Array:
@@ -255,8 +326,18 @@ def _move(optimizer: Any, loop: _Loop, value: Array, grads: Any, accepted: Array
         opt_state=_where(accepted, _strong(opt_state), loop.opt_state),
         best=_where(is_best, loop.point, loop.best),
         best_value=jnp.where(is_best, value, loop.best_value),
+        trail=_where(accepted, _followed(loop.trail, value, loop.point), loop.trail),
         memory=loop.memory,
     )
+
+
+def _followed(trail: _Trail, value: Array, point: Any) -> _Trail:
+    """The trail with one more value."""
+    values = jnp.append(trail.values[1:], value.astype(trail.values.dtype))
+    mean = jnp.mean(values)
+    is_best = mean < trail.best_mean
+    best = _where(is_best, point, trail.best)
+    return _Trail(values, best, jnp.where(is_best, mean, trail.best_mean))
 
 
 def _where(flag: Array, new: Any, old: Any) -> Any:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._checks import check_int, check_key, describe
+from jaxhpo._checks import check_count, check_key, describe
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._unrolled import unrolled
 from jaxhpo.training import objective
@@ -82,7 +82,7 @@ def diagnose(estimator: Estimator, key: Any, hparams: Any, *, num_directions: in
     where = "diagnose"
     if not isinstance(estimator, Estimator):
         raise TypeError(f"{where}: `estimator` must be an Estimator, got {describe(estimator)}.")
-    num_directions = check_int(where, "num_directions", num_directions, 1)
+    num_directions = check_count(where, "num_directions", num_directions, 1)
     key = check_key(where, key)
     with jax.enable_x64(True):
         wide = jax.tree.map(

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_positive, fail
+from jaxhpo._checks import check_count, check_positive, fail
 from jaxhpo.hypergrad._base import (
     Array,
     Diagnostics,
@@ -109,7 +109,7 @@ def stochastic(
     """Averages independent samples of a gradient, and tells their standard error."""
     check_training(where, training)
     num_steps = check_steps(where, num_steps)
-    num_pairs = check_int(where, "num_pairs", num_pairs, 1)
+    num_pairs = check_count(where, "num_pairs", num_pairs, 1)
     check_positive(where, "sigma", sigma)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
@@ -164,7 +164,7 @@ def shift(hparams: Any, noise: Any, scale: Array) -> Any:
 def check_window(where: str, window: Any, num_steps: Any) -> int:
     """Requires a window of at least one step, within the run."""
     num_steps = check_steps(where, num_steps)
-    window = check_int(where, "window", window, 1)
+    window = check_count(where, "window", window, 1)
     if window > num_steps:
         raise fail(where, "window", f"at most the {num_steps} steps of the run", window)
     return window

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
+from jaxhpo._checks import check_count
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import advance
 from jaxhpo.hypergrad._run import Carry, explained, open_run
@@ -63,7 +63,7 @@ def forward(training: Training, *, num_steps: int, batch_tangents: int | None = 
     check_training(where, training)
     num_steps = check_steps(where, num_steps)
     if batch_tangents is not None:
-        batch_tangents = check_int(where, "batch_tangents", batch_tangents, 1)
+        batch_tangents = check_count(where, "batch_tangents", batch_tangents, 1)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         with explained(where):

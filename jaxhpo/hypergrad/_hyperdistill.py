@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_number, fail, is_traced
+from jaxhpo._checks import check_count, check_number, fail, is_traced
 from jaxhpo.hypergrad._base import (
     Array,
     Diagnostics,
@@ -87,7 +87,7 @@ def hyperdistill(
     where = "hyperdistill"
     check_training(where, training)
     num_steps = check_steps(where, num_steps)
-    refit_every = check_int(where, "refit_every", refit_every, 1)
+    refit_every = check_count(where, "refit_every", refit_every, 1)
     check_number(where, "decay", decay)
     if not is_traced(decay) and not 0 <= decay <= 1:
         raise fail(where, "decay", "from 0 to 1", decay)

@@ -8,7 +8,7 @@ import jax
 import jax.extend.core
 import jax.numpy as jnp
 
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import check_choice, describe, fail
 from jaxhpo.hypergrad import _solvers
 from jaxhpo.hypergrad._base import (
     Array,
@@ -97,8 +97,7 @@ def implicit(
             "Without it use solver=gmres() or fixed_point(num_iters), which need only the step."
         )
 
-    if warm_start not in _WARM_STARTS:
-        raise fail(where, "warm_start", f"one of {_WARM_STARTS}", warm_start)
+    check_choice(where, "warm_start", warm_start, _WARM_STARTS)
 
     def evaluate_from(key: Array, hparams: Any, warm: _Warm | None) -> tuple[Hypergradient, _Warm]:
         with explained(where):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, fail
+from jaxhpo._checks import check_bool, check_count, fail
 from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad._evolution import (
     NOISE,
@@ -105,11 +105,12 @@ def pes(
         online evolution strategies", NeurIPS 2023.
     """
     where = "pes"
+    online = check_bool(where, "online", online)
     window = check_window(where, window, num_steps)
     if num_steps % window:
         raise fail(where, "window", f"a divisor of the {num_steps} steps", window)
     count = num_steps // window
-    reuse = count if reuse is None else min(check_int(where, "reuse", reuse, 1), count)
+    reuse = count if reuse is None else min(check_count(where, "reuse", reuse, 1), count)
 
     def begin(run: Run, key: Array, sigma: Array) -> _Pair:
         noise = normal(key, run.hparams)

@@ -97,7 +97,9 @@ def reversible(
             f"{where}: `loss` must be given when the training has no inner_loss, got None."
         )
     whole: Any = training.inner_loss
-    inner = loss or (lambda key, hparams, params, t: whole(hparams, params))
+    inner = loss
+    if inner is None:
+        inner = lambda key, hparams, params, t: whole(hparams, params)  # noqa: E731
     check_callable(where, "loss", inner)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
@@ -119,7 +121,7 @@ def _check_decay(where: str, decay: Any) -> tuple[int, int]:
     """Requires a fraction between 0 and 1 whose terms leave room in the buffer."""
     try:
         fraction = Fraction(decay).limit_denominator(1000)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(f"{where}: `decay` must be a fraction, got {describe(decay)}.") from error
     if not 0 < fraction < 1 or abs(float(fraction) - float(decay)) > 1e-9:
         expected = "a fraction between 0 and 1 of whole numbers up to 1000, such as Fraction(9, 10)"

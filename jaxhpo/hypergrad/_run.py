@@ -18,9 +18,9 @@ import numpy as np
 from jaxhpo._checks import is_traced
 from jaxhpo.hypergrad import _safe
 from jaxhpo.training import Training, trial_keys
+from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._gradient import mixed_mode
-from jaxhpo.training._objective import check_loss
-from jaxhpo.training._rules import has_primitive, is_inexact
+from jaxhpo.training._rules import has_primitive, is_inexact, sub_jaxprs
 
 Array = jax.Array
 Real = list[Array]
@@ -95,36 +95,36 @@ def open_run(where: str, training: Training, key: Array, hparams: Any, *, mixed:
         The `Run`.
 
     Raises:
-        ValueError: a step that changes the state's structure, draws randomness that no key
-            controls, or has side effects.
+        TypeError: a step that changes the state's structure, shapes or dtypes.
+        ValueError: a step that draws randomness that no key controls, or has side effects.
     """
     key_init, key_step = trial_keys(key)
     is_real: list[bool] = []
     treedefs: list[Any] = []
 
     def init_real(hparams: Any) -> tuple[Real, list[Array]]:
-        leaves, treedef = jax.tree.flatten(jax.tree.map(_strong, training.init(key_init, hparams)))
+        leaves, treedef = jax.tree.flatten(call_init(where, training, key_init, hparams))
         is_real[:] = [is_inexact(leaf) for leaf in leaves]
         treedefs[:] = [treedef]
         real, other = _split(leaves, is_real)
         return real, other
 
     real, pullback, other = jax.vjp(init_real, hparams, has_aux=True)
-    treedef, start = treedefs[0], Carry(real, other)
+    # What JAX knows while it traces comes back as Python numbers.
+    treedef, start = treedefs[0], Carry(real, [jnp.asarray(leaf) for leaf in other])
 
     def state_of(carry: Carry) -> Any:
         return jax.tree.unflatten(treedef, _merge(carry, is_real))
 
     def raw_step(hparams: Any, carry: Carry, t: Array) -> Carry:
-        state = jax.tree.map(_strong, training.step(key_step, hparams, state_of(carry), t))
-        _check_same_state(where, state, state_of(start))
+        state = call_step(where, training, key_step, hparams, state_of(carry), t)
         return Carry(*_split(jax.tree.leaves(state), is_real))
 
     with mixed_mode(mixed):
         step = _trace_step(where, raw_step, hparams, start)
 
     def loss(hparams: Any, carry: Carry) -> Array:
-        return check_loss(where, training.loss(hparams, state_of(carry)))
+        return call_loss(where, training, hparams, state_of(carry))
 
     return Run(
         hparams=hparams,
@@ -145,21 +145,52 @@ def _trace_step(
     t = jnp.zeros((), jnp.int32)
     closed, shape = jax.make_jaxpr(step, return_shape=True)(hparams, start, t)
     again = jax.make_jaxpr(lambda *args: step(*args))(hparams, start, t)  # a new function: no cache
-    if has_primitive(closed.jaxpr, ("io_callback", "pure_callback")) or not _same(closed, again):
+    is_pure = not has_primitive(closed.jaxpr, ("io_callback",)) and not _draws(closed.jaxpr)
+    if not is_pure or not _same(closed, again):
         raise ValueError(
             f"{where}: `training.step` must be the same step whenever it is replayed, but two "
-            "traces of it differ or it calls back to Python, and no estimator has a derivative of "
-            "a run that nothing repeats. Draw batches, noise and dropout from its `key` and `t`, "
-            "for example with jax.random.fold_in(key, t); training.from_optax does."
+            "traces of it differ or it calls back to Python code that does not repeat itself, and "
+            "no estimator has a derivative of a run that nothing repeats. Draw batches, noise and "
+            "dropout from its `key` and `t`, for example with jax.random.fold_in(key, t); "
+            "training.from_optax does."
         )
     treedef = jax.tree.structure(shape)
 
     def replay(hparams: Any, carry: Carry, t: Array) -> Carry:
         args = jax.tree.leaves((hparams, carry, t))
-        result = jax.tree.unflatten(treedef, _safe.evaluate(closed.jaxpr, closed.consts, args))
-        return Carry(*result)
+        leaves = _safe.evaluate(closed.jaxpr, closed.consts, args)
+        return Carry(*jax.tree.unflatten(treedef, map(_typed, leaves, closed.out_avals)))
 
     return replay
+
+
+def _draws(jaxpr: Any) -> bool:
+    """Tells whether a `pure_callback` is none: it does not answer the same question twice alike.
+
+    One with a custom rule has its author's word (`equinox.error_if`, which only raises).
+    """
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "pure_callback" and not _answers_alike(eqn):
+            return True
+        has_rule = eqn.primitive.name.startswith(("custom_jvp_call", "custom_vjp_call"))
+        if not has_rule and any(map(_draws, sub_jaxprs(eqn))):
+            return True
+    return False
+
+
+def _answers_alike(eqn: Any) -> bool:
+    """Calls back twice, with zeros; what refuses zeros is taken at its word."""
+    inputs = [np.zeros(atom.aval.shape, atom.aval.dtype) for atom in eqn.invars]
+    try:
+        one, two = (jax.tree.leaves(eqn.params["callback"](*inputs)) for _ in range(2))
+        return all(_equal(a, b) for a, b in zip(one, two, strict=True))
+    except Exception:
+        return True
+
+
+def _typed(leaf: Any, aval: Any) -> Array:
+    """What a step returns whatever its input stands in the trace as a Python number."""
+    return leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf, aval.dtype)
 
 
 def _same(one: Any, two: Any) -> bool:
@@ -196,17 +227,6 @@ def _fingerprint(jaxpr: Any) -> Iterator[Any]:
                     yield item
 
 
-def _check_same_state(where: str, new: Any, old: Any) -> None:
-    """Requires that a step keeps the structure, shapes and dtypes of the state."""
-    told = [(jax.tree.structure(tree), [(a.shape, a.dtype) for a in jax.tree.leaves(tree)])
-            for tree in (new, old)]  # fmt: skip
-    if told[0] != told[1]:
-        raise ValueError(
-            f"{where}: `training.step` must return a state like the one it was given, got "
-            f"{told[0]} for {told[1]}."
-        )
-
-
 def _split(leaves: list[Any], is_real: list[bool]) -> tuple[Real, list[Array]]:
     pairs = list(zip(leaves, is_real, strict=True))
     return [leaf for leaf, flag in pairs if flag], [leaf for leaf, flag in pairs if not flag]
@@ -223,12 +243,6 @@ def _param_flags(state: Any, is_real: list[bool]) -> tuple[bool, ...]:
     names = [jax.tree_util.keystr(path[:1], simple=True) if path else "" for path in paths]
     flags = [name == "params" for name, flag in zip(names, is_real, strict=True) if flag]
     return tuple(flags) if any(flags) else tuple(True for _ in flags)
-
-
-def _strong(leaf: Any) -> Array:
-    leaf = jnp.asarray(leaf)
-    is_weak = getattr(leaf, "weak_type", False)
-    return jax.lax.convert_element_type(leaf, leaf.dtype) if is_weak else leaf
 
 
 @contextlib.contextmanager
@@ -248,5 +262,10 @@ def explained(where: str) -> Iterator[None]:
             raise ValueError(
                 f"{where}: `training` holds a function with a custom reverse rule "
                 "(jax.custom_vjp), which has no forward derivative. Use hypergrad.unrolled."
+            ) from error
+        if "callbacks do not support JVP" in text:
+            raise ValueError(
+                f"{where}: `training` calls back to Python (jax.pure_callback) with what is "
+                "differentiated. Give the call a rule with jax.custom_jvp, or close over its value."
             ) from error
         raise

@@ -7,7 +7,7 @@ import itertools
 import math
 from typing import Any
 
-from jaxhpo._checks import check_int, check_positive, describe, fail
+from jaxhpo._checks import check_count, check_positive, describe, fail
 from jaxhpo.hypergrad import _binomial
 from jaxhpo.hypergrad._reverse import Sweep, sweep_levels, sweep_stored
 from jaxhpo.hypergrad._run import Carry, Run
@@ -87,7 +87,7 @@ def nested(levels: int) -> Nested:
         >>> nested(3).num_states(1000)
         30
     """
-    return Nested(check_int("nested", "levels", levels, 1))
+    return Nested(check_count("nested", "levels", levels, 1))
 
 
 def binomial(slots: int | None = None) -> Binomial:
@@ -110,7 +110,7 @@ def binomial(slots: int | None = None) -> Binomial:
         >>> binomial().num_states(1000)
         10
     """
-    return Binomial(None if slots is None else check_int("binomial", "slots", slots, 2))
+    return Binomial(None if slots is None else check_count("binomial", "slots", slots, 2))
 
 
 def auto(max_bytes: float) -> Auto:

@@ -11,7 +11,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 import jax.scipy.sparse.linalg as sparse
 
-from jaxhpo._checks import check_int, check_positive
+from jaxhpo._checks import check_count, check_not_negative, check_positive
 from jaxhpo._linalg import matmul, solve
 
 Array = jax.Array
@@ -167,11 +167,10 @@ def cg(max_steps: int = 100, tol: float | None = None, damping: float = 0.0) -> 
         >>> cg(10).max_steps
         10
     """
-    if damping:
-        check_positive("cg", "damping", damping)
+    check_not_negative("cg", "damping", damping)
     if tol is not None:
         check_positive("cg", "tol", tol)
-    return CG(check_int("cg", "max_steps", max_steps, 1), tol, float(damping))
+    return CG(check_count("cg", "max_steps", max_steps, 1), tol, float(damping))
 
 
 def neumann(num_terms: int, step_size: float) -> Neumann:
@@ -189,7 +188,7 @@ def neumann(num_terms: int, step_size: float) -> Neumann:
         20
     """
     return Neumann(
-        check_int("neumann", "num_terms", num_terms, 0),
+        check_count("neumann", "num_terms", num_terms, 0),
         float(check_positive("neumann", "step_size", step_size)),
     )
 
@@ -209,7 +208,7 @@ def nystrom(rank: int, damping: float = 1e-2) -> Nystrom:
         5
     """
     return Nystrom(
-        check_int("nystrom", "rank", rank, 1),
+        check_count("nystrom", "rank", rank, 1),
         float(check_positive("nystrom", "damping", damping)),
     )
 
@@ -227,8 +226,7 @@ def dense(damping: float = 0.0) -> Dense:
         >>> dense().damping
         0.0
     """
-    if damping:
-        check_positive("dense", "damping", damping)
+    check_not_negative("dense", "damping", damping)
     return Dense(float(damping))
 
 
@@ -245,7 +243,7 @@ def fixed_point(num_iters: int) -> FixedPoint:
         >>> fixed_point(50).num_iters
         50
     """
-    return FixedPoint(check_int("fixed_point", "num_iters", num_iters, 0))
+    return FixedPoint(check_count("fixed_point", "num_iters", num_iters, 0))
 
 
 def gmres(max_steps: int = 50, tol: float | None = None) -> GMRES:
@@ -262,7 +260,7 @@ def gmres(max_steps: int = 50, tol: float | None = None) -> GMRES:
         >>> gmres().max_steps
         50
     """
-    return GMRES(check_int("gmres", "max_steps", max_steps, 1), tol)
+    return GMRES(check_count("gmres", "max_steps", max_steps, 1), tol)
 
 
 def normal_cg(max_steps: int = 100, tol: float | None = None) -> NormalCG:
@@ -279,7 +277,7 @@ def normal_cg(max_steps: int = 100, tol: float | None = None) -> NormalCG:
         >>> normal_cg(20).max_steps
         20
     """
-    return NormalCG(check_int("normal_cg", "max_steps", max_steps, 1), tol)
+    return NormalCG(check_count("normal_cg", "max_steps", max_steps, 1), tol)
 
 
 NAMES: dict[str, HessianSolver | MapSolver] = {

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int, check_number, fail, is_traced
+from jaxhpo._checks import check_bool, check_count, check_number, fail, is_traced
 from jaxhpo.hypergrad import _schedules
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import advance, finish, start_adjoint
@@ -102,7 +102,8 @@ def _windowed(
 ) -> Estimator:
     check_training(where, training)
     num_steps = check_steps(where, num_steps)
-    window = check_int(where, "window", window, 1)
+    mixed = check_bool(where, "mixed_mode", mixed)
+    window = check_count(where, "window", window, 1)
     if window > num_steps:
         raise fail(where, "window", f"at most the {num_steps} steps of the run", window)
     schedule = _schedules.check_schedule(where, checkpoint)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from jaxhpo._checks import check_bool
 from jaxhpo.hypergrad import _budget, _schedules
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad._reverse import Sweep, finish
@@ -74,6 +75,7 @@ def unrolled(
     where = "unrolled"
     check_training(where, training)
     num_steps = check_steps(where, num_steps)
+    mixed_mode = check_bool(where, "mixed_mode", mixed_mode)
     schedule = _schedules.check_schedule(where, checkpoint)
 
     def evaluate_with(

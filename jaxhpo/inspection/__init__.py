@@ -7,3 +7,13 @@ from jaxhpo.inspection._surrogate import Beliefs as Beliefs
 from jaxhpo.inspection._surrogate import LeaveOneOut as LeaveOneOut
 from jaxhpo.inspection._surrogate import Surrogate as Surrogate
 from jaxhpo.inspection._surrogate import fit_surrogate as fit_surrogate
+
+__all__ = [
+    "Beliefs",
+    "LeaveOneOut",
+    "Slice",
+    "Surrogate",
+    "fit_surrogate",
+    "sensitivity",
+    "slice_of",
+]

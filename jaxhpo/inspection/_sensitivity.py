@@ -39,7 +39,7 @@ def sensitivity(surrogate: Surrogate, *, num_samples: int = 1024) -> dict[str, f
         https://doi.org/10.1016/S0010-4655(98)00154-4.
     """
     check_surrogate("sensitivity", surrogate)
-    num_samples = _checks.check_int("sensitivity", "num_samples", num_samples, 2)
+    num_samples = _checks.check_count("sensitivity", "num_samples", num_samples, 2)
     space = surrogate.space
     both = np.asarray(jax.random.uniform(jax.random.key(0), (2, num_samples, space.num_dims)))
     mean = surrogate.predict(both[0]).mean

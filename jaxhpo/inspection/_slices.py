@@ -74,7 +74,7 @@ def slice_of(
             raise _checks.fail("slice_of", "names", expected, name)
     if not 1 <= len(set(chosen)) == len(chosen) <= 2:
         raise _checks.fail("slice_of", "names", "one name, or two different ones", names)
-    num_points = _checks.check_int("slice_of", "num_points", num_points, 2)
+    num_points = _checks.check_count("slice_of", "num_points", num_points, 2)
     base = _base(surrogate, at)
     axes = [_grid(surrogate, columns.index(name), num_points) for name in chosen]
     mesh = np.meshgrid(*axes, indexing="ij")
@@ -103,7 +103,8 @@ def _base(surrogate: Surrogate, at: Any) -> np.ndarray:
     if at is None:
         return surrogate.unit[surrogate.best]
     space = surrogate.space
-    return np.asarray(space.to_unit(space.encode([at])))[0]
+    with _checks.noted("slice_of: raised while `at` was read as params of the space."):
+        return np.asarray(space.to_unit(space.encode([at], np.float64)))[0]
 
 
 def _grid(surrogate: Surrogate, column: int, num_points: int) -> np.ndarray:
@@ -118,7 +119,7 @@ def _ticks(surrogate: Surrogate, base: np.ndarray, name: str, axis: np.ndarray) 
     space = surrogate.space
     unit = np.repeat(base[None], len(axis), axis=0)
     unit[:, surrogate.columns.index(name)] = axis
-    params = space.decode(space.from_unit(jnp.asarray(unit, jnp.result_type(float))))
+    params = space.decode(space.host_values(unit))
     return [space.flatten_params(row).get(name) for row in params]
 
 

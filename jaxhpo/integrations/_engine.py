@@ -10,6 +10,7 @@ import inspect
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import jax
@@ -18,13 +19,22 @@ import numpy as np
 
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
-from jaxhpo._driver import Driver, asked_shape, padded_size
+from jaxhpo._driver import Driver, asked_shape
+from jaxhpo._progress import told_if_slow
 from jaxhpo.samplers._objectives import constraint_settings
 from jaxhpo.space import Space
 
 Factory = Callable[..., Sampler]
 
 _NEED_GRADIENTS = ("gradient",)
+_BLIND = ("random", "qmc", "grid")
+
+
+@jax.tree_util.register_pytree_node_class
+class Repeatable(Space):
+    """A part of larger configurations: each of its points may be proposed again and again."""
+
+    may_repeat = True
 
 
 class Recipe:
@@ -95,6 +105,14 @@ class Recipe:
         """Whether the points fill one fixed space evenly, whatever their values."""
         return self.sampler in ("grid", "qmc")
 
+    def for_repeats(self) -> Recipe:
+        """What proposes a discrete part of configurations, whose points come again and again.
+
+        Most samplers never repeat a point, and a model of a function gains little from it. So
+        `tpe`, which counts, takes the place of those that learn.
+        """
+        return self if self.sampler in (*_BLIND, "tpe") else Recipe(self.where, "tpe", {})
+
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
 
@@ -152,6 +170,7 @@ class Engine:
         self._driver = Driver(sampler, space, key, num_objectives)
         self._rows_an_ask: int = asked_shape(sampler).shape[0]
         self._num_objectives = num_objectives
+        self._where, self._has_asked = recipe.where, False
         self.reset()
 
     def reset(self) -> None:
@@ -170,13 +189,21 @@ class Engine:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
         if not self._queue:
-            self._driver.make_room(self._held + self._rows_an_ask)
-            unit, values = self._driver.ask(number)
+            with self._waiting():
+                self._driver.make_room(self._held + self._rows_an_ask)
+                unit, values = self._driver.ask(number)
             self._held += len(unit)
             rows = self._space.decode(values)
             has_point = ~np.isnan(unit).any(axis=1)
             self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))
         return self._queue.popleft() if self._queue else None
+
+    def _waiting(self) -> AbstractContextManager[None]:
+        """Says once what takes so long where the first proposal does."""
+        if self._has_asked:
+            return nullcontext()
+        self._has_asked = True
+        return told_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
         """Says what became of points, asked or not.
@@ -195,9 +222,4 @@ class Engine:
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""
-        n = len(params)
-        padded = params + params[:1] * (padded_size(n) - n)
-        return np.asarray(_to_unit(self._space, self._space.encode(padded)))[:n]
-
-
-_to_unit = jax.jit(Space.to_unit)
+        return np.asarray(self._space.to_unit(self._space.encode(params, np.float64)))

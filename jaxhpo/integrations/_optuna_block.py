@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,11 +14,13 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from jaxhpo.integrations._engine import Engine, Recipe
+from jaxhpo.integrations._engine import Engine, Recipe, Repeatable
 from jaxhpo.integrations._optuna_groups import fits
 from jaxhpo.space import Space, choice, integer, log_uniform, quantized, uniform
 from jaxhpo.study._distributions import internal_value
 
+# Up to so many numbers, an order says less than counts do.
+_FEW_LEVELS = 8
 # More integers than this are no dimension of a `Space`.
 _MAX_LEVELS = 2**31
 
@@ -39,6 +41,8 @@ class Block:
         distributions: dict[str, BaseDistribution],
         seed: int,
         directions: Sequence[str],
+        *,
+        is_part: bool = False,
     ) -> None:
         """Makes the group's space and its sampler.
 
@@ -47,6 +51,8 @@ class Block:
             distributions: the group; what `is_expressible` refuses is left out by the caller.
             seed: of everything.
             directions: "minimize" or "maximize", one an objective.
+            is_part: whether trials have more parameters than these, or have tried all that there
+                is: the values of a discrete group are then proposed again.
         """
         # Parameters of one kind stand together under plain names, so that groups of equal shape
         # share compiled programs whatever the user called their parameters.
@@ -56,12 +62,26 @@ class Block:
         if recipe.needs_names:
             labels = self.names
         self._labels = labels
+        may_repeat = is_part and is_discrete(distributions.values())
+        if may_repeat:
+            recipe = recipe.for_repeats()
+        # In a part, tpe counts how often which of a few values was good.
+        most = _FEW_LEVELS if is_part and recipe.sampler == "tpe" else 0
+        self._listed = {name: v for name, d in distributions.items() if (v := _listed(d, most))}
         tree = {
-            label: _dimension(distributions[name])
+            label: choice(list(range(len(self._listed[name]))))
+            if name in self._listed
+            else _dimension(distributions[name])
             for label, name in zip(labels, self.names, strict=True)
         }
+        # A grid has no points but its own, so it begins anew.
+        self._starts_over = may_repeat and recipe.sampler == "grid"
+        space = (Repeatable if may_repeat else Space)(tree)
         self._signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
-        self._engine = Engine(recipe, Space(tree), seed, "\n".join(self.names), len(directions))
+        # It follows one value: by how many trials a trial is dominated.
+        self._by_rank = recipe.sampler == "tpe" and len(directions) > 1
+        count = 1 if self._by_rank else len(directions)
+        self._engine = Engine(recipe, space, seed, "\n".join(self.names), count)
         self._asked: dict[int, _Asked | None] = {}
         self._told: set[int] = set()
         # Trials of other processes that count as failed until they end.
@@ -80,6 +100,9 @@ class Block:
         if number not in self._asked:
             self._take_up(trials, number)
             proposal = self._engine.ask(number)
+            if proposal is None and self._starts_over:
+                self._engine.reset()
+                proposal = self._engine.ask(number)
             asked = None
             if proposal is not None:
                 asked = _Asked(proposal[0], self._values(proposal[1]))
@@ -91,8 +114,8 @@ class Block:
         found = {}
         for label, name in zip(self._labels, self.names, strict=True):
             distribution, value = self.distributions[name], params[label]
-            if isinstance(distribution, CategoricalDistribution):
-                found[name] = distribution.choices[value]
+            if name in self._listed:
+                found[name] = self._listed[name][value]
             elif isinstance(distribution, IntDistribution):
                 found[name] = int(value)
             elif isinstance(distribution, FloatDistribution):
@@ -103,7 +126,8 @@ class Block:
         """Tells the sampler what it does not know yet; if something changed, all of it anew."""
         fresh = [trial for trial in trials if trial.number not in self._told]
         fresh = [trial for trial in fresh if self._matters(trial, now)]
-        if any(self._is_surprise(trial) for trial in fresh) or self._has_news(trials):
+        is_surprised = any(self._is_surprise(trial) for trial in fresh)
+        if is_surprised or self._has_news(trials) or (self._by_rank and fresh):
             self._engine.reset()
             self._told.clear()
             self._guessed.clear()
@@ -148,6 +172,8 @@ class Block:
             for t in trials
         ])  # fmt: skip
         value = np.stack([self._value(trial) for trial in trials])
+        if self._by_rank:
+            value = _num_dominating(value)[:, None]
         violation = None
         if any(trial.constraints for trial in trials):
             violation = np.asarray([max(t.constraints.values(), default=0.0) for t in trials])
@@ -178,9 +204,22 @@ class Block:
                 return None
             if not fits(distribution, number):
                 return None
-            is_real = isinstance(distribution, FloatDistribution)
+            if not isinstance(distribution, CategoricalDistribution) and name in self._listed:
+                listed = np.asarray(self._listed[name], np.float64)
+                number = int(np.argmin(np.abs(listed - number)))
+            is_real = isinstance(distribution, FloatDistribution) and name not in self._listed
             found[label] = float(number) if is_real else int(number)
         return found
+
+
+def _num_dominating(value: np.ndarray) -> np.ndarray:
+    """By how many of `[n, m]` values each is dominated, `[n]`; NaN where one is NaN."""
+    is_complete = ~np.isnan(value).any(axis=1)
+    known = value[is_complete]
+    counts = [np.sum((known <= one).all(axis=1) & (known < one).any(axis=1)) for one in known]
+    found = np.full(len(value), np.nan)
+    found[is_complete] = counts
+    return found
 
 
 def is_expressible(distribution: BaseDistribution) -> bool:
@@ -192,6 +231,11 @@ def is_expressible(distribution: BaseDistribution) -> bool:
     return isinstance(distribution, FloatDistribution | CategoricalDistribution)
 
 
+def is_discrete(distributions: Iterable[BaseDistribution]) -> bool:
+    """Whether a group has finitely many configurations."""
+    return not any(isinstance(d, FloatDistribution) and d.step is None for d in distributions)
+
+
 def _kind(distribution: BaseDistribution) -> tuple[str, bool, bool, int]:
     """What decides the shape of a dimension's program."""
     step = isinstance(distribution, FloatDistribution) and distribution.step is not None
@@ -199,9 +243,18 @@ def _kind(distribution: BaseDistribution) -> tuple[str, bool, bool, int]:
     return type(distribution).__name__, bool(getattr(distribution, "log", False)), step, choices
 
 
-def _dimension(distribution: BaseDistribution) -> Any:
+def _listed(distribution: BaseDistribution, most: int) -> tuple[Any, ...]:
+    """The values that count as unordered options: choices, and numbers if at most so many."""
     if isinstance(distribution, CategoricalDistribution):
-        return choice(list(range(len(distribution.choices))))
+        return tuple(distribution.choices)
+    low, high, step = (getattr(distribution, name) for name in ("low", "high", "step"))
+    if step is None or (high - low) / step > most - 0.5:
+        return ()
+    values = tuple(low + i * step for i in range(round((high - low) / step) + 1))
+    return values if isinstance(distribution, IntDistribution) else tuple(map(float, values))
+
+
+def _dimension(distribution: BaseDistribution) -> Any:
     if isinstance(distribution, IntDistribution):
         step = 1 if distribution.log else distribution.step
         return integer(distribution.low, distribution.high, step=step, log=distribution.log)

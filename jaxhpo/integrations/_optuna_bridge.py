@@ -15,6 +15,7 @@ import optuna
 from jaxhpo import _checks
 from jaxhpo._driver import padded_size
 from jaxhpo._status import Status
+from jaxhpo.integrations._optuna_params import params_of
 from jaxhpo.space import Space
 from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
@@ -43,7 +44,9 @@ def import_study(
     Args:
         study: Optuna's, of one objective or several.
         sampler: as in `Study`; None is "qmc" for one objective and "auto" for several.
-        space: what is searched; None takes all parameters of the trials as always active.
+        space: what is searched, with branches or without; a parameter of a branch goes by the last
+            part of its path. None reads the space and its branches from the trials, as
+            `space.from_optuna` does.
         storage: as in `Study`; None keeps the copy in memory.
         name: as in `Study`; None takes the same name.
         seed: as in `Study`.
@@ -75,21 +78,17 @@ def import_study(
     sampler = sampler or ("qmc" if len(directions) == 1 else "auto")
     copy = Study(space, sampler, storage=storage, name=name, seed=seed, direction=directions)
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    kept = [(trial, params) for trial in ended if (params := _params(space, trial)) is not None]
+    found = [(trial, params_of(space, trial.params)) for trial in ended]
+    kept = [(trial, params) for trial, params in found if params is not None]
     if len(kept) < len(ended):
-        logger.warning("import_study: %d trials do not lie in `space`", len(ended) - len(kept))
+        logger.warning(
+            "import_study: %d of %d trials do not lie in `space`",
+            len(ended) - len(kept),
+            len(ended),
+        )
     if kept:
         _record(copy, kept)
     return copy
-
-
-def _params(space: Space, trial: optuna.trial.FrozenTrial) -> Any:
-    try:
-        params = space.unflatten_params(trial.params)
-        space.encode([params])
-    except (ValueError, TypeError):
-        return None
-    return params
 
 
 def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> None:
@@ -108,7 +107,7 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
             status[row] = Status.INFEASIBLE
     steps = sorted({step for trial in trials for step in trial.intermediate_values})
     curves = [[trial.intermediate_values.get(s, np.nan) for s in steps] for trial in trials]
-    encoded = copy.space.encode([params for _, params in kept])
+    encoded = copy.space.encode([params for _, params in kept], np.float64)
     unit = np.asarray(copy.space.to_unit(encoded))
     rows = build_rows(
         copy,
@@ -126,7 +125,7 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
         else row
         for row, violation in zip(rows, found, strict=True)
     ]
-    store_rows(copy, rows, unit, None, padded_size(len(rows)))
+    store_rows(copy, rows, unit, padded_size(len(rows)))
 
 
 def _values(trial: optuna.trial.FrozenTrial, count: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from optuna.distributions import BaseDistribution
@@ -62,6 +62,10 @@ class Groups:
         if self._latest.get(name) != distribution:
             return None
         return next((self._space_of(group) for group in self._counts if name in group), None)
+
+    def is_whole(self, names: Iterable[str]) -> bool:
+        """Whether these are all parameters that any complete trial had."""
+        return set(self._counts) == {frozenset(names)}
 
     def _space_of(self, group: frozenset[str]) -> dict[str, BaseDistribution]:
         return {name: self._latest[name] for name in sorted(group)}

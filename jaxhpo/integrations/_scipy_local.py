@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
+from jaxhpo._cache import enable_compilation_cache
 from jaxhpo._checks import check_int, check_positive, describe, fail
 from jaxhpo.gp._quasi_newton import Minimum, minimize_box
 
@@ -64,6 +65,7 @@ class Problem:
         seed: int,
     ) -> None:
         """Checks the arguments of `minimize`, which documents them."""
+        enable_compilation_cache()  # no driver takes part here, which would do so
         self.args, self.jac, self.bounds = args, jac, bounds
         self.fun = functools.partial(_call, fun, args) if args else fun
         x = np.atleast_1d(np.asarray(x0, np.float64))

@@ -143,14 +143,16 @@ class VmapFolds:
         return [found[i] for i in range(len(candidates))]
 
     def _run_group(self, label: str, candidates: Sequence[Candidate]) -> list[list[dict[str, Any]]]:
-        start = time.perf_counter()
         first = clone(self._estimator).set_params(**candidates[0])
         X, y = first.jax_prepare(self._X, self._y)
+        hparams = _traced_values(first, candidates, self._batch_size)
+        arguments = (_key_of(first), hparams, X, y, self._weight)
         if label not in self._programs:
             per_fold = jax.vmap(first.jax_fit, in_axes=(None, None, None, None, 0))
-            self._programs[label] = jax.jit(jax.vmap(per_fold, in_axes=(None, 0, None, None, None)))
-        hparams = _traced_values(first, candidates, self._batch_size)
-        fitted = self._programs[label](_key_of(first), hparams, X, y, self._weight)
+            program = jax.jit(jax.vmap(per_fold, in_axes=(None, 0, None, None, None)))
+            self._programs[label] = program.lower(*arguments).compile()
+        start = time.perf_counter()  # the time of fits is not that of compilations
+        fitted = self._programs[label](*arguments)
         fitted = jax.tree.map(np.asarray, fitted)
         seconds = (time.perf_counter() - start) / (len(candidates) * len(self._splits))
         records = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import numbers
 import time
@@ -30,7 +29,9 @@ from jaxhpo._checks import check_int, fail
 from jaxhpo.integrations._fold_stopper import Stopper
 from jaxhpo.integrations._sklearn_folds import JobFolds, Records, check_backend, fill
 from jaxhpo.integrations._sklearn_jax import VmapFolds, is_vmappable
+from jaxhpo.integrations._sklearn_progress import metric_name, progress_of, reporter_of
 from jaxhpo.integrations._sklearn_store import Candidate, Ledger, read_space
+from jaxhpo.study._secrets import shown_url
 
 _WHERE = "SearchCV"
 # Samplers whose proposals do not depend on scores: they can all be evaluated side by side.
@@ -48,9 +49,10 @@ class SearchCV(BaseSearchCV):
 
     Args:
         estimator: any scikit-learn estimator, a pipeline too.
-        param_distributions: a dict from parameter names to lists, `scipy.stats` distributions or
-            our dimensions; a list of such dicts, one of which is chosen first; or a `Space`. A law
-            that we do not have is taken at 256 equally likely quantiles.
+        param_distributions: a dict from parameter names to lists (arrays, ranges, Series; values
+            that repeat are as much more likely), objects with `rvs` or our dimensions; a list of
+            such dicts, one of which is chosen first; or a `Space`. A law that we do not have is
+            taken at 256 equally likely quantiles.
         n_iter: candidates in all, those of a continued search included.
         sampler: a name from `jaxhpo.samplers.names()`, or a function of a space that returns a
             `Sampler`.
@@ -59,7 +61,8 @@ class SearchCV(BaseSearchCV):
         refit: as in scikit-learn. With several metrics the sampler follows the one named here, the
             first one where none is.
         cv: as in scikit-learn. The folds are drawn once and are the same for all candidates.
-        verbose: as in scikit-learn.
+        verbose: as in scikit-learn; 1 tells how far the search is as well. Whatever it is, one line
+            on standard error says so if the sampler takes long to compile.
         pre_dispatch: as in scikit-learn.
         random_state: an integer, a `RandomState` or None.
         error_score: as in scikit-learn; a failed fit counts as a failed trial.
@@ -74,6 +77,10 @@ class SearchCV(BaseSearchCV):
             best one by two standard errors on the same folds. Its other folds are then left out,
             its mean score is NaN and it ranks last; `cv_results_["num_folds"]` says how many it
             saw. None fits every fold.
+
+    Attributes:
+        study_: the search as a `Study` of ours, with its trials; `study_.to_optuna()` is Optuna's.
+            It stays in this process: a pickled search has none.
 
     Example:
         >>> from sklearn.datasets import load_iris
@@ -171,7 +178,8 @@ class SearchCV(BaseSearchCV):
         if len(splits) != self.n_splits_:
             expected = f"{self.n_splits_} splits, as its get_n_splits says"
             raise fail(_WHERE, "cv", f"a splitter that gives {expected}", len(splits))
-        ledger = self._open(space, X, y, splits)
+        ledger = self._open(space, X, y, splits, metric)
+        self.study_ = ledger.study
         found = self._search(ledger, X, y, splits, scorers, metric, routed)
         results = self._summarise(found, scorers, metric)
         if self.refit:
@@ -182,12 +190,32 @@ class SearchCV(BaseSearchCV):
         context.call_on_fit_task_end(estimator=self, **data)
         return self
 
+    def __repr__(self, N_CHAR_MAX: int = 700) -> str:
+        if not isinstance(self.storage, str):
+            return str(super().__repr__(N_CHAR_MAX))
+        # Shortened, a password would be found no more.
+        whole = str(super().__repr__(10**9))
+        return whole.replace(repr(self.storage), repr(shown_url(self.storage)))
+
+    def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
+        """What scikit-learn shows of the settings in a notebook, passwords hidden."""
+        found = super()._get_params_html(*args, **kwargs)
+        if isinstance(found.get("storage"), str):
+            found["storage"] = shown_url(found["storage"])
+        return found
+
     def _checked_space(self) -> Any:
         if isinstance(self.sampler, str) and self.sampler not in samplers.names():
             raise fail(_WHERE, "sampler", f"one of {', '.join(samplers.names())}", self.sampler)
         return read_space(_WHERE, self.param_distributions)
 
-    def _open(self, space: Any, X: Any, y: Any, splits: Any) -> Ledger:
+    def __getstate__(self) -> dict[str, Any]:
+        # A study holds compiled programs and an open storage, which stay in this process.
+        state: dict[str, Any] = super().__getstate__()
+        state.pop("study_", None)
+        return state
+
+    def _open(self, space: Any, X: Any, y: Any, splits: Any, metric: str) -> Ledger:
         scoring = self.scoring if not callable(self.scoring) else self.scoring.__class__.__name__
         task = {
             "estimator": type(self.estimator).__qualname__,
@@ -203,6 +231,7 @@ class SearchCV(BaseSearchCV):
             name=None if self.storage is None else self.study_name,
             seed=self._seed(),
             task=task,
+            metric=metric_name(self.scoring, metric),
         )
 
     def _seed(self) -> int | None:
@@ -228,19 +257,22 @@ class SearchCV(BaseSearchCV):
                 f"Fitting {num_splits} folds for each of {self.n_iter - len(found)} candidates, "
                 f"totalling {(self.n_iter - len(found)) * num_splits} fits"
             )
-        with Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch) as parallel:
+        with (
+            Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch) as parallel,
+            reporter_of(self.sampler, self.verbose, self.n_iter - len(found)) as reporter,
+        ):
+            known = len(found)
             run = self._runner(
                 is_vmapped, X, y, splits, scorers, metric, routed, parallel, block, stopper
             )
             while len(found) < self.n_iter:
-                start = datetime.datetime.now()
-                asked = min(block, self.n_iter - len(found))
-                first, unit, proposed = ledger.propose(asked, block)
-                if not proposed:
-                    break
-                candidates = run(proposed, len(found))
-                ledger.record(first, unit, candidates, num_splits, start, block)
+                with ledger.batch(min(block, self.n_iter - len(found)), block) as batch:
+                    if not batch.params:
+                        break
+                    candidates = run(batch.params, len(found))
+                    ledger.record(batch, candidates, num_splits, block)
                 found.extend(candidates)
+                reporter.update(progress_of(found, known, self.n_iter))
         if len(found) < self.n_iter:
             warnings.warn(
                 f"The total space of parameters {len(found)} is smaller than "

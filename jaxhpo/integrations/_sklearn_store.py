@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,11 +14,14 @@ import joblib
 import numpy as np
 
 from jaxhpo._driver import padded_size
+from jaxhpo._progress import told_if_slow
 from jaxhpo._status import Status
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
-from jaxhpo.study._record import store_rows
+from jaxhpo.study._asker import Batch
+from jaxhpo.study._owner import this_process
+from jaxhpo.study._rows import Ending
 from jaxhpo.study._trial import params_of, status_of
 
 _ATTR = "search_cv"
@@ -59,7 +63,12 @@ def read_space(where: str, param_distributions: Any) -> Space:
 
 
 class Ledger:
-    """The candidates of one search."""
+    """The candidates of one search.
+
+    Attributes:
+        study: where they are.
+        known: those of a search that is continued.
+    """
 
     def __init__(
         self,
@@ -70,6 +79,7 @@ class Ledger:
         name: str | None,
         seed: int | None,
         task: Mapping[str, Any],
+        metric: str,
     ) -> None:
         """Opens the search, or goes on with it.
 
@@ -80,72 +90,79 @@ class Ledger:
             name: the study's name, or None for a search that is not continued.
             seed: of the proposals.
             task: what makes scores comparable: data, folds, scoring.
+            metric: what the sampler follows.
 
         Raises:
             ValueError: the stored search of this name is about something else.
         """
         self._space = space
         made = sampler if isinstance(sampler, str) else sampler(space)
-        self._study = Study(
-            space, made, storage=storage, name=name, seed=seed, direction="maximize"
-        )
+        self.study = Study(space, made, storage=storage, name=name, seed=seed, direction="maximize")
+        self._has_asked = False
+        if self.study.metric_names is None:
+            self.study.set_metric_names(metric)
         self.known: list[Candidate] = []
         if storage is None:
             return
         task = {key: joblib.hash(value) for key, value in task.items()}
-        stored = self._study._store.attrs().get(_ATTR)
+        stored = self.study._store.attrs().get(_ATTR)
         if stored is None:
-            self._study._store.set_attr(_ATTR, task)
+            self.study._store.set_attr(_ATTR, task)
         elif stored != task:
             differing = ", ".join(key for key in task if stored.get(key) != task[key])
             raise ValueError(
                 f"SearchCV: `study_name` must be that of a search of the same task, but in "
-                f"{self._study.name!r} another {differing} was used. Give `cv` a fixed "
+                f"{self.study.name!r} another {differing} was used. Give `cv` a fixed "
                 "random_state if it shuffles, or choose another `study_name`."
             )
-        for frozen in self._study._store.trials():
+        for frozen in self.study._store.trials():
             records = frozen.user_attrs.get(_ATTR)
             params = params_of(space, frozen.params)
             if records is not None and params is not None:
                 value = frozen.value if status_of(frozen) is not Status.FAILED else None
                 self.known.append(Candidate(params, records, math.nan if value is None else value))
 
-    def propose(self, count: int, block: int) -> tuple[int, np.ndarray, list[dict[str, Any]]]:
-        """Proposes candidates; fewer than `count` only where the space has no more.
+    @contextlib.contextmanager
+    def batch(self, count: int, block: int) -> Iterator[Batch]:
+        """Reserves candidates; what the block does not record waits for whoever goes on.
 
         Args:
-            count: how many.
+            count: how many; fewer only where the space has no more.
             block: the most that any call will ask for, so that one program is compiled.
 
-        Returns:
-            Number of the first, points `[m, d]`, and the candidates' parameters.
+        Yields:
+            The batch; its `params` are the candidates' parameters.
         """
-        first, unit, values = self._study._asker.propose(count, block)
-        return first, unit, self._space.decode(values) if len(unit) else []
+        line = "SearchCV: the sampler is being compiled for its first proposal"
+        with contextlib.nullcontext() if self._has_asked else told_if_slow(line):
+            batch = self.study._asker.reserve(count, block, this_process())
+        self._has_asked = True
+        self._begun = datetime.datetime.now()
+        try:
+            yield batch
+        except BaseException:
+            self.study._asker.release(batch)
+            raise
 
     def record(
-        self,
-        first: int,
-        unit: np.ndarray,
-        candidates: Sequence[Candidate],
-        num_splits: int,
-        start: datetime.datetime,
-        block: int,
+        self, batch: Batch, candidates: Sequence[Candidate], num_splits: int, block: int
     ) -> None:
-        """Writes evaluated candidates in one transaction and tells the sampler."""
-        rows = []
-        for point, candidate in zip(unit, candidates, strict=True):
+        """Ends evaluated candidates in one transaction and tells the sampler."""
+        endings = []
+        for trial_id, candidate in zip(batch.trial_ids, candidates, strict=True):
             is_finite = math.isfinite(candidate.value)
             status = Status.COMPLETE if is_finite else Status.FAILED
             if is_finite and len(candidate.records) < num_splits:
                 status = Status.PRUNED
             value = candidate.value if is_finite else None
-            row = self._study._asker.make_row(status, value, point, candidate.params)
             user = {_ATTR: [_plain(record) for record in candidate.records]}
-            now = datetime.datetime.now()
-            rows.append(dataclasses.replace(row, user_attrs=user, start=start, end=now))
-        size = 1 if block == 1 else padded_size(block)
-        store_rows(self._study, rows, unit, first, size)
+            # Of a batch, a trial has the time of its own fits.
+            seconds = sum(r["fit_time"] + r["score_time"] for r in candidate.records)
+            end = min(self._begun + datetime.timedelta(seconds=seconds), datetime.datetime.now())
+            user |= {"seconds": seconds}
+            endings.append(Ending(trial_id, status, value, user, end=end))
+        kept = self.study._asker.end(batch, endings, 1 if block == 1 else padded_size(block))
+        self.study._note(kept)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

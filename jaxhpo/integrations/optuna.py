@@ -43,10 +43,12 @@ class JaxhpoSampler(BaseSampler):
 
     Parameters that every complete trial had are proposed together. Parameters of a branch of a
     conditional objective are a space of their own, whose history is the trials that took the
-    branch. A parameter that is met for the first time, or with another range, is drawn at random;
-    so is the whole first trial. Trials that run in this process are pending for the sampler; those
-    of other processes count as failed until they end. Failed trials count as failed, pruned ones
-    with their last value, and parameters that a `Space` cannot express are drawn at random.
+    branch; a discrete part of a configuration, such as the choice of the branch, may be proposed
+    again and again. A parameter that is met for the first time, or with another range, is drawn at
+    random; so is the whole first trial. Trials that run in this process are pending for the
+    sampler; those of other processes count as failed until they end. Failed trials count as
+    failed, pruned ones with their last value, and parameters that a `Space` cannot express are
+    drawn at random.
 
     The draws of trial `i` follow from the seed and from `i`: two workers on one study never repeat
     each other, a resumed study does not repeat its first draws, and `reseed_rng` has nothing to do.
@@ -61,8 +63,8 @@ class JaxhpoSampler(BaseSampler):
         constraints_func: `constraints_func(trial) -> sequence of floats`, violated where above 0.
             Constraints that the objective sets itself with `trial.set_constraint` count as well.
             With it, "gp", "gp_multi" and what "auto" chooses of them model constraints.
-        stop_when_exhausted: end the study when a discrete space has no untried point left, instead
-            of drawing points again at random.
+        stop_when_exhausted: end the study when every configuration of a discrete space has been
+            tried, instead of going on with those that the sampler would see again.
         **settings: settings of the sampler, as its factory in `jaxhpo.samplers` documents them.
 
     Raises:
@@ -162,20 +164,23 @@ class JaxhpoSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
         memory = self._memory(study)
-        block = memory.block(self._recipe, space, self._seed)
-        found = block.propose(trial.number, memory.read(study, trial))
+        trials = memory.read(study, trial)
+        found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
         if found is None:
             self._tell_exhausted(study, memory)
+            if not self._stops:  # what has been learned says which configurations to repeat
+                memory.mark_used_up(space)
+                found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
         return found
 
     def _tell_exhausted(self, study: Study, memory: _Memory) -> None:
         if self._stops:
-            logger.info("study %r ends: its space has no untried point", study.study_name)
+            logger.info("study %r ends: every configuration has been tried", study.study_name)
             study.stop()
         elif not memory.said_exhausted:
             memory.said_exhausted = True
             logger.warning(
-                "study %r: its space has no untried point; further trials repeat some at random",
+                "study %r: every configuration has been tried; further trials repeat some",
                 study.study_name,
             )
 
@@ -229,6 +234,7 @@ class _Memory:
         self.said_exhausted = False
         self._said_inexpressible: set[str] = set()
         self._blocks: dict[Any, Block] = {}
+        self._used_up: set[Any] = set()
         self._read: dict[int, list[FrozenTrial]] = {}
 
     def read(self, study: Study, trial: FrozenTrial, *, anew: bool = False) -> list[FrozenTrial]:
@@ -245,12 +251,19 @@ class _Memory:
 
     def block(self, recipe: Recipe, space: dict[str, BaseDistribution], seed: int) -> Block:
         """The block of a group of parameters with these distributions."""
-        key = tuple((name, repr(space[name])) for name in sorted(space))
+        # A part of a configuration may come again with other values of the rest.
+        is_part = _key(space) in self._used_up or not self.groups.is_whole(space)
+        key = (_key(space), is_part)
         if key not in self._blocks:
             while len(self._blocks) >= _MAX_BLOCKS:
                 self._blocks.pop(next(iter(self._blocks)))
-            self._blocks[key] = Block(recipe, dict(space), seed, self.directions)
+            made = Block(recipe, dict(space), seed, self.directions, is_part=is_part)
+            self._blocks[key] = made
         return self._blocks[key]
+
+    def mark_used_up(self, space: dict[str, BaseDistribution]) -> None:
+        """Notes that every configuration of a group has been proposed once."""
+        self._used_up.add(_key(space))
 
     def keep_expressible(self, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
         """Leaves out what no `Space` can hold, and says so once."""
@@ -264,6 +277,10 @@ class _Memory:
                     distribution,
                 )
         return {name: d for name, d in space.items() if is_expressible(d)}
+
+
+def _key(space: dict[str, BaseDistribution]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, repr(space[name])) for name in sorted(space))
 
 
 def _draw(seed: int, number: int, name: str, distribution: BaseDistribution) -> Any:

@@ -31,8 +31,8 @@ def reference_directions(num_objectives: int, divisions: int) -> np.ndarray:
         Das and Dennis, "Normal-boundary intersection", 1998,
         https://doi.org/10.1137/S1052623496307510.
     """
-    m = _checks.check_int("reference_directions", "num_objectives", num_objectives, 1)
-    h = _checks.check_int("reference_directions", "divisions", divisions, 1)
+    m = _checks.check_count("reference_directions", "num_objectives", num_objectives, 1)
+    h = _checks.check_count("reference_directions", "divisions", divisions, 1)
     # m - 1 bars among h stars: the gaps between the bars are the coordinates.
     chosen = list(itertools.combinations(range(h + m - 1), m - 1))
     bars = np.asarray(chosen, int).reshape(len(chosen), m - 1)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
@@ -112,6 +115,12 @@ def crowding_distance(value: Array, rank: Array) -> Array:
         [inf, 2.0, inf]
     """
     value, _, is_valid = _checked("crowding_distance", value, None)
+    given: Any = rank
+    if not isinstance(given, jax.Array):
+        found = _checks.real_numbers("crowding_distance", "rank", given)
+        if not np.isin(found, np.arange(-1, found.size + 1)).all():
+            raise _checks.fail("crowding_distance", "rank", "as `ranks` gives it", rank)
+        rank = jnp.asarray(found, jnp.int32)
     n = value.shape[0]
     if rank.shape != (n,):
         raise _checks.fail("crowding_distance", "rank", f"of shape [{n}]", rank.shape)
@@ -158,15 +167,25 @@ def _staircase(value: Array) -> Array:
     return jnp.zeros(value.shape[0], bool).at[order].set(is_new | is_copy)
 
 
+def _real(where: str, argument: str, array: Any) -> Array:
+    """An array of real numbers, on the device."""
+    if not isinstance(array, jax.Array):
+        array = jnp.asarray(_checks.real_numbers(where, argument, array), jnp.result_type(float))
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        expected = "an array of real numbers"
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got dtype {array.dtype}.")
+    return array
+
+
 def _checked(where: str, value: Array, violation: Array | None) -> tuple[Array, Array, Array]:
     """Shapes, a violation of at least zero for every row, and which rows count."""
-    value = jnp.asarray(value)
+    value = _real(where, "value", value)
     if value.ndim != 2 or value.shape[1] == 0:
         raise _checks.fail(where, "value", "of shape [n, m]", value.shape)
     is_valid = jnp.all(jnp.isfinite(value), axis=1)
     if violation is None:
         return value, jnp.zeros(value.shape[0], value.dtype), is_valid
-    violation = jnp.asarray(violation)
+    violation = _real(where, "violation", violation)
     if violation.shape != value.shape[:1]:
         raise _checks.fail(where, "violation", f"of shape [{value.shape[0]}]", violation.shape)
     return value, jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf), is_valid

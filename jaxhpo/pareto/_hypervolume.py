@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +47,11 @@ def hypervolume(value: Array, reference: Array) -> Array:
     if jnp.ndim(value) != 2 or jnp.shape(value)[1] == 0:
         raise _checks.fail("hypervolume", "value", "of shape [n, m]", jnp.shape(value))
     m = jnp.shape(value)[1]
+    given: Any = reference
+    if not isinstance(given, jax.Array):
+        reference = jnp.asarray(
+            _checks.real_numbers("hypervolume", "reference", given), jnp.result_type(float)
+        )
     if jnp.shape(reference) != (m,):
         raise _checks.fail("hypervolume", "reference", f"of shape [{m}]", jnp.shape(reference))
     dtype = jnp.result_type(float)

@@ -8,3 +8,14 @@ from jaxhpo.plots._parallel import parallel_coordinates as parallel_coordinates
 from jaxhpo.plots._surrogate import leave_one_out as leave_one_out
 from jaxhpo.plots._surrogate import model_slice as model_slice
 from jaxhpo.plots._surrogate import sensitivity as sensitivity
+
+__all__ = [
+    "history",
+    "learning_curves",
+    "leave_one_out",
+    "model_slice",
+    "parallel_coordinates",
+    "pareto_front",
+    "save",
+    "sensitivity",
+]

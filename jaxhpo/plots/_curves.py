@@ -8,16 +8,18 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import CROWD, GOOD, TEXT, make_axes
+from jaxhpo.plots._study import curves_of, is_study
 
 _BANDS = ((0.05, 0.95, 0.15), (0.25, 0.75, 0.3))  # lower quantile, upper quantile, opacity
 
 
-def learning_curves(curves: Any, steps: Any, *, ax: Any = None, ylabel: str = "loss") -> Any:
+def learning_curves(curves: Any, steps: Any = None, *, ax: Any = None, ylabel: str = "loss") -> Any:
     """Draws the fan of learning curves of a sweep.
 
     Args:
-        curves: `[n, r]` losses of `n` trials at `r` steps; NaN where a trial had failed.
-        steps: `[r]` step numbers.
+        curves: a study whose trials have curves, or `[n, r]` losses of `n` trials at `r` steps; NaN
+            where a trial had failed.
+        steps: `[r]` step numbers; None of a study.
         ax: matplotlib axes to draw on; None makes a figure.
         ylabel: what the curves measure.
 
@@ -34,6 +36,8 @@ def learning_curves(curves: Any, steps: Any, *, ax: Any = None, ylabel: str = "l
         >>> figure.axes[0].get_xlabel()
         'step'
     """
+    if is_study(curves):
+        curves, steps = curves_of(curves)
     curves, steps = np.asarray(curves, np.float64), np.asarray(steps)
     if curves.ndim != 2 or curves.shape[1:] != steps.shape:
         expected = f"of shape [n, {steps.size}], one column a step"

@@ -9,22 +9,24 @@ import numpy as np
 
 from jaxhpo import _checks, pareto
 from jaxhpo.plots._figure import CROWD, GOOD, make_axes
+from jaxhpo.plots._study import is_study, metrics_of, values_of
 
 
 def pareto_front(
     values: Any,
     *,
-    directions: Sequence[str] = ("minimize", "minimize"),
-    labels: Sequence[str] = ("first objective", "second objective"),
+    directions: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
     ax: Any = None,
 ) -> Any:
     """Draws trials of two objectives and the staircase of those that no other one dominates.
 
     Args:
-        values: `[n, 2]` values in the user's sign; trials that are not finite are left out. Leave
-            out infeasible ones.
-        directions: what counts as better, for each objective.
-        labels: names of the two objectives.
+        values: a study of two objectives, or `[n, 2]` values in the user's sign; trials that are
+            not finite are left out. Leave out infeasible ones (of a study they are).
+        directions: what counts as better, for each objective; None takes those of a study, and of
+            arrays both are minimised.
+        labels: names of the two objectives; None takes those of a study.
         ax: matplotlib axes to draw on; None makes a figure.
 
     Returns:
@@ -39,6 +41,12 @@ def pareto_front(
         >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
         ['3 trials', 'front of 2']
     """
+    others = ("first objective", "second objective")
+    labels = labels or (metrics_of(values, others) if is_study(values) else others)
+    if is_study(values):
+        directions = directions or values.directions
+        values = values_of(values)
+    directions = directions or ("minimize", "minimize")
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise _checks.fail("pareto_front", "values", "of shape [n, 2]", values.shape)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.plots._figure import TEXT, make_axes
+from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 from jaxhpo.space import Leaf, Space
 
 _MAX_LINES = 1000
 
 
 def parallel_coordinates(
-    space: Space, params: Sequence[Any], values: Any, *, ax: Any = None, label: str = "loss"
+    space: Any, params: Any = None, values: Any = None, *, ax: Any = None, label: str | None = None
 ) -> Any:
     """Draws where good trials lie in the space.
 
     Args:
-        space: the search space; axes stand in its order and scale.
-        params: `n` Python params, as `Space.decode` gives them.
-        values: `[n]` what is minimised; trials that are not finite are left out.
+        space: the search space, in whose order and scale the axes stand; or a study, which has all
+            that follows.
+        params: `n` Python params, as `Space.decode` gives them; None of a study.
+        values: `[n]` what is minimised; trials that are not finite are left out. None of a study.
         ax: matplotlib axes to draw on; None makes a figure.
-        label: what the colour means.
+        label: what the colour means; None says "loss", or what a study's values are called.
 
     Returns:
         The matplotlib `Figure`. Colour is the rank of the value, dark is best, and the best are
@@ -43,7 +43,18 @@ def parallel_coordinates(
         >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
         ['lr', 'opt']
     """
+    sign = 1.0
+    if is_study(space):
+        sign = -1.0 if one_direction("parallel_coordinates", space) == "maximize" else 1.0
+        label = label or metrics_of(space, ("value",))[0]
+        params = [trial.params for trial in space.trials]
+        space, values = space.space, sign * values_of(space)[:, 0]
     values = np.asarray(values, np.float64)
+    if params is None or not isinstance(space, Space):
+        expected = "a study, or a Space with `params` and `values` beside it"
+        raise TypeError(
+            f"parallel_coordinates: `space` must be {expected}, got {_checks.describe(space)}."
+        )
     if values.shape != (len(params),):
         raise _checks.fail(
             "parallel_coordinates", "values", f"of shape [{len(params)}]", values.shape
@@ -53,11 +64,16 @@ def parallel_coordinates(
         raise _checks.fail("parallel_coordinates", "values", "finite somewhere", "no finite value")
     best_first = finite[np.argsort(values[finite], kind="stable")][:_MAX_LINES]
     columns, leaves = _columns(space)
-    encoded = space.encode([params[int(row)] for row in best_first])
+    encoded = space.encode([params[int(row)] for row in best_first], np.float64)
     unit = np.asarray(space.to_unit(encoded), np.float64)[:, columns]
     active = np.asarray(space.active_columns(space.to_unit(encoded)))[:, columns]
     ax = make_axes(ax, (max(6.0, 1.5 * len(columns)), 4.0))
-    _draw_lines(ax, np.where(active, _spread(leaves, unit), np.nan), values[best_first], label)
+    _draw_lines(
+        ax,
+        np.where(active, _spread(leaves, unit), np.nan),
+        sign * values[best_first],
+        label or "loss",
+    )
     for place, leaf in enumerate(leaves):
         _draw_axis(ax, place, leaf)
     ax.set_xticks(range(len(leaves)), [leaf.name for leaf in leaves])
@@ -126,11 +142,14 @@ def _ticks(leaf: Leaf) -> list[tuple[float, str]]:
         levels = np.linspace(0, dimension.num_levels - 1, 5).astype(int)
     else:
         heights = np.linspace(0.0, 1.0, 5)
-        numbers = dimension.to_python(np.asarray(dimension.from_unit(jnp.asarray(heights))))
-        return [(float(at), f"{number:.3g}") for at, number in zip(heights, numbers, strict=True)]
-    dtype = jnp.result_type(float)
-    unit = dimension.unit_of_level(jnp.asarray(levels), dtype)  # type: ignore[attr-defined]
+        numbers = dimension.to_python(dimension.from_unit(heights))
+        texts: list[str] = []
+        for digits in range(3, 18):  # as many as tell the ticks apart
+            texts = [f"{number:.{digits}g}" for number in numbers]
+            if len(set(texts)) == len(texts):
+                break
+        return list(zip(heights.tolist(), texts, strict=True))
+    unit = dimension.unit_of_level(levels, np.dtype(np.float64))  # type: ignore[attr-defined]
     values = dimension.from_unit(unit)
-    array = np.asarray(getattr(values, "index", values))
-    items = dimension.to_python(array)
+    items = dimension.to_python(getattr(values, "index", values))
     return [(float(at), str(dimension.label(item))) for at, item in zip(unit, items, strict=True)]

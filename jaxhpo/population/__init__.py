@@ -6,3 +6,12 @@ from jaxhpo.population._record import Progress as Progress
 from jaxhpo.population._record import Sweep as Sweep
 from jaxhpo.population._sweep import SweepInterrupted as SweepInterrupted
 from jaxhpo.population._sweep import sweep as sweep
+
+__all__ = [
+    "Plan",
+    "Programs",
+    "Progress",
+    "Sweep",
+    "SweepInterrupted",
+    "sweep",
+]

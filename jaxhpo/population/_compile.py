@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
 from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, measured, smaller
 from jaxhpo.population._program import AXIS, Best, Carry, Lanes, build_program, sharded
@@ -28,25 +30,25 @@ class Settings:
 
     Attributes:
         training: the user's functions.
-        key: `[]` the sweep's key.
+        key: `[]` the sweep's key; the first trial's where each has its own.
+        draws: `[n]` uint32 numbers that the key is folded with, or the trials' own keys.
         steps: the steps at which losses are reported, ascending; the last one ends a trial.
         devices: devices that share the work.
         memory_budget: bytes.
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
         chunk: trials a call, or None to choose.
-        first_trial: number that the first trial's key is folded with.
     """
 
     training: Training
     key: jax.Array
+    draws: Any
     steps: tuple[int, ...]
     devices: tuple[Any, ...]
     memory_budget: int
     share_data_order: bool
     width: int | None
     chunk: int | None
-    first_trial: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,8 @@ class Program:
 def trace_group(where: str, settings: Settings, group: Group) -> TracedTraining:
     """Traces the training on one abstract trial of a group."""
     leaves = tuple(jax.ShapeDtypeStruct(a.shape[1:], a.dtype) for a in group.leaves)
-    return trace_training(where, settings.training, group.rebuild, leaves, settings.key)
+    with noted(f"{where}: raised while `training` was run with `hparams`."):
+        return trace_training(where, settings.training, group.rebuild, leaves, settings.key)
 
 
 def compile_group(where: str, settings: Settings, group: Group, traced: TracedTraining) -> Program:
@@ -129,7 +132,15 @@ def fresh_carry(program: Program) -> Carry:
     plan, traced = program.plan, program.traced
     carry: Carry = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _carry(traced, plan))
     nothing = carry.best._replace(loss=carry.best.loss + np.inf, trial=carry.best.trial - 1)
-    return jax.device_put(carry._replace(best=nothing), program.split)
+    return jax.tree.map(
+        lambda a: jax.device_put(a, _placed(a, program.split, program.whole)),
+        carry._replace(best=nothing),
+    )
+
+
+def _placed(a: Any, sharding: Any, whole: Any) -> Any:
+    """Where an array belongs: JAX never splits one of no elements."""
+    return sharding if math.prod(a.shape) else whole
 
 
 def _carry(traced: TracedTraining, plan: Plan) -> Carry:
@@ -153,12 +164,15 @@ def _arguments(
     rows = (plan.groups * plan.num_devices, plan.width)
 
     def place(tree: Any, sharding: Any) -> Any:
-        return jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree
-        )
+        def like(a: Any) -> jax.ShapeDtypeStruct:
+            given = _placed(a, sharding, whole)
+            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=given)
+
+        return jax.tree.map(like, tree)
 
     leaves = tuple(jax.ShapeDtypeStruct(rows + a.shape[1:], a.dtype) for a in group.leaves)
-    lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), leaves)
+    draw = jax.ShapeDtypeStruct(rows, settings.draws.dtype)
+    lanes = Lanes(jax.ShapeDtypeStruct(rows, jnp.int32), draw, leaves)
     step = jax.ShapeDtypeStruct((), jnp.int32)
     return (
         place(traced.consts, whole),

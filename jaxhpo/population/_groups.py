@@ -64,7 +64,10 @@ def group_trials(where: str, hparams: Any) -> tuple[list[Group], int]:
     if not paths:
         raise fail(where, "hparams", "a pytree with at least one leaf", hparams)
     nodes = [node for _, node in paths]
-    arrays = [_as_numpy(n.index if isinstance(n, StaticValue) else n) for n in nodes]
+    arrays = [
+        _as_numpy(where, path, node.index if isinstance(node, StaticValue) else node)
+        for path, node in paths
+    ]
     num_trials = _common_length(where, [p for p, _ in paths], arrays)
     template = Template(treedef, tuple(isinstance(n, StaticValue) for n in nodes))
 
@@ -78,10 +81,20 @@ def group_trials(where: str, hparams: Any) -> tuple[list[Group], int]:
     return groups, num_trials
 
 
-def _as_numpy(leaf: Any) -> np.ndarray:
-    """Brings a leaf to the host in the precision that JAX would give it."""
+def _as_numpy(where: str, path: Any, leaf: Any) -> np.ndarray:
+    """Brings a leaf to the host in the precision that JAX would give it.
+
+    Raises:
+        ValueError: most trials would then train with another's value.
+    """
     array = np.asarray(leaf)
-    return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    with np.errstate(over="ignore"):
+        cast = array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    # A few collisions are rounding; an interval that collapses loses nearly all.
+    if cast.dtype != array.dtype and 2 * len(np.unique(cast)) < len(np.unique(array)):
+        name = "hparams" + jax.tree_util.keystr(path)
+        raise fail(where, name, f"made of values that {cast.dtype} can tell apart", leaf)
+    return cast
 
 
 def _common_length(where: str, paths: list[Any], arrays: list[np.ndarray]) -> int:

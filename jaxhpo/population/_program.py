@@ -30,11 +30,14 @@ class Lanes(NamedTuple):
     """Which trials a call runs.
 
     Attributes:
-        trial: `[groups, width]` int32 trial numbers; -1 pads.
+        trial: `[groups, width]` int32 places in the sweep; -1 pads.
+        draw: `[groups, width]` uint32 numbers that the sweep's key is folded with, or the trials'
+            own keys.
         leaves: hyperparameter leaves `[groups, width, ...]`.
     """
 
     trial: Any
+    draw: Any
     leaves: Any
 
 
@@ -92,7 +95,7 @@ def build_program(
             here = _read(g, lanes)
             old, alive = _read(g, (carry.state, carry.alive))
             alive = jnp.where(start == 0, here.trial >= 0, alive)
-            keys = jax.vmap(lambda i: trial_keys(jax.random.fold_in(key, i)))(_as_seed(here.trial))
+            keys = jax.vmap(lambda draw: trial_keys(key_of(key, draw)))(here.draw)
             if share_data_order:
                 keys = (keys[0], trial_keys(jax.random.fold_in(key, _SHARED_ORDER))[1])
             old = jax.lax.cond(
@@ -163,8 +166,16 @@ def _batched(traced: TracedTraining, width: int, share_data_order: bool) -> _Bat
     )
 
 
-def _as_seed(trial: Any) -> Any:
-    return jnp.maximum(trial, 0).astype(jnp.uint32)
+def key_of(key: Any, draw: Any) -> Any:
+    """The key of one trial: its own, or the sweep's folded with its number."""
+    is_own = jax.dtypes.issubdtype(draw.dtype, jax.dtypes.prng_key)
+    return draw if is_own else jax.random.fold_in(key, draw)
+
+
+@jax.jit
+def keys_of(key: Any, draws: Any) -> Any:
+    """The keys of several trials."""
+    return jax.vmap(lambda draw: key_of(key, draw))(draws)
 
 
 def _read(g: Any, tree: Any) -> Any:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from typing import Any
 
+from jaxhpo._owned import Handle
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._groups import Group
 from jaxhpo.population._trace import uses_x64
+from jaxhpo.training import Training
 
 
 @dataclasses.dataclass(frozen=True)
 class _Entry:
-    """A program with what it was compiled for."""
+    """A program with what it was compiled for; it knows the training's functions weakly."""
 
+    functions: tuple[Handle, ...]
     settings: Settings
     signature: tuple[Any, ...]
     statics: tuple[Any, ...]
@@ -26,8 +30,9 @@ class Programs:
 
     A program serves any number of trials, up to twice as many as it was laid out for (beyond that
     a larger layout pays). It is used again for the same `training` object, static values, shapes,
-    steps, devices and options; key, hyperparameters and `first_trial` may differ. It keeps the
-    arrays alive that the training closes over, and only those of the latest training.
+    steps, devices and options; key, hyperparameters and `first_trial` may differ. Only those of the
+    latest training are kept, and no longer than its functions live, with the arrays that these
+    close over.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo
@@ -57,6 +62,7 @@ class Programs:
                 and entry.program.plan.program_bytes <= settings.memory_budget
                 and entry.signature == _signature(group)
                 and _same_statics(entry.statics, group.statics)
+                and entry.functions == _functions(settings)
                 and _same_settings(entry.settings, settings)
             ):
                 return dataclasses.replace(entry.program, seconds=0.0, num_compilations=0)
@@ -66,10 +72,28 @@ class Programs:
         """Adds a program that was compiled just now; one that `find` gave is here already."""
         if program.num_compilations == 0:
             return
-        training = settings.training
-        self._entries = [e for e in self._entries if e.settings.training is training]
-        count = len(group.trials)
-        self._entries.append(_Entry(settings, _signature(group), group.statics, count, program))
+        functions = _functions(settings)
+        if not any(entry.functions == functions for entry in self._entries):
+            self._entries = []
+            for function in functions:
+                function.when_gone(_forget, weakref.ref(self), functions)
+        known = dataclasses.replace(settings, training=Training(*(_no_function,) * 3))
+        signature, count = _signature(group), len(group.trials)
+        self._entries.append(_Entry(functions, known, signature, group.statics, count, program))
+
+
+def _forget(programs: weakref.ref[Programs], functions: tuple[Handle, ...]) -> None:
+    kept = programs()
+    if kept is not None:
+        kept._entries = [entry for entry in kept._entries if entry.functions != functions]
+
+
+def _functions(settings: Settings) -> tuple[Handle, ...]:
+    return tuple(Handle(function) for function in settings.training if function is not None)
+
+
+def _no_function(*args: Any) -> Any:
+    raise NotImplementedError
 
 
 def _signature(group: Group) -> tuple[Any, ...]:
@@ -88,7 +112,7 @@ def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 def _same_settings(one: Settings, other: Settings) -> bool:
     names = ("steps", "devices", "share_data_order", "width", "chunk")
     return (
-        one.training is other.training
-        and one.key.dtype == other.key.dtype
+        one.key.dtype == other.key.dtype
+        and one.draws.dtype == other.draws.dtype
         and all(getattr(one, name) == getattr(other, name) for name in names)
     )

@@ -15,6 +15,7 @@ from jaxhpo import _progress
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._layout import Plan, explained
+from jaxhpo.population._program import key_of, keys_of
 from jaxhpo.population._run import Crew, Report
 
 
@@ -87,6 +88,10 @@ class Sweep:
             a part runs beside the training.
         num_compilations: programs compiled.
         plans: the layout of each program; `str(plan)` is a sentence.
+        width: `[n]` int32 trials that ran side by side with each; 0 where it was not begun. Another
+            width may round otherwise.
+        key: the sweep's key; where each trial has its own, that of the first.
+        draws: `[n]` what `trial_key` folds the key with, or the trials' own keys.
     """
 
     losses: np.ndarray
@@ -104,6 +109,25 @@ class Sweep:
     compile_seconds: float
     num_compilations: int
     plans: tuple[Plan, ...]
+    width: np.ndarray
+    key: jax.Array
+    draws: Any
+
+    def trial_key(self, index: Any) -> jax.Array:
+        """The key that a trial was trained with: with it, any other way of training repeats it.
+
+        `training.objective(training, num_steps)` with this key and the trial's hyperparameters is
+        the trial's loss, `training.train` its state, and a hypergradient estimator differentiates
+        this very run. With `share_data_order` the steps had another key, which all trials share.
+
+        Args:
+            index: the trial's place in this sweep, or an array `[k]` of them.
+
+        Returns:
+            The key, or `[k]` keys, which `sweep` takes as its `key`.
+        """
+        draw = self.draws[index]
+        return key_of(self.key, draw) if np.ndim(index) == 0 else keys_of(self.key, draw)
 
     @property
     def plan(self) -> Plan:
@@ -129,6 +153,7 @@ class Record:
         self.plans: list[Plan] = []
         self._curves = np.full((num_trials, len(settings.steps)), np.nan)
         self._status = np.full(num_trials, Status.EMPTY, np.int32)
+        self._width = np.zeros(num_trials, np.int32)
         self._dtype: Any = np.dtype(jax.dtypes.canonicalize_dtype(float))
         self._best: tuple[float, int, Any] = (math.inf, -1, None)
         self._states: list[tuple[np.ndarray, list[np.ndarray]]] = []
@@ -166,11 +191,11 @@ class Record:
         plan = dataclasses.replace(program.plan, num_workers=crew.num_workers)
         platform = self.settings.devices[0].platform
         self.plans.append(explained(plan, platform, crew.busy_cores))
+        self._width[crew.group.trials] = plan.width
         for best in bests:
             for row in range(len(best.trial)):
-                loss, number = float(best.loss[row]), int(best.trial[row])
-                trial = number - self.settings.first_trial
-                if number >= 0 and (loss, trial) < self._best[:2]:
+                loss, trial = float(best.loss[row]), int(best.trial[row])
+                if trial >= 0 and (loss, trial) < self._best[:2]:
                     leaves = [leaf[row] for leaf in best.state]
                     self._best = (loss, trial, program.traced.packing.unpack(leaves))
         if self._states:
@@ -227,6 +252,9 @@ class Record:
             compile_seconds=self.compile_seconds,
             num_compilations=self.num_compilations,
             plans=tuple(self.plans),
+            width=self._width,
+            key=self.settings.key,
+            draws=self.settings.draws,
         )
 
     def _all_states(self) -> Any:

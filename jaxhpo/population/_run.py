@@ -6,6 +6,7 @@ whether it should stop, so a sweep can be watched, interrupted and limited in ti
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -164,15 +165,18 @@ class Crew:
         """Lays trials out over lanes; the lanes left over repeat the first trial, numbered -1."""
         shape = (plan.groups * plan.num_devices, plan.width)
         trial = np.full(plan.chunk, -1, np.int32)
-        trial[place] = self.settings.first_trial + self.group.trials[rows]
+        trial[place] = self.group.trials[rows]
         source = np.full(plan.chunk, rows[0])
         source[place] = rows
         leaves = tuple(a[source].reshape(shape + a.shape[1:]) for a in self.group.leaves)
-        return Lanes(trial.reshape(shape), leaves)
+        draw = self.settings.draws[self.group.trials[source]].reshape(shape)
+        return Lanes(trial.reshape(shape), draw, leaves)
 
     def _take(self, leaves: Any, place: np.ndarray) -> list[np.ndarray]:
         """Copies trials' states to the host, before the next call reuses the buffers."""
-        return [np.asarray(a).reshape((-1, *a.shape[2:]))[place] for a in leaves]
+        return [
+            np.asarray(a).reshape((math.prod(a.shape[:2]), *a.shape[2:]))[place] for a in leaves
+        ]
 
 
 def _chunks(plan: Plan, num_trials: int) -> Iterator[np.ndarray]:

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxhpo._checks import check_int, check_key, check_positive, fail
+from jaxhpo._checks import (
+    check_bool,
+    check_count,
+    check_int,
+    check_key,
+    check_positive,
+    describe,
+    fail,
+)
 from jaxhpo._progress import make_reporter
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
@@ -44,10 +52,10 @@ def sweep(
     training: Training,
     hparams: Any,
     *,
-    key: jax.Array | int,
+    key: Any,
     num_steps: int,
     num_reports: int = 10,
-    first_trial: int = 0,
+    first_trial: Any = 0,
     memory_budget: int | None = None,
     share_data_order: bool = False,
     keep_states: bool = False,
@@ -71,19 +79,22 @@ def sweep(
         training: `init`, `step` and `loss`, called once a program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
             `static` leaf reaches the training as its Python value.
-        key: a key or an integer seed.
+        key: a key or an integer seed; or `[n]` keys, one for each trial, as `Sweep.trial_key` and
+            `Study.trial_key` give them, to train those trials again.
         num_steps: steps a trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress tick and a place to stop.
-        first_trial: number of the first trial, for a sweep that goes on where another ended.
+        first_trial: number of the first trial, for a sweep that goes on where another ended; or
+            the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
             2 GiB), of each device otherwise (default three quarters of what is free).
         share_data_order: whether all trials see the same batches and dropout masks (common random
             numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
             initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
-        progress: True draws a bar on a terminal or in a notebook and is silent where the output is
-            piped, False is silent, a callable takes a `Progress` in the calling thread.
+        progress: True draws a bar on a terminal or in a notebook, and where the output is piped
+            writes a line to standard error at the start and every minute; False is silent, a
+            callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None.
@@ -114,36 +125,72 @@ def sweep(
     """
     started = time.perf_counter()
     check_training(_WHERE, training)
-    num_steps = check_int(_WHERE, "num_steps", num_steps, 1)
-    num_reports = check_int(_WHERE, "num_reports", num_reports, 1)
+    num_steps = check_count(_WHERE, "num_steps", num_steps, 1)
+    num_reports = check_count(_WHERE, "num_reports", num_reports, 1)
     if timeout is not None:
         timeout = float(check_positive(_WHERE, "timeout", timeout))
     groups, num_trials = group_trials(_WHERE, hparams)
     if programs is not None and not isinstance(programs, Programs):
-        raise TypeError(f"{_WHERE}: `programs` must be a Programs or None, got {programs!r}.")
-    chosen = tuple(jax.local_devices() if devices is None else devices)
-    if not chosen:
-        raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
+        raise TypeError(
+            f"{_WHERE}: `programs` must be a Programs or None, got {describe(programs)}."
+        )
+    share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
+    keep_states = check_bool(_WHERE, "keep_states", keep_states)
+    chosen = _devices(devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
-        check_key(_WHERE, key),
+        *_keys(key, first_trial, num_trials, share_data_order),
         _report_steps(num_steps, num_reports),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
-        bool(share_data_order),
-        None if width is None else check_int(_WHERE, "width", width, 1),
-        None if chunk is None else check_int(_WHERE, "chunk", chunk, 1),
-        check_int(_WHERE, "first_trial", first_trial, 0),
+        share_data_order,
+        None if width is None else check_count(_WHERE, "width", width, 1),
+        None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
     )
     is_ours = not callable(progress)
-    reporter = make_reporter(_WHERE, progress if is_ours else False, _WHERE, num_trials)
-    try:
+    note = f"{num_steps} steps each; the program compiles first"
+    shown = progress if is_ours else False
+    with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
         tick = ticks_of(reporter) if is_ours else progress
         record = Record(settings, hparams, num_trials, keep_states, tick, started)
         return _run_groups(settings, groups, record, timeout, programs or Programs())
-    finally:
-        reporter.close()
+
+
+def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
+    """The sweep's key, and what each trial draws from it: a number to fold it with, or a key."""
+    if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.ndim == 1 and len(key) == num_trials:
+            if share_data_order:
+                raise fail(_WHERE, "share_data_order", "False where each trial has its key", True)
+            return key[0], key
+        if key.ndim:
+            raise fail(_WHERE, "key", f"one key, or {num_trials}, one a trial", key.shape)
+    if np.ndim(first_trial) == 0:
+        first = check_int(_WHERE, "first_trial", first_trial, 0)
+        numbers = first + np.arange(num_trials)
+    else:
+        numbers = np.asarray(first_trial)
+        if numbers.shape != (num_trials,) or numbers.dtype.kind not in "iu" or (numbers < 0).any():
+            expected = f"a number of at least 0, or {num_trials} of them, one a trial"
+            raise fail(_WHERE, "first_trial", expected, first_trial)
+    if int(numbers.max()) >= 2**32 - 1:
+        raise fail(_WHERE, "first_trial", "a number below 2**32 - 1 for every trial", first_trial)
+    return check_key(_WHERE, key), numbers.astype(np.uint32)
+
+
+def _devices(devices: Any) -> tuple[Any, ...]:
+    """The devices to use: all local ones, or those of a sequence (an array, as of a mesh)."""
+    if devices is None:
+        return tuple(jax.local_devices())
+    listed = devices.ravel().tolist() if isinstance(devices, np.ndarray) else devices
+    chosen = tuple(listed) if isinstance(listed, list | tuple) else (None,)
+    if not all(isinstance(one, jax.Device) for one in chosen):
+        expected = "a non-empty sequence of devices, or None"
+        raise TypeError(f"{_WHERE}: `devices` must be {expected}, got {describe(devices)}.")
+    if not chosen:
+        raise fail(_WHERE, "devices", "a non-empty sequence of devices", devices)
+    return chosen
 
 
 def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo.training._objective import check_loss
+from jaxhpo.training._calls import call_init, call_loss, call_step, strong
+from jaxhpo.training._data import whole_data
 from jaxhpo.training._training import Training
 
 
@@ -76,27 +77,31 @@ def trace_training(
         TypeError: `step` returns another structure, shape or dtype than `init`.
         ValueError: `loss` is not a real scalar.
     """
+    with whole_data():
+        return _trace(where, training, rebuild, leaves, key)
+
+
+def _trace(
+    where: str, training: Training, rebuild: Callable[[Any], Any], leaves: Any, key: jax.Array
+) -> TracedTraining:
     key_like = jax.ShapeDtypeStruct((), key.dtype)
     seen: list[Any] = []
 
     def init(k: Any, h: Any) -> Any:
-        state = jax.tree.map(jnp.asarray, training.init(k, rebuild(h)))
-        like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), state)
-        seen.append((like, Packing.of(state)))
+        state = call_init(where, training, k, rebuild(h))
+        seen.append(Packing.of(state))
         return pack(state)
 
     init_jaxpr, flat = jax.make_jaxpr(init, return_shape=True)(key_like, leaves)
     flat = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in flat]
-    ((state, packing),) = seen
+    (packing,) = seen
 
     def step(k: Any, h: Any, s: Any, t: Any) -> Any:
-        new = jax.tree.map(jnp.asarray, training.step(k, rebuild(h), packing.unpack(s), t))
-        _check_state(where, state, new)
-        return pack(new)
+        return pack(call_step(where, training, k, rebuild(h), packing.unpack(s), t))
 
     step_jaxpr = jax.make_jaxpr(step)(key_like, leaves, flat, jax.ShapeDtypeStruct((), np.int32))
     loss_jaxpr, loss = jax.make_jaxpr(
-        lambda h, s: check_loss(where, training.loss(rebuild(h), packing.unpack(s))),
+        lambda h, s: call_loss(where, training, rebuild(h), packing.unpack(s)),
         return_shape=True,
     )(leaves, flat)
 
@@ -173,7 +178,7 @@ class _Consts:
 
         def run(consts: Any, *args: Any) -> list[Any]:
             bound = [consts[p] for p in places]
-            return [_strong(r) for r in jax.core.eval_jaxpr(closed.jaxpr, bound, *args)]
+            return [strong(r) for r in jax.core.eval_jaxpr(closed.jaxpr, bound, *args)]
 
         return run
 
@@ -183,34 +188,6 @@ class _Consts:
             self._keep.append(const)
             self.arrays.append(jnp.asarray(const))
         return self._place[id(const)]
-
-
-def _strong(leaf: jax.Array) -> jax.Array:
-    """Drops a weak type, so that loops carry one type from the first step on."""
-    return (
-        jax.lax.convert_element_type(leaf, leaf.dtype)
-        if getattr(leaf, "weak_type", False)
-        else leaf
-    )
-
-
-def _check_state(where: str, old: Any, new: Any) -> None:
-    """Requires that a step keeps the structure, shapes and dtypes that `init` gave."""
-    expected: Any = jax.tree.structure(old)
-    got: Any = jax.tree.structure(new)
-    if expected != got:
-        raise TypeError(
-            f"{where}: `training.step` must return the structure that `training.init` returns, "
-            f"{expected}, got {got}."
-        )
-    new_leaves = jax.tree.leaves(new)
-    for (path, a), b in zip(jax.tree_util.tree_flatten_with_path(old)[0], new_leaves, strict=True):
-        if a.shape != b.shape or a.dtype != b.dtype:
-            raise TypeError(
-                f"{where}: `training.step` must keep each leaf as `training.init` returns it; "
-                f"state{jax.tree_util.keystr(path)} is {a.dtype}{list(a.shape)} after init and "
-                f"{b.dtype}{list(b.shape)} after a step."
-            )
 
 
 def _work_bytes(jaxpr: Any) -> int:

@@ -18,8 +18,10 @@ from jaxhpo.problems._constrained import g09 as g09
 from jaxhpo.problems._constrained import g24 as g24
 from jaxhpo.problems._constrained import gramacy as gramacy
 from jaxhpo.problems._constrained import osy as osy
+from jaxhpo.problems._digits import Mislabelled as Mislabelled
 from jaxhpo.problems._digits import Problem as Problem
 from jaxhpo.problems._digits import digits as digits
+from jaxhpo.problems._digits import mislabelled_digits as mislabelled_digits
 from jaxhpo.problems._distillation import distillation as distillation
 from jaxhpo.problems._functions import FUNCTIONS as FUNCTIONS
 from jaxhpo.problems._functions import Function as Function
@@ -61,6 +63,70 @@ from jaxhpo.problems._ridge import ridge as ridge
 from jaxhpo.problems._task import Task as Task
 from jaxhpo.problems._valley import valley as valley
 from jaxhpo.problems._weighting import weighting as weighting
+
+__all__ = [
+    "FUNCTIONS",
+    "PUBLISHED_TRACE",
+    "Constrained",
+    "Corrupted",
+    "Function",
+    "Landscape",
+    "Mislabelled",
+    "MultiObjective",
+    "Problem",
+    "Task",
+    "ackley",
+    "bbob",
+    "bnh",
+    "branin",
+    "c2_dtlz2",
+    "categorical",
+    "chaos",
+    "clean_accuracy",
+    "cleaning",
+    "conditional",
+    "corrupted_digits",
+    "digits",
+    "distillation",
+    "dtlz1",
+    "dtlz2",
+    "dtlz7",
+    "g04",
+    "g06",
+    "g08",
+    "g09",
+    "g24",
+    "goldstein_price",
+    "gramacy",
+    "griewank",
+    "hartmann3",
+    "hartmann6",
+    "initial",
+    "kernel",
+    "levy",
+    "logistic",
+    "michalewicz",
+    "mislabelled_digits",
+    "mixed",
+    "osy",
+    "penalties",
+    "rastrigin",
+    "ridge",
+    "rosenbrock",
+    "schedule",
+    "schwefel",
+    "six_hump_camel",
+    "sphere",
+    "styblinski_tang",
+    "tabular",
+    "valley",
+    "weighting",
+    "zdt1",
+    "zdt2",
+    "zdt3",
+    "zdt4",
+    "zdt6",
+]
 
 # Every bilevel task by name: what `benchmarks/hypergrad_table.py` and the tests go through.
 TASKS: dict[str, _Callable[..., Task]] = {

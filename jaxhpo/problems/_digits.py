@@ -7,13 +7,34 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from jaxhpo import _checks
 from jaxhpo.problems._load import cut, digits_images
 from jaxhpo.space import Space, log_uniform, static, uniform
 from jaxhpo.training import Training, from_linen
 
 _NUM_TRAIN, _NUM_VALIDATION = 1_100, 350
+
+
+class Mislabelled(NamedTuple):
+    """Digits of which a part has false labels, and a run that weighs each of them.
+
+    Attributes:
+        training: the run; its hyperparameters are `{"weights": [1100]}`, one number per training
+            example that goes through a sigmoid; its loss is that of 350 examples with true labels.
+        images: `[1100, 8, 8]` the training images.
+        labels: `[1100]` int32, the labels as given.
+        is_false: `[1100]` bool, which of them are false.
+        test_accuracy: `test_accuracy(state) -> scalar` in [0, 1] on 347 unseen examples.
+    """
+
+    training: Training
+    images: jax.Array
+    labels: jax.Array
+    is_false: jax.Array
+    test_accuracy: Callable[[Any], jax.Array]
 
 
 class Problem(NamedTuple):
@@ -51,36 +72,22 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
         >>> problem.space.names
         ('lr', 'momentum', 'decay', 'width')
     """
-    import flax.linen as nn
-
     train, validation, test = _load_split()
 
     def model(hparams: Any) -> Any:
-        width = hparams.get("width", widths[0])
-        return nn.Sequential([nn.Dense(width), nn.relu, nn.Dense(10)])
-
-    def optimizer(hparams: Any) -> optax.GradientTransformation:
-        # The model is float32 whatever precision the space is sampled in.
-        lr, momentum, decay = (
-            jnp.asarray(hparams[name], jnp.float32) for name in ("lr", "momentum", "decay")
-        )
-        rate = lr if lr.ndim == 0 else lambda count: lr[count]
-        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=momentum))
+        return _perceptron(hparams.get("width", widths[0]))
 
     def cross_entropy(hparams: Any, logits: jax.Array, labels: jax.Array) -> jax.Array:
         del hparams  # the loss itself is not searched
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
     def test_accuracy(hparams: Any, state: Any) -> jax.Array:
-        logits = model(hparams).apply({"params": state.params}, test[0])
-        return jnp.mean(
-            (jnp.argmax(logits, axis=-1).astype(jnp.int32) == test[1]).astype(jnp.float32)
-        )
+        return _accuracy(model(hparams).apply({"params": state.params}, test[0]), test[1])
 
     training = from_linen(
         model,
         cross_entropy,
-        optimizer,
+        _sgd,
         train=train,
         validation=validation,
         batch_size=batch_size,
@@ -93,6 +100,94 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
     if len(widths) > 1:
         tree["width"] = static(widths)
     return Problem(training, Space(tree), test_accuracy)
+
+
+def mislabelled_digits(
+    hparams: Any, *, false_share: float = 0.25, seed: int = 0, batch_size: int = 64
+) -> Mislabelled:
+    """The same model where a part of the training labels is false: 1,100 weights to learn.
+
+    Model: SGD on `σ(weight_i)` times the cross entropy of example i. The validation loss has no
+    weights and true labels, so its hypergradient says of every example whether it helps.
+
+    Args:
+        hparams: lr, momentum, decay and width of `digits`, which stay as they are; static.
+        false_share: share of training labels that are replaced by one of the nine others, from 0
+            to 1; static.
+        seed: of what is replaced; static.
+        batch_size: examples a step; static.
+
+    Returns:
+        The problem.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn or flax is not installed.
+        ValueError: `false_share` is out of range.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> known = {"lr": 0.5, "momentum": 0.5, "decay": 1e-5, "width": 16}
+        >>> int(hpo.problems.mislabelled_digits(known).is_false.sum())
+        275
+
+    References:
+        Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", ICML
+        2017, section 5.1 (data hyper-cleaning).
+    """
+    if not 0.0 <= false_share <= 1.0:
+        raise _checks.fail("mislabelled_digits", "false_share", "from 0 to 1", false_share)
+    (images, truth), validation, test = _load_split()
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(_NUM_TRAIN)[: round(false_share * _NUM_TRAIN)]
+    shift = np.zeros(_NUM_TRAIN, np.int32)
+    shift[chosen] = rng.integers(1, 10, len(chosen))
+    labels = (truth + shift) % 10
+    model = _perceptron(hparams["width"])
+
+    def weighted(hparams: Any, logits: jax.Array, target: Any) -> jax.Array:
+        label, number = target
+        each = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+        return each * jax.nn.sigmoid(hparams["weights"][number]).astype(each.dtype)
+
+    def plain(hparams: Any, logits: jax.Array, label: jax.Array) -> jax.Array:
+        del hparams
+        return optax.softmax_cross_entropy_with_integer_labels(logits, label)
+
+    training = from_linen(
+        model,
+        weighted,
+        lambda _: _sgd(hparams),
+        train=(images, (labels, jnp.arange(_NUM_TRAIN, dtype=jnp.int32))),
+        validation=validation,
+        batch_size=batch_size,
+        validation_loss=plain,
+    )
+
+    def test_accuracy(state: Any) -> jax.Array:
+        return _accuracy(model.apply({"params": state.params}, test[0]), test[1])
+
+    is_false = jnp.asarray(shift > 0)
+    return Mislabelled(training, images.reshape(-1, 8, 8), labels, is_false, test_accuracy)
+
+
+def _perceptron(width: int) -> Any:
+    import flax.linen as nn
+
+    return nn.Sequential([nn.Dense(width), nn.relu, nn.Dense(10)])
+
+
+def _sgd(hparams: Any) -> optax.GradientTransformation:
+    # The model is float32 whatever precision the space is sampled in.
+    lr, momentum, decay = (
+        jnp.asarray(hparams[name], jnp.float32) for name in ("lr", "momentum", "decay")
+    )
+    rate = lr if lr.ndim == 0 else lambda count: lr[count]
+    return optax.chain(optax.add_decayed_weights(decay), optax.sgd(rate, momentum=momentum))
+
+
+def _accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    found = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return jnp.mean((found == labels).astype(jnp.float32))
 
 
 def _load_split() -> list[tuple[jax.Array, jax.Array]]:

@@ -33,6 +33,7 @@ class Facts:
         done: those with finite values that break no constraint.
         value: `[n, m]` values of `done`, in the user's sign.
         front: those of `done` that no other dominates; the best one with a single objective.
+        metrics: what the values are called, one name an objective.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Facts:
     done: list[FrozenTrial]
     value: np.ndarray
     front: list[FrozenTrial]
+    metrics: tuple[str, ...]
 
     @property
     def signs(self) -> np.ndarray:
@@ -110,7 +112,14 @@ def facts_of(study: optuna.Study) -> Facts:
     sampler = str(own.get("sampler", "")) if isinstance(own, dict) else ""
     signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
     front = [done[i] for i in _front(signs * value)]
-    return Facts(study.study_name, directions, sampler, distributions, trials, done, value, front)
+    metrics = tuple(study.metric_names or _plain_names(len(directions)))
+    return Facts(
+        study.study_name, directions, sampler, distributions, trials, done, value, front, metrics
+    )
+
+
+def _plain_names(count: int) -> list[str]:
+    return ["value"] if count == 1 else [f"objective {i}" for i in range(count)]
 
 
 def _is_done(trial: FrozenTrial) -> bool:

@@ -57,7 +57,7 @@ def history(facts: Facts, baseline: Baseline | None) -> Figure:
             _line(numbers, baseline.upper, "", OTHER, width=0, showlegend=False, **band),
             _line(numbers, baseline.mean, "random search (mean)", OTHER, dash="dash"),
         ]
-    return Figure(data, _layout("trial", "value", yaxis=_value_axis(value)))
+    return Figure(data, _layout("trial", facts.metrics[0], yaxis=_value_axis(value)))
 
 
 def regret(facts: Facts, baseline: Baseline) -> Figure:
@@ -67,15 +67,31 @@ def regret(facts: Facts, baseline: Baseline) -> Figure:
     value = sign * facts.value[:, 0]
     known = value.min()
     ours = np.minimum.accumulate(value) - known
-    theirs = np.maximum(sign * baseline.mean - known, 0.0)
+    theirs = sign * baseline.mean - known
+    # A mean of numbers that are all the same may differ from them in its last digits.
+    theirs = np.where(theirs > 1e-12 * np.max(np.abs(value)), theirs, 0.0)
+    zero, axis = _log_axis_with_zero(np.concatenate([ours, theirs]))
     data = [
-        _line(numbers, np.where(ours > 0, ours, np.nan), "this study", GOOD, shape="hv"),
-        _line(
-            numbers, np.where(theirs > 0, theirs, np.nan), "random search (mean)", OTHER,
-            dash="dash",
-        ),
-    ]  # fmt: skip
-    return Figure(data, _layout("trial", "regret", yaxis=dict(_LOG)))
+        _line(numbers, np.maximum(ours, zero), "this study", GOOD, shape="hv"),
+        _line(numbers, np.maximum(theirs, zero), "random search (mean)", OTHER, dash="dash"),
+    ]
+    return Figure(data, _layout("trial", "regret", yaxis=axis))
+
+
+def _log_axis_with_zero(regrets: np.ndarray) -> tuple[float, dict[str, Any]]:
+    """Where a regret of 0 is drawn, and a logarithmic axis that says "0" there.
+
+    A logarithm has no place for it, and a line that ends where its study is best looks like one
+    that lost. It is drawn one decade below the smallest decade that is needed.
+    """
+    positive = regrets[regrets > 0]
+    low, high = (positive.min(), positive.max()) if positive.size else (1.0, 1.0)
+    first, last = int(np.floor(np.log10(low))), int(np.ceil(np.log10(high)))
+    decades = range(first, last + 1, max(1, (last - first) // 8))
+    zero = 10.0 ** (first - 1)
+    ticks = [zero, *(10.0**decade for decade in decades)]
+    words = ["0", *(f"10<sup>{decade}</sup>" for decade in decades)]
+    return zero, {"type": "log", "tickvals": ticks, "ticktext": words}
 
 
 def bars(shares: dict[str, float], label: str) -> Figure:
@@ -115,7 +131,8 @@ def one_slice(facts: Facts, name: str, surrogate: Surrogate | None) -> Figure:
     ]
     if surrogate is not None and name in surrogate.columns:
         data += _cut(surrogate, name, float(facts.signs[0]))
-    layout = _layout(name, "value", xaxis=_axis(facts, name), yaxis=_value_axis(facts.value[:, 0]))
+    yaxis = _value_axis(facts.value[:, 0])
+    layout = _layout(name, facts.metrics[0], xaxis=_axis(facts, name), yaxis=yaxis)
     return Figure(data, {**layout, "height": 300})
 
 
@@ -208,7 +225,7 @@ def pareto(facts: Facts) -> Figure:
         columns = {axis: _numbers(rows[:, i]) for i, axis in enumerate(axes)}
         size = 3 if is_deep else 6
         data.append({**kind, **columns, "name": name, "marker": {"color": colour, "size": size}})
-    titles = {f"{axis}axis": {"title": {"text": f"objective {i}"}} for i, axis in enumerate(axes)}
+    titles = {f"{axis}axis": {"title": {"text": facts.metrics[i]}} for i, axis in enumerate(axes)}
     layout = {**_layout("", ""), **({"scene": titles} if is_deep else titles)}
     return Figure(data, layout)
 

@@ -44,7 +44,7 @@ def surrogate_of(facts: Facts, space: Space | None) -> Surrogate | None:
             if space is None:
                 return None
             params = [{name: t.params[name] for name in space.names} for t in facts.done]
-            unit = np.asarray(space.to_unit(space.encode(params)))
+            unit = np.asarray(space.to_unit(space.encode(params, np.float64)))
         return fit_surrogate(space, unit, value)
     except (ValueError, TypeError) as error:
         logger.warning("report: there is no model of study %r: %s", facts.name, error)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 import json
+import os
 import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
+from jaxhpo._progress import Progress, make_reporter
 from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import Facts, facts_of
@@ -67,6 +69,7 @@ def write_report(
     *,
     space: Space | None = None,
     model: bool = True,
+    progress: Any = True,
 ) -> pathlib.Path:
     """Writes one HTML file about a study; it opens without a network.
 
@@ -81,14 +84,19 @@ def write_report(
         space: the study's space; None takes the parameters that all complete trials have.
         model: whether to fit the Gaussian process, which takes seconds: sensitivities, contours and
             the estimate of random search come from it; and the random forest of fANOVA.
+        progress: as in `Study.optimize`, over the report's parts.
 
     Returns:
         The path.
 
     Raises:
+        TypeError: `progress` is not True, False or a callable.
         ValueError: the study has no trial.
         ModuleNotFoundError: plotly is not installed; the message names the command.
     """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        got = _checks.describe(path)
+        raise TypeError(f"report: `path` must be the path of a file to write, got {got}.")
     path = pathlib.Path(path)
     if path.is_dir():
         raise _checks.fail("report", "path", "a file to write", str(path))
@@ -96,26 +104,42 @@ def write_report(
     facts = facts_of(study)
     if not facts.trials:
         raise ValueError(f"report: `study` must have trials, and {facts.name!r} has none yet.")
-    page = _Page()
+    page, total = _Page(), 6
+    note = "a Gaussian process is fitted first; its programs compile" if model else ""
+    title = f"report of {facts.name}"
+    with make_reporter("report", progress, title, total, unit="parts", note=note) as shown:
+        for done, part in enumerate(_parts(page, facts, space, model)):
+            shown.update(Progress(done, total, None, 0, part))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_document(facts.name, page, script), encoding="utf-8")
+    return path
+
+
+def _parts(page: _Page, facts: Facts, space: Space | None, model: bool) -> Iterator[str]:
+    """Writes section after section; says what comes before each."""
+    yield "a Gaussian process" if model else "trials"
     surrogate = surrogate_of(facts, space) if model else None
     _summary(page, facts)
     _searched(page, facts)
     if facts.is_single:
+        yield "history"
         _progress(page, facts, surrogate)
+        yield "importance"
         _importance(page, facts, surrogate, model)
+        yield "slices"
         _slices(page, facts, surrogate)
     elif facts.done:
         page.heading("Pareto front")
         page.figure(_figures.pareto(facts))
+        yield "importance"
         _importance(page, facts, None, model)
     if any(trial.intermediate_values for trial in facts.trials):
+        yield "learning curves"
         page.heading("Learning curves")
         page.figure(_figures.curves(facts))
+    yield "failures and times"
     _failures(page, facts)
     _times(page, facts)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_document(facts.name, page, script), encoding="utf-8")
-    return path
 
 
 def _plotly() -> str:
@@ -149,14 +173,13 @@ def _summary(page: _Page, facts: Facts) -> None:
         return
     if facts.is_single:
         (best,) = facts.front
-        rows = [("value", best.values[0]), *best.params.items()]
+        rows = [(facts.metrics[0], best.values[0]), *best.params.items()]
         page.table((f"trial {best.number}", ""), rows)
         return
     shown = facts.front[:_MAX_FRONT_ROWS]
     names = list(dict.fromkeys(name for trial in shown for name in trial.params))
-    objectives = [f"objective {i}" for i in range(len(facts.directions))]
     page.table(
-        ("trial", *objectives, *names),
+        ("trial", *facts.metrics, *names),
         [(t.number, *t.values, *(t.params.get(name) for name in names)) for t in shown],
     )
     if len(facts.front) > len(shown):
@@ -183,7 +206,7 @@ def _words(distribution: Any) -> tuple[str, str, str]:
     scale = "logarithmic" if distribution.log else "linear"
     if step is not None and not (kind == "integer" and step == 1):
         scale += f", steps of {step:g}"
-    return kind, f"{distribution.low:g} … {distribution.high:g}", scale
+    return kind, f"{distribution.low:.15g} … {distribution.high:.15g}", scale
 
 
 def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
@@ -291,5 +314,5 @@ def _text(cell: Any) -> str:
     if cell is None:
         return "–"
     if isinstance(cell, float):
-        return f"{cell:.6g}"
+        return f"{cell:.{6 if abs(cell) < 1e6 else 15}g}"
     return str(cell)

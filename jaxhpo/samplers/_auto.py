@@ -111,8 +111,8 @@ def choose(
     where = "samplers.choose"
     space = check_space(where, space)
     if num_trials is not None:
-        num_trials = _checks.check_int(where, "num_trials", num_trials, 1)
-    num_objectives = _checks.check_int(where, "num_objectives", num_objectives, 1)
+        num_trials = _checks.check_count(where, "num_trials", num_trials, 1)
+    num_objectives = _checks.check_count(where, "num_objectives", num_objectives, 1)
     flags = {
         "has_gradient": has_gradient,
         "is_noisy": is_noisy,

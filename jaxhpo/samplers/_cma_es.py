@@ -121,11 +121,13 @@ def cma_es(
     """
     space = check_space("cma_es", space)
     d, dtype = space.num_dims, jnp.result_type(float)
-    batch_size = _checks.check_int("cma_es", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("cma_es", "batch_size", batch_size, 1)
     if population_size is None:
         population_size = max(4 + math.floor(3 * math.log(d)), batch_size)
-    population_size = _checks.check_int("cma_es", "population_size", population_size, 4)
-    max_doublings = _checks.check_int("cma_es", "max_doublings", max_doublings, 0)
+    population_size = _checks.check_count("cma_es", "population_size", population_size, 4)
+    max_doublings = _checks.check_count("cma_es", "max_doublings", max_doublings, 0)
+    if max_doublings > 30:
+        raise _checks.fail("cma_es", "max_doublings", "at most 30", max_doublings)
     for name, flag in (("separable", separable), ("adapts_rates", adapts_rates)):
         if not isinstance(flag, bool):
             raise TypeError(f"cma_es: `{name}` must be a bool, got {_checks.describe(flag)}.")

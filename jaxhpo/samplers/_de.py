@@ -12,7 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
 from jaxhpo.samplers._de_trial import NUM_SAMPLES, STRATEGIES, crossover_mask, mutant
 from jaxhpo.samplers._drawn_rows import Rows, no_rows
-from jaxhpo.samplers._guard import Guard, make_guard
+from jaxhpo.samplers._guard import Guard, has_levels, make_guard
 from jaxhpo.samplers._pieces import in_pieces, summed_violation
 from jaxhpo.samplers._random import RandomState
 from jaxhpo.samplers._stream import check_space
@@ -127,10 +127,10 @@ def de(
         https://doi.org/10.1109/CEC.2002.1004459.
     """
     space = check_space("de", space)
-    batch_size = _checks.check_int("de", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("de", "batch_size", batch_size, 1)
     if population_size is None:
         population_size = max(8, min(5 * space.num_dims, 100))
-    population_size = _checks.check_int("de", "population_size", population_size, NUM_SAMPLES + 1)
+    population_size = _checks.check_count("de", "population_size", population_size, NUM_SAMPLES + 1)
     if not isinstance(strategy, str) or strategy not in STRATEGIES:
         raise _checks.fail("de", "strategy", f"one of {', '.join(STRATEGIES)}", strategy)
     ends = mutation if isinstance(mutation, tuple | list) else (mutation, mutation)
@@ -145,7 +145,7 @@ def de(
     dtype = jnp.result_type(float)
     settings = DeSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=has_levels(space)),
         mutation=jnp.stack([jnp.asarray(end, dtype) for end in ends]),
         recombination=jnp.asarray(recombination, dtype),
         batch_size=batch_size,

@@ -153,17 +153,17 @@ def gp(
         raise TypeError(f"gp: `constrained` must be a bool, got {_checks.describe(constrained)}.")
     if not isinstance(trust_region, bool):
         raise TypeError(f"gp: `trust_region` must be a bool, got {_checks.describe(trust_region)}.")
-    num_candidates = _checks.check_int("gp", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_int("gp", "num_lanes", num_lanes, 3)
+    num_candidates = _checks.check_count("gp", "num_candidates", num_candidates, 16)
+    num_lanes = _checks.check_count("gp", "num_lanes", num_lanes, 3)
     options = Options(
-        batch_size=_checks.check_int("gp", "batch_size", batch_size, 1),
-        capacity=_checks.check_int("gp", "capacity", capacity, 1),
-        num_startup=_checks.check_int("gp", "num_startup", start, 1),
+        batch_size=_checks.check_count("gp", "batch_size", batch_size, 1),
+        capacity=_checks.check_count("gp", "capacity", capacity, 1),
+        num_startup=_checks.check_count("gp", "num_startup", start, 1),
         goal=acquisition_function,
         constrained=constrained,
         precision=precision,
-        num_basins=_checks.check_int("gp", "num_basins", num_basins, 0),
-        num_active=_checks.check_int("gp", "num_active", num_active, 32),
+        num_basins=_checks.check_count("gp", "num_basins", num_basins, 0),
+        num_active=_checks.check_count("gp", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
         # Where all is discrete, a small region soon holds nothing new.
         has_region=trust_region and bool((space.num_levels == 0).any()),

@@ -117,7 +117,7 @@ def gp_multi(
         Knowles, "ParEGO", 2006, https://doi.org/10.1109/TEVC.2005.851274 (more than three).
     """
     space = check_space("gp_multi", space)
-    m = _checks.check_int("gp_multi", "num_objectives", num_objectives, 1)
+    m = _checks.check_count("gp_multi", "num_objectives", num_objectives, 1)
     start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
     check_choice("gp_multi", "kernel", kernel, ("matern52", "rbf"))
     check_choice("gp_multi", "precision", precision, tuple(NOISE_FLOOR))
@@ -125,17 +125,17 @@ def gp_multi(
         raise TypeError(
             f"gp_multi: `constrained` must be a bool, got {_checks.describe(constrained)}."
         )
-    num_candidates = _checks.check_int("gp_multi", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_int("gp_multi", "num_lanes", num_lanes, 3)
+    num_candidates = _checks.check_count("gp_multi", "num_candidates", num_candidates, 16)
+    num_lanes = _checks.check_count("gp_multi", "num_lanes", num_lanes, 3)
     options = Options(
-        batch_size=_checks.check_int("gp_multi", "batch_size", batch_size, 1),
-        capacity=_checks.check_int("gp_multi", "capacity", capacity, 1),
-        num_startup=_checks.check_int("gp_multi", "num_startup", start, 1),
+        batch_size=_checks.check_count("gp_multi", "batch_size", batch_size, 1),
+        capacity=_checks.check_count("gp_multi", "capacity", capacity, 1),
+        num_startup=_checks.check_count("gp_multi", "num_startup", start, 1),
         goal="log_ei",
         constrained=constrained,
         precision=precision,
         num_basins=0,
-        num_active=_checks.check_int("gp_multi", "num_active", num_active, 32),
+        num_active=_checks.check_count("gp_multi", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
     )
     settings = GpMultiSettings(make_settings(space, options, kernel=kernel), m)

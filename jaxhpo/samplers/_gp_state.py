@@ -129,7 +129,7 @@ class Observations:
             The observations.
         """
         n = self.unit.shape[0]
-        capacity = _checks.check_int("resize", "capacity", capacity, 1)
+        capacity = _checks.check_count("resize", "capacity", capacity, 1)
 
         def fit(buffer: Array) -> Array:
             if capacity <= n:

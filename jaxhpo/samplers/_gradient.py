@@ -122,16 +122,16 @@ def gradient(
         1995, https://doi.org/10.1137/0916069.
     """
     space = check_space("gradient", space)
-    batch_size = _checks.check_int("gradient", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("gradient", "batch_size", batch_size, 1)
     lanes = batch_size if num_lanes is None else num_lanes
-    lanes = _checks.check_int("gradient", "num_lanes", lanes, 1)
-    memory = _checks.check_int("gradient", "memory", memory, 1)
+    lanes = _checks.check_count("gradient", "num_lanes", lanes, 1)
+    memory = _checks.check_count("gradient", "memory", memory, 1)
     first_step = _checks.check_positive("gradient", "first_step", first_step)
     tolerance = _checks.check_not_negative("gradient", "tolerance", tolerance)
     dtype = jnp.result_type(float)
     settings = GradientSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=True),
         first_step=jnp.asarray(first_step, dtype),
         tolerance=jnp.asarray(tolerance, dtype),
         is_continuous=tuple(bool(count == 0) for count in space.num_levels),

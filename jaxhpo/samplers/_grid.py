@@ -82,7 +82,7 @@ def grid(
         ([[0.0, 0.25], [0.0, 0.75], [0.5, 0.25], [0.5, 0.75]], 2)
     """
     space = check_space("grid", space)
-    batch_size = _checks.check_int("grid", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("grid", "batch_size", batch_size, 1)
     continuous = tuple(int(count) == 0 for count in space.num_levels)
     levels = tuple(
         points if is_continuous else int(count)
@@ -103,7 +103,7 @@ def grid(
 def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) -> list[int]:
     """Spreads the setting over the unit columns."""
     if not isinstance(points_per_dim, Mapping):
-        points = _checks.check_int("grid", "points_per_dim", points_per_dim, 1)
+        points = _checks.check_count("grid", "points_per_dim", points_per_dim, 1)
         return [points] * space.num_dims
     discrete = {leaf.name: getattr(leaf.dimension, "num_levels", 0) > 0 for leaf in space.leaves}
     for name in points_per_dim:
@@ -113,7 +113,7 @@ def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) ->
     columns: list[int] = []
     for leaf in space.leaves:
         where = f"points_per_dim[{leaf.name!r}]"
-        points = _checks.check_int("grid", where, points_per_dim.get(leaf.name, 5), 1)
+        points = _checks.check_count("grid", where, points_per_dim.get(leaf.name, 5), 1)
         columns += [points] * (leaf.stop - leaf.start)
     return columns
 

@@ -24,6 +24,9 @@ EXACT_CELLS = 2**20
 HASHED_BITS = 2**22
 """Bits of the hashed set: 512 KiB. As many configurations can be kept apart at most."""
 
+_PRINTS = 2**18
+"""Bits for the points of a space that is not finite: 32 KiB a study."""
+
 _CHUNK = 2**14
 _TOLERANCE = 1e-3
 
@@ -121,7 +124,7 @@ class Lattice:
         digits = self._digits(number)
         unit = self._centres(space, digits)
         is_copy = jnp.any(~space.active_columns(unit) & (digits > 0), axis=1)
-        return is_copy | ~space.feasible(space.from_unit(unit))
+        return is_copy | ~space.allows(unit)
 
     def _digits(self, number: Array) -> Array:
         levels = np.asarray(self.levels, np.int32)
@@ -148,10 +151,45 @@ class Lattice:
         return jnp.asarray([count - 1 for count in self.levels], dtype)
 
 
+@dataclasses.dataclass(frozen=True)
+class Prints:
+    """Numbers for the points of a space that is not finite: hashes of what they are, bit by bit.
+
+    Two points share a number by chance, one pair in 2^18.
+
+    Attributes:
+        discrete: which coordinates have levels.
+    """
+
+    discrete: tuple[bool, ...]
+
+    def number(self, space: Space, unit: Array) -> tuple[Array, Array]:
+        """Numbers snapped points `[c, d]`, as `Lattice.number` does."""
+        active = space.active_columns(unit)
+        # Adding 0 turns -0 into 0.
+        bits = jax.lax.bitcast_convert_type((unit + 0).astype(jnp.float32), jnp.uint32)
+        words = jnp.where(
+            jnp.asarray(self.discrete)[None, :], space.levels(unit).astype(jnp.uint32), bits
+        )
+        number = _mixed(jnp.where(active, words, 0)) % jnp.uint32(_PRINTS)
+        is_point = has_proposal(unit)
+        return jnp.where(is_point, number.astype(jnp.int32), 0), is_point
+
+    def open_set(self, space: Space) -> Visited:
+        """Opens every number."""
+        del space
+        return all_open(_PRINTS)
+
+
+def prints_of(space: Space) -> Prints:
+    """Makes the prints of a space that is not finite. Host side."""
+    return Prints(tuple(int(count) > 0 for count in space.num_levels))
+
+
 def finite_lattice(space: Space) -> Lattice | None:
-    """Describes a finite space; None if some coordinate is continuous. Host side."""
+    """Describes a finite space whose points are proposed once, or returns None. Host side."""
     levels = tuple(int(count) for count in space.num_levels)
-    if not levels or 0 in levels:
+    if space.may_repeat or not levels or 0 in levels:
         return None
     return Lattice(levels, (False,) * len(levels), math.prod(levels) <= EXACT_CELLS)
 
@@ -165,10 +203,15 @@ def _strides(levels: tuple[int, ...]) -> np.ndarray:
 
 def _hash(levels: Array) -> Array:
     """Mixes the levels `[c, d]` to numbers below `HASHED_BITS` (the finaliser of MurmurHash3)."""
-    state = jnp.full(levels.shape[:1], 0x9E3779B9, jnp.uint32)
-    for column in range(levels.shape[1]):
-        state = mix_hash(state, levels[:, column].astype(jnp.uint32))
-    return (state % jnp.uint32(HASHED_BITS)).astype(jnp.int32)
+    return (_mixed(levels.astype(jnp.uint32)) % jnp.uint32(HASHED_BITS)).astype(jnp.int32)
+
+
+def _mixed(words: Array) -> Array:
+    """Folds the rows of uint32 words `[c, d]` into one hash each."""
+    state = jnp.full(words.shape[:1], 0x9E3779B9, jnp.uint32)
+    for column in range(words.shape[1]):
+        state = mix_hash(state, words[:, column])
+    return state
 
 
 def mix_hash(state: Array, word: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
+from jaxhpo._suggest import did_you_mean
 from jaxhpo.samplers._auto import auto
 from jaxhpo.samplers._cma_es import cma_es
 from jaxhpo.samplers._de import de
@@ -84,5 +85,6 @@ def get(name: Any, space: Space, **settings: Any) -> Sampler:
         got = _checks.describe(name)
         raise TypeError(f"samplers.get: `name` must be a name or a Sampler, got {got}.")
     if name not in _FACTORIES:
-        raise _checks.fail("samplers.get", "name", f"one of {', '.join(names())}", name)
+        error = _checks.fail("samplers.get", "name", f"one of {', '.join(names())}", name)
+        raise ValueError(f"{str(error).removesuffix('.')}{did_you_mean(name, names()) or '.'}")
     return _FACTORIES[name](space, **settings)

@@ -60,6 +60,15 @@ class Neighbours:
         rights = jnp.where(was_alone & (place == left), right, self.right)
         return Neighbours(place, lefts.at[:, row].set(-jnp.inf), rights.at[:, row].set(jnp.inf))
 
+    def widen(self, capacity: int) -> Neighbours:
+        """The same members in buffers of at least as many rows (static)."""
+        num_dims, held = self.place.shape
+        free = no_neighbours(num_dims, capacity - held, self.place.dtype)
+        joined: Neighbours = jax.tree.map(
+            lambda mine, new: jnp.concatenate([mine, new], axis=1), self, free
+        )
+        return joined
+
 
 def neighbours_of(place: Array) -> Neighbours:
     """Finds all neighbours of `place` `[d, n]` at once."""

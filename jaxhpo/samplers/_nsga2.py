@@ -80,7 +80,7 @@ def nsga2(
         "nsga2",
         space,
         directions=None,
-        num_objectives=_checks.check_int("nsga2", "num_objectives", num_objectives, 1),
+        num_objectives=_checks.check_count("nsga2", "num_objectives", num_objectives, 1),
         batch_size=batch_size,
         population_size=population_size,
         offspring_size=offspring_size,

@@ -74,10 +74,10 @@ def nsga3(
         Deb and Jain, "An evolutionary many-objective optimization algorithm using reference-point
         based nondominated sorting approach", 2014, https://doi.org/10.1109/TEVC.2013.2281535.
     """
-    m = _checks.check_int("nsga3", "num_objectives", num_objectives, 1)
+    m = _checks.check_count("nsga3", "num_objectives", num_objectives, 1)
     if divisions is None:
         divisions = _most_divisions(m)
-    divisions = _checks.check_int("nsga3", "divisions", divisions, 1)
+    divisions = _checks.check_count("nsga3", "divisions", divisions, 1)
     rows = pareto.reference_directions(m, divisions)
     # Ties between directions go to the first: no corner of the simplex may be the first.
     rows = np.random.default_rng(0).permutation(rows)

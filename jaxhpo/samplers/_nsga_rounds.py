@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
 from jaxhpo.samplers._gp_state import SAME
-from jaxhpo.samplers._guard import Guard, make_guard
+from jaxhpo.samplers._guard import Guard, has_levels, make_guard
 from jaxhpo.samplers._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers._pieces import summed_violation
 from jaxhpo.samplers._random import RandomState
@@ -130,7 +130,7 @@ def make_settings(
     space = check_space(where, space)
     dtype = jnp.result_type(float)
     sizes: dict[str, Any] = {
-        name: _checks.check_int(where, name, settings.pop(name), minimum)
+        name: _checks.check_count(where, name, settings.pop(name), minimum)
         for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
     }
     crossover = settings.pop("crossover")
@@ -146,7 +146,7 @@ def make_settings(
     levels, is_category = space.num_levels, space.is_categorical
     return NsgaSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=has_levels(space)),
         is_category=jnp.asarray(is_category),
         is_redrawn=jnp.asarray(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
         directions=None if directions is None else jnp.asarray(directions, dtype),

@@ -108,7 +108,7 @@ def pattern(
         min_step: step of a continuous coordinate below which it is done; traced.
 
     Returns:
-        The sampler. On a finite space nothing is proposed twice, and rows of NaN follow when it is
+        The sampler. Nothing is proposed twice, and on a finite space rows of NaN follow when it is
         used up.
 
     Raises:
@@ -130,8 +130,8 @@ def pattern(
         search", 2003, https://doi.org/10.1137/S003614450242889.
     """
     space = check_space("pattern", space)
-    batch_size = _checks.check_int("pattern", "batch_size", batch_size, 1)
-    num_startup = _checks.check_int("pattern", "num_startup", num_startup, 1)
+    batch_size = _checks.check_count("pattern", "batch_size", batch_size, 1)
+    num_startup = _checks.check_count("pattern", "num_startup", num_startup, 1)
     first_step = _checks.check_positive("pattern", "first_step", first_step)
     min_step = _checks.check_positive("pattern", "min_step", min_step)
     if not _checks.is_traced(first_step) and first_step > polls.LARGEST_STEP:
@@ -143,7 +143,7 @@ def pattern(
     dtype = jnp.result_type(float)
     settings = PatternSettings(
         space=space,
-        guard=make_guard(space),
+        guard=make_guard(space, keeps_account=True),
         first_step=jnp.asarray(first_step, dtype),
         min_step=jnp.asarray(min_step, dtype),
         shape=polls.shape_of(space),
@@ -211,11 +211,14 @@ def _tell(
     if outcome.value.ndim != 1:
         expected = "of shape [q]: `pattern` takes one objective"
         raise _checks.fail("pattern.tell", "outcome.value", expected, outcome.value.shape)
-    known, info = settings.guard.tell(state.known, key, unit, outcome)
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
     is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME).all(axis=2)
     is_same &= is_point[None, :]
+    # What comes back from the space's values may be a rounding off: then it is not known again.
+    own = points[jnp.argmax(is_same, axis=1)]
+    unit = jnp.where(jnp.any(is_same, axis=1)[:, None], own, unit)
+    known, info = settings.guard.tell(state.known, key, unit, outcome)
 
     # Points beside the end of the last descent come too late to start another one.
     is_late = (jnp.abs(unit - state.left[None, :]) < _LEFT).all(axis=1)

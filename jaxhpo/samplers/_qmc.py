@@ -123,7 +123,7 @@ def qmc(
         raise _checks.fail("qmc", "sequence", " or ".join(map(repr, _PLAIN)), sequence)
     if not isinstance(scramble, bool):
         raise TypeError(f"qmc: `scramble` must be a bool, got {_checks.describe(scramble)}.")
-    batch_size = _checks.check_int("qmc", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("qmc", "batch_size", batch_size, 1)
     if space.num_dims > _MAX_DIMS[sequence]:
         expected = f"of at most {_MAX_DIMS[sequence]} dimensions for {sequence!r}; use `random`"
         raise _checks.fail("qmc", "space", expected, space.num_dims)
@@ -208,7 +208,7 @@ def _next_feasible(settings: QmcSettings, sequence: Any, start: Array) -> tuple[
     def look(carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         index, _, _ = carry
         unit = _points(settings, sequence, index, _CHUNK)
-        allowed = space.feasible(space.from_unit(unit))
+        allowed = space.allows(unit)
         first = jnp.argmax(allowed).astype(jnp.int32)
         found = allowed[first]
         return index + jnp.where(found, first + 1, _CHUNK), unit[first], found
@@ -257,7 +257,7 @@ def _next_open(
         is_open = ~visited.contains(number)
         is_open &= index + jnp.arange(_CHUNK, dtype=jnp.int32) < stop
         if not lattice.is_exact:
-            allowed = space.feasible(space.from_unit(unit))
+            allowed = space.allows(unit)
             is_open &= allowed
             run = jnp.where(jnp.any(allowed), 0, run + _CHUNK)
         first = jnp.argmax(is_open).astype(jnp.int32)

@@ -44,7 +44,8 @@ class RandomState:
 
     Attributes:
         tally: what has been told.
-        visited: configurations not to propose (again); None where the space is not finite.
+        visited: configurations not to propose (again); None where the space is not finite (unless
+            a `Guard` keeps account there, which this sampler leaves as it is).
     """
 
     tally: Tally
@@ -86,7 +87,7 @@ def random(space: Space, *, batch_size: int = 1) -> Sampler:
         https://jmlr.org/papers/v13/bergstra12a.html.
     """
     space = check_space("random", space)
-    batch_size = _checks.check_int("random", "batch_size", batch_size, 1)
+    batch_size = _checks.check_count("random", "batch_size", batch_size, 1)
     settings = RandomSettings(space, finite_lattice(space), batch_size)
     return make_sampler(settings, _init, _ask, _tell)
 
@@ -101,7 +102,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
     rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
     keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
-    if state.visited is None:
+    if settings.lattice is None or state.visited is None:
         return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
 
     (visited, _), unit = jax.lax.scan(
@@ -136,7 +137,7 @@ def _draw_free(space: Space, key: Array) -> Array:
         count, _, _ = carry
         draws = jax.random.uniform(jax.random.fold_in(key, count), shape, dtype)
         unit = space.snap(draws)
-        allowed = space.feasible(space.from_unit(unit))
+        allowed = space.allows(unit)
         first = jnp.argmax(allowed)
         return count + 1, jnp.where(allowed[first], unit[first], jnp.nan), allowed[first]
 
@@ -163,7 +164,7 @@ def _draw_unvisited(
         number, _ = lattice.number(space, unit)
         allowed = ~visited.contains(number)
         if not lattice.is_exact:
-            allowed &= space.feasible(space.from_unit(unit))
+            allowed &= space.allows(unit)
         first = jnp.argmax(allowed)
         return count + 1, allowed[first], number[first], unit[first], draws[0, 0]
 

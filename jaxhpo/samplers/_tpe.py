@@ -150,10 +150,10 @@ def tpe(
         understanding its algorithm components", 2023, https://arxiv.org/abs/2304.11127.
     """
     space = check_space("tpe", space)
-    batch_size = _checks.check_int("tpe", "batch_size", batch_size, 1)
-    capacity = _checks.check_int("tpe", "capacity", capacity, 1)
-    num_startup = _checks.check_int("tpe", "num_startup", num_startup, 1)
-    num_candidates = _checks.check_int("tpe", "num_candidates", num_candidates, 1)
+    batch_size = _checks.check_count("tpe", "batch_size", batch_size, 1)
+    capacity = _checks.check_count("tpe", "capacity", capacity, 1)
+    num_startup = _checks.check_count("tpe", "num_startup", num_startup, 1)
+    num_candidates = _checks.check_count("tpe", "num_candidates", num_candidates, 1)
     if not isinstance(multivariate, bool):
         raise TypeError(
             f"tpe: `multivariate` must be a bool, got {_checks.describe(multivariate)}."
@@ -189,7 +189,15 @@ def _init(settings: TpeSettings, key: Array) -> TpeState:
 
 def _resize(settings: TpeSettings, state: TpeState, capacity: int) -> TpeState:
     """The same knowledge in buffers of another capacity (static)."""
-    rows = state.rows.resize(capacity)
+    rows, held = state.rows.resize(capacity), state.is_other.shape[0]
+    if capacity >= held:  # nothing is dropped, so nobody's neighbours change
+        return dataclasses.replace(
+            state,
+            rows=rows,
+            good=jnp.where(state.good < held, state.good, capacity),
+            is_other=jnp.pad(state.is_other, (0, capacity - held)),
+            others=state.others.widen(capacity),
+        )
     good, _ = good_rows(rows, settings.split)
     is_other = rows.is_known.at[good].set(False, mode="drop")
     others = neighbours_of(_places(settings.space, rows.unit, is_other))

@@ -125,17 +125,17 @@ def turbo(
     startup = min(40, max(4, 2 * space.num_dims)) if num_startup is None else num_startup
     check_choice("turbo", "acquisition_function", acquisition_function, ACQUISITIONS)
     check_choice("turbo", "precision", precision, tuple(NOISE_FLOOR))
-    num_candidates = _checks.check_int("turbo", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_int("turbo", "num_lanes", num_lanes, 3)
+    num_candidates = _checks.check_count("turbo", "num_candidates", num_candidates, 16)
+    num_lanes = _checks.check_count("turbo", "num_lanes", num_lanes, 3)
     options = Options(
-        batch_size=_checks.check_int("turbo", "batch_size", batch_size, 1),
-        capacity=_checks.check_int("turbo", "capacity", capacity, 1),
-        num_startup=_checks.check_int("turbo", "num_startup", startup, 1),
+        batch_size=_checks.check_count("turbo", "batch_size", batch_size, 1),
+        capacity=_checks.check_count("turbo", "capacity", capacity, 1),
+        num_startup=_checks.check_count("turbo", "num_startup", startup, 1),
         goal=acquisition_function,
         constrained=False,
         precision=precision,
         num_basins=0,
-        num_active=_checks.check_int("turbo", "num_active", num_active, 32),
+        num_active=_checks.check_count("turbo", "num_active", num_active, 32),
         budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
     )
     return make_sampler(make_settings(space, options), _init, _ask, _tell, _resize)

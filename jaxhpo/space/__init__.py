@@ -24,3 +24,30 @@ from jaxhpo.space.readers import from_optuna as from_optuna
 from jaxhpo.space.readers import from_ray as from_ray
 from jaxhpo.space.readers import from_scipy as from_scipy
 from jaxhpo.space.readers import from_sklearn as from_sklearn
+
+__all__ = [
+    "Branch",
+    "Dimension",
+    "Discrete",
+    "Leaf",
+    "Space",
+    "StaticValue",
+    "cell_ends",
+    "choice",
+    "fixed",
+    "forbid",
+    "from_gpyopt",
+    "from_hyperopt",
+    "from_optuna",
+    "from_ray",
+    "from_scipy",
+    "from_sklearn",
+    "integer",
+    "log_normal",
+    "log_uniform",
+    "normal",
+    "ordinal",
+    "quantized",
+    "static",
+    "uniform",
+]

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo.space._dimension import Array, Discrete, check_shape
+from jaxhpo.space._dimension import Array, Discrete, check_shape, float_dtype
+from jaxhpo.space._exact import namespace
 from jaxhpo.space._options import Options, make_options
 from jaxhpo.space._values import StaticValue
 
@@ -29,9 +30,10 @@ class _Listed(Discrete):
 
     def level(self, unit: Array) -> Array:
         """Index of the option; equal shares of the unit interval."""
-        position = jnp.floor(unit * jnp.asarray(self.num_levels, unit.dtype))
-        position = jnp.where(jnp.isnan(position), 0, position)
-        return jnp.clip(position, 0, self.num_levels - 1).astype(jnp.int32)
+        xp = namespace(unit)
+        position = xp.floor(unit * xp.asarray(self.num_levels, unit.dtype))
+        position = xp.where(xp.isnan(position), 0, position)
+        return xp.clip(position, 0, self.num_levels - 1).astype(np.int32)
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Middle of the option's share."""
@@ -44,31 +46,36 @@ class _Listed(Discrete):
 
     def value_of_level(self, level: Array, dtype: Any) -> Any:
         """The number if all options are numbers, the bool if all are bools, else the index."""
-        kind = self.options.kind()
-        if kind == "index":
+        if self.options.kind() == "index":
             return level
-        table = {"bool": bool, "int": jnp.int32, "float": dtype}[kind]
-        return jnp.asarray(np.asarray(self.options.items), table)[level]
+        return self._table(namespace(level), dtype)[level]
 
     def level_of_value(self, value: Any) -> Array:
         """Index of the option with this array form (numbers: the nearest)."""
-        value = jnp.asarray(value)
-        kind = self.options.kind()
+        xp, kind = namespace(value), self.options.kind()
+        value = xp.asarray(value)
         if kind == "index":
-            return jnp.clip(value.astype(jnp.int32), 0, self.num_levels - 1)
-        table = self.value_of_level(jnp.arange(self.num_levels), value.dtype)
+            return xp.clip(value.astype(np.int32), 0, self.num_levels - 1)
+        table = self._table(xp, float_dtype(value))
         if kind == "bool":
-            return jnp.argmax(value[..., None] == _along(table, value), axis=-1).astype(jnp.int32)
-        distance = jnp.abs(value[..., None].astype(table.dtype) - _along(table, value))
-        return jnp.argmin(distance, axis=-1).astype(jnp.int32)
+            return xp.argmax(value[..., None] == _along(table, value), axis=-1).astype(np.int32)
+        distance = xp.abs(value[..., None].astype(table.dtype) - _along(table, value))
+        return xp.argmin(distance, axis=-1).astype(np.int32)
+
+    def _table(self, xp: Any, dtype: Any) -> Any:
+        """The options in array form, where they are not their index."""
+        kind = {"bool": bool, "int": np.int32, "float": dtype}[self.options.kind()]
+        return xp.asarray(np.asarray(self.options.items), kind)
+
+    def index_fault(self) -> str | None:
+        """Why programs see the index of numbers; None where they see the numbers."""
+        is_hidden = self.options.is_numeric and self.options.kind() == "index"
+        return "int32 or float32 cannot hold its options" if is_hidden else None
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The options themselves."""
-        levels = values
-        kind = self.options.kind()
-        if kind != "index":
-            table = np.asarray(self.options.items, dtype=values.dtype)
-            levels = np.argmax(values[:, None] == table[None, :], axis=1)
+        is_index = self.options.kind() == "index"
+        levels = values if is_index else np.asarray(self.level_of_value(values))
         return [self.options.items[int(level)] for level in levels]
 
     def from_python(self, name: str, item: Any) -> Any:
@@ -106,28 +113,29 @@ class Choice(_Listed):
         """Index of the option; shares of the unit interval follow the weights."""
         if self.weights is None:
             return super().level(unit)
-        ends = jnp.cumsum(jnp.asarray(self.weights, unit.dtype))[:-1]
-        return jnp.sum(unit[..., None] >= _along(ends, unit), axis=-1, dtype=jnp.int32)
+        xp = namespace(unit)
+        ends = xp.cumsum(xp.asarray(self.weights, unit.dtype))[:-1]
+        return xp.sum(unit[..., None] >= _along(ends, unit), axis=-1, dtype=np.int32)
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Middle of the option's share."""
         if self.weights is None:
             return super().unit_of_level(level, dtype)
-        starts, ends = self._shares(dtype)
+        starts, ends = self._shares(namespace(level), dtype)
         return ((starts + ends) / 2)[level]
 
     def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
         """Both ends of the option's share."""
         if self.weights is None:
             return super().cell_of_level(level, dtype)
-        starts, ends = self._shares(dtype)
+        starts, ends = self._shares(namespace(level), dtype)
         return starts[level], ends[level]
 
-    def _shares(self, dtype: Any) -> tuple[Array, Array]:
-        ends = jnp.cumsum(jnp.asarray(self.weights, dtype))
+    def _shares(self, xp: Any, dtype: Any) -> tuple[Array, Array]:
+        inner = xp.cumsum(xp.asarray(self.weights, dtype))[:-1]
         # The last end is 1 by definition; the sum may miss it by a rounding error.
-        ends = ends.at[-1].set(1)
-        return jnp.concatenate([jnp.zeros(1, dtype), ends[:-1]]), ends
+        starts, ends = xp.zeros(1, dtype), xp.ones(1, dtype)
+        return xp.concatenate([starts, inner]), xp.concatenate([inner, ends])
 
     def describe(self) -> dict[str, Any]:
         """The dimension as JSON."""
@@ -150,7 +158,7 @@ class Ordinal(_Listed):
         level = self.level(unit)
         if self.num_levels == 1:
             return jnp.full(unit.shape, 0.5, unit.dtype)
-        if self.options.kind() in ("int", "float"):
+        if self.options.is_numeric:
             table = np.asarray(self.options.items, np.float64)
             table = (table - table[0]) / (table[-1] - table[0])
             return jnp.asarray(table, unit.dtype)[level]
@@ -178,12 +186,18 @@ class Static(_Listed):
 
     def level_of_value(self, value: Any) -> Array:
         """The index."""
-        index = jnp.asarray(value.index if isinstance(value, StaticValue) else value)
-        return jnp.clip(index.astype(jnp.int32), 0, self.num_levels - 1)
+        index = value.index if isinstance(value, StaticValue) else value
+        xp = namespace(index)
+        return xp.clip(xp.asarray(index).astype(np.int32), 0, self.num_levels - 1)
 
     def to_unit(self, value: Any) -> Array:
         """Maps an index to the middle of its share."""
-        return self.unit_of_level(self.level_of_value(value), jnp.result_type(float))
+        level = self.level_of_value(value)
+        return self.unit_of_level(level, float_dtype(level))
+
+    def index_fault(self) -> str | None:
+        """None: a training receives the Python value."""
+        return None
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The options themselves."""
@@ -215,6 +229,26 @@ def check_weights(where: str, weights: Any, count: int) -> Any:
     return array / array.sum()
 
 
+def summed_weights(weights: Any, places: np.ndarray) -> Any:
+    """Weights of distinct options from those of a list in which some repeat.
+
+    Args:
+        weights: `[n]`, or None for equal ones.
+        places: `[n]` place of each item among the distinct ones.
+
+    Returns:
+        One weight a distinct option, or None where all are equally likely.
+    """
+    counts = np.bincount(places)
+    if weights is None:
+        return None if np.all(counts == counts[0]) else counts / counts.sum()
+    if len(counts) == len(places):
+        return weights
+    if isinstance(weights, np.ndarray):
+        return np.bincount(places, weights)
+    return jnp.zeros(len(counts), weights.dtype).at[places].add(weights)
+
+
 def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
     """Ordered options, at any distance from each other: batch sizes, tree depths, grades.
 
@@ -236,7 +270,7 @@ def ordinal(values: Any, *, shape: int | tuple[int, ...] = ()) -> Ordinal:
         {'batch': 32}
     """
     options = make_options("ordinal", "values", values)
-    if options.kind() in ("int", "float"):
+    if options.is_numeric:
         steps = np.diff(np.asarray(options.items, np.float64))
         if not (np.all(steps > 0) or np.all(steps < 0)):
             raise _checks.fail("ordinal", "values", "in order", list(options.items))

@@ -49,6 +49,31 @@ def children_of(node: TreeNode, values: Any) -> list[Any]:
     return parts
 
 
+def batch_shape(leaves: tuple[Leaf, ...], leaf_values: list[Any]) -> tuple[int, ...]:
+    """Leading axes of values."""
+    value = leaf_values[0]
+    shape = np.shape(value.index if isinstance(value, StaticValue) else value)
+    return shape[: len(shape) - len(leaves[0].dimension.shape)]
+
+
+def real_dtype(leaf_values: list[Any]) -> Any:
+    """The widest dtype among the real values, else the default one."""
+    dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
+    reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
+    return jnp.result_type(*reals) if reals else jnp.result_type(float)
+
+
+def is_many(root: Any, leaves: tuple[Leaf, ...], params: Any) -> bool:
+    """Whether `params` is a list of params, where one params may itself be a vector."""
+    if not isinstance(params, list):
+        return False
+    depth = len(leaves[0].dimension.shape) if isinstance(root, LeafNode) else 0
+    item: Any = params
+    for _ in range(depth):
+        item = item[0] if isinstance(item, list) and item else None
+    return isinstance(item, list)
+
+
 def decode_rows(root: Any, leaves: tuple[Leaf, ...], leaf_values: list[Any], n: int) -> list[Any]:
     """Turns arrays with a leading axis of `n` into `n` Python pytrees, active branch only."""
     columns = [
@@ -179,11 +204,18 @@ def stack_rows(
     return pack(root, columns)
 
 
-def default_values(leaves: tuple[Leaf, ...]) -> list[Any]:
-    """The value of each leaf at the centre of its unit interval, as NumPy arrays."""
-    dtype = jnp.result_type(float)
-    centres = [leaf.dimension.from_unit(jnp.full(_unit_shape(leaf), 0.5, dtype)) for leaf in leaves]
-    return [jax.tree.map(np.asarray, centre) for centre in centres]
+def default_values(leaves: tuple[Leaf, ...], dtype: Any) -> list[Any]:
+    """The value of each leaf at the centre of its unit interval, as NumPy arrays.
+
+    Real ones have the dtype.
+    """
+
+    def settle(array: Any) -> np.ndarray:
+        array = np.asarray(array)
+        return array.astype(dtype) if array.dtype.kind == "f" else array
+
+    centres = [leaf.dimension.from_unit(np.full(_unit_shape(leaf), 0.5)) for leaf in leaves]
+    return [jax.tree.map(settle, centre) for centre in centres]
 
 
 def _unit_shape(leaf: Leaf) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Discrete
+from jaxhpo.space._exact import namespace
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._options import Options
 
@@ -120,18 +121,39 @@ def matches(
 
 
 def _equals(leaf: Leaf, array: Any, value: Any) -> Array:
-    dimension, target = leaf.dimension, forbidden_level(leaf, value)
+    dimension = leaf.dimension
     if isinstance(dimension, Discrete):
-        if not hasattr(dimension, "options"):
-            target = dimension.level_of_value(jnp.asarray(target, array.dtype))
-        same = dimension.level_of_value(array) == target
+        # Numbers were checked when the space was made; here its bounds may be traced.
+        if hasattr(dimension, "options"):
+            level = forbidden_level(leaf, value)
+        else:
+            level = dimension.level_of_value(namespace(array).asarray(value, array.dtype))
+        same = dimension.level_of_value(array) == level
     else:
         array = jnp.asarray(array)
         # A few roundings of the value itself, so that no neighbour is forbidden with it.
         slack = 4 * jnp.finfo(array.dtype).eps if jnp.issubdtype(array.dtype, jnp.floating) else 0
-        same = jnp.abs(array - jnp.asarray(target, array.dtype)) <= slack * abs(target)
+        same = jnp.abs(array - jnp.asarray(value, array.dtype)) <= slack * abs(value)
     axes = tuple(range(same.ndim - len(dimension.shape), same.ndim))
     return jnp.all(same, axis=axes) if axes else same
+
+
+def all_hold(
+    constraints: tuple[Constraint, ...],
+    leaves: tuple[Leaf, ...],
+    values: Any,
+    leaf_values: list[Any],
+    active: list[Array],
+    batch: tuple[int, ...],
+) -> Array:
+    """Whether each configuration of a batch meets all constraints, `[...]` bool."""
+    allowed = jnp.ones(batch, bool)
+    for item in constraints:
+        if isinstance(item, Forbid):
+            allowed &= ~matches(item, leaves, leaf_values, active)
+        else:
+            allowed &= holds(item, values, len(batch))
+    return allowed
 
 
 def holds(constraint: Callable[[Any], Any], values: Any, batch_ndim: int) -> Array:

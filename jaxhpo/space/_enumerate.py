@@ -46,7 +46,7 @@ def valid_cells(space: Space) -> np.ndarray:
     def check(cells: Array) -> Array:
         unit = cell_unit(space, cells)
         canonical = jnp.all(space.levels(space.snap(unit)) == space.levels(unit), axis=-1)
-        return canonical & space.feasible(space.from_unit(unit))
+        return canonical & space.allows(unit)
 
     with jax.ensure_compile_time_eval():
         return np.asarray(check(jnp.arange(total, dtype=jnp.int32)))

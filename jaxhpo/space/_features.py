@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._layout import Leaf
+
+
+def active_leaves(
+    leaves: tuple[Leaf, ...], leaf_values: list[Any], batch: tuple[int, ...]
+) -> list[Array]:
+    """Which leaves count in each configuration of a batch, one `[...]` bool a leaf."""
+    masks = []
+    for leaf in leaves:
+        mask = jnp.ones(batch, bool)
+        for selector, option in leaf.conditions:
+            mask &= jnp.asarray(leaf_values[selector]) == option
+        masks.append(mask)
+    return masks
 
 
 def feature_columns(leaves: tuple[Leaf, ...], unit: Array, active: Array, categories: str) -> Array:
@@ -56,6 +71,6 @@ def cell_ends(leaves: tuple[Leaf, ...], unit: Array) -> tuple[Array, Array]:
 
 
 def _leaf_cell(leaf: Leaf, part: Array) -> tuple[Array, Array]:
-    if not isinstance(leaf.dimension, Discrete):
+    if not isinstance(leaf.dimension, Discrete) or not leaf.dimension.is_discrete:
         return part, part
     return leaf.dimension.cell_of_level(leaf.dimension.level(part), part.dtype)

@@ -6,11 +6,11 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.space._dimension import Array, Dimension
+from jaxhpo.space._exact import integer_fault, interval_fault, namespace
 from jaxhpo.space._options import Options
 
 
@@ -31,17 +31,29 @@ class Fixed(Dimension):
         """The constant itself."""
         return self.options.items[0]
 
-    def constant(self, dtype: Any) -> np.ndarray:
+    def constant(self, dtype: Any) -> Any:
         """Array form: the number or bool itself, 0 (an index) for any other object."""
-        kind = self.options.kind()
-        if kind == "index":
+        if isinstance(self.value, bool | np.bool_):
+            return np.asarray(self.value)
+        if not self.options.is_numeric:
             return np.zeros((), np.int32)
-        return np.asarray(self.value, {"bool": bool, "int": np.int32, "float": dtype}[kind])
+        if not isinstance(self.value, int | np.integer):
+            return np.asarray(self.value, dtype)
+        is_short = integer_fault(int(self.value), int(self.value), np.float32) is None
+        return np.asarray(self.value, np.int32 if is_short else np.int64)
 
-    def from_unit(self, unit: Array) -> Array:
+    def from_unit(self, unit: Any) -> Array:
         """The constant, with the batch shape of `unit` `[..., 0]`."""
         constant = self.constant(unit.dtype)
-        return jnp.full(unit.shape[:-1], constant, constant.dtype)
+        return namespace(unit).full(unit.shape[:-1], constant, constant.dtype)
+
+    def fault(self, dtype: Any) -> str | None:
+        """Why programs of this float dtype cannot hold the constant; None if they can."""
+        if not self.options.is_numeric:
+            return None
+        if isinstance(self.value, int | np.integer):
+            return integer_fault(int(self.value), int(self.value), dtype)
+        return interval_fault(float(self.value), float(self.value), False, dtype)
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """The constant, once a row."""
@@ -51,7 +63,7 @@ class Fixed(Dimension):
         """Requires the constant."""
         if self.options.find(item) is None:
             raise _checks.fail("Space.encode", name, f"the fixed value {self.value!r}", item)
-        return self.constant(np.dtype(jnp.result_type(float)))[()]
+        return self.constant(np.dtype(np.float64))
 
     def label(self, item: Any) -> Any:
         """The constant as something a database can store."""
@@ -76,6 +88,7 @@ def fixed(value: Any) -> Fixed:
         The dimension; it has no unit coordinate.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> import jaxhpo as hpo
         >>> space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "data": hpo.fixed("digits")})
         >>> space.num_dims, space.decode(space.from_unit(jnp.asarray([1.0])))

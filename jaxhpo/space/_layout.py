@@ -10,15 +10,16 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import jax
 
 from jaxhpo import _checks
-from jaxhpo.space._choice import Choice, Static, check_weights
+from jaxhpo.space._choice import Choice, Static, check_weights, summed_weights
 from jaxhpo.space._dimension import Dimension, check_shape
 from jaxhpo.space._fixed import fixed
-from jaxhpo.space._options import Options, make_options
+from jaxhpo.space._options import Options, merged_options
 
 _TAGS = (str, bool, int, float, type(None))
 _HINT = (
@@ -112,21 +113,22 @@ def choice(
     A plain list in a space means `choice(list)`.
 
     Args:
-        options: a sequence of distinct objects of any kind: strings, None, bools, numbers,
-            functions. An option that contains a dimension is a sub-space: its parameters are active
-            only where it is chosen, and bare values in it are constants. A dict names the options:
+        options: a sequence of objects of any kind: strings, None, bools, numbers, NaN, functions.
+            One that repeats is one option with the weight of all its places. An option that
+            contains a dimension is a sub-space: its parameters are active only where it is chosen,
+            and bare values in it are constants. A dict names the options:
             `choice({"svm": {...}, "none": None})` decodes to `{"svm": {...}}`. Name options that
             overlap, such as two intervals: params without a name count for the first that fits.
         weights: one positive number an option, proportional to its probability. May be traced.
         shape: static shape of the value; plain options only.
 
     Returns:
-        The dimension. In traced code a choice among numbers is the number, among bools the bool,
-        and any other is its int32 index.
+        The dimension. In traced code a choice among finite numbers is the number, among bools the
+        bool, and any other is its int32 index.
 
     Raises:
         TypeError: `options` is not a sequence or dict.
-        ValueError: no option, a duplicate, NaN, or weights that do not fit.
+        ValueError: no option, or weights that do not fit.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -137,12 +139,12 @@ def choice(
     """
     keyed = isinstance(options, dict)
     trees = tuple(options.values()) if keyed else options
-    if not keyed and not isinstance(trees, list | tuple):
-        trees = make_options("choice", "options", trees).items
-    if not keyed and not any(holds_dimension(tree) for tree in trees):
-        listed = make_options("choice", "options", trees)
-        weights = check_weights("choice", weights, len(listed))
-        return Choice(listed, check_shape("choice", shape), weights)
+    if not keyed and (
+        not isinstance(trees, list | tuple) or not any(holds_dimension(tree) for tree in trees)
+    ):
+        listed, places = merged_options("choice", "options", trees)
+        weights = check_weights("choice", weights, len(places))
+        return Choice(listed, check_shape("choice", shape), summed_weights(weights, places))
     if not trees:
         raise _checks.fail("choice", "options", "a dict of at least one option", options)
     if check_shape("choice", shape) != ():
@@ -188,6 +190,10 @@ class _Builder:
         if isinstance(tree, dict):
             items = (self.node(tree[key], _join(name, key), conditions, nested) for key in tree)
             return TreeNode(tuple(items), keys=tuple(tree))
+        if isinstance(tree, Iterator):  # which JAX would take for a leaf, with a warning
+            raise TypeError(
+                f"Space: `{name or 'tree'}` must be {_HINT}, got {_checks.describe(tree)}."
+            )
         children, treedef = jax.tree_util.tree_flatten(tree, is_leaf=lambda node: node is not tree)
         if jax.tree_util.treedef_is_leaf(treedef) or tree is None:
             if nested and isinstance(tree, _TAGS):
@@ -195,7 +201,7 @@ class _Builder:
             raise TypeError(
                 f"Space: `{name or 'tree'}` must be {_HINT}, got {_checks.describe(tree)}."
             )
-        names = _child_names(tree)
+        names = child_names(tree)
         nodes = tuple(
             self.node(child, _join(name, part), conditions, nested)
             for child, part in zip(children, names, strict=True)
@@ -280,7 +286,8 @@ def _join(prefix: str, part: Any) -> str:
     return f"{prefix}.{part}" if prefix else str(part)
 
 
-def _child_names(tree: Any) -> list[str]:
+def child_names(tree: Any) -> list[str]:
+    """What the paths of a container call its children, in their order."""
     paths, _ = jax.tree_util.tree_flatten_with_path(tree, is_leaf=lambda node: node is not tree)
     return [jax.tree_util.keystr(path[:1], simple=True) for path, _ in paths]
 

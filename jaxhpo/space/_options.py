@@ -54,7 +54,10 @@ class Options:
         return None
 
     def kind(self) -> str:
-        """How the options look in array form: "bool", "int", "float" or "index"."""
+        """How the options look in array form: "bool", "int", "float" or "index".
+
+        Numbers that int32 or float32 cannot hold or tell apart are their index in either precision.
+        """
         return self._kind
 
     def labels(self) -> tuple[Any, ...]:
@@ -73,14 +76,21 @@ class Options:
         if all(isinstance(item, bool | np.bool_) for item in self.items):
             return "bool"
         numbers = [item for item in self.items if _is_number(item)]
-        if len(numbers) < len(self.items):
+        if len(numbers) < len(self.items) or not all(map(_is_finite, numbers)):
             return "index"
         if all(isinstance(item, int | np.integer) for item in numbers):
             in_range = all(_INT32.min <= item <= _INT32.max for item in numbers)
             return "int" if in_range else "index"
+        if max(abs(item) for item in numbers) > np.finfo(np.float32).max:
+            return "index"
         # Two options that float32 cannot tell apart must stay apart: their index does.
         rounded = {float(np.float32(item)) for item in numbers}
         return "float" if len(rounded) == len(numbers) else "index"
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all are numbers."""
+        return all(_is_number(item) for item in self.items)
 
     @functools.cached_property
     def _labels(self) -> tuple[Any, ...]:
@@ -88,7 +98,9 @@ class Options:
         seen: set[tuple[str, Any]] = set()
         for index, item in enumerate(self.items):
             plain = item.item() if isinstance(item, np.generic) else item
-            label = plain if isinstance(plain, _STORABLE) else describe_object(plain)
+            # NaN and infinity are no JSON.
+            is_storable = isinstance(plain, _STORABLE) and _is_finite(plain)
+            label = plain if is_storable else describe_object(plain)
             if (type(label).__name__, label) in seen:
                 label = f"{label} #{index}"
             seen.add((type(label).__name__, label))
@@ -106,20 +118,46 @@ def describe_object(item: Any) -> str:
 
 
 def make_options(where: str, argument: str, items: Any) -> Options:
-    """Requires a non-empty sequence of distinct objects."""
-    if isinstance(items, str) or not hasattr(items, "__iter__"):
-        raise TypeError(
-            f"{where}: `{argument}` must be a sequence of options, got {_checks.describe(items)}."
-        )
-    options = Options(tuple(items.tolist() if isinstance(items, np.ndarray) else items))
-    if len(options) == 0:
-        raise _checks.fail(where, argument, "a sequence of at least one option", list(items))
+    """Requires a non-empty sequence of distinct finite objects."""
+    options = Options(_listed(where, argument, items))
     for index, item in enumerate(options.items):
-        if isinstance(item, float) and not np.isfinite(item):
+        if not _is_finite(item):
             raise _checks.fail(where, argument, "free of NaN and infinity", list(options.items))
         if _identity(item) in options._key[:index]:
             raise _checks.fail(where, argument, f"free of duplicates ({item!r} repeats)", items)
     return options
+
+
+def merged_options(where: str, argument: str, items: Any) -> tuple[Options, np.ndarray]:
+    """Requires a non-empty sequence of objects, some of which may repeat.
+
+    Returns:
+        The distinct ones in order, and the place `[n]` of each item among them.
+    """
+    distinct: list[Any] = []
+    places = []
+    known: dict[tuple[str, Any], int] = {}
+    for item in _listed(where, argument, items):
+        identity = _identity(item)
+        place = known.get(identity)
+        if place is None and identity[0] == "id":  # equal lists are one option, too
+            place = next((i for i, other in enumerate(distinct) if _is_same(other, item)), None)
+        if place is None:
+            place = known[identity] = len(distinct)
+            distinct.append(item)
+        places.append(place)
+    return Options(tuple(distinct)), np.asarray(places)
+
+
+def _listed(where: str, argument: str, items: Any) -> tuple[Any, ...]:
+    if isinstance(items, str) or not hasattr(items, "__iter__"):
+        raise TypeError(
+            f"{where}: `{argument}` must be a sequence of options, got {_checks.describe(items)}."
+        )
+    listed = tuple(items.tolist() if isinstance(items, np.ndarray) else items)
+    if not listed:
+        raise _checks.fail(where, argument, "a sequence of at least one option", list(items))
+    return listed
 
 
 def _identity(item: Any) -> tuple[str, Any]:
@@ -127,11 +165,21 @@ def _identity(item: Any) -> tuple[str, Any]:
         hash(item)
     except TypeError:
         return ("id", id(item))
+    if isinstance(item, float) and item != item:
+        return ("nan", None)  # NaN equals nothing, itself included
     return (type(item).__qualname__, item)
+
+
+def _is_finite(item: Any) -> bool:
+    return not isinstance(item, float) or bool(np.isfinite(item))
 
 
 def _is_number(item: Any) -> bool:
     return isinstance(item, int | float | np.integer | np.floating) and not isinstance(item, bool)
+
+
+def _is_same(left: Any, right: Any) -> bool:
+    return type(left) is type(right) and _equal(left, right)
 
 
 def _equal(left: Any, right: Any) -> bool:

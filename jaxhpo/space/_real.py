@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from jaxhpo.space._dimension import (
     float_dtype,
     floats_within,
 )
+from jaxhpo.space._exact import exact, interval_fault, namespace, number
 
 
 @jax.tree_util.register_dataclass
@@ -32,29 +32,49 @@ class Real(Dimension):
     log: bool = dataclasses.field(default=False, metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
-    def from_unit(self, unit: Array) -> Array:
+    def from_unit(self, unit: Any) -> Array:
         """Maps [0, 1] to [low, high]; both ends are exact."""
-        low, high = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.high, unit.dtype)
-        start, stop = (jnp.log(low), jnp.log(high)) if self.log else (low, high)
-        # In halves, which cannot overflow where stop - start does, and rising in every rounding.
-        half = (stop / 2 - start / 2) * unit
-        inner = (start + half) + half
-        value = jnp.clip(jnp.exp(inner) if self.log else inner, low, high)
-        return jnp.where(unit <= 0, low, jnp.where(unit >= 1, high, value))
+        xp = namespace(unit)
+        low, high = number(self.low, xp, unit.dtype), number(self.high, xp, unit.dtype)
+        if self._is_short:
+            inner = low + low * xp.expm1(xp.log1p((high - low) / low) * unit)
+        else:
+            start, stop = (xp.log(low), xp.log(high)) if self.log else (low, high)
+            # In halves, which cannot overflow where stop - start does, and rising in each
+            # rounding.
+            half = (stop / 2 - start / 2) * unit
+            inner = (start + half) + half
+            inner = xp.exp(inner) if self.log else inner
+        value = xp.clip(inner, low, high)
+        return xp.where(unit <= 0, low, xp.where(unit >= 1, high, value))
 
     def to_unit(self, value: Any) -> Array:
         """Maps [low, high] to [0, 1]; a single-valued interval maps to the middle."""
-        dtype = float_dtype(value)
-        low, high = jnp.asarray(self.low, dtype), jnp.asarray(self.high, dtype)
-        value = jnp.clip(jnp.asarray(value, dtype), low, high)
-        if self.log:
+        xp, dtype = namespace(value), float_dtype(value)
+        low, high = number(self.low, xp, dtype), number(self.high, xp, dtype)
+        value = xp.clip(xp.asarray(value, dtype), low, high)
+        if self._is_short:
+            span, part = xp.log1p((high - low) / low), xp.log1p((value - low) / low)
+        elif self.log:
             # The logarithm of a ratio is precise beside `low`; of roots, so that none overflows.
-            span = jnp.log(jnp.sqrt(high) / jnp.sqrt(low))
-            part = jnp.log(jnp.sqrt(value) / jnp.sqrt(low))
+            span = xp.log(xp.sqrt(high) / xp.sqrt(low))
+            part = xp.log(xp.sqrt(value) / xp.sqrt(low))
         else:
             # Halves, so that the widest float interval does not overflow.
             span, part = high / 2 - low / 2, value / 2 - low / 2
-        return jnp.where(span > 0, jnp.clip(part / jnp.where(span > 0, span, 1), 0, 1), 0.5)
+        return xp.where(span > 0, xp.clip(part / xp.where(span > 0, span, 1), 0, 1), 0.5)
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether the logarithm of the bounds has fewer digits of the interval than they have."""
+        is_traced = _checks.is_traced(self.low) or _checks.is_traced(self.high)
+        return self.log and not is_traced and bool(self.high < 2 * self.low)
+
+    def fault(self, dtype: Any) -> str | None:
+        """Why floats of this dtype cannot search the interval; None if they can."""
+        if _checks.is_traced(self.low) or _checks.is_traced(self.high):
+            return None
+        return interval_fault(float(self.low), float(self.high), self.log, dtype)
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """Python floats, clipped to the exact bounds."""
@@ -64,7 +84,9 @@ class Real(Dimension):
         """Requires a number within the bounds (to float precision)."""
         item = _checks.check_number("Space.encode", name, item)
         low, high = float(self.low), float(self.high)
-        slack = 1e-6 * (max(abs(low), abs(high)) if not self.log else item)
+        # Rounding of what a device has computed, unless float32 cannot have computed it.
+        slack = 1e-15 if interval_fault(low, high, self.log, np.float32) else 1e-6
+        slack *= max(abs(low), abs(high)) if not self.log else item
         if not low - slack <= item <= high + slack:
             raise _checks.fail("Space.encode", name, f"in [{low}, {high}]", item)
         return min(max(float(item), low), high)
@@ -78,6 +100,14 @@ class Real(Dimension):
             "high": float(self.high),
             "shape": list(self.shape),
         }
+
+
+def _make(where: str, low: Any, high: Any, log: bool, shape: int | tuple[int, ...]) -> Real:
+    low, high = check_bounds(where, low, high, log=log)
+    made = Real(as_float(low), as_float(high), log=log, shape=check_shape(where, shape))
+    if made.fault(jnp.result_type(float)) is not None:
+        return dataclasses.replace(made, low=exact(made.low), high=exact(made.high))
+    return made
 
 
 def uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
@@ -100,8 +130,7 @@ def uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Re
         >>> float(hpo.uniform(-1.0, 3.0).from_unit(jnp.asarray(0.5)))
         1.0
     """
-    low, high = check_bounds("uniform", low, high, log=False)
-    return Real(as_float(low), as_float(high), log=False, shape=check_shape("uniform", shape))
+    return _make("uniform", low, high, False, shape)
 
 
 def log_uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -> Real:
@@ -126,7 +155,4 @@ def log_uniform(low: float, high: float, *, shape: int | tuple[int, ...] = ()) -
         >>> round(float(hpo.log_uniform(1e-4, 1.0).from_unit(jnp.asarray(0.5))), 6)
         0.01
     """
-    low, high = check_bounds("log_uniform", low, high, log=True)
-    if not (_checks.is_traced(low) or _checks.is_traced(high)) and math.isinf(high / low):
-        raise _checks.fail("log_uniform", "high", "a finite multiple of `low`", high)
-    return Real(as_float(low), as_float(high), log=True, shape=check_shape("log_uniform", shape))
+    return _make("log_uniform", low, high, True, shape)

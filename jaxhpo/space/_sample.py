@@ -32,7 +32,7 @@ def sample_unit(space: Space, key: Array, n: int) -> Array:
     def draw(carry: tuple[Array, Array]) -> tuple[Array, Array]:
         unit, step = carry
         fresh = jax.random.uniform(jax.random.fold_in(key, step), candidates, dtype)
-        allowed = space.feasible(space.from_unit(fresh))
+        allowed = space.allows(fresh)
         first = jnp.argmax(allowed, axis=1)
         chosen = jnp.take_along_axis(fresh, first[:, None, None], axis=1)[:, 0]
         take = jnp.isnan(unit).any(axis=-1) & allowed.any(axis=1)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _base, _checks
+from jaxhpo._owned import Handle
 from jaxhpo.space import _codec, _flat, _layout
-from jaxhpo.space._constraints import Forbid, check_constraints, holds, matches
+from jaxhpo.space._constraints import all_hold, check_constraints
+from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
 from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._enumerate import count_feasible
-from jaxhpo.space._features import feature_columns
+from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
+from jaxhpo.space._precision import (
+    check_fault,
+    dtype_for,
+    fault_of,
+    index_fault_of,
+    sufficient,
+)
 from jaxhpo.space._sample import sample_unit
-from jaxhpo.space._values import StaticValue
+from jaxhpo.space._values import to_numpy
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
 _COUNTABLE = 2**18
@@ -55,11 +63,14 @@ class Space:
         array(1, dtype=int32)
     """
 
+    # Whether samplers may propose a configuration of a finite space more than once.
+    may_repeat: ClassVar[bool] = False
+
     def __init__(self, tree: Any, *, constraints: Any = ()) -> None:
         self._root, self._leaves = _layout.build_layout(tree)
         self._constraints = check_constraints(constraints, self._leaves)
-        if self._constraints:
-            self._check_feasible()
+        if self._constraints and not self._is_traced:
+            self.sample(jax.random.key(0), 1)  # says so if they leave nothing
 
     # -- pytree ------------------------------------------------------------------------------
 
@@ -67,13 +78,16 @@ class Space:
         """Bounds are leaves; everything else is structure."""
         table = tuple((leaf.name, leaf.start, leaf.stop, leaf.conditions) for leaf in self._leaves)
         dimensions = tuple(leaf.dimension for leaf in self._leaves)
-        return dimensions, (self._root, table, self._constraints)
+        # Users' functions are known weakly: JAX keeps structures for ever.
+        constraints = tuple(Handle(item) for item in self._constraints)
+        return dimensions, (self._root, table, constraints)
 
     @classmethod
     def tree_unflatten(cls, structure: Any, dimensions: Any) -> Space:
         """Puts a space together without validation."""
         space = object.__new__(cls)
-        space._root, table, space._constraints = structure
+        space._root, table, constraints = structure
+        space._constraints = tuple(handle.get() for handle in constraints)
         space._leaves = tuple(
             Leaf(name, dimension, start, stop, conditions)
             for dimension, (name, start, stop, conditions) in zip(dimensions, table, strict=True)
@@ -138,27 +152,77 @@ class Space:
 
     # -- between the forms -------------------------------------------------------------------
 
-    def from_unit(self, unit: Array) -> Any:
-        """Maps unit points `[..., d]` to the values pytree, leading axes kept."""
+    def from_unit(self, unit: Any) -> Any:
+        """Maps unit points `[..., d]` to the values pytree, leading axes kept.
+
+        The values are JAX arrays; they are NumPy's, as of `host_values`, where `unit` is NumPy's
+        and a dimension needs more than the device's precision.
+
+        Raises:
+            ValueError: another last axis, or a dimension that needs more than that precision.
+        """
+        is_short = fault_of(self._leaves, jnp.result_type(float)) is not None
+        if isinstance(unit, np.ndarray) and is_short:
+            return self.host_values(unit)
         unit = jnp.asarray(unit)
+        check_fault("Space.from_unit", fault_of(self._leaves, unit.dtype))
+        return self._values("Space.from_unit", unit)
+
+    def host_values(self, unit: Any) -> Any:
+        """Maps unit points `[..., d]` to values as a Python objective receives them.
+
+        Args:
+            unit: points on the host, of either precision.
+
+        Returns:
+            The values pytree in NumPy arrays: float64 and exact integers, whatever the precision
+            of the device.
+        """
+        with np.errstate(all="ignore"):
+            return self._values("Space.host_values", np.asarray(unit, np.float64))
+
+    def _values(self, where: str, unit: Any) -> Any:
         if unit.shape[-1:] != (self.num_dims,):
-            expected = f"of shape [..., {self.num_dims}]"
-            raise _checks.fail("Space.from_unit", "unit", expected, unit.shape)
+            raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
         return _codec.pack(self._root, [self._leaf_from_unit(leaf, unit) for leaf in self._leaves])
 
     def to_unit(self, values: Any) -> Array:
-        """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres."""
+        """Maps the values pytree to unit points `[..., d]`; discrete ones to cell centres.
+
+        Values that are all NumPy's are mapped by NumPy, in float64.
+        """
         leaf_values = self._unpack(values)
-        batch = self._batch_shape(leaf_values)
-        columns = [
-            leaf.dimension.to_unit(value).reshape(*batch, leaf.stop - leaf.start)
-            for leaf, value in zip(self._leaves, leaf_values, strict=True)
-            if leaf.stop > leaf.start
-        ]
-        dtype = self._real_dtype(leaf_values)
+        batch = _codec.batch_shape(self._leaves, leaf_values)
+        arrays = jax.tree.leaves(leaf_values)
+        xp = jnp if self._is_traced or any(isinstance(a, jax.Array) for a in arrays) else np
+        dtype = np.dtype(np.float64) if xp is np else _codec.real_dtype(leaf_values)
+        check_fault("Space.to_unit", fault_of(self._leaves, dtype))
+        leaf_values = [jax.tree.map(xp.asarray, value) for value in leaf_values]
+        with np.errstate(all="ignore"):
+            columns = [
+                leaf.dimension.to_unit(value).reshape(*batch, leaf.stop - leaf.start)
+                for leaf, value in zip(self._leaves, leaf_values, strict=True)
+                if leaf.stop > leaf.start
+            ]
         if not columns:
-            return jnp.zeros((*batch, 0), dtype)
-        return jnp.concatenate([column.astype(dtype) for column in columns], axis=-1)
+            return xp.zeros((*batch, 0), dtype)
+        return xp.concatenate([column.astype(dtype) for column in columns], axis=-1)
+
+    def check_precision(self, where: str) -> None:
+        """Requires that programs can hold the values.
+
+        Args:
+            where: the public function, for errors.
+
+        Raises:
+            ValueError: an interval too narrow beside its offset, or numbers out of reach.
+        """
+        found = fault_of(self._leaves, jnp.result_type(float))
+        check_fault(where, found or index_fault_of(self._leaves))
+
+    @property
+    def _is_traced(self) -> bool:
+        return any(_checks.is_traced(bound) for bound in jax.tree.leaves(self))
 
     def snap(self, unit: Array) -> Array:
         """Moves unit points `[..., d]` to their canonical place.
@@ -168,9 +232,11 @@ class Space:
         same place. NaN rows stay NaN.
         """
         unit = jnp.asarray(unit)
-        snapped = self._per_leaf(unit, _snap)
+        snapped = self._per_leaf(unit, lambda leaf, part: leaf.dimension.snap(part))
         if self.is_conditional:
-            first = self._per_leaf(jnp.zeros_like(unit), _snap)
+            first = self._per_leaf(
+                jnp.zeros_like(unit), lambda leaf, part: leaf.dimension.snap(part)
+            )
             neutral = jnp.where(self._discrete_columns(), first, 0.5)
             snapped = jnp.where(self.active_columns(unit), snapped, neutral)
         return jnp.where(_base.has_proposal(unit)[..., None], snapped, jnp.nan)
@@ -184,7 +250,7 @@ class Space:
         dtype = dtype or jnp.result_type(float)
 
         def centre(leaf: Leaf, part: Array) -> Array:
-            if isinstance(leaf.dimension, Discrete):
+            if isinstance(leaf.dimension, Discrete) and leaf.dimension.is_discrete:
                 return leaf.dimension.unit_of_level(part, dtype)
             return jnp.full(part.shape, 0.5, dtype)
 
@@ -199,16 +265,20 @@ class Space:
         Returns:
             A list of params, or one params where `values` has no batch axis. Host side.
         """
-        leaf_values = [_to_numpy(value) for value in self._unpack(values)]
-        batch = self._batch_shape(leaf_values)
+        leaf_values = [to_numpy(value) for value in self._unpack(values)]
+        batch = _codec.batch_shape(self._leaves, leaf_values)
         if len(batch) > 1:
             raise _checks.fail("Space.decode", "values", "one batch axis at most", batch)
         n = batch[0] if batch else 1
         rows = _codec.decode_rows(self._root, self._leaves, leaf_values, n)
         return rows if batch else rows[0]
 
-    def encode(self, params: Any) -> Any:
+    def encode(self, params: Any, dtype: Any = None) -> Any:
         """Turns params, or a list of them, into values (NumPy arrays); the inverse of `decode`.
+
+        Args:
+            params: what an objective receives, or a list of such.
+            dtype: of real values. None is JAX's default, or float64 where a dimension needs it.
 
         Raises:
             ValueError: a parameter is missing, unknown or out of range; the message names it.
@@ -218,9 +288,9 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        values = _codec.stack_rows(
-            self._root, self._leaves, rows, _codec.default_values(self._leaves)
-        )
+        dtype = np.dtype(dtype or dtype_for(self._leaves, jnp.result_type(float)))
+        defaults = _codec.default_values(self._leaves, dtype)
+        values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
 
     def flatten_params(self, params: Any) -> dict[str, Any]:
@@ -254,26 +324,31 @@ class Space:
             n: static number of draws.
 
         Returns:
-            The values pytree with leading axis `n`. Constraints are met by rejection.
+            The values pytree with leading axis `n`: NumPy arrays where a dimension needs more than
+            the device's precision. Constraints are met by rejection.
 
         Raises:
             ValueError: no allowed point was found for some row (outside `jit`; inside, real values
                 of such a row are NaN).
         """
         key = _checks.check_key("Space.sample", key)
-        n = _checks.check_int("Space.sample", "n", n, 1)
+        n = _checks.check_count("Space.sample", "n", n, 1)
         unit = sample_unit(self, key, n)
         if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
             raise ValueError(
                 "Space.sample: `constraints` left no allowed point to be found in a million draws; "
                 "loosen them, or narrow the dimensions to the allowed region."
             )
+        if not _checks.is_traced(unit) and fault_of(self._leaves, unit.dtype) is not None:
+            return self.host_values(unit)
         return self.from_unit(unit)
 
     def active(self, values: Any) -> Any:
         """Which leaves count, as a pytree of bools `[...]` of the values' structure."""
         leaf_values = self._unpack(values)
-        masks = self._active_leaves(leaf_values, self._batch_shape(leaf_values))
+        masks = active_leaves(
+            self._leaves, leaf_values, _codec.batch_shape(self._leaves, leaf_values)
+        )
         return _codec.pack(self._root, masks)
 
     def active_columns(self, unit: Array) -> Array:
@@ -286,25 +361,31 @@ class Space:
             self._leaf_from_unit(leaf, unit) if at in selectors else None
             for at, leaf in enumerate(self._leaves)
         ]
-        masks = self._active_leaves(leaf_values, unit.shape[:-1])
+        masks = active_leaves(self._leaves, leaf_values, unit.shape[:-1])
         columns = [
             jnp.repeat(mask[..., None], leaf.stop - leaf.start, axis=-1)
             for leaf, mask in zip(self._leaves, masks, strict=True)
         ]
         return jnp.concatenate(columns, axis=-1)
 
+    def allows(self, unit: Array) -> Array:
+        """Whether unit points `[..., d]` meet all constraints, bool `[...]`.
+
+        Where a dimension needs more than the device's precision, its constraints are evaluated in
+        float64, on the values that a Python objective receives.
+        """
+        unit = jnp.asarray(unit)
+        with sufficient(self._leaves):
+            dtype = dtype_for(self._leaves, unit.dtype)
+            return self.feasible(self.from_unit(unit.astype(dtype)))
+
     def feasible(self, values: Any) -> Array:
         """Whether each configuration meets all constraints, bool `[...]`."""
         leaf_values = self._unpack(values)
-        batch = self._batch_shape(leaf_values)
-        allowed = jnp.ones(batch, bool)
-        active = self._active_leaves(leaf_values, batch)
-        for item in self._constraints:
-            if isinstance(item, Forbid):
-                allowed &= ~matches(item, self._leaves, leaf_values, active)
-            else:
-                allowed &= holds(item, values, len(batch))
-        return allowed
+        batch = _codec.batch_shape(self._leaves, leaf_values)
+        active = active_leaves(self._leaves, leaf_values, batch)
+        with sufficient(self._leaves):
+            return all_hold(self._constraints, self._leaves, values, leaf_values, active, batch)
 
     def features(self, unit: Array, categories: str = "onehot") -> Array:
         """What a model should see of unit points.
@@ -326,41 +407,20 @@ class Space:
 
     def describe(self) -> list[dict[str, Any]]:
         """The space as JSON-ready records, one a leaf; equal for equal spaces."""
-        records = []
-        for leaf in self._leaves:
-            conditions = [
-                [self._leaves[at].name, self._leaves[at].dimension.options[option]]  # type: ignore[attr-defined]
-                for at, option in leaf.conditions
-            ]
-            record = {"name": leaf.name, **leaf.dimension.describe()}
-            records.append(json.loads(json.dumps({**record, "conditions": conditions})))
-        return records
+        return describe_leaves(self._leaves)
 
     def describe_constraints(self) -> list[str]:
         """One text a constraint: a forbidden combination as it is, a function by its name."""
-        return [
-            repr(item) if isinstance(item, Forbid) else getattr(item, "__qualname__", repr(item))
-            for item in self._constraints
-        ]
+        return describe_constraints(self._constraints)
 
     def __repr__(self) -> str:
-        lines = []
-        for record in self.describe():
-            name, kind = record.pop("name"), record.pop("kind")
-            conditions = record.pop("conditions")
-            settings = ", ".join(
-                f"{key}={value}" for key, value in record.items() if value not in (None, [])
-            )
-            suffix = "".join(f" if {parent} is {option}" for parent, option in conditions)
-            lines.append(f"  {name}: {kind}({settings}){suffix}")
-        lines += [f"  constraint: {item}" for item in self._constraints]
-        return "Space(\n" + "\n".join(lines) + "\n)"
+        return text_of(self._leaves, self._constraints)
 
     # -- parts -------------------------------------------------------------------------------
 
     def _leaf_from_unit(self, leaf: Leaf, unit: Array) -> Any:
         shape = leaf.dimension.shape if leaf.stop > leaf.start else (0,)
-        part = unit[..., leaf.start : leaf.stop].reshape(*unit.shape[:-1], *shape)
+        part = unit[..., leaf.start : leaf.stop].reshape((*unit.shape[:-1], *shape))
         return leaf.dimension.from_unit(part)
 
     def _per_leaf(self, array: Array, function: Any, dtype: Any = None) -> Array:
@@ -373,61 +433,17 @@ class Space:
         return jnp.concatenate(parts, axis=-1) if parts else array.astype(dtype or array.dtype)
 
     def _discrete_columns(self) -> Array:
-        kinds = [
-            [isinstance(leaf.dimension, Discrete)] * (leaf.stop - leaf.start)
-            for leaf in self._leaves
-        ]
+        kinds = [[leaf.dimension.is_discrete] * (leaf.stop - leaf.start) for leaf in self._leaves]
         return jnp.asarray([kind for row in kinds for kind in row], dtype=bool)
 
     def _is_many(self, params: Any) -> bool:
-        """Whether `params` is a list of params, where one params may itself be a vector."""
-        if not isinstance(params, list):
-            return False
-        is_leaf = isinstance(self._root, _layout.LeafNode)
-        depth = len(self._leaves[0].dimension.shape) if is_leaf else 0
-        item: Any = params
-        for _ in range(depth):
-            item = item[0] if isinstance(item, list) and item else None
-        return isinstance(item, list)
+        return _codec.is_many(self._root, self._leaves, params)
 
     def _unpack(self, values: Any) -> list[Any]:
         try:
             return _codec.unpack(self._root, values, [None] * len(self._leaves))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
-
-    def _batch_shape(self, leaf_values: list[Any]) -> tuple[int, ...]:
-        value, dimension = leaf_values[0], self._leaves[0].dimension
-        shape = np.shape(value.index if isinstance(value, StaticValue) else value)
-        return shape[: len(shape) - len(dimension.shape)]
-
-    def _real_dtype(self, leaf_values: list[Any]) -> Any:
-        """The widest dtype among the real values, else the default one."""
-        dtypes = [getattr(value, "dtype", np.dtype(bool)) for value in leaf_values]
-        reals = [dtype for dtype in dtypes if jnp.issubdtype(dtype, jnp.floating)]
-        return jnp.result_type(*reals) if reals else jnp.result_type(float)
-
-    def _active_leaves(self, leaf_values: list[Any], batch: tuple[int, ...]) -> list[Array]:
-        masks = []
-        for leaf in self._leaves:
-            mask = jnp.ones(batch, bool)
-            for selector, option in leaf.conditions:
-                mask &= jnp.asarray(leaf_values[selector]) == option
-            masks.append(mask)
-        return masks
-
-    def _check_feasible(self) -> None:
-        if any(_checks.is_traced(bound) for bound in jax.tree.leaves(self)):
-            return
-        self.sample(jax.random.key(0), 1)
-
-
-def _snap(leaf: Leaf, part: Array) -> Array:
-    return leaf.dimension.snap(part)
-
-
-def _to_numpy(value: Any) -> Any:
-    return jax.tree.map(np.asarray, value)

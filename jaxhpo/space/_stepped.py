@@ -19,6 +19,16 @@ from jaxhpo.space._dimension import (
     check_shape,
     float_dtype,
 )
+from jaxhpo.space._exact import (
+    LARGEST_INTEGER,
+    MOST_NUMBERED,
+    exact,
+    grid_fault,
+    integer_fault,
+    is_exact,
+    namespace,
+    number,
+)
 
 _INT32 = np.iinfo(np.int32)
 
@@ -42,80 +52,119 @@ class Stepped(Discrete):
     shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
     @property
+    def is_discrete(self) -> bool:
+        """Whether the grid is coarse enough for samplers to number its points."""
+        return not is_exact(self.count)
+
+    @property
     def num_levels(self) -> int:
-        """Number of grid points."""
-        return int(self.count)
+        """Number of grid points; 0 where there are too many to be numbered."""
+        return int(self.count) if self.is_discrete else 0
 
     def level(self, unit: Array) -> Array:
         """Index of the grid point whose cell holds `unit`."""
-        count = jnp.asarray(self.count, unit.dtype)
+        return self._index(unit) if self.is_discrete else super(Discrete, self).level(unit)
+
+    def _index(self, unit: Array) -> Array:
+        xp = namespace(unit)
+        count = number(self.count, xp, unit.dtype)
         if self.log:
-            low, step = jnp.asarray(self.low, unit.dtype), jnp.asarray(self.step, unit.dtype)
-            start, stop = self._log_edges(unit.dtype)
-            position = (jnp.exp(start + (stop - start) * unit) - low) / step
+            start, ratio, span = self._log_scale(xp, unit.dtype)
             # The exponential of a logarithm may miss the last grid point by a rounding error.
-            position = jnp.where(unit >= 1, count - 1, jnp.round(position))
+            position = xp.round(start + ratio * xp.expm1(span * unit))
+            position = xp.where(unit >= 1, count - 1, position)
         else:
-            position = jnp.floor(unit * count)
-        last = jnp.asarray(self.count, jnp.int32) - 1
+            position = xp.floor(unit * count)
         # NaN rows mean "no proposal": they become level 0 here and are masked by the caller.
-        position = jnp.where(jnp.isnan(position), 0, jnp.clip(position, 0, count - 1))
-        return jnp.clip(position.astype(jnp.int32), 0, last)
+        position = xp.where(xp.isnan(position), 0, xp.clip(position, 0, count - 1))
+        last = number(self.count, xp, self._level_dtype) - 1
+        return xp.clip(position.astype(self._level_dtype), 0, last)
 
     def unit_of_level(self, level: Array, dtype: Any) -> Array:
         """Centre of a level's cell (log scale: where its own logarithm lies)."""
         # Products with a reciprocal, since XLA divides so in some programs and not in others.
+        xp = namespace(level)
         if not self.log:
-            return (level.astype(dtype) + 0.5) * (1 / jnp.asarray(self.count, dtype))
-        start, stop = self._log_edges(dtype)
-        low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
-        value = low + level.astype(dtype) * step
-        return jnp.clip((jnp.log(value) - start) * (1 / (stop - start)), 0, 1)
+            return (level.astype(dtype) + 0.5) * (1 / number(self.count, xp, dtype))
+        return self._log_place(level.astype(dtype), xp, dtype)
 
     def cell_of_level(self, level: Array, dtype: Any) -> tuple[Array, Array]:
         """Both ends of a level's cell (log scale: half a step below and above its value)."""
-        place = level.astype(dtype)
+        xp, place = namespace(level), level.astype(dtype)
         if not self.log:
-            share = 1 / jnp.asarray(self.count, dtype)
+            share = 1 / number(self.count, xp, dtype)
             return place * share, (place + 1) * share
-        start, stop = self._log_edges(dtype)
-        low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
-        scale = 1 / (stop - start)
-        edges = [low + (place - 0.5) * step, low + (place + 0.5) * step]
-        lower, upper = (
-            jnp.clip((jnp.log(jnp.maximum(edge, low / 2)) - start) * scale, 0, 1) for edge in edges
-        )
-        return jnp.where(level == 0, 0, lower), upper
+        lower, upper = (self._log_place(place + half, xp, dtype) for half in (-0.5, 0.5))
+        return xp.where(level == 0, 0, lower), upper
 
     def value_of_level(self, level: Array, dtype: Any) -> Array:
-        """The grid point low + level · step, int32 for integers."""
-        kind = jnp.int32 if self.is_integer else dtype
-        value = jnp.asarray(self.low, kind) + level.astype(kind) * jnp.asarray(self.step, kind)
+        """The grid point low + level · step; int32 for integers, int64 where that is too short."""
+        xp = namespace(level)
+        kind = self._value_dtype if self.is_integer else dtype
+        value = number(self.low, xp, kind) + level.astype(kind) * number(self.step, xp, kind)
         # The sum may round to just above the last grid point.
-        return jnp.minimum(value, jnp.asarray(self.high, kind))
+        return xp.minimum(value, number(self.high, xp, kind))
+
+    def from_unit(self, unit: Any) -> Any:
+        """Maps unit coordinates to values."""
+        return self.value_of_level(self._index(unit), unit.dtype)
 
     def level_of_value(self, value: Any) -> Array:
         """Index of the nearest grid point."""
-        value = jnp.asarray(value)
-        last = jnp.asarray(self.count, jnp.int32) - 1
+        xp, kind = namespace(value), self._value_dtype
+        value = xp.asarray(value)
+        last = number(self.count, xp, self._level_dtype) - 1
         if self.is_integer:
-            # Unsigned, since value - low may leave int32 where neither of them does.
-            low, step = jnp.asarray(self.low, jnp.int32), jnp.asarray(self.step, jnp.uint32)
-            if jnp.issubdtype(value.dtype, jnp.floating):
-                value = jnp.round(value)
-            above = jnp.maximum(value.astype(jnp.int32), low).astype(jnp.uint32)
-            level = ((above - low.astype(jnp.uint32)) // step).astype(jnp.int32)
+            # Unsigned, since value - low may leave the integers where neither of them does.
+            unsigned = np.dtype(f"u{kind}")
+            low, step = number(self.low, xp, kind), number(self.step, xp, unsigned)
+            if xp.issubdtype(value.dtype, np.floating):
+                value = xp.round(value)
+            above = xp.maximum(value.astype(kind), low).astype(unsigned)
+            level = (above - low.astype(unsigned)) // step
         else:
             dtype = float_dtype(value)
-            low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
-            level = jnp.round((value.astype(dtype) - low) / step).astype(jnp.int32)
-        return jnp.clip(level, 0, last)
+            low, step = number(self.low, xp, dtype), number(self.step, xp, dtype)
+            level = xp.round((value.astype(dtype) - low) / step)
+        return xp.clip(level.astype(self._level_dtype), 0, last)
 
-    def _log_edges(self, dtype: Any) -> tuple[Array, Array]:
-        low, step = jnp.asarray(self.low, dtype), jnp.asarray(self.step, dtype)
-        high = jnp.asarray(self.high, dtype)
+    @property
+    def _level_dtype(self) -> Any:
+        """Integers that hold every level."""
+        return np.dtype(np.int32) if self.is_discrete else self._value_dtype
+
+    @property
+    def _value_dtype(self) -> Any:
+        """Integers that hold every value and every level."""
+        return np.dtype(np.int64 if is_exact(self.low) else np.int32)
+
+    def _log_scale(self, xp: Any, dtype: Any) -> tuple[Any, Any, Any]:
+        """Numbers a, r, s of the scale: level = a + r · expm1(s · unit).
+
+        The exponential counts from the first cell's edge in steps, so that no digits are lost
+        where the grid is narrow beside its offset.
+        """
+        work, kind = (np, np.float64) if is_exact(self.low) else (xp, dtype)
+        low, step, high = (number(part, work, kind) for part in (self.low, self.step, self.high))
         # A step wider than 2 low would reach below zero: half of low stands in.
-        return jnp.log(jnp.maximum(low - step / 2, low / 2)), jnp.log(high + step / 2)
+        edge = work.maximum(low - step / 2, low / 2)
+        ratio, start = edge * (1 / step), (edge - low) * (1 / step)
+        span = work.log1p((high + step / 2 - edge) * (1 / edge))
+        return tuple(xp.asarray(part, dtype) for part in (start, ratio, span))
+
+    def _log_place(self, place: Array, xp: Any, dtype: Any) -> Array:
+        """Unit coordinate of a place between the levels, on the log scale."""
+        start, ratio, span = self._log_scale(xp, dtype)
+        above = xp.maximum((place - start) * (1 / ratio), 0)
+        return xp.clip(xp.log1p(above) * (1 / span), 0, 1)
+
+    def fault(self, dtype: Any) -> str | None:
+        """Why a device with these floats cannot hold the values; None if it can."""
+        if any(map(_checks.is_traced, (self.low, self.step, self.high))):
+            return None
+        if self.is_integer:
+            return integer_fault(int(self.low), int(self.high), dtype)
+        return grid_fault(float(self.low), float(self.high), float(self.step), dtype)
 
     def _python_value(self, level: int) -> Any:
         if self.is_integer:
@@ -124,16 +173,26 @@ class Stepped(Discrete):
 
     def to_python(self, values: np.ndarray) -> list[Any]:
         """Exact Python numbers on the grid."""
-        position = (values.astype(np.float64) - float(self.low)) / float(self.step)
-        levels = np.clip(np.round(position), 0, self.num_levels - 1)
-        return [self._python_value(int(level)) for level in levels]
+        if self.is_integer:
+            # Python's integers, which no difference overflows.
+            whole = np.round(values).astype(np.int64).tolist()
+            levels = [(value - int(self.low)) // int(self.step) for value in whole]
+        else:
+            position = (values.astype(np.float64) - float(self.low)) / float(self.step)
+            levels = np.round(position).astype(np.int64).tolist()
+        last = int(self.count) - 1
+        return [self._python_value(min(max(level, 0), last)) for level in levels]
 
     def from_python(self, name: str, item: Any) -> Any:
         """Requires a number on the grid."""
         item = _checks.check_number("Space.encode", name, item)
-        position = (item - float(self.low)) / float(self.step)
+        low, step = (int(self.low), int(self.step)) if self.is_integer else (self.low, self.step)
+        position = (item - low) / step
         level = round(position)
-        if not 0 <= level < self.num_levels or abs(position - level) > 1e-4:
+        if self.is_integer and float(item).is_integer():  # in Python's integers, all digits count
+            level, rest = divmod(int(item) - low, step)
+            position = level + rest / step
+        if not 0 <= level < int(self.count) or abs(position - level) > 1e-4:
             grid = f"on the grid {self.low}, {self.low} + {self.step}, …, {self.high}"
             raise _checks.fail("Space.encode", name, grid, item)
         return self._python_value(level)
@@ -174,7 +233,7 @@ def quantized(
 
     Raises:
         ValueError: bounds reversed or not finite, `step` not above 0, `low` not above 0 with `log`,
-            or more than 2³¹ grid points.
+            neighbours that float64 cannot tell apart, or more than 2⁵³ grid points.
 
     Example:
         >>> import jaxhpo as hpo
@@ -186,7 +245,8 @@ def quantized(
     low, step = float(low), float(_checks.check_positive("quantized", "step", step))
     count = _count_levels("quantized", low, float(high), step)
     last = _grid_point(low, step, count - 1)
-    return Stepped(low, step, last, count, log=log, shape=check_shape("quantized", shape))
+    sizes = check_shape("quantized", shape)
+    return _settled(Stepped(low, step, last, count, log=log, shape=sizes))
 
 
 def integer(
@@ -200,19 +260,21 @@ def integer(
     """An integer from low, low + step, … up to `high`, both ends included.
 
     Args:
-        low: first value; within int32.
-        high: no value lies above it; within int32.
+        low: first value; within ±2⁵³.
+        high: no value lies above it; within ±2⁵³.
         step: distance between values; at least 1.
         log: static; log-uniform (cells half a step to either side). Needs `low` of at least 1.
         shape: static shape of the value.
 
     Returns:
-        The dimension; its array form is int32. In float32 the unit cube tells about 2²² levels
-        apart; wider ranges need float64.
+        The dimension; its array form is int32, and beyond its reach int64, which a Python
+        objective receives and compiled code only under `jax.enable_x64`. With more than 2²²
+        values samplers search it as a real number; in float32 they reach 2²⁴ of them, evenly
+        spread.
 
     Raises:
         TypeError: a bound or the step is not an integer.
-        ValueError: bounds reversed or outside int32, or `low` below 1 with `log`.
+        ValueError: bounds reversed or outside ±2⁵³, or `low` below 1 with `log`.
 
     Example:
         >>> import jaxhpo as hpo
@@ -220,18 +282,31 @@ def integer(
         >>> space.decode(space.from_unit(jnp.asarray([0.0])))
         {'units': 16}
     """
-    low = _checks.check_int("integer", "low", low, _INT32.min)
-    high = _checks.check_int("integer", "high", high, _INT32.min)
+    low = _checks.check_int("integer", "low", low, -LARGEST_INTEGER)
+    high = _checks.check_int("integer", "high", high, -LARGEST_INTEGER)
     step = _checks.check_int("integer", "step", step, 1)
-    if high > _INT32.max:
-        raise _checks.fail("integer", "high", f"at most {_INT32.max} (int32)", high)
+    for name, bound in (("low", low), ("high", high)):
+        if bound > LARGEST_INTEGER:
+            raise _checks.fail("integer", name, "at most 2**53", bound)
     check_bounds("integer", low, high, log=log)
     count = (high - low) // step + 1
-    if count > _INT32.max:
-        raise _checks.fail("integer", "high", "less than 2**31 steps above `low`", high)
     last = low + (count - 1) * step
     sizes = check_shape("integer", shape)
-    return Stepped(low, step, last, count, log=log, is_integer=True, shape=sizes)
+    return _settled(Stepped(low, step, last, count, log=log, is_integer=True, shape=sizes))
+
+
+def _settled(made: Stepped) -> Stepped:
+    """The grid, its numbers part of the structure where programs would lose them."""
+    count = made.count
+    if count > MOST_NUMBERED:
+        made = dataclasses.replace(made, count=exact(count))
+    # Levels are int32 where they are numbered; a wide step may not fit where both bounds do.
+    dtype = np.dtype(np.float32) if made.is_integer else jnp.result_type(float)
+    is_wide = made.fault(dtype) or count > _INT32.max
+    if is_wide or (made.is_integer and made.step > _INT32.max):
+        bounds = {name: exact(getattr(made, name)) for name in ("low", "step", "high")}
+        made = dataclasses.replace(made, **bounds)
+    return made
 
 
 def _grid_point(low: float, step: float, level: int) -> float:
@@ -243,10 +318,8 @@ def _count_levels(where: str, low: float, high: float, step: float) -> int:
     position = (high - low) / step
     # A relative slack forgives 1.0 / 0.1 landing just below 10.
     count = math.floor(position * (1 + 1e-12) + 1e-9) + 1
-    if count > _INT32.max:
-        raise _checks.fail(where, "step", "large enough for at most 2**31 grid points", step)
-    dtype = jnp.result_type(float)
-    if count > 1 and step < 4 * float(jnp.finfo(dtype).eps) * max(abs(low), abs(high)):
-        expected = f"large enough to tell neighbours between {low} and {high} apart in {dtype}"
-        raise _checks.fail(where, "step", expected, step)
+    if count > LARGEST_INTEGER:
+        raise _checks.fail(where, "step", "large enough for at most 2**53 grid points", step)
+    if (reason := grid_fault(low, high, step, np.dtype(np.float64))) is not None:
+        raise _checks.fail(where, "step", f"larger, since {reason}", step)
     return count

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxhpo.space._options import Options
 
@@ -43,3 +44,8 @@ class StaticValue:
 def is_static_value(node: Any) -> bool:
     """Tells whether a pytree node is a `StaticValue`; made for `is_leaf=`."""
     return isinstance(node, StaticValue)
+
+
+def to_numpy(value: Any) -> Any:
+    """A pytree of arrays in NumPy's."""
+    return jax.tree.map(np.asarray, value)

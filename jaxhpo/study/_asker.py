@@ -14,29 +14,26 @@ from jaxhpo._base import Sampler
 from jaxhpo._status import Status
 from jaxhpo.study._bulk import NumberTaken
 from jaxhpo.study._distributions import distributions_of
+from jaxhpo.study._errors import StorageError
 from jaxhpo.study._evaluate import Report
+from jaxhpo.study._late import record_late, take_up
 from jaxhpo.study._proposer import Proposer, Told
+from jaxhpo.study._reserved import RESERVED, Batch, is_lost
 from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
+from jaxhpo.study._told import assemble, history_of
 from jaxhpo.study._trial import (
     Direction,
     Trial,
     Value,
     as_tuple,
     directions_of,
-    finite_value,
-    params_of,
-    se_of,
     status_of,
-    to_minimized,
     unit_of,
 )
 from jaxhpo.study._waiting import enqueue, waiting
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
-
     from jaxhpo.space import Space
-    from jaxhpo.study._history import HistoryTrial
     from jaxhpo.study._store import Store
 
 logger = logging.getLogger("jaxhpo")
@@ -88,12 +85,16 @@ class Asker:
         self._known = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
-        self._has_waiting = self._is_split = False
-        self._num_proposed = 0
+        self._has_waiting = self._has_lost = self._is_split = False
         # Trials of other processes that the sampler takes for failed until they end.
         self._guessed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
         self._running: dict[int, int] = {}
+
+    @property
+    def sampler(self) -> Sampler:
+        """The sampler that proposes at present."""
+        return self._proposer.sampler
 
     @property
     def next_number(self) -> int:
@@ -104,13 +105,16 @@ class Asker:
 
     def refresh(self) -> None:
         """Reads the history and puts the sampler where it belongs."""
+        if self._store.has_kept:
+            take_up(self._store)
         trials = self._store.history()
-        told = self._told_of(trials)
+        told = self._seen(history_of(trials, self._space), trials)
         self._adapt()
         self._proposer.reset(told)
         self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._known = trials[-1].number + 1 if trials else 0
         self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
+        self._has_lost = any(is_lost(trial) for trial in trials)
         # The rest of a batch that others have broken into is proposed anew, as on reopening.
         self._is_split = self._proposer.is_split(len(trials))
         self._is_stale = False
@@ -141,12 +145,19 @@ class Asker:
         self._is_stale = True
         begun: list[Trial] = []
         key = jax.random.fold_in(jax.random.key(self._seed), _WAITING_STREAM)
-        for number, trial_id, values in waiting(self._store, self._space, key):
+        for number, trial_id, values, unit in waiting(self._store, self._space, key):
             [params] = self._space.decode(values)
-            unit = np.asarray(self._space.to_unit(values))[0]
+            was_reserved = unit is not None
+            unit = np.asarray(self._space.to_unit(values))[0] if unit is None else unit
             row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
             self._running[number] = trial_id
-            if self._store.begin(trial_id, row):
+            # From here on it is a trial of its own, no part of a batch.
+            note = {"owner": owner, RESERVED: None}
+            if (
+                self._store.claim([trial_id], note)
+                if was_reserved
+                else self._store.begin(trial_id, row)
+            ):
                 begun.append(Trial(number, params, flat=row.params, unit=unit))
             else:
                 self._running.pop(number)
@@ -187,22 +198,97 @@ class Asker:
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
 
-    def propose(self, count: int, block: int) -> tuple[int, np.ndarray, Any]:
-        """Proposes points for trials that will be written when they have ended.
+    def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
+        """Takes up trials that a batch has lost, or else proposes others, and writes them down.
+
+        They are running, and belong to this process, before anything is trained: no other one
+        proposes them again, or takes their numbers.
 
         Args:
             count: how many.
             block: how many the compiled program proposes at once.
+            owner: this process.
 
         Returns:
-            Number of the first, points `[m, d]`, and their values pytree.
+            The batch, which `end` and `release` end; empty only if the sampler has no further
+            point.
         """
-        first = self.next_number
-        # Whatever happens before they are recorded, the next ask starts from the history.
+        note = {"owner": owner, RESERVED: True}
+        for attempt in range(_MAX_ATTEMPTS):
+            first = self.next_number
+            if self._has_lost:
+                if batch := self._reclaim(count, block, note):
+                    return batch
+                continue
+            self._is_stale = True
+            unit, values = self._proposer.propose(first, count, block)
+            if len(unit) == 0:
+                return Batch([], [], unit, values, [], owner)
+            params = self._space.decode(values)
+            rows = [
+                self._row(Status.RUNNING, None, *pair, note)
+                for pair in zip(unit, params, strict=True)
+            ]
+            try:
+                is_last = attempt == _MAX_ATTEMPTS - 1
+                written = self._store.append(rows, None if is_last else first)
+            except NumberTaken:
+                continue
+            self._is_stale = written[0][0] != first or self._is_split
+            self._known = written[-1][0] + 1
+            numbers, trial_ids = zip(*written, strict=True)
+            return Batch(list(numbers), list(trial_ids), unit, values, params, owner)
+        raise AssertionError("unreachable: the last attempt takes any number")
+
+    def _reclaim(self, count: int, block: int, note: dict[str, Any]) -> Batch | None:
+        """Up to `count` of the trials that a batch has lost; None if others were faster."""
+        lost = [trial for trial in self._store.history() if is_lost(trial)][:count]
+        claimed = set(self._store.claim([trial._trial_id for trial in lost], note))
+        # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        unit, values = self._proposer.propose(first, count, block)
-        self._num_proposed = len(unit)
-        return first, unit, values
+        lost = [trial for trial in lost if trial._trial_id in claimed]
+        if not lost:
+            return None
+        unit = np.asarray([unit_of(trial) for trial in lost])
+        values = self._space.host_values(unit)
+        numbers, trial_ids = [t.number for t in lost], [t._trial_id for t in lost]
+        params = self._space.decode(values)
+        return Batch(numbers, trial_ids, unit, values, params, note["owner"])
+
+    def end(self, batch: Batch, endings: Sequence[Ending], size: int) -> list[Ending]:
+        """Ends trials of a batch in one transaction, lets the others wait, and tells the sampler.
+
+        Args:
+            batch: from `reserve`.
+            endings: how trials of it have ended, in their order.
+            size: rows to pad the tell to.
+
+        Returns:
+            The endings, those left out of trials that others have ended or taken up.
+        """
+        was_stale, self._is_stale = self._is_stale, True
+        ended = {ending.trial_id for ending in endings}
+        self.release(batch, [i for i in batch.trial_ids if i not in ended])
+        lost = set(self._store.finish(endings))
+        record_late(self._store, [one for one in endings if one.trial_id in lost])
+        kept = [ending for ending in endings if ending.trial_id not in lost]
+        # A batch that was cut short leaves proposals pending that nobody will tell.
+        if was_stale or len(kept) < len(batch.trial_ids):
+            return kept
+        told = self._seen((batch.unit, [ending.value for ending in kept]), kept)
+        if not self._adapt():
+            self._proposer.tell(told, self._known, size)
+            self._is_stale = self._is_split
+        return kept
+
+    def release(self, batch: Batch, trial_ids: Sequence[int] | None = None) -> None:
+        """Lets trials of a batch wait, all of them by default, for whoever trains the next one."""
+        self._is_stale = True
+        owner = batch.owner
+        self._store.release(
+            batch.trial_ids if trial_ids is None else trial_ids,
+            lambda found: tuple(found or ()) == tuple(owner),
+        )
 
     def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:
         """Ends running trials and tells the sampler.
@@ -212,75 +298,87 @@ class Asker:
             reports: what became of each.
 
         Returns:
-            The trials that ended now; one that another process had ended already is left out.
+            The trials that ended now. One that another process had marked as failed has the number
+            of the new trial that holds its value; one that it had given a value is left out.
         """
         endings = [self._ending(*pair) for pair in zip(trials, reports, strict=True)]
         was_stale, self._is_stale = self._is_stale, True
-        lost = set(self._store.finish(endings))
-        ended = [
-            self._ended(trial, report)
-            for trial, report, ending in zip(trials, reports, endings, strict=True)
-            if ending.trial_id not in lost
-        ]
-        for trial in trials:
-            self._running.pop(trial.number, None)
+        try:
+            lost = set(self._store.finish(endings))
+        finally:  # what could not be written is kept elsewhere: the trials have not failed
+            for trial in trials:
+                self._running.pop(trial.number, None)
+        late = record_late(self._store, [one for one in endings if one.trial_id in lost])
+        ended = []
+        for trial, report, ending in zip(trials, reports, endings, strict=True):
+            if ending.trial_id in late:
+                moved = dataclasses.replace(trial, number=late[ending.trial_id])
+                ended.append(self._ended(moved, report))
+            elif ending.trial_id not in lost:
+                ended.append(self._ended(trial, report))
         if lost or was_stale or any(trial.number in self._guessed for trial in trials):
             return ended
         unit = np.asarray([trial.unit for trial in ended])
-        told = self._assemble(unit, [trial.value for trial in ended], ended)
+        told = self._seen((unit, [trial.value for trial in ended]), ended)
         if not self._adapt():
             self._proposer.tell(told, self._known)
             self._is_stale = self._is_split
         return ended
 
-    def record(
-        self, rows: Sequence[Row], unit: np.ndarray, first: int | None, size: int
-    ) -> list[int]:
-        """Writes ended trials in one transaction and tells the sampler.
+    def record(self, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
+        """Writes ended trials of the user's own in one transaction and tells the sampler.
 
         Args:
             rows: the trials.
             unit: `[m, d]` their points.
-            first: number that they were proposed for, or None for points of the user's own.
             size: rows to pad the tell to.
 
         Returns:
             The trials' numbers.
         """
-        expected = self.next_number if first is None else first
+        expected = self.next_number
         self._is_stale = True
         try:
             numbers = [number for number, _ in self._store.append(rows, expected)]
         except NumberTaken:
             logger.info("another process writes to study %r as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
-        # A batch that was cut short leaves proposals pending that nobody will tell.
-        is_whole = first is None or len(rows) == self._num_proposed
-        if numbers[0] == expected and is_whole:
+        if numbers[0] == expected:
             self._known = numbers[-1] + 1
-            told = self._assemble(unit, [row.value for row in rows], rows)
+            told = self._seen((unit, [row.value for row in rows]), rows)
             if not self._adapt():
                 self._proposer.tell(told, self._known, size)
                 self._is_stale = self._is_split
         return numbers
 
-    def abandon(self, reason: str) -> list[int]:
-        """Marks as failed all trials that this object has handed out and not ended.
+    @property
+    def handed_out(self) -> frozenset[int]:
+        """Numbers of the trials that this object has handed out and that have not ended."""
+        return frozenset(self._running)
+
+    def abandon(self, reason: str, kept: frozenset[int] = frozenset()) -> list[int]:
+        """Marks as failed the trials that this object has handed out and not ended.
 
         Args:
             reason: why, in words.
+            kept: numbers of those that go on: somebody else is to tell them.
 
         Returns:
-            Their numbers.
+            The numbers of those that failed.
         """
+        numbers = [number for number in self._running if number not in kept]
         endings = [
-            Ending(trial_id, Status.FAILED, None, {"reason": reason})
-            for trial_id in self._running.values()
+            Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
+            for number in numbers
         ]
-        numbers = list(self._running)
         self._is_stale = True
-        self._store.finish(endings)
-        self._running.clear()
+        try:
+            self._store.finish_now(endings)
+        except StorageError as error:
+            # Whatever ends the run now is what the user is to see; opening the study does the rest.
+            logger.warning(
+                "study %r: trials %s stay as running: %s", self._store.name, numbers, error
+            )
         return numbers
 
     def attach(self, number: int, trial_id: int) -> None:
@@ -329,6 +427,12 @@ class Asker:
             error=report.error,
         )
 
+    def _seen(self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any) -> Told:
+        """Points and values of trials as the sampler should see them."""
+        told = assemble(*known, trials, self._direction, self._is_constrained)
+        self._is_constrained = told.violation is not None
+        return told
+
     def _adapt(self) -> bool:
         """Lets another sampler take over where constraints have come up; it is to be told all."""
         if self._with_constraints is None or not self._is_constrained:
@@ -337,43 +441,3 @@ class Asker:
         self._with_constraints = None
         self._proposer = Proposer(self._space, sampler, self._seed, asked, self._num_objectives)
         return True
-
-    def _told_of(self, trials: Sequence[FrozenTrial | HistoryTrial]) -> Told:
-        """The whole history as the sampler should see it; foreign trials are encoded."""
-        unit = np.full((len(trials), self._space.num_dims), np.nan)
-        values: list[Value | None] = []
-        for row, trial in enumerate(trials):
-            point = unit_of(trial)
-            if point is None and (params := params_of(self._space, trial.params)) is not None:
-                point = self._proposer.unit_of([params])[0]
-            if point is not None:
-                unit[row] = point
-            has_value = trial.state.name in ("COMPLETE", "PRUNED")
-            values.append(finite_value(trial.values) if has_value else None)
-        return self._assemble(unit, values, trials)
-
-    def _assemble(
-        self, unit: np.ndarray, values: Sequence[Value | None], trials: Sequence[Any]
-    ) -> Told:
-        nothing = (np.nan,) * self._num_objectives
-        rows = [nothing if v is None else as_tuple(v) for v in values]
-        value = np.asarray(rows, np.float64).reshape(len(rows), self._num_objectives)
-        value = np.where(np.isfinite(value).all(axis=1, keepdims=True), value, np.nan)
-        # One objective is a vector of values, several are a matrix.
-        value = to_minimized(value[:, 0] if self._num_objectives == 1 else value, self._direction)
-        worst, errors = np.zeros(len(value)), np.full(value.shape, np.nan)
-        for row, trial in enumerate(trials):
-            if found := _violations(trial):
-                worst[row], self._is_constrained = max(found), True
-            se = trial.se if isinstance(trial, Trial) else se_of(trial)
-            if se is not None:
-                errors[row] = se
-        return Told(unit, value, worst if self._is_constrained else None, errors)
-
-
-def _violations(trial: Any) -> tuple[float, ...]:
-    """The constraint values of our own trial, of a row on its way, or of Optuna's record."""
-    if isinstance(trial, Row):
-        return tuple(trial.system_attrs.get(CONSTRAINTS_ATTR, ()))
-    found = trial.violation if isinstance(trial, Trial) else trial.constraints.values()
-    return tuple(found)

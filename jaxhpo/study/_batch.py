@@ -1,4 +1,4 @@
-"""Rows of a batch of ended trials, from arrays that are checked against each other."""
+"""A batch of ended trials, from arrays that are checked against each other."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status, explain
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, thin_curve
+from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, Ending, thin_curve
 from jaxhpo.study._trial import finite_value
 
 if TYPE_CHECKING:
@@ -30,14 +29,8 @@ def build_rows(
     decoded: Sequence[Any],
     values: Any,
     *,
-    curves: Any = None,
-    curve_steps: Any = None,
-    status: Any = None,
-    violation: Any = None,
-    se: Any = None,
-    seconds: Any = None,
     start: datetime.datetime | None = None,
-    end: datetime.datetime | None = None,
+    **details: Any,
 ) -> list[Row]:
     """Checks the arrays of a batch against each other and makes one row a trial.
 
@@ -46,14 +39,8 @@ def build_rows(
         unit: `[n, d]` points.
         decoded: `n` Python params.
         values: see `Study.record`, as the rest.
-        curves: see `Study.record`.
-        curve_steps: see `Study.record`.
-        status: see `Study.record`.
-        violation: see `Study.record`.
-        se: see `Study.record`.
-        seconds: see `Study.record`.
         start: see `Study.record`.
-        end: see `Study.record`.
+        details: as in `build_endings`.
 
     Returns:
         The rows.
@@ -61,14 +48,65 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
-    n = len(decoded)
+    begun = _time("start", start)
+    endings = build_endings(study, range(len(decoded)), values, **details)
+    rows = []
+    for own, point, params in zip(endings, unit, decoded, strict=True):
+        row = study._asker.make_row(own.status, own.value, point, params)
+        rows.append(
+            dataclasses.replace(
+                row,
+                user_attrs=own.user_attrs,
+                system_attrs={**row.system_attrs, **own.system_attrs},
+                curve=own.curve,
+                start=begun or own.end,
+                end=own.end,
+            )
+        )
+    return rows
+
+
+def build_endings(
+    study: Study,
+    trial_ids: Sequence[int],
+    values: Any,
+    *,
+    curves: Any = None,
+    curve_steps: Any = None,
+    status: Any = None,
+    violation: Any = None,
+    se: Any = None,
+    seconds: Any = None,
+    end: datetime.datetime | None = None,
+) -> list[Ending]:
+    """Checks the arrays of a batch against each other and says how each trial ended.
+
+    Args:
+        study: the study.
+        trial_ids: the trials' identifiers.
+        values: see `Study.record`, as the rest.
+        curves: see `Study.record`.
+        curve_steps: see `Study.record`.
+        status: see `Study.record`.
+        violation: see `Study.record`.
+        se: see `Study.record`.
+        seconds: see `Study.record`.
+        end: see `Study.record`.
+
+    Returns:
+        One ending a trial.
+
+    Raises:
+        ValueError: shapes that do not fit together.
+    """
+    n = len(trial_ids)
     value = _values(n, len(study.directions), values)
     broken, errors = _violations(n, violation), _errors(value, se)
     codes = _codes(n, status)
-    spent = None if seconds is None else _column(n, "seconds", np.broadcast_to(seconds, (n,)))
+    spent = None if seconds is None else _seconds(n, seconds)
     steps, curve = _curves(n, curves, curve_steps)
-    now = datetime.datetime.now()
-    rows = []
+    now = _time("end", end) or datetime.datetime.now()
+    endings = []
     for i in range(n):
         own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
@@ -76,33 +114,28 @@ def build_rows(
         if own is Status.FAILED:
             user["reason"] = _reason(value[i], broken[i], errors[i], points)
         stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
-        row = study._asker.make_row(own, stored, unit[i], decoded[i])
-        system = dict(row.system_attrs)
+        system: dict[str, Any] = {}
         if own is not Status.FAILED and broken.shape[1] and not np.isnan(broken[i]).any():
             system[CONSTRAINTS_ATTR] = broken[i].tolist()
         if stored is not None and np.isfinite(errors[i]).all():
             system[ERROR_ATTR] = errors[i].tolist()
-        rows.append(
-            dataclasses.replace(
-                row,
-                user_attrs=user,
-                system_attrs=system,
-                curve=thin_curve(points),
-                start=start or now,
-                end=end or now,
-            )
-        )
-    return rows
+        endings.append(Ending(trial_ids[i], own, stored, user, system, now, thin_curve(points)))
+    return endings
 
 
 def _codes(n: int, status: Any) -> np.ndarray:
     """Status codes `[n]` of ended trials."""
     if status is None:
         return np.full(n, Status.COMPLETE)
-    codes = _column(n, "status", status)
+    expected = f"codes of {', '.join(one.name for one in _ENDED)}"
+    try:
+        codes = _column(n, "status", status)
+    except TypeError:
+        raise TypeError(
+            f"{_WHERE}: `status` must be {expected}, got {_checks.describe(status)}."
+        ) from None
     if not np.isin(codes, _ENDED).all():
-        names = ", ".join(one.name for one in _ENDED)
-        raise _checks.fail(_WHERE, "status", f"codes of {names}", status)
+        raise _checks.fail(_WHERE, "status", expected, status)
     return codes
 
 
@@ -156,7 +189,7 @@ def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
     """Values `[n, m]`."""
     if num_objectives == 1:
         return _column(n, "values", values).reshape(n, 1)
-    rows = np.asarray(jax.device_get(values))
+    rows = _checks.real_numbers(_WHERE, "values", values)
     if rows.shape != (n, num_objectives):
         expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
         raise _checks.fail(_WHERE, "values", expected, rows.shape)
@@ -164,17 +197,47 @@ def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
 
 
 def _column(n: int, name: str, values: Any) -> np.ndarray:
-    column = np.asarray(jax.device_get(values))
+    column = _checks.real_numbers(_WHERE, name, values)
     if column.shape != (n,):
         raise _checks.fail(_WHERE, name, f"of shape [{n}], one a trial", column.shape)
     return column
 
 
+def _seconds(n: int, seconds: Any) -> np.ndarray:
+    """Seconds `[n]` that each trial took."""
+    found = _checks.real_numbers(_WHERE, "seconds", seconds)
+    if found.shape not in ((), (n,)) or not np.isfinite(found).all() or (found < 0).any():
+        expected = f"one finite number of at least 0, or an array of shape [{n}]"
+        raise _checks.fail(_WHERE, "seconds", expected, seconds)
+    return np.broadcast_to(found, (n,))
+
+
+def _time(name: str, time: Any) -> datetime.datetime | None:
+    """A time without a zone, as the storage has them; None passes."""
+    if time is None:
+        return None
+    expected = "a datetime.datetime or None"
+    found: datetime.datetime = _checks.check_instance(
+        _WHERE, name, time, datetime.datetime, expected
+    )
+    # Storages hold local times without a zone.
+    return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
+
+
+def _steps(curve_steps: Any) -> list[int]:
+    found = _checks.real_numbers(_WHERE, "curve_steps", curve_steps)
+    if found.ndim != 1 or not (np.isfinite(found) & (np.abs(found) < 2**53)).all():
+        raise _checks.fail(_WHERE, "curve_steps", "of shape [r], integers", curve_steps)
+    if (found != np.round(found)).any():
+        raise _checks.fail(_WHERE, "curve_steps", "integers", curve_steps)
+    return [int(step) for step in found]
+
+
 def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarray]:
     if curves is None:
         return [], np.zeros((n, 0))
-    curve = np.asarray(jax.device_get(curves), np.float64)
-    steps = [] if curve_steps is None else [int(s) for s in np.asarray(curve_steps).ravel()]
+    curve = _checks.real_numbers(_WHERE, "curves", curves)
+    steps = [] if curve_steps is None else _steps(curve_steps)
     if curve.shape != (n, len(steps)):
         expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
         raise _checks.fail(_WHERE, "curves", expected, curve.shape)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxhpo._status import Status
+from jaxhpo.study._failures import reasons_of, shared_reason
 from jaxhpo.study._trial import (
     Direction,
     Trial,
@@ -33,6 +34,8 @@ def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     if best is None:
         counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
         got = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        if reasons := reasons_of(trials):
+            got += f"; most frequent reason of failure: {shared_reason(reasons)}"
         raise ValueError(
             f"Study.best: study {name!r} has no complete trial yet, got {got or 'no trial'}."
         )

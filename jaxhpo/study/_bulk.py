@@ -28,7 +28,7 @@ TESTED_OPTUNA_MAJOR = 5
 TESTED_SCHEMA_REVISION = "v3.2.0.a"
 TESTED_SCHEMA_VERSION = 12
 # SQLite takes at most 999 variables a statement in old builds.
-_MAX_IN = 500
+MAX_IN = 500
 
 
 class NumberTaken(Exception):
@@ -75,7 +75,7 @@ def append(
 
     trials = models.TrialModel.__table__
     prepared = [_prepare(row) for row in rows]
-    with _locked(storage, study_id) as connection:
+    with locked(storage, study_id) as connection:
         last = connection.execute(
             sqlalchemy.select(trials.c.trial_id, trials.c.number)
             .where(trials.c.study_id == study_id)
@@ -121,7 +121,7 @@ def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
     from optuna.trial import TrialState
 
     trials, prepared = models.TrialModel.__table__, _prepare(row)
-    with _locked(storage, study_id) as connection:
+    with locked(storage, study_id) as connection:
         query = sqlalchemy.select(trials.c.state).where(trials.c.trial_id == trial_id)
         if connection.execute(query).scalar() != TrialState.WAITING:
             return False
@@ -148,12 +148,12 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
     from optuna.trial import TrialState
 
     trials = models.TrialModel.__table__
-    with _locked(storage, study_id) as connection:
+    with locked(storage, study_id) as connection:
         running: set[int] = set()
         ids = [ending.trial_id for ending in endings]
-        for start in range(0, len(ids), _MAX_IN):
+        for start in range(0, len(ids), MAX_IN):
             query = sqlalchemy.select(trials.c.trial_id).where(
-                trials.c.trial_id.in_(ids[start : start + _MAX_IN]),
+                trials.c.trial_id.in_(ids[start : start + MAX_IN]),
                 trials.c.state == TrialState.RUNNING,
             )
             running.update(connection.execute(query).scalars())
@@ -165,7 +165,7 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
                     {
                         "id_": e.trial_id,
                         "state": to_state(e.status),
-                        "datetime_complete": _utc(e.end),
+                        "datetime_complete": utc(e.end),
                     }
                     for e in todo
                 ],
@@ -175,7 +175,7 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
 
 
 @contextlib.contextmanager
-def _locked(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
+def locked(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
     """Opens a transaction in which no other writer can number a trial of this study."""
     import sqlalchemy
     from optuna.storages._rdb import models
@@ -189,7 +189,9 @@ def _locked(storage: RDBStorage, study_id: int) -> Iterator[Connection]:
                 yield connection
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
+                # After a full disk SQLite has rolled back already, and says that as an error.
+                with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                    connection.exec_driver_sql("ROLLBACK")
                 raise
         return
     studies = models.StudyModel.__table__
@@ -204,32 +206,38 @@ Record = tuple[str, dict[str, Any]]
 
 def _prepare(row: Row) -> dict[str, Any]:
     """Turns a row into the columns of its trial and the records of the other tables."""
-    from optuna.storages._rdb.models import TrialIntermediateValueModel
-
     records: list[Record] = []
     for name, value in row.params.items():
         distribution = row.distributions[name]
         record = {"param_name": name, "param_value": internal_value(distribution, value)}
         records.append(("params", {**record, "distribution_json": _to_json(distribution)}))
-    for step, value in row.curve.items():
-        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(float(value))
-        record = {"step": int(step), "intermediate_value": stored, "intermediate_value_type": kind}
-        records.append(("curve", record))
+    records += _curve_records(row.curve)
     records += _value_records(row.value)
     records += _attr_records(row.user_attrs, row.system_attrs)
     trial = {
         "state": to_state(row.status),
-        "datetime_start": _utc(row.start),
-        "datetime_complete": None if row.end is None else _utc(row.end),
+        "datetime_start": utc(row.start),
+        "datetime_complete": None if row.end is None else utc(row.end),
     }
     return {"trial": trial, "records": records}
 
 
 def _ending_records(ending: Ending) -> list[Record]:
     """The records that an ending adds, already bound to their trial."""
-    records = _value_records(ending.value)
+    records = _curve_records(ending.curve) + _value_records(ending.value)
     records += _attr_records(ending.user_attrs, ending.system_attrs)
     return [(table, {**record, "trial_id": ending.trial_id}) for table, record in records]
+
+
+def _curve_records(curve: dict[int, float]) -> list[Record]:
+    from optuna.storages._rdb.models import TrialIntermediateValueModel
+
+    records: list[Record] = []
+    for step, value in curve.items():
+        stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(float(value))
+        record = {"step": int(step), "intermediate_value": stored, "intermediate_value_type": kind}
+        records.append(("curve", record))
+    return records
 
 
 def _value_records(value: float | tuple[float, ...] | None) -> list[Record]:
@@ -284,6 +292,6 @@ def _to_json(distribution: BaseDistribution) -> str:
 _JSON: dict[int, tuple[BaseDistribution, str]] = {}
 
 
-def _utc(moment: datetime.datetime) -> datetime.datetime:
-    """Optuna's tables hold naive UTC."""
+def utc(moment: datetime.datetime) -> datetime.datetime:
+    """A moment as Optuna's tables hold it: UTC without a zone; local time if it has none."""
     return moment.astimezone(datetime.UTC).replace(tzinfo=None)

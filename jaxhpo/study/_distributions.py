@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from jaxhpo.space import Space
 from jaxhpo.space._choice import Choice, Ordinal, Static
 from jaxhpo.space._dimension import Dimension
@@ -60,7 +62,7 @@ def _distribution(dimension: Dimension) -> BaseDistribution:
     if isinstance(dimension, Normal):
         return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
     if isinstance(dimension, SteppedNormal):
-        return FloatDistribution(dimension.low, dimension.high, step=float(dimension.step))
+        return _on_grid(dimension.low, dimension.high, float(dimension.step))
     if isinstance(dimension, Stepped):
         return _stepped(dimension)
     if isinstance(dimension, Choice | Ordinal | Static | Fixed):
@@ -79,4 +81,18 @@ def _stepped(dimension: Stepped) -> BaseDistribution:
         return IntDistribution(int(low), int(high), step=int(step))
     if dimension.log:
         return FloatDistribution(float(low), high, log=True)
-    return FloatDistribution(float(low), high, step=float(step))
+    return _on_grid(float(low), float(high), float(step))
+
+
+def _on_grid(low: float, high: float, step: float) -> BaseDistribution:
+    """A grid in Optuna's words; without its step where rounding lets Optuna refuse grid points.
+
+    It takes values within 1e-8 steps of a multiple, and its own multiples are off by more than that
+    where the step is small beside the offset.
+    """
+    from optuna.distributions import FloatDistribution
+
+    largest = max(abs(low), abs(high))
+    if 2 * float(np.spacing(largest)) > 1e-8 * step:
+        return FloatDistribution(low, high)
+    return FloatDistribution(low, high, step=step)

@@ -16,7 +16,10 @@ import numpy as np
 from jaxhpo._base import Outcome
 from jaxhpo._checks import describe
 from jaxhpo._status import Status, explain
+from jaxhpo.study._failures import hint_for, kind_of
 from jaxhpo.study._trial import Value, as_tuple
+
+_MISUSE = "returned no value"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Report:
         error: the traceback of what was raised.
         exception: what was raised, for a caller that wants it raised again.
         is_misuse: whether the objective returned something that is no value at all.
+        error_kind: what tells one error from another; None where nothing went wrong but the value.
     """
 
     status: Status
@@ -44,6 +48,7 @@ class Report:
     error: str | None = None
     exception: BaseException | None = None
     is_misuse: bool = False
+    error_kind: str | None = None
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
 
@@ -63,11 +68,15 @@ def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int =
         returned = objective(params)
         report = to_report(returned, num_objectives)
     except Exception as exception:
+        hint = hint_for(exception, params)
+        if hint:
+            exception.add_note(hint)
         report = Report(
             Status.FAILED,
-            reason=f"{type(exception).__name__}: {exception}",
+            reason=f"{type(exception).__name__}: {exception}{hint and f' ({hint})'}",
             error=traceback.format_exc(),
             exception=exception,
+            error_kind=kind_of(exception),
         )
     return dataclasses.replace(report, seconds=time.perf_counter() - start)
 
@@ -94,12 +103,12 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
             f"`objective` must return {expected}, got "
             f"{describe(outcome.value)}{_hint(outcome.value)}."
         )
-        return Report(Status.FAILED, reason=message, is_misuse=True)
+        return _misuse(message)
     se = None if outcome.se is None else _errors(outcome.se, num_objectives)
     if se is not None and not se:
         expected = "a standard error `se` for each value, of at least 0 (NaN where not known)"
         message = f"`objective` must return {expected}, got {describe(outcome.se)}."
-        return Report(Status.FAILED, reason=message, is_misuse=True)
+        return _misuse(message)
     if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):
         what = f"the value was {value}" + (f", its standard error {se}" if se else "")
         return Report(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
@@ -115,6 +124,10 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
     return Report(status, value, violation, known)
 
 
+def _misuse(message: str) -> Report:
+    return Report(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
+
+
 def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
     """A standard error a value, NaN where it is not known; empty for anything else."""
     found = _scalars([se] if num_objectives == 1 else se)
@@ -128,12 +141,19 @@ def _scalar(value: Any) -> float | None:
     if isinstance(value, bool | np.bool_):
         return None
     if isinstance(value, numbers.Real):
-        return float(value)
+        return _as_float(value)
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         item = value.item()
         is_real = isinstance(item, numbers.Real) and not isinstance(item, bool)
-        return float(item) if is_real else None
+        return _as_float(item) if is_real else None
     return None
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond all floats
+        return math.inf if value > 0 else -math.inf
 
 
 def _scalars(value: Any) -> tuple[float, ...] | None:

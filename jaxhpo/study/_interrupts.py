@@ -1,40 +1,73 @@
-"""Ctrl-C that never cuts a write in half."""
+"""Ctrl-C and the order to end (SIGTERM) that never cut a write in half."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
+
+_HANDLED: dict[int, Any] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}
+# Signals that were handled.
+_LAST: deque[int] = deque([signal.SIGINT], maxlen=1)
+# Innermost last.
+_ACTIVE: list[Interrupts] = []
+# Exit status of a process that was told to end, as shells count it.
+TERMINATED = 128 + signal.SIGTERM
+_SLICE_SECONDS = 0.2
+
+
+class Terminated(KeyboardInterrupt, SystemExit):
+    """The system told the process to end, as SLURM and `docker stop` do.
+
+    Whatever handles Ctrl-C handles it; where nothing does, the process ends with status 143.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(TERMINATED)
+        self.code = TERMINATED
 
 
 class Interrupts:
-    """Lets Ctrl-C through while the user's own code runs, and otherwise only remembers it.
+    """Lets Ctrl-C and SIGTERM through while the user's own code runs, and otherwise remembers them.
 
     Outside the main thread, or where the program has a handler of its own, nothing is changed.
     """
 
     def __init__(self) -> None:
         self._is_open = False
-        self._is_pending = False
-        self._previous: object = None
+        self._pending: KeyboardInterrupt | None = None
+        self._replaced: list[int] = []
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.getsignal(signal.SIGINT)
-            if self._previous is signal.default_int_handler:
-                signal.signal(signal.SIGINT, self._handle)
+            for number, usual in _HANDLED.items():
+                if signal.getsignal(number) is usual:
+                    signal.signal(number, self._handle)
+                    self._replaced.append(number)
+            _ACTIVE.append(self)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        if self._previous is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._previous = None
+        for number in self._replaced:
+            signal.signal(number, _HANDLED[number])
+        self._replaced = []
+        if self in _ACTIVE:
+            _ACTIVE.remove(self)
+        if exc_info[0] is None:
+            # What came after the last check, too late for the loop.
+            self.check()
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Lets an interrupt raise `KeyboardInterrupt` while the body runs."""
+        """Lets an interrupt raise `KeyboardInterrupt` (or `Terminated`) while the body runs."""
         self.check()
         self._is_open = True
         try:
@@ -44,11 +77,43 @@ class Interrupts:
 
     def check(self) -> None:
         """Raises the interrupt that came while it was held back."""
-        if self._is_pending:
-            self._is_pending = False
-            raise KeyboardInterrupt
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            raise pending
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        _LAST.append(number)
+        interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
         if self._is_open:
-            raise KeyboardInterrupt
-        self._is_pending = True
+            raise interrupt
+        self._pending = interrupt
+
+
+def kind_of(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
+    """What an interrupt goes on as: `Terminated` if that is what it came from, else Ctrl-C."""
+    return Terminated if isinstance(interrupt.__cause__, Terminated) else KeyboardInterrupt
+
+
+def exit_status() -> int:
+    """What a command that was interrupted ends with: 130 after Ctrl-C, 143 after SIGTERM."""
+    return 128 + _LAST[-1]
+
+
+def pause(seconds: float) -> None:
+    """Sleeps where nothing is being written: an interrupt that is held back gets through.
+
+    Args:
+        seconds: how long.
+
+    Raises:
+        KeyboardInterrupt: one came, before or during the sleep.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    end = time.monotonic() + seconds
+    while True:
+        if is_main and _ACTIVE:
+            _ACTIVE[-1].check()
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _SLICE_SECONDS))

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxhpo._base import Sampler
-from jaxhpo._checks import describe
+from jaxhpo._checks import describe, fail
 from jaxhpo._driver import asked_shape
+from jaxhpo._suggest import did_you_mean
+from jaxhpo.space._stored import tree_of
 from jaxhpo.study._errors import StudyMismatchError
 
 if TYPE_CHECKING:
@@ -28,29 +30,34 @@ META_ATTR = "jaxhpo"
 _FORMAT = 1
 
 
-def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dict[str, Any]:
+def open_meta(
+    store: Store, space: Space, sampler: SamplerNote, seed: int | None, change_sampler: bool = False
+) -> dict[str, Any]:
     """Writes what describes a new study, or checks it against what a stored one says.
 
     Args:
         store: the open study.
         space: the space that was passed.
-        sampler: the sampler's name or description.
+        sampler: what proposes.
         seed: the seed that was passed; None takes the stored one, 0 in a new study.
+        change_sampler: whether another sampler than the stored study's may take over.
 
     Returns:
         The study's description: space, space_hash, sampler, seed, versions.
 
     Raises:
-        StudyMismatchError: the stored study has another space or seed; the message shows the
-            difference. Nothing was written.
+        StudyMismatchError: the stored study has another space, seed or sampler; the message shows
+            the difference. Nothing was written.
     """
     records = space.describe()
     meta = {
         "format": _FORMAT,
         "space": records,
         "space_hash": _hash(records),
+        "tree": tree_of(space),
         "constraints": space.describe_constraints(),
-        "sampler": sampler,
+        "sampler": sampler.text,
+        "sampler_name": sampler.name,
         "seed": 0 if seed is None else seed,
         "key_impl": str(jax.random.key_impl(jax.random.key(0))),
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
@@ -80,14 +87,23 @@ def open_meta(store: Store, space: Space, sampler: str, seed: int | None) -> dic
             f"Study: `seed` must be that of the stored study {store.name!r}, {stored['seed']}, got "
             f"{seed}. Leave it out to go on, or choose another `name`."
         )
+    known_sampler = _note_of(stored)
+    if not change_sampler and not sampler.is_same(known_sampler):
+        raise StudyMismatchError(
+            f"Study: `sampler` must be that of the stored study {store.name!r}, "
+            f"{known_sampler.text}, got {sampler.text}. Leave it out to go on with the study's "
+            "own, or pass change_sampler=True to go on with this one."
+        )
     return _continue(store, stored, meta)
 
 
 def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """Takes note of what may change between runs: sampler, versions, precision."""
-    merged = {**stored, "sampler": meta["sampler"], "x64": meta["x64"]}
-    merged["versions"] = meta["versions"]
-    if stored["sampler"] != meta["sampler"]:
+    own = ("tree", "sampler", "sampler_name", "x64", "versions")
+    merged = {**stored, **{key: meta[key] for key in own}}
+    if not _note_of(meta).is_same(_note_of(stored)):
+        before = stored.get("samplers", [[0, stored["sampler"]]])
+        merged["samplers"] = [*before, [len(store.history()), meta["sampler"]]]
         logger.warning(
             "study %r goes on with sampler %s; it was %s before",
             store.name,
@@ -100,9 +116,72 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
             "those that the uninterrupted study would have made",
             store.name,
         )
-    if merged != stored:
+    if merged != stored and not store.reads_only:
         store.set_attr(META_ATTR, merged)
     return merged
+
+
+@dataclasses.dataclass(frozen=True)
+class SamplerNote:
+    """What a study remembers of its sampler.
+
+    Attributes:
+        text: name and settings, as `describe_sampler` gives them.
+        name: the name it was made by; None where a ready sampler was passed.
+    """
+
+    text: str
+    name: str | None
+
+    def is_same(self, other: SamplerNote) -> bool:
+        """Whether both make the same proposals, as far as the notes tell.
+
+        Of two that were made by name the names decide: defaults may differ between versions. Of
+        others the settings that both notes have.
+        """
+        if self.name is not None and other.name is not None:
+            return self.name == other.name
+        (own, settings), (name, others) = _parse(self.text), _parse(other.text)
+        return own == name and all(settings[key] == others[key] for key in settings.keys() & others)
+
+
+def _parse(text: str) -> tuple[str, dict[str, str]]:
+    """Name and settings of a text such as "qmc(sequence=sobol, batch_size=1)"."""
+    name, _, rest = text.partition("(")
+    parts = (part.partition("=") for part in rest.removesuffix(")").split(", ") if "=" in part)
+    return name, {key: value for key, _, value in parts}
+
+
+def _note_of(meta: dict[str, Any]) -> SamplerNote:
+    """The sampler of a stored description; files of older versions hold the text alone."""
+    text = meta["sampler"]
+    return SamplerNote(text, meta["sampler_name"] if "sampler_name" in meta else _parse(text)[0])
+
+
+def stored_sampler(store: Store, sampler: Any) -> Any:
+    """The sampler to go on with where the user leaves it to the study.
+
+    Args:
+        store: the open study.
+        sampler: what the user passed; "auto" leaves it to the study.
+
+    Returns:
+        `sampler`, or the name of the stored study's.
+
+    Raises:
+        StudyMismatchError: the stored study's was passed ready-made, so that no name makes it.
+    """
+    stored = store.attrs().get(META_ATTR)
+    if sampler != "auto" or stored is None:
+        return sampler
+    note = _note_of(stored)
+    if note.name is None:
+        raise StudyMismatchError(
+            f"Study: `sampler` must be given for the stored study {store.name!r}, which was run "
+            f"with a ready-made {note.text}: pass one made with the same settings, or pass another "
+            "with change_sampler=True."
+        )
+    return note.name
 
 
 def space_difference(stored: list[dict[str, Any]], given: list[dict[str, Any]]) -> str:
@@ -189,6 +268,9 @@ def make_sampler(
     if not isinstance(sampler, str | Sampler):
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
+    if isinstance(sampler, str) and sampler not in samplers.names():
+        error = fail("Study", "sampler", f"one of {', '.join(samplers.names())}", sampler)
+        raise ValueError(f"{error}{did_you_mean(sampler, samplers.names())}")
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
     asked = asked_shape(made)
     if asked.shape[1] != space.num_dims:
@@ -208,6 +290,12 @@ def constrained_maker(
     if settings_for(sampler, num_objectives, True) == settings_for(sampler, num_objectives):
         return None
     return functools.partial(make_sampler, sampler, space, num_objectives, has_constraints=True)
+
+
+def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
+    """What a study remembers of a sampler; the arguments are those of `describe_sampler`."""
+    name = sampler if isinstance(sampler, str) else None
+    return SamplerNote(describe_sampler(sampler, made), name)
 
 
 def describe_sampler(sampler: Any, made: Sampler) -> str:

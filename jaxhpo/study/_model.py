@@ -12,10 +12,10 @@ from jaxhpo.study._trial import to_minimized
 
 if TYPE_CHECKING:
     from jaxhpo.inspection import Surrogate
-    from jaxhpo.study._study import Study
+    from jaxhpo.study._reading import Readable
 
 
-def surrogate_of(study: Study, kernel: str) -> Surrogate:
+def surrogate_of(study: Readable, kernel: str) -> Surrogate:
     """See `Study.surrogate`."""
     from jaxhpo.inspection import fit_surrogate
 

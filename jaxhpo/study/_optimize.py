@@ -12,6 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._progress import Progress, make_reporter
 from jaxhpo._status import Status, explain
 from jaxhpo.study._evaluate import Report, evaluate
+from jaxhpo.study._failures import FirstFailures, first_failures
 from jaxhpo.study._interrupts import Interrupts
 from jaxhpo.study._owner import this_process
 from jaxhpo.study._trial import Trial
@@ -38,6 +39,7 @@ class Loop:
         num_workers: int,
         callbacks: Sequence[Callable[..., Any]],
         catch: tuple[type[BaseException], ...],
+        max_first_failures: int | None,
         progress: Any,
     ) -> None:
         """Checks the arguments of `Study.optimize`, which documents them."""
@@ -48,15 +50,24 @@ class Loop:
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._callbacks = [_checks.check_callable(_WHERE, "callbacks", c) for c in callbacks]
+        self._callbacks = _check_callbacks(callbacks)
         self._catch = _check_catch(catch)
-        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials)
+        if max_first_failures is not None:
+            name = "max_first_failures"
+            max_first_failures = _checks.check_int(_WHERE, name, max_first_failures, 1)
+        self._first_failures = FirstFailures(max_first_failures)
+        note = "the sampler's programs compile at its first proposals"
+        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
         self._done = self._failed = 0
+        self._stopped = ""
+        # What the user has asked, and will tell, is no trial of this run.
+        self._asked_by_hand = study._asker.handed_out
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
         study = self._study
         with contextlib.ExitStack() as stack:
+            stack.callback(study._store.checkpoint)
             stack.callback(self._reporter.close)
             pool = None
             if self._num_workers > 1:
@@ -70,7 +81,7 @@ class Loop:
                     self._round(pool, interrupts)
                 return reason
             except KeyboardInterrupt:
-                study._asker.abandon("interrupted")
+                study._asker.abandon("interrupted", self._asked_by_hand)
                 logger.warning(
                     "interrupted after %d trials of this call, all of them recorded. %s",
                     self._done,
@@ -79,8 +90,9 @@ class Loop:
                 study.stop_reason = "interrupted"
                 raise
             except BaseException as error:
-                study._asker.abandon(f"the study stopped: {type(error).__name__}")
-                study.stop_reason = f"stopped by {type(error).__name__}"
+                why = f"the study stopped: {type(error).__name__}"
+                study._asker.abandon(why, self._asked_by_hand)
+                study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
     def _reason_to_stop(self) -> str | None:
@@ -107,12 +119,6 @@ class Loop:
             else:
                 reports = pool.evaluate([trial.params for trial in trials])
         ended = study._asker.tell(trials, reports)
-        if len(ended) < len(trials):
-            logger.warning(
-                "study %r: another process had ended some of the trials %s; their values are lost",
-                study.name,
-                [trial.number for trial in trials],
-            )
         self._done += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in ended)
         before = study._best_value_or_none()
@@ -143,12 +149,38 @@ class Loop:
     def _raise_if_asked(self, reports: Sequence[Report]) -> None:
         """Raises what may not pass silently; the trials are recorded already."""
         for report in reports:
-            if report.is_misuse:
+            # Misuse is an error of the program, unless the objective has returned numbers before.
+            if report.is_misuse and self._failed == self._done:
                 raise TypeError(f"{_WHERE}: {report.reason}")
             if report.exception is not None and not isinstance(report.exception, self._catch):
                 raise report.exception
-            if report.exception is not None:
+            if report.status is Status.FAILED:
                 logger.info("a trial failed: %s", report.reason)
+            if self._first_failures.are_too_many(report):
+                raise self._too_many(report)
+
+    def _too_many(self, report: Report) -> BaseException:
+        """The error of all trials so far, with the count."""
+        count = self._first_failures.count
+        error = report.exception or RuntimeError(f"{_WHERE}: {report.reason}")
+        self._stopped = first_failures(count, error)
+        error.add_note(
+            f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
+            f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
+            "how many are too many, None that none are."
+        )
+        return error
+
+
+def _check_callbacks(callbacks: Any) -> list[Callable[..., Any]]:
+    try:
+        listed = list(callbacks)
+    except TypeError:
+        expected = "a list of functions of (study, trial)"
+        raise TypeError(
+            f"{_WHERE}: `callbacks` must be {expected}, got {_checks.describe(callbacks)}."
+        ) from None
+    return [_checks.check_callable(_WHERE, "callbacks", one) for one in listed]
 
 
 def _check_catch(catch: Any) -> tuple[type[BaseException], ...]:

@@ -6,15 +6,20 @@ import functools
 import os
 import pathlib
 import socket
+import uuid
+
+# Inode of the first process-id namespace of every Linux system: a process in it is in no container.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 def this_process() -> list[str | int]:
-    """Host, process id and start time of this process, as JSON.
+    """Host, process id, start time, machine, boot and process-id namespace, as JSON.
 
-    The start time tells a process from a later one with the same id.
+    The start time tells a process from a later one with the same id. Containers may share a host
+    name, and their process ids mean nothing to each other: the namespace tells them apart.
     """
     pid = os.getpid()
-    return [socket.gethostname(), pid, _own_start_time(pid)]
+    return [socket.gethostname(), pid, _own_start_time(pid), *_place(pid)]
 
 
 @functools.cache
@@ -23,20 +28,51 @@ def _own_start_time(pid: int) -> str:
     return _start_time(pid)
 
 
+@functools.cache
+def _place(pid: int) -> tuple[str, str, str]:
+    """The machine, its boot and the process-id namespace; empty where the system does not say."""
+    del pid  # a forked process may have moved
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return _machine(), boot, namespace
+
+
+def _machine() -> str:
+    """What names this machine across boots: its systemd id, or its network card's number."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        if found := _read(path):
+            return found
+    number = uuid.getnode()
+    is_made_up = bool(number >> 40 & 1)  # no card was found
+    return "" if is_made_up else f"{number:012x}"
+
+
 def is_dead(owner: object) -> bool:
     """Tells whether the process that `this_process` described has certainly ended.
 
     Args:
-        owner: what `this_process` returned, perhaps on another machine.
+        owner: what `this_process` returned, perhaps on another machine or in another container.
 
     Returns:
-        True only if it ran on this machine and is gone. A process on another machine, or
-        something that is no such description, is not known to be dead.
+        True only if it ran where this process can see it, and is gone: in the same process-id
+        namespace of the same boot, or outside of containers before this machine was booted. Of any
+        other process, and of something that is no such description, nothing is known.
     """
-    if not isinstance(owner, list | tuple) or len(owner) != 3:
+    if not isinstance(owner, list | tuple) or len(owner) != 6:
         return False
-    host, pid, start = owner
-    if host != socket.gethostname() or not isinstance(pid, int):
+    host, pid, start, *place = owner
+    machine, boot, namespace = _place(os.getpid())
+    if host != socket.gethostname() or not isinstance(pid, int) or place[0] != machine:
+        return False
+    if place[2] != namespace:
+        return False
+    if place[1] != boot:
+        # Two containers of one image may agree in all the rest.
+        return bool(machine and boot and place[1]) and namespace == _FIRST_NAMESPACE
+    if not boot and not machine:
         return False
     if not _exists(pid):
         return True
@@ -55,12 +91,24 @@ def _exists(pid: int) -> bool:
     return _state(pid) != "Z"
 
 
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat after the program's name, or nothing where there is no such file."""
+def _read(path: str) -> str:
     try:
-        text = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat after the program's name, or nothing where there is no such file.
+
+    Nothing either where /proc counts processes for another namespace than this process lives in.
+    """
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return []
     except OSError:
         return []
+    text = _read(f"/proc/{pid}/stat")
     return text[text.rfind(")") + 1 :].split()
 
 

@@ -55,7 +55,7 @@ class Proposer:
             asked: shape and dtype of one ask, as `asked_shape` gives it.
             num_objectives: values of one trial.
         """
-        self._space = space
+        self._space, self.sampler = space, sampler
         self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
@@ -97,8 +97,8 @@ class Proposer:
                 each value of it.
 
         Returns:
-            Points `[m, d]` and their values pytree, as NumPy arrays; `m` is less than `count` only
-            if the sampler has no further point.
+            Points `[m, d]` and their values pytree in the host's precision; `m` is less than
+            `count` only if the sampler has no further point.
         """
         while len(self._queue) < count:
             missing = count - len(self._queue)
@@ -130,7 +130,7 @@ class Proposer:
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
-        values = self._space.encode(list(params))
+        values = self._space.encode(list(params), np.float64)
         return np.asarray(self._space.to_unit(values), self._dtype)
 
     def _ask(self, number: int, asks: int, block: int) -> None:

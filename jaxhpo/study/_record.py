@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from jaxhpo import _checks
@@ -15,6 +16,7 @@ from jaxhpo.study._batch import build_rows
 from jaxhpo.study._rows import CONSTRAINTS_ATTR
 
 if TYPE_CHECKING:
+    from jaxhpo.space import Space
     from jaxhpo.study._rows import Row
     from jaxhpo.study._study import Study
 
@@ -74,13 +76,7 @@ def record(
         >>> study.best_params
         {'x': 0.2}
     """
-    if isinstance(params, list):
-        params = study.space.encode(params)
-    decoded = study.space.decode(params)
-    if not isinstance(decoded, list):
-        raise _checks.fail(
-            _WHERE, "params", "a batch (a list, or leaves with a leading axis)", params
-        )
+    params, decoded = _read_params(study.space, params)
     unit = np.asarray(study.space.to_unit(params))
     rows = build_rows(
         study,
@@ -101,15 +97,55 @@ def record(
         if row.status is Status.INFEASIBLE and not any(one > 0 for one in broken):
             expected = "INFEASIBLE only where a `violation` is above 0"
             raise _checks.fail(_WHERE, "status", expected, status)
-    return store_rows(study, rows, unit, None, padded_size(len(rows)))
+    numbers = store_rows(study, rows, unit, padded_size(len(rows)))
+    study._store.checkpoint()
+    return numbers
 
 
-def store_rows(
-    study: Study, rows: Sequence[Row], unit: np.ndarray, first: int | None, size: int
-) -> list[int]:
+def _read_params(space: Space, params: Any) -> tuple[Any, list[Any]]:
+    """Values of a batch, and its params.
+
+    Raises:
+        ValueError: anything else, or values that do not lie in the space.
+    """
+    if isinstance(params, list):
+        # Encoded one by one even where there are none: what is no params is named.
+        values = space.encode([*params], np.float64)
+        decoded = space.decode(values)
+    else:
+        values, expected = params, "a list of params, or values as `Space.sample` gives them"
+        if isinstance(params, Iterator):
+            raise _checks.fail(_WHERE, "params", expected, params)
+        try:
+            decoded = space.decode(values)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _checks.fail(_WHERE, "params", expected, params) from error
+        if isinstance(decoded, list):
+            _check_values(space, values, decoded)
+    if not isinstance(decoded, list):
+        raise _checks.fail(
+            _WHERE, "params", "a batch (a list, or leaves with a leading axis)", params
+        )
+    return values, decoded
+
+
+def _check_values(space: Space, values: Any, decoded: list[Any]) -> None:
+    """Refuses values outside the space, which decoding moves to its edge."""
+    again = space.encode(decoded, np.float64)
+    triples = zip(
+        *(jax.tree.leaves(tree) for tree in (values, again, space.active(values))), strict=True
+    )
+    for given, inside, active in triples:
+        given, inside, active = (np.asarray(one) for one in (given, inside, active))
+        mask = active.reshape(active.shape + (1,) * (inside.ndim - active.ndim))
+        if not np.all(np.isclose(given, inside, rtol=1e-4, atol=1e-30) | ~mask):
+            raise _checks.fail(_WHERE, "params", "values that lie in the space", given)
+
+
+def store_rows(study: Study, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
     """Writes rows, tells the sampler, and takes note of the best."""
     if not rows:
         return []
-    numbers = study._asker.record(rows, unit, first, size)
+    numbers = study._asker.record(rows, unit, size)
     study._note(rows)
     return numbers

@@ -19,8 +19,12 @@ CONSTRAINTS_ATTR = "constraints"
 SYSTEM_ATTR = "jaxhpo"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
+# Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
+SWEEP_ATTR = "jaxhpo_sweep"
 # Where Optuna keeps the parameters of a trial that waits.
 FIXED_ATTR = "fixed_params"
+# Where Optuna keeps what a study's values are called.
+METRICS_ATTR = "study:metric_names"
 # A curve is stored at no more than this many steps; a million rows help nobody.
 MAX_CURVE_POINTS = 50
 
@@ -64,6 +68,7 @@ class Ending:
         user_attrs: JSON-able facts for people, names that the row does not have yet.
         system_attrs: JSON-able facts for programs, names that the row does not have yet.
         end: when the trial ended.
+        curve: step to intermediate value; the row has none yet.
     """
 
     trial_id: int
@@ -72,6 +77,7 @@ class Ending:
     user_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+    curve: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 def to_state(status: Status) -> TrialState:
@@ -119,6 +125,13 @@ def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None
     if value is None:
         return None
     return list(value) if isinstance(value, tuple) else [value]
+
+
+def tells(trial: FrozenTrial | None, ending: Ending) -> bool:
+    """Whether a stored trial says what an ending says."""
+    if trial is None or trial.state != to_state(ending.status):
+        return False
+    return trial.values == stored_values(ending.value)
 
 
 def thin_curve(curve: dict[int, float]) -> dict[int, float]:

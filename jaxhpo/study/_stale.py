@@ -6,8 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from jaxhpo._status import Status
+from jaxhpo.study._late import take_up
 from jaxhpo.study._owner import is_dead
-from jaxhpo.study._rows import SYSTEM_ATTR, Ending
+from jaxhpo.study._reserved import RESERVED, own_attrs
+from jaxhpo.study._rows import Ending
 from jaxhpo.study._trial import status_of
 
 if TYPE_CHECKING:
@@ -21,24 +23,34 @@ ENDED_REASON = "the process that ran it ended before it was told"
 def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     """Marks running trials as failed: those of dead processes, or all of them.
 
+    Those that were part of a batch wait again, with their numbers: nothing was trained of them that
+    could fail, and their points are not lost.
+
     Args:
         store: the study's rows.
         everywhere: all of them, whoever runs them.
 
     Returns:
-        Their numbers.
+        Numbers of those that failed.
     """
-    if store.is_new:
+    if store.is_new or store.reads_only:
         return []
+    # What ended, and could not be written then, has not failed.
+    take_up(store)
     running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
-    stale = []
-    for trial in running:
-        own = trial.system_attrs.get(SYSTEM_ATTR)
-        owner = own.get("owner") if isinstance(own, dict) else None
-        if everywhere or is_dead(owner):
-            stale.append(trial)
+
+    def is_theirs(owner: object) -> bool:
+        return everywhere or is_dead(owner)
+
+    gone = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
+    reserved = [trial._trial_id for trial in gone if RESERVED in own_attrs(trial)]
+    if released := store.release(reserved, is_theirs):
+        line = "study %r: %d trials of a batch wait to be trained again: %s"
+        logger.warning(line, store.name, len(released), ENDED_REASON)
+    stale = [trial for trial in gone if RESERVED not in own_attrs(trial)]
     reason = {"reason": ENDED_REASON}
-    lost = set(store.finish([Ending(t._trial_id, Status.FAILED, None, reason) for t in stale]))
+    endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
+    lost = set(store.finish_now(endings))
     numbers = [trial.number for trial in stale if trial._trial_id not in lost]
     if numbers:
         logger.warning(

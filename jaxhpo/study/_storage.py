@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pathlib
+import random
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
-from jaxhpo.study._errors import StorageError, readable_errors
+from jaxhpo.study._errors import StorageError, chain, readable_errors
+from jaxhpo.study._interrupts import pause
+from jaxhpo.study._secrets import shown_url, without_secrets
+from jaxhpo.study._sqlite import Reader, check_sqlite_file, configure_sqlite, is_read_only
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 # How long a writer waits for another one before it says that the database is locked.
 BUSY_SECONDS = 30.0
-_MAX_ATTEMPTS = 6
+# What a database says where two processes make the same thing at once.
+_RACES = (
+    "already exists", "duplicate key", "unique constraint", "is locked", "schema has changed",
+    "deadlock", "no such table: alembic_version",
+)  # fmt: skip
+
+T = TypeVar("T")
 
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 _JOURNAL_SUFFIXES = (".log", ".journal", ".jsonl")
-_SQLITE_MAGIC = b"SQLite format 3\0"
 _EXPECTED = (
     "None (memory), a database URL such as 'sqlite:///study.db' or 'postgresql://host/name', "
     "a path ending in .db, .sqlite or .sqlite3, a journal path ending in .log, .journal or .jsonl, "
@@ -52,12 +62,15 @@ def open_storage(storage: Any) -> tuple[BaseStorage, str]:
     if not isinstance(storage, str | os.PathLike):
         raise TypeError(f"Study: `storage` must be {_EXPECTED}, got {describe(storage)}.")
     text = os.fspath(storage)
-    if "://" not in text:
+    if "://" in text:
+        text = text.strip()
+    else:
         suffix = pathlib.Path(text).suffix
         if suffix in _JOURNAL_SUFFIXES:
             return _open_journal(text), text
         if suffix not in _SQLITE_SUFFIXES:
-            raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {describe(text)}.")
+            told = describe(shown_url(text))
+            raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {told}.")
         text = f"sqlite:///{text}"
     return _open_database(text)
 
@@ -67,27 +80,36 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
     import optuna
     import sqlalchemy
 
+    shown = shown_url(url)
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {describe(url)}.") from None
-    shown = parsed.render_as_string(hide_password=True)
+        raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {describe(shown)}.") from None
     if parsed.drivername in ("postgresql", "postgres"):
         url = parsed.set(drivername=_postgres_driver()).render_as_string(hide_password=False)
-    is_sqlite = parsed.get_backend_name() == "sqlite"
-    if is_sqlite and parsed.database not in (None, "", ":memory:"):
-        _check_sqlite_file(str(parsed.database), shown)
     kwargs: dict[str, Any] = {}
-    if is_sqlite:
+    is_file, reads_only = False, False
+    if parsed.get_backend_name() == "sqlite":
+        path = str(parsed.database)
+        is_file = parsed.database not in (None, "", ":memory:") and not path.startswith("file:")
         kwargs["connect_args"] = {"timeout": BUSY_SECONDS}
         kwargs["pool_events"] = [(configure_sqlite, "connect")]
+        if is_file:
+            check_sqlite_file(path, shown)
+            reads_only = is_read_only(path)
+        if reads_only:
+            kwargs = {"creator": Reader(path, BUSY_SECONDS)}
+    elif parsed.get_backend_name() == "postgresql":
+        kwargs["pool_events"] = [(_limit_lock_waits, "connect")]
     with quiet_optuna(), readable_errors(shown):
         try:
-            storage = _create_tables_once(lambda: optuna.storages.RDBStorage(url, kwargs))
+            storage = until_made(
+                lambda: optuna.storages.RDBStorage(url, kwargs, skip_table_creation=reads_only)
+            )
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise StorageError(
                 f"Study: `storage` {shown!r} needs a database driver that is not installed "
-                f'({error}). For PostgreSQL: pip install "jaxhpo[postgres]".'
+                f'({without_secrets(str(error))}). For PostgreSQL: pip install "jaxhpo[postgres]".'
             ) from error
         except RuntimeError as error:
             if isinstance(error, StorageError | optuna.exceptions.StorageInternalError):
@@ -98,20 +120,39 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
     return optuna.storages.get_storage(storage), shown
 
 
-def _create_tables_once(open_: Callable[[], Any]) -> Any:
-    """Opens a database; where another process creates its tables just now, once more."""
+def until_made(make: Callable[[], T]) -> T:
+    """Opens or makes something that other processes may be making just now.
+
+    Optuna looks for each table, row and revision, and makes it where there is none; whoever comes
+    between has made it. The next attempt finds it.
+
+    Args:
+        make: opens it; may be called many times.
+
+    Returns:
+        What `make` returns.
+    """
+    import optuna
     import sqlalchemy.exc
 
-    races = (sqlalchemy.exc.IntegrityError, sqlalchemy.exc.ProgrammingError)
-    for attempt in range(_MAX_ATTEMPTS):
+    # An AssertionError is Optuna's, of a version row that another process has not committed yet.
+    errors = (
+        sqlalchemy.exc.SQLAlchemyError,
+        optuna.exceptions.StorageInternalError,
+        AssertionError,
+    )
+    deadline = time.monotonic() + 2 * BUSY_SECONDS
+    for attempt in itertools.count():
         try:
-            return open_()
-        except races as error:
-            is_race = any(text in str(error) for text in ("already exists", "duplicate key"))
-            if not is_race or attempt == _MAX_ATTEMPTS - 1:
+            return make()
+        except errors as error:
+            text = " ".join(str(one).lower() for one in chain(error))
+            is_race = isinstance(error, AssertionError) or any(one in text for one in _RACES)
+            if not is_race or time.monotonic() > deadline:
                 raise
-            time.sleep(0.1 * 2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
+            # Of many that began at once, each waits for another while.
+            pause(random.uniform(0.02, 0.1) * 2 ** min(attempt, 5))
+    raise AssertionError("unreachable: the loop has no end")
 
 
 def _postgres_driver() -> str:
@@ -124,44 +165,15 @@ def _postgres_driver() -> str:
     return "postgresql"
 
 
-def configure_sqlite(connection: Any, record: Any) -> None:
-    """Lets readers and a writer work side by side, and syncs at checkpoints only.
-
-    A power cut can undo the last commits but never damages the file; a killed process loses
-    nothing. That makes a commit three to seventeen times cheaper.
-
-    Args:
-        connection: the new connection of the database driver.
-        record: the pool's record of it, not used.
-    """
+def _limit_lock_waits(connection: Any, record: Any) -> None:
+    """Lets PostgreSQL report a lock of another program, where it would wait in silence for ever."""
     del record
     cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("SHOW lock_timeout")
+    if cursor.fetchone()[0] == "0":
+        cursor.execute(f"SET lock_timeout = {int(1000 * BUSY_SECONDS)}")
     cursor.close()
-
-
-def _check_sqlite_file(path: str, shown: str) -> None:
-    """Refuses a path that cannot be a database before anything is created."""
-    file = pathlib.Path(path)
-    if file.is_dir():
-        raise StorageError(f"Study: `storage` {shown!r} must be a file, and it is a folder.")
-    if not file.parent.is_dir():
-        raise StorageError(
-            f"Study: `storage` {shown!r} cannot be created: "
-            f"there is no folder {str(file.parent)!r}."
-        )
-    if not file.exists() or file.stat().st_size == 0:
-        return
-    try:
-        with file.open("rb") as stream:
-            head = stream.read(len(_SQLITE_MAGIC))
-    except OSError as error:
-        raise StorageError(f"Study: `storage` {shown!r} cannot be read: {error}.") from error
-    if head != _SQLITE_MAGIC:
-        raise StorageError(
-            f"Study: `storage` {shown!r} must be a SQLite database, and the file is not one."
-        )
+    connection.commit()
 
 
 def _open_journal(path: str) -> BaseStorage:
@@ -169,17 +181,21 @@ def _open_journal(path: str) -> BaseStorage:
     import json
 
     from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+
+    from jaxhpo.study._journal import JournalFile, check_journal
 
     if not pathlib.Path(path).resolve().parent.is_dir():
         raise StorageError(f"Study: `storage` {path!r} cannot be created: there is no such folder.")
     try:
         with quiet_optuna():
-            return JournalStorage(JournalFileBackend(path))
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            return JournalStorage(JournalFile(path))
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        check_journal(path, is_damaged=True)
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(
             f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one "
-            f"({error})."
+            f"({type(error).__name__}: {error})."
         ) from error
     except OSError as error:
         raise StorageError(f"Study: `storage` {path!r} cannot be opened: {error}.") from error

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import warnings
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import describe
-from jaxhpo.study import _bulk
+from jaxhpo._status import Status
+from jaxhpo.study import _aside, _bulk, _reserved
 from jaxhpo.study._distributions import internal_value
-from jaxhpo.study._errors import StudyMismatchError, readable_errors
+from jaxhpo.study._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study._history import HistoryTrial, read_history
-from jaxhpo.study._rows import FIXED_ATTR, Ending, Row, stored_values, to_frozen_trial, to_state
-from jaxhpo.study._storage import open_storage, quiet_optuna
+from jaxhpo.study._patience import patiently
+from jaxhpo.study._rows import (
+    FIXED_ATTR,
+    METRICS_ATTR,
+    SYSTEM_ATTR,
+    Ending,
+    Row,
+    stored_values,
+    tells,
+    to_frozen_trial,
+    to_state,
+)
+from jaxhpo.study._secrets import shown_url
+from jaxhpo.study._sqlite import checkpoint, is_read_only
+from jaxhpo.study._storage import open_storage, quiet_optuna, until_made
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
     from optuna.trial import FrozenTrial
+
+logger = logging.getLogger("jaxhpo")
 
 
 class Store:
@@ -30,6 +47,8 @@ class Store:
         name: the study's name.
         study_id: Optuna's identifier of the study.
         storage: the Optuna storage.
+        reads_only: whether it is a file that cannot be written.
+        place: the storage's file, or its URL without secrets; None if it lives in memory.
         is_new: whether opening it created the study.
     """
 
@@ -49,21 +68,28 @@ class Store:
         self.storage: BaseStorage
         self.storage, self.shown = open_storage(storage)
         with quiet_optuna(), readable_errors(self.shown):
-            self.study_id, self.is_new = _get_or_create(self.storage, name, directions)
+            self.study_id, self.is_new = until_made(
+                lambda: _get_or_create(self.storage, name, directions)
+            )
             self._check_directions(directions)
             self._database = self._writable_database()
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.shown
         self._journal = self.shown if is_journal and self._database is None else None
+        self.place = _place_of(self.storage)
+        # Whether this object has put results aside that are not in the storage yet.
+        self.has_kept = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
+        self.reads_only = _reads_only(self.storage, self.place)
+        self._sqlite = engine if engine is not None and engine.name == "sqlite" else None
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
             self._finalizer = weakref.finalize(self, engine.dispose)
 
     def _check_directions(self, directions: Sequence[str]) -> None:
-        stored = [d.name.lower() for d in self.storage.get_study_directions(self.study_id)]
-        if stored != list(directions):
+        stored = self.directions()
+        if stored != tuple(directions):
             known, given = (
-                names[0] if len(names) == 1 else names for names in (stored, [*directions])
+                names[0] if len(names) == 1 else [*names] for names in (stored, directions)
             )
             raise StudyMismatchError(
                 f"Study: `direction` must be that of the stored study {self.name!r}, "
@@ -86,13 +112,17 @@ class Store:
         )
         return None
 
-    def append(self, rows: Sequence[Row], expected: int | None = None) -> list[tuple[int, int]]:
+    def append(
+        self, rows: Sequence[Row], expected: int | None = None, *, are_results: bool = True
+    ) -> list[tuple[int, int]]:
         """Writes new trials; in a database, all of them or none.
 
         Args:
             rows: the trials, in order.
             expected: the number that the first one must get, or None for any. A database that is
                 written directly can refuse, and a journal file.
+            are_results: whether rows that have ended must not be lost: they are kept in a file if
+                the storage does not take them.
 
         Returns:
             `(number, trial_id)` of each row.
@@ -102,17 +132,68 @@ class Store:
         """
         if not rows:
             return []
-        with readable_errors(self.shown):
-            if self._database is not None:
-                return _bulk.append(self._database, self.study_id, rows, expected)
-            with self._numbers_lock() as is_locked:
-                if is_locked and expected is not None:
-                    self._check_next_number(expected)
-                ids = [
-                    self.storage.create_new_trial(self.study_id, to_frozen_trial(row))
-                    for row in rows
-                ]
-            return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
+        ended = [row for row in rows if row.status is not Status.RUNNING]
+        with self._keeping((), ended if are_results else ()):
+            return patiently(self.shown, lambda again: self._append(rows, expected, again))
+
+    def _append(
+        self, rows: Sequence[Row], expected: int | None, again: bool
+    ) -> list[tuple[int, int]]:
+        # An attempt whose answer was lost may have written all of them, one by one also a part.
+        known = self._written(rows) if again else {}
+        if len(known) == len(rows):
+            return [known[i] for i in range(len(rows))]
+        if self._database is not None:
+            return _bulk.append(self._database, self.study_id, rows, expected)
+        with self._numbers_lock() as is_locked:
+            if is_locked and expected is not None and not known:
+                self._check_next_number(expected)
+            ids = [
+                known[i][1]
+                if i in known
+                else self.storage.create_new_trial(self.study_id, to_frozen_trial(row))
+                for i, row in enumerate(rows)
+            ]
+        return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
+
+    def _written(self, rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
+        """Which of these very rows are in the storage: index to number and identifier."""
+        trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        found: dict[int, tuple[int, int]] = {}
+        for i, row in enumerate(rows):
+            start = _bulk.utc(row.start)
+            for trial in trials:
+                mine = (trial.number, trial._trial_id)
+                begun = trial.datetime_start
+                is_same = begun is not None and _bulk.utc(begun) == start
+                is_same = is_same and trial.system_attrs == row.system_attrs
+                if is_same and mine not in found.values():
+                    found[i] = mine
+                    break
+        return found
+
+    @contextlib.contextmanager
+    def _keeping(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
+        """Puts results into a file where the body cannot write them."""
+        try:
+            yield
+        except (StorageError, KeyboardInterrupt) as error:
+            if self.place is None or not (endings or rows):
+                raise
+            path = _aside.keep(self.place, self.shown, self.name, endings, rows)
+            self.has_kept = self.has_kept or path is not None
+            count = len(endings) + len(rows)
+            which = "the result of one trial" if count == 1 else f"the results of {count} trials"
+            if path is None:
+                values = [one.value for one in endings] + [one.value for one in rows]
+                told = f"No folder takes {which} either; the values were {values}."
+            else:
+                told = f"What was not written, {which}, is kept in {path} and is written when the "
+                told += "study is next opened."
+            if isinstance(error, StorageError):
+                raise StorageError(f"{error} {told}") from error.__cause__
+            logger.warning("study %r: %s", self.name, told)
+            raise
 
     @contextlib.contextmanager
     def _numbers_lock(self) -> Iterator[bool]:
@@ -138,6 +219,8 @@ class Store:
     def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.
 
+        A storage that is away is waited for, and what it does not take is kept in a file.
+
         Args:
             endings: how each trial ended.
 
@@ -146,16 +229,33 @@ class Store:
         """
         if not endings:
             return []
+        with self._keeping(endings, ()):
+            return patiently(self.shown, lambda again: self._finish(endings, again))
+
+    def finish_now(self, endings: Sequence[Ending]) -> list[int]:
+        """Does the same or fails at once: for trials without a result that could be lost."""
         with readable_errors(self.shown):
-            if self._database is not None:
-                return _bulk.finish(self._database, self.study_id, endings)
-            return [ending.trial_id for ending in endings if not self._finish_slowly(ending)]
+            return self._finish(endings, False) if endings else []
+
+    def _finish(self, endings: Sequence[Ending], again: bool) -> list[int]:
+        if self._database is not None:
+            lost = _bulk.finish(self._database, self.study_id, endings)
+        else:
+            lost = [one.trial_id for one in endings if not self._finish_slowly(one)]
+        if again and lost:
+            # An attempt whose answer was lost may have ended them.
+            known = {t._trial_id: t for t in self.storage.get_all_trials(self.study_id, False)}
+            mine = {one.trial_id for one in endings if tells(known.get(one.trial_id), one)}
+            lost = [trial_id for trial_id in lost if trial_id not in mine]
+        return lost
 
     def _finish_slowly(self, ending: Ending) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
 
         values = stored_values(ending.value)
         try:
+            for step, number in ending.curve.items():
+                self.storage.set_trial_intermediate_value(ending.trial_id, step, number)
             for key, value in ending.user_attrs.items():
                 self.storage.set_trial_user_attr(ending.trial_id, key, value)
             for key, value in ending.system_attrs.items():
@@ -164,6 +264,34 @@ class Store:
             return self.storage.set_trial_state_values(ending.trial_id, state, values)
         except UpdateFinishedTrialError:
             return False
+
+    def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
+        """Lets running trials of a batch wait; `is_theirs` tells by the owner whether one is meant.
+
+        Returns:
+            Identifiers of the trials that wait now.
+        """
+        ways = (_reserved.release, _reserved.release_slowly)
+        return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
+
+    def claim(self, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
+        """Takes up trials of a batch that wait, and notes by whom.
+
+        Returns:
+            Identifiers of those that nobody else has taken up. Where only the answer was lost they
+            are running for this process, and wait again as soon as it has ended.
+        """
+        ways = (_reserved.claim, _reserved.claim_slowly)
+        return self._reserved(*ways, trial_ids, note) if trial_ids else []
+
+    def _reserved(self, at_once: Any, one_by_one: Any, *args: Any) -> list[int]:
+        def act(_: bool) -> Any:
+            if self._database is not None:
+                return at_once(self._database, self.study_id, *args)
+            with self._numbers_lock():
+                return one_by_one(self.storage, *args)
+
+        return list(patiently(self.shown, act))
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
@@ -183,36 +311,43 @@ class Store:
 
     def begin(self, trial_id: int, row: Row) -> bool:
         """Makes a waiting trial a running one; False if another process has done so."""
+        return patiently(self.shown, lambda again: self._begin(trial_id, row, again))
+
+    def _begin(self, trial_id: int, row: Row, again: bool) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        with readable_errors(self.shown):
-            if self._database is not None:
-                return _bulk.begin(self._database, self.study_id, trial_id, row)
-            try:
-                if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                    return False
-            except UpdateFinishedTrialError:
+        if again:  # an attempt whose answer was lost may have begun it
+            found = self.storage.get_trial(trial_id)
+            own = found.system_attrs.get(SYSTEM_ATTR)
+            if found.state == TrialState.RUNNING and own == row.system_attrs[SYSTEM_ATTR]:
+                return True
+        if self._database is not None:
+            return _bulk.begin(self._database, self.study_id, trial_id, row)
+        try:
+            if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                 return False
-            # The owner first: whoever finds the trial half written knows whose it was.
-            for key, value in row.system_attrs.items():
-                self.storage.set_trial_system_attr(trial_id, key, value)
-            for name, value in row.params.items():
-                distribution = row.distributions[name]
-                inner = internal_value(distribution, value)
-                self.storage.set_trial_param(trial_id, name, inner, distribution)
-            return True
+        except UpdateFinishedTrialError:
+            return False
+        # The owner first: whoever finds the trial half written knows whose it was.
+        for key, value in row.system_attrs.items():
+            self.storage.set_trial_system_attr(trial_id, key, value)
+        for name, value in row.params.items():
+            distribution = row.distributions[name]
+            inner = internal_value(distribution, value)
+            self.storage.set_trial_param(trial_id, name, inner, distribution)
+        return True
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""
-        with readable_errors(self.shown):
-            return self.storage.get_all_trials(self.study_id, deepcopy=False)
+        return patiently(
+            self.shown, lambda _: self.storage.get_all_trials(self.study_id, deepcopy=False)
+        )
 
     def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
         """All trials, perhaps with those fields only that a sampler's history is made of."""
-        if self._database is not None:
-            with readable_errors(self.shown):
-                found = read_history(self._database, self.study_id)
+        if (database := self._database) is not None:
+            found = patiently(self.shown, lambda _: read_history(database, self.study_id))
             if found is not None:
                 return found
         return self.trials()
@@ -229,27 +364,74 @@ class Store:
         Raises:
             ValueError: there is no such trial.
         """
+        try:
+            return patiently(self.shown, lambda _: self._trial(number))
+        except KeyError:
+            raise ValueError(
+                f"Study: `trials` must be numbers of trials that were asked, got "
+                f"{describe(number)}."
+            ) from None
+
+    def _trial(self, number: int) -> FrozenTrial:
+        find = self.storage.get_trial_id_from_study_id_trial_number
+        return self.storage.get_trial(find(self.study_id, number))
+
+    def directions(self) -> tuple[str, ...]:
+        """What counts as better, "minimize" or "maximize", for each objective."""
         with readable_errors(self.shown):
-            try:
-                trial_id = self.storage.get_trial_id_from_study_id_trial_number(
-                    self.study_id, number
-                )
-            except KeyError:
-                raise ValueError(
-                    f"Study: `trials` must be numbers of trials that were asked, got "
-                    f"{describe(number)}."
-                ) from None
-            return self.storage.get_trial(trial_id)
+            found = self.storage.get_study_directions(self.study_id)
+        return tuple(direction.name.lower() for direction in found)
 
     def attrs(self) -> dict[str, Any]:
         """The study's user attributes."""
-        with readable_errors(self.shown):
-            return self.storage.get_study_user_attrs(self.study_id)
+        return patiently(self.shown, lambda _: self.storage.get_study_user_attrs(self.study_id))
 
     def set_attr(self, key: str, value: Any) -> None:
         """Writes one user attribute of the study (anything JSON can hold)."""
-        with readable_errors(self.shown):
-            self.storage.set_study_user_attr(self.study_id, key, value)
+        patiently(self.shown, lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
+
+    def metric_names(self) -> tuple[str, ...] | None:
+        """What the values are called, where somebody said so."""
+        found = patiently(
+            self.shown, lambda _: self.storage.get_study_system_attrs(self.study_id)
+        ).get(METRICS_ATTR)
+        return None if found is None else tuple(found)
+
+    def set_metric_names(self, names: Sequence[str]) -> None:
+        """Says what the values are called."""
+        patiently(
+            self.shown,
+            lambda _: self.storage.set_study_system_attr(self.study_id, METRICS_ATTR, list(names)),
+        )
+
+    def checkpoint(self) -> None:
+        """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""
+        if self._sqlite is not None and self.place is not None and not self.reads_only:
+            checkpoint(self._sqlite)
+
+
+def _place_of(storage: BaseStorage) -> str | None:
+    """The file of a storage, or its URL without secrets; None if it lives in memory."""
+    backend = getattr(storage, "_backend", None)
+    path = getattr(backend, "_file_path", None)
+    if path is not None:
+        return os.fspath(path)
+    engine = getattr(backend, "engine", None)
+    if engine is None:
+        return None
+    if engine.name != "sqlite":
+        return shown_url(str(getattr(backend, "url", engine.name)))
+    database = engine.url.database
+    return None if database in (None, "", ":memory:") else str(database)
+
+
+def _reads_only(storage: BaseStorage, place: str | None) -> bool:
+    """Whether a storage's file can be read and not written."""
+    if place is None or "://" in place:
+        return False
+    if getattr(getattr(storage, "_backend", None), "engine", None) is not None:
+        return is_read_only(place)
+    return not os.access(place, os.W_OK)
 
 
 def _get_or_create(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[int, bool]:

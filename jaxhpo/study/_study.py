@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import datetime
-import pathlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
 from jaxhpo._status import Status
+from jaxhpo._suggest import named_arguments
 from jaxhpo.space import Space
-from jaxhpo.study._best import best_of, front_of, values_of
-from jaxhpo.study._cache import enable_compilation_cache
-from jaxhpo.study._trial import (
-    Direction,
-    Trial,
-    check_direction,
-    directions_of,
-    is_better,
-    read_trials,
-)
+from jaxhpo.study import _record
+from jaxhpo.study._failures import Tally, failures_told
+from jaxhpo.study._reading import Readable
+from jaxhpo.study._sweeping import Sweeping
+from jaxhpo.study._trial import Trial, check_direction, is_better, outline_of
 
 if TYPE_CHECKING:
-    import optuna
-    import pandas
-
-    from jaxhpo import population
-    from jaxhpo.inspection import Surrogate
-    from jaxhpo.study._rows import Row
-    from jaxhpo.study._sweep import SweepSummary
-    from jaxhpo.training import Training
+    from jaxhpo.study._rows import Ending, Row
 
 
-class Study:
+class Study(Sweeping, Readable):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
@@ -53,7 +39,8 @@ class Study:
     Args:
         space: what is searched; a `Space`, or the tree of one.
         sampler: a name from `jaxhpo.samplers.names()`, or a ready `Sampler` over this space. "auto"
-            chooses by the space and the number of directions (`samplers.choose` says what and why).
+            takes that of the stored study; in a new one it chooses by the space and the number of
+            directions (`samplers.choose` says what and why).
         storage: None keeps the study in memory; a URL (`sqlite:///file.db`, `postgresql://…`), a
             path ending in .db, .sqlite or .sqlite3 (SQLite) or in .log, .journal or .jsonl (an
             Optuna journal), or an Optuna storage. Files are created where there is none.
@@ -62,14 +49,16 @@ class Study:
         seed: fixes all proposals. None takes that of the stored study, 0 in a new one.
         direction: "minimize" or "maximize"; for several objectives a sequence with one for each.
             The sampler must then be one for several objectives, such as "nsga2".
+        change_sampler: whether a stored study that was run with another sampler goes on with this
+            one. The study keeps a record of which was there from which trial on.
 
     Raises:
         TypeError: an argument of a wrong type.
         ValueError: an unknown sampler or direction, a sampler for another number of objectives, or
             a storage that is no URL and no known path.
         StorageError: the storage is locked, damaged, unreachable or of another kind.
-        StudyMismatchError: a study of this name exists with another space, seed or direction; the
-            message shows the difference.
+        StudyMismatchError: a study of this name exists with another space, seed, direction or
+            sampler; the message shows the difference. Nothing in it has changed.
 
     Example:
         >>> import jaxhpo as hpo
@@ -79,6 +68,7 @@ class Study:
         (True, 32)
     """
 
+    @named_arguments
     def __init__(
         self,
         space: Space | Mapping[str, Any],
@@ -88,71 +78,47 @@ class Study:
         name: str | None = None,
         seed: int | None = None,
         direction: str | Sequence[str] = "minimize",
+        change_sampler: bool = False,
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
         from jaxhpo.study._asker import Asker
         from jaxhpo.study._meta import (
             constrained_maker,
-            describe_sampler,
             make_sampler,
+            note_of_sampler,
             open_meta,
+            stored_sampler,
         )
         from jaxhpo.study._store import Store
 
-        enable_compilation_cache()
-        self._space = space if isinstance(space, Space) else Space(space)
+        self._space = space if isinstance(space, Space) else _as_space(space)
         self._direction = check_direction(direction)
         if name is not None and (not isinstance(name, str) or not name):
             raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
         if seed is not None:
-            seed = _checks.check_int("Study", "seed", seed, 0)
+            seed = _checks.check_seed("Study", "seed", seed)
+        change_sampler = _checks.check_bool("Study", "change_sampler", change_sampler)
         chosen, asked = make_sampler(sampler, self._space, len(self.directions))
         self._store = Store(storage, name or _fresh_name(), self.directions)
-        meta = open_meta(self._store, self._space, describe_sampler(sampler, chosen), seed)
+        if not change_sampler and (own := stored_sampler(self._store, sampler)) is not sampler:
+            sampler, (chosen, asked) = own, make_sampler(own, self._space, len(self.directions))
+        note = note_of_sampler(sampler, chosen)
+        meta = open_meta(self._store, self._space, note, seed, change_sampler)
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._asker = Asker(
             self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
         )
-        self._cache: dict[int, Trial] = {}
-        self._programs: population.Programs | None = None
+        self._cache = {}
+        self._meta = meta
+        self._tally: Tally | None = None
         # Best value for the progress display; None until it has been looked up or there is one.
         self._best_value: float | None = None
         self._best_is_known = self._store.is_new
         self.stop_reason: str | None = None
 
     # -- what it is --------------------------------------------------------------------------
-
-    @property
-    def space(self) -> Space:
-        """What is searched."""
-        return self._space
-
-    @property
-    def name(self) -> str:
-        """The study's name in its storage."""
-        return self._store.name
-
-    @property
-    def storage(self) -> str:
-        """The storage's URL or path, passwords hidden."""
-        return self._store.shown
-
-    @property
-    def direction(self) -> Direction:
-        """What counts as better: "minimize" or "maximize", or a tuple with one an objective."""
-        return self._direction
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """What counts as better, for each objective."""
-        return directions_of(self._direction)
-
-    @property
-    def seed(self) -> int:
-        """The seed of all proposals."""
-        return self._seed
 
     def resume_hint(self) -> str:
         """One line that says how to go on with this study later."""
@@ -162,11 +128,10 @@ class Study:
             f"Study(space, storage={self._store.shown!r}, name={self.name!r}) goes on from there."
         )
 
-    def __repr__(self) -> str:
-        return f"Study(name={self.name!r}, storage={self.storage!r}, trials={len(self.trials)})"
-
     # -- running it --------------------------------------------------------------------------
 
+    @named_arguments
+    @failures_told
     def optimize(
         self,
         objective: Callable[[Any], Any],
@@ -176,14 +141,17 @@ class Study:
         num_workers: int = 1,
         callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
         catch: tuple[type[Exception], ...] = (Exception,),
+        max_first_failures: int | None = 10,
         progress: Any = True,
     ) -> None:
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
         An objective that raises, or returns NaN or an infinite value, has failed: its trial is kept
-        with the reason and the traceback, never becomes best, and the study goes on. On Ctrl-C the
-        trial that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes
-        on. Afterwards `stop_reason` says in words why the run ended.
+        with the reason and the traceback, never becomes best, and the study goes on; at the end one
+        line says how many failed and for which reason most did. Where the first trials all fail
+        with the same error, that is the program's: the run stops and raises it. On Ctrl-C the trial
+        that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes on.
+        Afterwards `stop_reason` says in words why the run ended.
 
         Args:
             objective: `objective(params) -> float | Outcome`; params are Python objects, active
@@ -196,13 +164,19 @@ class Study:
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
                 well, and then raised: `catch=()` raises all.
-            progress: True draws a bar on a terminal or in a notebook, False is silent, a
-                callable takes a `Progress` record after every round.
+            max_first_failures: how many trials may fail from the first of this call on, all with
+                the same error (of one class, raised by one line), before it is raised; None for any
+                number. Values that are not finite do not count, nor does anything after a trial
+                that ended otherwise.
+            progress: True draws a bar on a terminal or in a notebook, and where the output is
+                piped writes a line to standard error at the start and every minute; False is
+                silent, a callable takes a `Progress` record after every round.
 
         Raises:
-            TypeError: an argument of a wrong type, or an objective that returns no number; the
-                trial is kept as failed.
+            TypeError: an argument of a wrong type, or an objective that returns no number (once it
+                has returned some, a trial of it has failed like others); the trial is kept.
             ValueError: a number out of range.
+            Exception: what `catch` does not name, and what the first trials all failed with.
         """
         from jaxhpo.study._optimize import Loop
 
@@ -215,19 +189,42 @@ class Study:
             num_workers=num_workers,
             callbacks=callbacks,
             catch=catch,
+            max_first_failures=max_first_failures,
             progress=progress,
         ).run()
+
+    def set_metric_names(self, names: str | Sequence[str]) -> None:
+        """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
+
+        Args:
+            names: one name an objective, such as "accuracy"; a text where there is one objective.
+
+        Raises:
+            TypeError: a name that is no text.
+            ValueError: another number of names.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+            >>> study.set_metric_names("accuracy")
+            >>> study.metric_names
+            ('accuracy',)
+        """
+        where, listed = "Study.set_metric_names", [names] if isinstance(names, str) else names
+        if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
+            got = _checks.describe(names)
+            raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
+        if len(listed) != len(self.directions):
+            raise _checks.fail(where, "names", f"one an objective ({len(self.directions)})", names)
+        self._store.set_metric_names(listed)
 
     def stop(self) -> None:
         """Ends the running `optimize` or `sweep` after the current trial or batch."""
         self.stop_reason = "stop() was called"
 
-    def sweep(self, training: Training, *, num_trials: int, **settings: Any) -> SweepSummary:
-        """Trains many trials at once and records them batch by batch; see `study._sweep.sweep`."""
-        from jaxhpo.study._sweep import sweep
+    record = named_arguments(_record.record)
 
-        return sweep(self, training, num_trials=num_trials, **settings)
-
+    @named_arguments
     def ask(self, n: int = 1) -> list[Trial]:
         """Proposes trials, to be evaluated anywhere and told later, in any order.
 
@@ -239,8 +236,12 @@ class Study:
         Returns:
             The trials; fewer than `n` only where the space has no further point.
         """
-        return self._asker.ask(_checks.check_int("Study.ask", "n", n, 1))
+        n = _checks.check_int("Study.ask", "n", n, 1)
+        if n >= 2**31:
+            raise _checks.fail("Study.ask", "n", "below 2**31", n)
+        return self._asker.ask(n)
 
+    @named_arguments
     def enqueue(self, params: Any) -> list[int]:
         """Lets trials wait that are evaluated before any that the sampler proposes.
 
@@ -270,6 +271,7 @@ class Study:
         """
         return self._asker.enqueue(params)
 
+    @named_arguments
     def tell(self, trials: Any, values: Any) -> list[Trial]:
         """Says what became of asked trials.
 
@@ -291,144 +293,37 @@ class Study:
         self._note(ended)
         return ended
 
-    def record(self, params: Any, values: Any, **details: Any) -> list[int]:
-        """Writes ended trials of the user's own in one transaction; see `study._record.record`."""
-        from jaxhpo.study._record import record
-
-        return record(self, params, values, **details)
-
+    @named_arguments
     def fail_stale(self, *, everywhere: bool = False) -> list[int]:
         """Marks trials as failed whose process has ended without telling.
 
-        Opening a study does this for processes of this machine that are certainly gone.
+        Opening a study does this for processes of this machine that are certainly gone. Trials that
+        a `sweep` had reserved do not fail: they wait, and the next sweep trains them.
 
         Args:
             everywhere: every running trial, also those of other machines and those that `ask` gave
                 out. Use it when you know that nobody works on the study.
 
         Returns:
-            Numbers of the trials.
+            Numbers of the trials that failed.
         """
         from jaxhpo.study._stale import fail_stale
 
         numbers = fail_stale(self._store, everywhere=everywhere)
-        if numbers and hasattr(self, "_asker"):
+        if hasattr(self, "_asker"):
             self._asker.refresh()
         return numbers
 
-    # -- what came of it ---------------------------------------------------------------------
-
-    @property
-    def trials(self) -> list[Trial]:
-        """All trials in order of their numbers, those of other processes included."""
-        return read_trials(self._store.trials(), self._space, self._cache)
-
-    @property
-    def values(self) -> np.ndarray:
-        """`[num_trials]` (or `[num_trials, m]`) values in order; NaN where a trial has none."""
-        rows = values_of(self.trials, self._direction)
-        return rows if isinstance(self._direction, tuple) else rows[:, 0]
-
-    @property
-    def best(self) -> Trial:
-        """The complete trial with the best value; infeasible and failed ones do not count.
-
-        Raises:
-            ValueError: no trial is complete yet, or the study has several objectives.
-        """
-        return best_of(self.trials, self._direction, self.name)
-
-    @property
-    def best_params(self) -> Any:
-        """Params of the best trial, as the objective received them."""
-        return self.best.params
-
-    @property
-    def best_value(self) -> float:
-        """Value of the best trial."""
-        value = self.best.value
-        assert isinstance(value, float)  # a complete trial has one
-        return value
-
-    @property
-    def best_trials(self) -> list[Trial]:
-        """The complete trials that no complete one dominates, in order of numbers.
-
-        Infeasible and failed ones do not count. With one objective, all that share the best value.
-        """
-        return front_of(self.trials, self._direction)
-
-    def pareto_front(self) -> np.ndarray:
-        """Values `[k, m]` of `best_trials` in the user's sign, rising in the first objective."""
-        front = values_of(self.best_trials, self._direction)
-        return front[np.lexsort(front.T[::-1])]
-
-    def to_dataframe(self) -> pandas.DataFrame:
-        """The trials as a pandas data frame: number, state, value, `params_…`, seconds, reason.
-
-        Raises:
-            ImportError: pandas is not installed.
-        """
-        from jaxhpo.study._tables import to_dataframe
-
-        return to_dataframe(self.trials)
-
-    def to_optuna(self) -> optuna.Study:
-        """The same study for Optuna's plots, importances and samplers; nothing is copied."""
-        import optuna
-
-        return optuna.load_study(study_name=self.name, storage=self._store.storage)
-
-    def report(self, path: str | pathlib.Path, *, model: bool = True) -> pathlib.Path:
-        """Writes one HTML file about the study; it opens without a network.
-
-        Args:
-            path: file to write; its folder is made.
-            model: whether to fit a Gaussian process, which takes seconds: sensitivities, contours
-                and the estimate of random search come from it.
-
-        Returns:
-            The path.
-
-        Raises:
-            ValueError: the study has no trial yet.
-            ModuleNotFoundError: plotly is not installed.
-        """
-        from jaxhpo.report import write_report
-
-        return write_report(self.to_optuna(), path, space=self.space, model=model)
-
-    @property
-    def programs(self) -> population.Programs:
-        """What `sweep` has compiled; another study's `sweep` of the same training may take it."""
-        if self._programs is None:
-            from jaxhpo.population import Programs
-
-            self._programs = Programs()
-        return self._programs
-
-    def surrogate(self, *, kernel: str = "matern52") -> Surrogate:
-        """Fits a Gaussian process to the study's trials, to look at.
-
-        Args:
-            kernel: "matern52" or "rbf".
-
-        Returns:
-            The `inspection.Surrogate`; its values are negated where the study maximises. Trials
-            that failed, are running or were pruned are left out. Infeasible ones teach the model
-            like others, and are never its best. Known standard errors count as known noise.
-
-        Raises:
-            ValueError: fewer than two trials with a value, or several objectives.
-        """
-        from jaxhpo.study._model import surrogate_of
-
-        return surrogate_of(self, kernel)
-
     # -- parts -------------------------------------------------------------------------------
 
-    def _note(self, ended: Sequence[Trial | Row]) -> None:
-        """Takes note of ended trials for the progress display."""
+    def _note(self, ended: Sequence[Trial | Row | Ending]) -> None:
+        """Takes note of ended trials, for the progress display and the line about failures."""
+        if self._tally is not None:
+            self._tally.add(ended)
+        self._note_best(ended)
+
+    def _note_best(self, ended: Sequence[Trial | Row | Ending]) -> None:
+        """Keeps the best value in step."""
         for trial in ended:
             if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
                 return  # several objectives have no best value
@@ -438,9 +333,18 @@ class Study:
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._note(self.trials)
+            self._note_best([outline_of(stored) for stored in self._store.history()])
             self._best_is_known = True
         return self._best_value
+
+
+def _as_space(tree: Any) -> Space:
+    """The space of a tree, whose errors speak of the study's argument."""
+    try:
+        return Space(tree)
+    except (TypeError, ValueError) as error:
+        text = str(error).replace("Space: `tree`", "Study: `space`", 1)
+        raise type(error)(text) from error
 
 
 def _fresh_name() -> str:

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from jaxhpo import _checks
+from jaxhpo import _checks, population
 from jaxhpo._progress import Progress, Reporter, make_reporter
 from jaxhpo._status import Status, explain
-from jaxhpo.study._batch import build_rows
-from jaxhpo.study._interrupts import Interrupts
-from jaxhpo.study._record import store_rows
+from jaxhpo.samplers._batches import Batching, batching_of, warn_of_large_batch
+from jaxhpo.study._batch import build_endings
+from jaxhpo.study._interrupts import Interrupts, kind_of
+from jaxhpo.study._owner import this_process
+from jaxhpo.study._reserved import Batch
+from jaxhpo.study._retrain import sweep_key
+from jaxhpo.study._rows import SWEEP_ATTR
 
 if TYPE_CHECKING:
-    from jaxhpo import population
     from jaxhpo.study._study import Study
     from jaxhpo.training import Training
 
 logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.sweep"
-# Stream of the seed's key that the training runs use.
-_SWEEP_STREAM = 2**32 - 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +37,12 @@ class SweepSummary:
     Attributes:
         num_trials: trials recorded.
         num_failed: those of them that failed.
-        num_batches: transactions they were written in.
+        num_batches: transactions they were ended in.
         seconds: wall time in all.
         compile_seconds: time spent on tracing and compiling.
         write_seconds: time spent on writing to the storage.
-        plans: how each batch was laid out; `str(plan)` is a sentence.
+        plans: how each batch was laid out, and how many trials a batch has where the sampler learns
+            between them; `str(plan)` is text for people.
     """
 
     num_trials: int
@@ -54,92 +54,62 @@ class SweepSummary:
     plans: tuple[Any, ...]
 
 
-def sweep(
-    study: Study,
-    training: Training,
-    *,
-    num_trials: int,
-    num_steps: int,
-    batch_size: int = 4096,
-    num_reports: int = 10,
-    timeout: float | None = None,
-    progress: Any = True,
-    **options: Any,
-) -> SweepSummary:
-    """Trains trials by `population.sweep`; each batch becomes visible in one transaction.
-
-    A process that is killed loses the batch that it trains, and nothing that was recorded; the
-    study opened again proposes that batch anew. On Ctrl-C the trials of the batch that had ended
-    are recorded, those before the last of them that had not are recorded as failed
-    ("interrupted"), and `KeyboardInterrupt` passes on.
-
-    A trial's keys follow from the seed and its number alone, so neither the batch size nor a stop
-    changes what a trial draws or how it trains.
-
-    Args:
-        study: the study; its direction must be "minimize".
-        training: the training run whose `loss` is minimised.
-        num_trials: how many more trials to train.
-        num_steps: steps a trial; static.
-        batch_size: trials asked, trained and written together. Samplers learn between batches.
-        num_reports: points of a learning curve; at most 50 of them are stored.
-        timeout: seconds after which training stops at the next report.
-        progress: as in `Study.optimize`.
-        **options: passed on to `population.sweep` (memory_budget, share_data_order, …).
-
-    Returns:
-        What was done.
-
-    Raises:
-        TypeError: an argument of a wrong type.
-        ValueError: a number out of range, or a study that maximises.
-    """
-    return _Run(
-        study, training, num_trials, num_steps, batch_size, num_reports, timeout, progress, options
-    ).run()
-
-
-class _Run:
-    """One call of `sweep`: settings and counters."""
+class Run:
+    """One call of `Study.sweep`: settings and counters."""
 
     def __init__(
         self,
         study: Study,
         training: Training,
+        *,
         num_trials: int,
         num_steps: int,
-        batch_size: int,
+        batch_size: int | None,
         num_reports: int,
         timeout: float | None,
         progress: Any,
         options: dict[str, Any],
     ) -> None:
+        """Checks the arguments of `Study.sweep`, which documents them."""
         if study.direction != "minimize":
             raise ValueError(
                 f"{_WHERE}: `study` must have the direction 'minimize' (a training's loss is "
                 f"minimised), got {study.direction!r}."
             )
+        study.space.check_precision(_WHERE)
         self.study, self.training, self.options = study, training, options
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
-        size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
-        self.batch_size = min(size, max(self.num_trials, 1))
+        self.batching, self.size = self._batches(batch_size)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.reporter: Reporter = make_reporter(_WHERE, progress, study.name, self.num_trials)
-        self.key = jax.random.fold_in(jax.random.key(study.seed), _SWEEP_STREAM)
+        note = f"{self.num_steps} steps each; {self.batching.words or 'one batch after another'}; "
+        self.reporter: Reporter = make_reporter(
+            _WHERE, progress, study.name, self.num_trials, note=f"{note}the programs compile first"
+        )
         self.done = self.failed = self.batches = 0
         self.compile_seconds = self.write_seconds = 0.0
         self.plans: tuple[Any, ...] = ()
+
+    def _batches(self, batch_size: int | None) -> tuple[Batching, int]:
+        """Which batches there are, and the most trials in one."""
+        sampler = self.study._asker.sampler
+        own, most = batching_of(sampler), max(self.num_trials, 1)
+        if batch_size is None:
+            return own, min(max(own.first, own.size), most)
+        size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
+        warn_of_large_batch(_WHERE, sampler, size, self.num_trials)
+        return own._replace(first=size, size=size), min(size, most)
 
     def run(self) -> SweepSummary:
         """Runs batch after batch until there is a reason to stop."""
         started = time.perf_counter()
         self.study.stop_reason = None
         with contextlib.ExitStack() as stack:
-            stack.callback(self.reporter.close)
+            stack.callback(self.study._store.checkpoint)
+            stack.enter_context(self.reporter)
             interrupts = stack.enter_context(Interrupts())
             while (reason := self._reason_to_stop()) is None:
                 self._batch(interrupts)
@@ -167,39 +137,48 @@ class _Run:
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
     def _batch(self, interrupts: Interrupts) -> None:
-        from jaxhpo import population
-
-        count = min(self.batch_size, self.num_trials - self.done)
-        first, unit, values = self.study._asker.propose(count, self.batch_size)
-        if len(unit) == 0:
+        """Reserves trials, trains them and writes down what became of them."""
+        asker, left = self.study._asker, self.num_trials - self.done
+        began = time.perf_counter()
+        count = min(self.batching.count_at(asker.next_number), left)
+        batch = asker.reserve(count, self.size, this_process())
+        if not batch.numbers:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
-        left = self._seconds_left()
-        start, best = datetime.datetime.now(), self.study._best_value_or_none()
+        self.write_seconds += time.perf_counter() - began
+        interrupt = None
         try:
             with interrupts.open():
-                result = population.sweep(
-                    self.training,
-                    values,
-                    key=self.key,
-                    first_trial=first,
-                    num_steps=self.num_steps,
-                    num_reports=self.num_reports,
-                    timeout=None if left is None else max(left, 1e-3),
-                    progress=lambda event: self._tick(event, best),
-                    **{"programs": self.study.programs, **self.options},
-                )
-        except population.SweepInterrupted as interrupt:
-            self._write(first, unit, values, interrupt.sweep, start, "interrupted")
+                result = self._train(batch)
+        except population.SweepInterrupted as error:
+            result, interrupt = error.sweep, error
+        except BaseException:
+            asker.release(batch)
+            raise
+        self._write(batch, result)
+        if interrupt is not None:
             self.study.stop_reason = "interrupted"
             logger.warning(
                 "interrupted after %d trials of this call, all of them recorded. %s",
                 self.done,
                 self.study.resume_hint(),
             )
-            raise KeyboardInterrupt from interrupt
-        self._write(first, unit, values, result, start, "the timeout was reached")
+            raise kind_of(interrupt)() from interrupt
+
+    def _train(self, batch: Batch) -> population.Sweep:
+        left, best = self._seconds_left(), self.study._best_value_or_none()
+        return population.sweep(
+            self.training,
+            batch.values,
+            key=sweep_key(self.study),
+            first_trial=np.asarray(batch.numbers),
+            num_steps=self.num_steps,
+            num_reports=self.num_reports,
+            timeout=None if left is None else max(left, 1e-3),
+            progress=lambda event: self._tick(event, best),
+            **self.options,
+        )
 
     def _tick(self, event: population.Progress, best: float | None) -> None:
         """Translates the sweep's progress into the study's."""
@@ -215,41 +194,36 @@ class _Run:
             )
         )
 
-    def _write(
-        self,
-        first: int,
-        unit: np.ndarray,
-        values: Any,
-        result: population.Sweep,
-        start: datetime.datetime,
-        cut_reason: str,
-    ) -> None:
-        """Records the batch up to its last trial that ended."""
-        self.compile_seconds += result.compile_seconds
-        self.plans += result.plans
-        has_ended = ~np.isin(result.status, (Status.EMPTY, Status.RUNNING))
-        n = int(np.max(np.flatnonzero(has_ended), initial=-1)) + 1
-        if n == 0:
-            return
+    def _write(self, batch: Batch, result: population.Sweep) -> None:
+        """Ends the trials of a batch that have ended; the others wait."""
         began = time.perf_counter()
-        status = np.where(has_ended, result.status, Status.FAILED)[:n]
-        params = self.study.space.decode(jax.tree.map(lambda leaf: leaf[:n], values))
-        rows = build_rows(
-            self.study,
-            unit[:n],
-            params,
-            result.losses[:n],
-            curves=result.curves[:n],
-            curve_steps=result.curve_steps,
-            status=status,
-            seconds=result.seconds / len(unit),
-            start=start,
+        self.compile_seconds += result.compile_seconds
+        words = self.batching.words
+        self.plans += tuple(
+            dataclasses.replace(plan, reason=f"{plan.reason} {words}." if words else plan.reason)
+            for plan in result.plans
         )
-        for i in np.flatnonzero(~has_ended[:n]):
-            attrs = {**rows[i].user_attrs, "reason": cut_reason}
-            rows[i] = dataclasses.replace(rows[i], user_attrs=attrs)
-        store_rows(self.study, rows, unit[:n], first, self.batch_size)
+        done = np.flatnonzero(~np.isin(result.status, (Status.EMPTY, Status.RUNNING)))
+        endings = build_endings(
+            self.study,
+            [batch.trial_ids[i] for i in done],
+            result.losses[done],
+            curves=result.curves[done],
+            curve_steps=result.curve_steps,
+            status=result.status[done],
+            seconds=result.seconds / len(batch.numbers),
+        )
+        for i, ending in zip(done, endings, strict=True):
+            ending.system_attrs[SWEEP_ATTR] = {
+                "num_steps": self.num_steps,
+                "num_reports": self.num_reports,
+                "share_data_order": bool(self.options.get("share_data_order", False)),
+                "width": int(result.width[i]),
+            }
+        kept = self.study._asker.end(batch, endings, self.size)
+        self.study._note(kept)
+        self.study._keep_state(self.training, batch.numbers, result)
         self.write_seconds += time.perf_counter() - began
-        self.done += n
-        self.failed += int(np.sum(status == Status.FAILED))
-        self.batches += 1
+        self.done += len(kept)
+        self.failed += sum(ending.status is Status.FAILED for ending in kept)
+        self.batches += len(kept) > 0

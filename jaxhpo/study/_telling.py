@@ -10,6 +10,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
 from jaxhpo.study._evaluate import to_report
+from jaxhpo.study._stale import ENDED_REASON
 from jaxhpo.study._trial import Trial, from_frozen
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ _WHERE = "Study.tell"
 def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
     """See `Study.tell`."""
     is_one = isinstance(trials, Trial | int | np.integer)
-    listed = [trials] if is_one else list(trials)
+    listed = [trials] if is_one else _trials(trials)
     outcomes = [values] if is_one else _listed(values, len(study.directions))
     if len(listed) != len(outcomes):
-        raise _checks.fail(_WHERE, "values", f"one for each of {len(listed)} trials", values)
+        raise _checks.fail(_WHERE, "values", f"one for each of the {len(listed)} `trials`", values)
     numbers = [t.number if isinstance(t, Trial) else t for t in listed]
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
@@ -35,6 +36,7 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
             reason = (report.reason or "").replace("`objective` must return", "`values` must be")
             raise TypeError(f"{_WHERE}: {reason}")
     ended = study._asker.tell(running, reports)
+    study._store.checkpoint()
     if len(ended) < len(running):
         lost = sorted(set(numbers) - {trial.number for trial in ended})
         raise ValueError(
@@ -44,13 +46,30 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
     return ended
 
 
+def _trials(trials: Any) -> list[Any]:
+    """The trials, or their numbers, of a sequence of them."""
+    listed = list(trials) if isinstance(trials, list | tuple | range | np.ndarray) else [None]
+    for one in listed:
+        if not isinstance(one, Trial):
+            try:
+                _checks.check_int(_WHERE, "trials", one, 0)
+            except (TypeError, ValueError):
+                expected = "a trial, its number, or a sequence of such"
+                raise TypeError(
+                    f"{_WHERE}: `trials` must be {expected}, got {_checks.describe(trials)}."
+                ) from None
+    return listed
+
+
 def _listed(values: Any, num_objectives: int) -> list[Any]:
     """One value or outcome a trial; an outcome of arrays is taken apart."""
     if isinstance(values, Outcome):
-        value = np.atleast_1d(np.asarray(values.value))
+        value = np.atleast_1d(_checks.real_numbers(_WHERE, "values", values.value))
         value = np.atleast_2d(value) if num_objectives > 1 else value
         parts = (_rows_of(part, len(value)) for part in (values.se, values.violation))
         return [Outcome(*row) for row in zip(value, *parts, strict=True)]
+    if isinstance(values, str | bytes | dict | set):
+        return [values]  # no value at all, which is said of it
     try:
         return list(values)
     except TypeError:
@@ -61,7 +80,7 @@ def _rows_of(part: Any, count: int) -> list[Any]:
     """Each trial's part of an array with a row a trial; of None it is None."""
     if part is None:
         return [None] * count
-    array = np.atleast_1d(np.asarray(part))
+    array = np.atleast_1d(_checks.real_numbers(_WHERE, "values", part))
     if count == 1 or len(array) == count:
         return list(array) if len(array) == count else [array]
     raise _checks.fail(_WHERE, "values", f"an Outcome whose parts have {count} rows", array.shape)
@@ -74,7 +93,7 @@ def _running_trial(study: Study, number: Any) -> Trial:
     trial = from_frozen(study.space, frozen)
     if trial.status is Status.WAITING:
         raise ValueError(f"{_WHERE}: `trials` must be running, but {number} waits to be asked.")
-    if trial.status is not Status.RUNNING:
+    if trial.status is not Status.RUNNING and trial.reason != ENDED_REASON:
         raise ValueError(
             f"{_WHERE}: `trials` must be running, but {number} has ended already "
             f"({trial.status.name}); what was recorded then stands."

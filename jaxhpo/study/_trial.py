@@ -80,7 +80,7 @@ def check_direction(direction: Any) -> Direction:
         ValueError: anything else.
     """
     listed = list(direction) if isinstance(direction, list | tuple) else [direction]
-    if not listed or any(one not in DIRECTIONS for one in listed):
+    if not listed or any(not isinstance(one, str) or one not in DIRECTIONS for one in listed):
         expected = "'minimize' or 'maximize', or a sequence of them for several objectives"
         raise _checks.fail("Study", "direction", expected, direction)
     return listed[0] if len(listed) == 1 else tuple(listed)
@@ -108,11 +108,12 @@ def to_minimized(value: Any, direction: Direction) -> Any:
     return -value if direction == "maximize" else value
 
 
-def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
+def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
     """Reads Optuna's record of a trial.
 
     Args:
-        space: the study's space, which knows the objects behind stored labels.
+        space: the study's space, which knows the objects behind stored labels; None if it is not
+            known, and the stored values stand for themselves.
         frozen: the record.
 
     Returns:
@@ -125,7 +126,8 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
         seconds = frozen.duration.total_seconds()
     value = finite_value(frozen.values) if status is not Status.FAILED else None
     is_waiting = status is Status.WAITING
-    flat = dict(frozen.system_attrs.get(FIXED_ATTR, {}) if is_waiting else frozen.params)
+    fixed = frozen.system_attrs.get(FIXED_ATTR) if is_waiting else None
+    flat = dict(fixed or frozen.params)
     return Trial(
         number=frozen.number,
         params=params_of(space, flat) or flat,
@@ -142,8 +144,13 @@ def from_frozen(space: Space, frozen: FrozenTrial) -> Trial:
     )
 
 
+def outline_of(stored: FrozenTrial | HistoryTrial) -> Trial:
+    """Number, value and status of a stored trial; the rest costs much more to read."""
+    return Trial(stored.number, None, finite_value(stored.values), status_of(stored))
+
+
 def read_trials(
-    stored: Sequence[FrozenTrial], space: Space, ended: dict[int, Trial]
+    stored: Sequence[FrozenTrial], space: Space | None, ended: dict[int, Trial]
 ) -> list[Trial]:
     """Reads a study's trials.
 
@@ -174,8 +181,10 @@ def finite_value(values: Sequence[float] | None) -> Value | None:
     return found[0] if len(found) == 1 else found
 
 
-def params_of(space: Space, flat: dict[str, Any]) -> Any:
+def params_of(space: Space | None, flat: dict[str, Any]) -> Any:
     """Python params of stored ones, or None if another program left some of them out."""
+    if space is None:
+        return None
     try:
         return space.unflatten_params(flat)
     except (ValueError, TypeError):

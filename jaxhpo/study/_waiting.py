@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
+from jaxhpo.study._reserved import is_lost
 from jaxhpo.study._rows import FIXED_ATTR, Ending, Row
-from jaxhpo.study._trial import status_of
+from jaxhpo.study._trial import status_of, unit_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -33,11 +34,12 @@ _DRAWS = 256
 
 
 class Waiting(NamedTuple):
-    """A trial that waits; `values` is a batch of one."""
+    """A trial that waits; `values` is a batch of one, `unit` the point of one a batch has lost."""
 
     number: int
     trial_id: int
     values: Any
+    unit: np.ndarray | None = None
 
 
 def enqueue(store: Store, space: Space, params: Any) -> list[int]:
@@ -45,7 +47,7 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     listed = params if space._is_many(params) else [params]
     if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
-    values = space.encode(listed)
+    values = space.encode(listed, np.float64)
     is_allowed = np.asarray(space.feasible(values))
     if not is_allowed.all():
         expected = "allowed by the space's constraints"
@@ -67,6 +69,9 @@ def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
     for frozen in store.trials():
         if status_of(frozen) is not Status.WAITING:
             continue
+        if is_lost(frozen) and (unit := unit_of(frozen)) is not None:
+            yield Waiting(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)
+            continue
         fixed = frozen.system_attrs.get(FIXED_ATTR, {})
         try:
             draw = jax.random.fold_in(key, np.uint32(frozen.number))
@@ -84,7 +89,7 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
         ValueError: none of them goes with what is fixed.
     """
     try:
-        return space.encode([space.unflatten_params(fixed)])
+        return space.encode([space.unflatten_params(fixed)], np.float64)
     except ValueError as error:
         reason = error
     drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
@@ -93,7 +98,8 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
         pool = {**flat, **pool}
     for flat in drawn:
         try:
-            values = space.encode([space.unflatten_params(fixed, others={**pool, **flat})])
+            params = space.unflatten_params(fixed, others={**pool, **flat})
+            values = space.encode([params], np.float64)
         except ValueError as error:
             reason = error
             continue

@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
+import os
 import pickle
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study._evaluate import Report, evaluate
+from jaxhpo.study._modules import Home, bring_home, home_of
+
+_SAFE_PATH = "PYTHONSAFEPATH"
 
 _DIED = (
     "the worker process ended while it ran this trial (exit code {code}). Likely causes: it ran "
@@ -44,6 +48,7 @@ class WorkerPool:
             TypeError: the objective cannot be pickled.
         """
         self._payload = pickle_objective(objective, num_workers)
+        self._home = home_of(objective)
         self._num_objectives = num_objectives
         self._workers: list[_Worker | None] = [None] * num_workers
 
@@ -63,7 +68,9 @@ class WorkerPool:
         for index, params in enumerate(batch):
             worker = self._workers[index]
             if worker is None:
-                worker = self._workers[index] = _Worker(self._payload, self._num_objectives)
+                worker = self._workers[index] = _Worker(
+                    self._payload, self._num_objectives, self._home
+                )
             worker.send(params)
             started.append(worker)
         reports = []
@@ -72,7 +79,8 @@ class WorkerPool:
             if report is None:
                 code = worker.stop(patience=5.0)
                 self._workers[index] = None
-                report = Report(Status.FAILED, reason=_DIED.format(code=code))
+                reason = _DIED.format(code=code)
+                report = Report(Status.FAILED, reason=reason, error_kind=reason)
             reports.append(report)
         return reports
 
@@ -85,12 +93,15 @@ class WorkerPool:
 
 
 class _Worker:
-    def __init__(self, payload: bytes, num_objectives: int) -> None:
+    def __init__(self, payload: bytes, num_objectives: int, home: Home | None) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, child = context.Pipe()
         # Not a daemon: an objective may start processes of its own.
-        self._process = context.Process(target=_work, args=(child, payload, num_objectives))
-        self._process.start()
+        is_safe = _SAFE_PATH in os.environ
+        arguments = (child, payload, num_objectives, home, is_safe)
+        self._process = context.Process(target=_work, args=arguments)
+        with _safe_path():
+            self._process.start()
         child.close()
 
     def send(self, params: Any) -> None:
@@ -125,12 +136,35 @@ class _Worker:
         return self._process.exitcode
 
 
-def _work(connection: Connection, payload: bytes, num_objectives: int) -> None:
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Lets an interpreter that starts meanwhile leave the working folder off its module path.
+
+    It would come first there, and a `random.py` in it before Python's own. The worker gets the
+    path of this process as soon as it runs.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(_SAFE_PATH, None)
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+def _work(
+    connection: Connection, payload: bytes, num_objectives: int, home: Home | None, is_safe: bool
+) -> None:
     """The worker's life: unpickle the objective, then params in, reports out."""
+    if not is_safe:  # what the objective starts is not our matter
+        os.environ.pop(_SAFE_PATH, None)
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     failure: Report | None = None
     try:
+        bring_home(home)
         objective = pickle.loads(payload)
     except Exception as exception:
         failure = Report(

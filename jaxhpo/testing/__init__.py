@@ -24,6 +24,11 @@ from jaxhpo.testing import (
 )
 from jaxhpo.testing._case import SamplerCase as SamplerCase
 
+__all__ = [
+    "SamplerCase",
+    "check_sampler",
+]
+
 CHECKS: dict[str, Callable[[SamplerCase], None]] = {
     **_protocol.CHECKS,
     **_transforms.CHECKS,

@@ -30,6 +30,8 @@ class SamplerCase:
         is_batch_invariant: proposals do not depend on values, so batches are only bookkeeping.
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_scale_free: shifting and stretching the box moves the proposals with it, bit by bit.
+        may_repeat: a point of a space that is partly continuous may be proposed a second time,
+            which is a waste unless the objective is noisy.
         needs_gradient: trials must come with a gradient, so that the progress checks wrap their
             objectives in `with_gradient`. Tells always have one.
         several: settings for two objectives, besides `settings`; None: it refuses more than one, or
@@ -49,6 +51,7 @@ class SamplerCase:
     is_batch_invariant: bool = False
     resumes_exactly: bool = True
     is_scale_free: bool = True
+    may_repeat: bool = False
     needs_gradient: bool = False
     several: Mapping[str, Any] | None = None
     progress_trials: int = 256

@@ -1,4 +1,4 @@
-"""Finite spaces: nothing twice, then nothing at all."""
+"""Nothing twice: finite spaces are used up, and no point of a mixed one is told again."""
 
 from __future__ import annotations
 
@@ -56,6 +56,25 @@ def check_status(case: SamplerCase) -> None:
     assert int(info.status) == Status.EMPTY, f"status {int(info.status)} of a space used up"
 
 
+def check_mixed_once(case: SamplerCase) -> None:
+    """Where a dimension is real and others have few levels, no point is proposed twice."""
+    space, rounds = _spaces.few_levels(), 60
+    if case.may_repeat:
+        return
+    _, unit = _case.drive(case.make(space), _case.study_key(), rounds, value_fn=_tilted)
+    rows = unit.reshape(-1, space.num_dims)
+    rows = rows[~np.isnan(rows).any(axis=1)]
+    assert len(rows) == rounds or not case.is_endless, f"{len(rows)} proposals in {rounds} rounds"
+    num_distinct = len(np.unique(rows, axis=0))
+    assert num_distinct == len(rows), f"{len(rows) - num_distinct} of {len(rows)} points repeat"
+
+
+@jax.jit
+def _tilted(unit: jax.Array) -> jax.Array:
+    """Lowest at the end of the first coordinate, so that steps and line searches end there."""
+    return jnp.abs(unit[:, 0]) + jnp.sum((unit[:, 1:] - 0.5) ** 2, axis=1)
+
+
 def _distinct(space: Space, rows: np.ndarray) -> set[str]:
     values = jax.jit(lambda space, unit: space.from_unit(unit))(space, rows)
     return {repr(params) for params in space.decode(values)}
@@ -64,5 +83,6 @@ def _distinct(space: Space, rows: np.ndarray) -> set[str]:
 CHECKS = {
     "each_once": check_each_once,
     "told_count": check_told_count,
+    "mixed_once": check_mixed_once,
     "status": check_status,
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -91,6 +93,30 @@ def check_info(case: SamplerCase) -> None:
     assert status.shape == (), f"info.status has shape {status.shape}"
 
 
+def check_keys_are_checked(case: SamplerCase) -> None:
+    """`init`, `ask` and `tell` refuse what is no key, by name; old-style keys are keys."""
+    sampler, key = case.make(_spaces.continuous()), _case.study_key()
+    raw = jax.random.key_data(key)
+    state = jax.eval_shape(sampler.init, raw)
+    state, unit = jax.eval_shape(sampler.ask, raw, state)
+    value = jax.ShapeDtypeStruct(unit.shape[:1], unit.dtype)
+    outcome = jax.eval_shape(_case.outcome_of, unit, value)
+    several = jax.random.split(key, 2)
+    for wrong in (None, "key", 0.5, True, np.zeros(2), several):
+        for name, rest in (("init", ()), ("ask", (state,)), ("tell", (state, unit, outcome))):
+            said = _error_of(functools.partial(getattr(sampler, name), wrong), rest)
+            assert said is not None, f"{name} took {wrong!r} for a key"
+            assert "`key` must be" in said, f"{name}({wrong!r}) said: {said}"
+
+
+def _error_of(function: Callable[..., Any], args: tuple[Any, ...]) -> str | None:
+    try:
+        jax.eval_shape(function, *args)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def _types(state: PyTree) -> tuple[Any, list[tuple[Any, ...]]]:
     leaves, structure = jax.tree.flatten(state)
     return structure, [(leaf.shape, leaf.dtype, leaf.weak_type) for leaf in leaves]
@@ -102,4 +128,5 @@ CHECKS = {
     "state_is_stable": check_state_is_stable,
     "scan_and_cond": check_scan_and_cond,
     "info": check_info,
+    "keys_are_checked": check_keys_are_checked,
 }

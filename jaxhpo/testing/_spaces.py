@@ -32,6 +32,17 @@ def mixed() -> Space:
     )
 
 
+def few_levels() -> Space:
+    """One real dimension beside discrete ones of few levels."""
+    return Space(
+        {
+            "x": hps.uniform(0.0, 1.0),
+            "count": hps.integer(1, 5),
+            "kind": ["a", "b", "c"],
+        }
+    )
+
+
 def conditional() -> Space:
     """A nested choice beside a real dimension."""
     return Space(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -111,6 +113,28 @@ def check_minimize_traces_once(case: SamplerCase) -> None:
     assert len(traces) <= 2, f"{len(traces)} traces of the objective with vmap"
 
 
+def check_closures_freed(case: SamplerCase) -> None:
+    """After `minimize`, nothing keeps the objective alive, nor the arrays it closes over."""
+    space = _spaces.continuous()
+
+    def made() -> Any:
+        data = jnp.ones(3)
+
+        def objective(key: jax.Array, params: PyTree) -> jax.Array:
+            return params["x"] * jnp.sum(data) + params["y"]
+
+        return objective, data
+
+    objective, data = made()
+    told = case.objective(objective, space)
+    jax.block_until_ready(minimize(told, space, case.make(space), key=0, num_trials=2))
+    left = weakref.ref(objective), weakref.ref(data)
+    del objective, data, told
+    gc.collect()
+    assert left[0]() is None, "the objective is kept"
+    assert left[1]() is None, "an array that the objective closes over is kept"
+
+
 CHECKS = {
     "jit_equals_eager": check_jit_equals_eager,
     "vmap_equals_loop": check_vmap_equals_loop,
@@ -118,4 +142,5 @@ CHECKS = {
     "key_reuse": check_key_reuse,
     "traced_once": check_traced_once,
     "minimize_traces_once": check_minimize_traces_once,
+    "closures_freed": check_closures_freed,
 }

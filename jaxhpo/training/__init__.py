@@ -1,5 +1,6 @@
 """Training runs as pure functions, and adapters from optax and flax."""
 
+from jaxhpo.training import schedules as schedules
 from jaxhpo.training._adapter import TrainState as TrainState
 from jaxhpo.training._averaged import averaged as averaged
 from jaxhpo.training._dropout import dropout as dropout
@@ -12,3 +13,17 @@ from jaxhpo.training._objective import trial_keys as trial_keys
 from jaxhpo.training._optax import from_optax as from_optax
 from jaxhpo.training._rules import constant as constant
 from jaxhpo.training._training import Training as Training
+
+__all__ = [
+    "TrainState",
+    "Training",
+    "averaged",
+    "dropout",
+    "from_linen",
+    "from_nnx",
+    "from_optax",
+    "gradient",
+    "objective",
+    "train",
+    "trial_keys",
+]

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
-from jaxhpo._checks import check_callable, describe
-from jaxhpo.training._data import as_examples, check_batch_size, minibatch
-from jaxhpo.training._gradient import gradient
-from jaxhpo.training._objective import check_loss
+from jaxhpo._checks import describe
+from jaxhpo.training._calls import check_loss
+from jaxhpo.training._data import (
+    advice,
+    as_examples,
+    check_batch_size,
+    gathered,
+    minibatch,
+    wants_whole_data,
+)
+from jaxhpo.training._optimizer import (
+    apply_optimizer,
+    differentiate,
+    evaluated,
+    keep_dtype,
+    start_optimizer,
+)
 from jaxhpo.training._training import Training
 
 # How models call the switch between training and validation, and its value while training.
@@ -59,20 +72,38 @@ class Problem(NamedTuple):
     inner_loss: Callable[..., Any] | None
 
 
-class Data(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Data:
     """Checked examples, with what the minibatch needs to know of them."""
 
-    train: Any
-    validation: Any
+    given: tuple[Any, Any]
     num_train: int
     batch_size: int | None
+
+    @property
+    def train(self) -> Any:
+        """The training examples, where the caller wants them."""
+        return self._examples[0]
+
+    @property
+    def validation(self) -> Any:
+        """The validation examples, where the caller wants them."""
+        return self._examples[1]
+
+    @property
+    def _examples(self) -> tuple[Any, Any]:
+        return self._gathered if wants_whole_data() else self.given
+
+    @functools.cached_property
+    def _gathered(self) -> tuple[Any, Any]:
+        return gathered(self.given)
 
 
 def check_data(where: str, train: Any, validation: Any, batch_size: Any) -> Data:
     """Checks both data sets and the batch size before anything is traced."""
     train, num_train = as_examples(where, "train", train)
     validation, _ = as_examples(where, "validation", validation)
-    return Data(train, validation, num_train, check_batch_size(where, batch_size, num_train))
+    return Data((train, validation), num_train, check_batch_size(where, batch_size, num_train))
 
 
 def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
@@ -80,26 +111,9 @@ def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(
             f"{where}: `{argument}` must be a pair (inputs, targets), got {describe(data)}."
+            f"{advice(data)}"
         )
     return data[0], data[1]
-
-
-def optimizer_factory(where: str, optimizer: Any) -> Callable[[Any], optax.GradientTransformation]:
-    """Accepts `optimizer(hparams) -> GradientTransformation`, or a transformation as it is."""
-    if isinstance(optimizer, optax.GradientTransformation):
-        return lambda hparams: optimizer
-    check_callable(where, "optimizer", optimizer)
-
-    def build(hparams: Any) -> optax.GradientTransformation:
-        built = optimizer(hparams)
-        if not isinstance(built, optax.GradientTransformation):
-            raise TypeError(
-                f"{where}: `optimizer` must return an optax.GradientTransformation, got "
-                f"{describe(built)}."
-            )
-        return built
-
-    return build
 
 
 def assemble(
@@ -113,7 +127,8 @@ def assemble(
 
     def init(key: jax.Array, hparams: Any) -> TrainState:
         params, extra = problem.init(key, hparams)
-        return TrainState(params, optimizer(hparams).init(params), extra)
+        params, opt_state = start_optimizer(optimizer(hparams), params)
+        return TrainState(params, opt_state, extra)
 
     def step(key: jax.Array, hparams: Any, state: TrainState, t: jax.Array) -> TrainState:
         key = jax.random.fold_in(key, t)
@@ -124,20 +139,16 @@ def assemble(
             loss, extra = problem.train_loss(key_noise, hparams, params, state.extra, batch)
             return check_loss(where, loss), extra
 
-        grads, extra = gradient(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = optimizer(hparams).update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return jax.tree.map(_keep_dtype, TrainState(params, opt_state, extra), state)
+        slope, extra = differentiate(loss_fn, state.params)
+        opt_state, params = state.opt_state, state.params
+        params, opt_state = apply_optimizer(optimizer(hparams), slope, opt_state, params)
+        return jax.tree.map(keep_dtype, TrainState(params, opt_state, extra), state)
 
     def loss(hparams: Any, state: TrainState) -> jax.Array:
-        return problem.validation_loss(hparams, state.params, state.extra)
+        params = evaluated(state.params, state.opt_state)
+        return problem.validation_loss(hparams, params, state.extra)
 
     return Training(init, step, loss, problem.inner_loss)
-
-
-def _keep_dtype(new: jax.Array, old: jax.Array) -> jax.Array:
-    """Gives a leaf its old dtype: float64 hyperparameters must not widen a float32 state."""
-    return new if new.dtype == old.dtype else new.astype(old.dtype)
 
 
 def mean_loss(

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
+from jaxhpo._checks import check_count
 from jaxhpo.training._objective import check_training, trial_keys
 from jaxhpo.training._training import Training
 
@@ -43,7 +43,7 @@ def averaged(training: Training, num_runs: int) -> Training:
         True
     """
     check_training("averaged", training)
-    num_runs = check_int("averaged", "num_runs", num_runs, 1)
+    num_runs = check_count("averaged", "num_runs", num_runs, 1)
 
     def init(key: jax.Array, hparams: Any) -> Any:
         keys_init, keys_step = jax.vmap(trial_keys)(jax.random.split(key, num_runs))

@@ -15,8 +15,8 @@ from jaxhpo.training._adapter import (
     check_pair,
     mean_loss,
     mode_arguments,
-    optimizer_factory,
 )
+from jaxhpo.training._optimizer import optimizer_factory
 from jaxhpo.training._training import Training
 
 

@@ -8,8 +8,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_callable, check_int
+from jaxhpo._checks import check_count, check_key, check_takes, noted
+from jaxhpo._manual import on_each_device
+from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._training import Training
+
+_TAKEN = {
+    "init": "key, hparams",
+    "step": "key, hparams, state, t",
+    "loss": "hparams, state",
+    "inner_loss": "hparams, params",
+}
+"""What the functions of a training are given."""
 
 
 def check_training(where: str, training: Any) -> Training:
@@ -19,8 +29,9 @@ def check_training(where: str, training: Any) -> Training:
             f"{where}: `training` must be a Training(init, step, loss), got "
             f"{type(training).__name__}."
         )
-    for name in ("init", "step", "loss"):
-        check_callable(where, f"training.{name}", getattr(training, name))
+    for name, taken in _TAKEN.items():
+        if name != "inner_loss" or training.inner_loss is not None:
+            check_takes(where, f"training.{name}", getattr(training, name), taken)
     return training
 
 
@@ -64,14 +75,23 @@ def train(
         >>> print(hpo.training.train(training, jax.random.key(0), {"lr": 0.5}, 3))
         0.125
     """
-    key_init, key_step = trial_keys(key)
-    state = jax.tree.map(_strong, training.init(key_init, hparams))
+    training = check_training("train", training)
+    num_steps = check_count("train", "num_steps", num_steps, 0)
+    unroll = check_count("train", "unroll", unroll, 1)
+    key = check_key("train", key)
 
-    def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
-        return jax.tree.map(_strong, training.step(key_step, hparams, state, t)), None
+    def run(key: jax.Array, hparams: Any) -> Any:
+        key_init, key_step = trial_keys(key)
+        state = call_init("train", training, key_init, hparams)
 
-    steps = jnp.arange(num_steps, dtype=jnp.int32)
-    return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+        def advance(state: Any, t: jax.Array) -> tuple[Any, None]:
+            return call_step("train", training, key_step, hparams, state, t), None
+
+        steps = jnp.arange(num_steps, dtype=jnp.int32)
+        return jax.lax.scan(advance, state, steps, unroll=unroll)[0]
+
+    with noted("train: raised while `training` was run with `hparams`."):
+        return on_each_device(run)(key, hparams)
 
 
 def objective(training: Training, num_steps: int) -> Callable[[jax.Array, Any], jax.Array]:
@@ -103,33 +123,10 @@ def objective(training: Training, num_steps: int) -> Callable[[jax.Array, Any], 
         0.0625
     """
     training = check_training("objective", training)
-    num_steps = check_int("objective", "num_steps", num_steps, 1)
+    num_steps = check_count("objective", "num_steps", num_steps, 1)
 
     def value(key: jax.Array, params: Any) -> jax.Array:
         state = train(training, key, params, num_steps)
-        return check_loss("objective", training.loss(params, state))
+        return call_loss("objective", training, params, state)
 
     return value
-
-
-def check_loss(where: str, loss: Any) -> jax.Array:
-    """Requires a real scalar from `training.loss`, at trace time, and returns it as a float."""
-    loss = jnp.asarray(loss)
-    if loss.shape != () or not jnp.issubdtype(loss.dtype, jnp.number):
-        raise ValueError(
-            f"{where}: `training.loss` must return a scalar, got shape {loss.shape} and dtype "
-            f"{loss.dtype}."
-        )
-    if jnp.issubdtype(loss.dtype, jnp.complexfloating):
-        raise ValueError(f"{where}: `training.loss` must be real, got dtype {loss.dtype}.")
-    return loss if jnp.issubdtype(loss.dtype, jnp.floating) else loss.astype(jnp.result_type(float))
-
-
-def _strong(leaf: Any) -> jax.Array:
-    """Drops a weak type, which would change under the loop and cost a second trace."""
-    leaf = jnp.asarray(leaf)
-    return (
-        jax.lax.convert_element_type(leaf, leaf.dtype)
-        if getattr(leaf, "weak_type", False)
-        else leaf
-    )

@@ -8,7 +8,8 @@ from typing import Any
 import jax
 
 from jaxhpo._checks import check_callable
-from jaxhpo.training._adapter import Problem, assemble, check_data, optimizer_factory
+from jaxhpo.training._adapter import Problem, assemble, check_data
+from jaxhpo.training._optimizer import optimizer_factory
 from jaxhpo.training._training import Training
 
 

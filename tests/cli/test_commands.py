@@ -2,8 +2,10 @@
 
 import contextlib
 import csv
+import importlib.metadata
 import io
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -33,7 +35,11 @@ def tune(jaxhpo, *more, trials=12):
     )
 
 
-def best(jaxhpo, name="score"):
+def resume(jaxhpo, name, *more):
+    return jaxhpo("resume", name, "--storage", STORAGE, "--objective", name, *more)
+
+
+def best(jaxhpo, name="work:score"):
     return json.loads(jaxhpo("best", name, "--storage", STORAGE, "--format", "json").out)
 
 
@@ -44,7 +50,7 @@ def test_tune_then_look(jaxhpo):
     record = best(jaxhpo)
     assert record["params"]["opt"] == "adam"
     assert record["value"] == pytest.approx((record["params"]["x"] - 1.0) ** 2)
-    table = jaxhpo("best", "score", "--storage", STORAGE, "--top", 3).out
+    table = jaxhpo("best", "work:score", "--storage", STORAGE, "--top", 3).out
     assert "adam" in table
     listing = jaxhpo("studies", "--storage", STORAGE).out
     assert "score" in listing
@@ -53,7 +59,7 @@ def test_tune_then_look(jaxhpo):
 
 def test_csv_holds_every_trial(jaxhpo):
     tune(jaxhpo)
-    text = jaxhpo("best", "score", "--storage", STORAGE, "--format", "csv").out
+    text = jaxhpo("best", "work:score", "--storage", STORAGE, "--format", "csv").out
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [int(row["number"]) for row in rows] == list(range(12))
     assert {row["params_opt"] for row in rows} == {"adam", "sgd"}
@@ -64,10 +70,10 @@ def test_csv_holds_every_trial(jaxhpo):
 
 def test_resume_goes_on_as_if_never_stopped(jaxhpo):
     tune(jaxhpo, "--seed", 3, trials=5)
-    assert jaxhpo("resume", "score", "--trials", 7, "--storage", STORAGE).code == 0
+    assert resume(jaxhpo, "work:score", "--trials", 7).code == 0
     tune(jaxhpo, "--seed", 3, "--name", "whole")
     stored = "sqlite:///s.db"
-    halves = optuna.load_study(study_name="score", storage=stored).trials
+    halves = optuna.load_study(study_name="work:score", storage=stored).trials
     whole = optuna.load_study(study_name="whole", storage=stored).trials
     assert [trial.params for trial in halves] == [trial.params for trial in whole]
 
@@ -93,7 +99,7 @@ def test_nested_choices_in_json(jaxhpo, folder):
     space = f'{{"m": {{"kind": "choice", "options": {options}}}}}'
     done = jaxhpo("tune", "nested:f", "--space", space, "--trials", 3, "--storage", STORAGE, *QMC)
     assert done.code == 0, done.err
-    assert set(best(jaxhpo, "f")["params"]) == {"m", "m.svm.C"}
+    assert set(best(jaxhpo, "nested:f")["params"]) == {"m", "m.svm.C"}
 
 
 def test_a_parameter_may_be_called_kind(jaxhpo, folder):
@@ -110,7 +116,7 @@ def test_a_parameter_may_be_called_kind(jaxhpo, folder):
         *QMC,
     )
     assert done.code == 0, done.err
-    assert best(jaxhpo, "f")["params"] == {"kind": "b"}
+    assert best(jaxhpo, "kinds:f")["params"] == {"kind": "b"}
 
 
 def test_a_foreign_database_stays_as_it_was(jaxhpo, folder):
@@ -141,7 +147,7 @@ def test_ctrl_c_keeps_the_trials_and_tells_by_its_code(folder):
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "jaxhpo resume f" in out
+    assert "jaxhpo resume slow:f --storage sqlite:///s.db --objective slow:f" in out
     assert _complete(folder) >= 1
 
 
@@ -161,7 +167,7 @@ def test_a_failing_objective_is_kept_and_told(jaxhpo):
     assert done.code == 3
     assert "no trial has a finite value" in done.err
     assert "no data" in done.err
-    trials = optuna.load_study(study_name="broken", storage=STORAGE).trials
+    trials = optuna.load_study(study_name="work:broken", storage=STORAGE).trials
     assert [trial.state.name for trial in trials] == ["FAIL"] * 3
 
 
@@ -201,7 +207,7 @@ def test_doctor_reports_and_succeeds(jaxhpo):
         ),
         (["best", "score", "--storage", "sqlite:///no.db"], "the file no.db does not exist"),
         (["resume", "score", "--storage", "no.journal"], "the file no.journal does not exist"),
-        (["demo", "--trials", "0"], "num_trials"),
+        (["demo", "--trials", "0"], "--trials"),
     ],
 )
 def test_errors_are_one_line(jaxhpo, arguments, message):
@@ -216,8 +222,11 @@ def test_errors_about_stored_studies_are_one_line(jaxhpo, folder):
     tune(jaxhpo, trials=2)
     other = '{"y": {"kind": "uniform", "low": 0, "high": 1}}'
     for arguments, message in [
-        (["best", "other", "--storage", STORAGE], "has no study 'other'; it has: score"),
-        (["best", "score", "--storage", STORAGE, "--format", "xml"], "--format must be one of"),
+        (["best", "other", "--storage", STORAGE], "has no study 'other'; it has: work:score"),
+        (
+            ["best", "work:score", "--storage", STORAGE, "--format", "xml"],
+            "--format must be one of",
+        ),
         (
             ["tune", "work:score", "--space", other, "--storage", STORAGE],
             "added: y; removed: x, opt",
@@ -226,7 +235,7 @@ def test_errors_about_stored_studies_are_one_line(jaxhpo, folder):
         done = jaxhpo(*arguments)
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert message in done.err
-    assert len(optuna.load_study(study_name="score", storage=STORAGE).trials) == 2
+    assert len(optuna.load_study(study_name="work:score", storage=STORAGE).trials) == 2
     (folder / "bad.db").write_bytes(b"this is no database" * 100)
     done = jaxhpo("studies", "--storage", "sqlite:///bad.db")
     assert (done.code, done.err.count("\n")) == (2, 1)
@@ -265,13 +274,32 @@ def test_several_objectives_have_a_front(jaxhpo, folder):
     assert done.code == 0, done.err
     assert "values_0" in done.out
     assert "front of " in jaxhpo("studies", "--storage", STORAGE).out
-    table = jaxhpo("best", "two", "--storage", STORAGE, "--top", 3).out
+    table = jaxhpo("best", "work:two", "--storage", STORAGE, "--top", 3).out
     assert "minimized, maximized" in table
     records = json.loads(
-        jaxhpo("best", "two", "--storage", STORAGE, "--format", "json", "--top", 99).out
+        jaxhpo("best", "work:two", "--storage", STORAGE, "--format", "json", "--top", 99).out
     )
     assert all(record["value"][0] == pytest.approx(record["value"][1] ** 2) for record in records)
-    csv_text = jaxhpo("best", "two", "--storage", STORAGE, "--format", "csv").out
+    csv_text = jaxhpo("best", "work:two", "--storage", STORAGE, "--format", "csv").out
     assert len(list(csv.DictReader(io.StringIO(csv_text)))) == 12
-    assert jaxhpo("resume", "two", "--trials", 3, "--storage", STORAGE).code == 0
+    assert resume(jaxhpo, "work:two", "--trials", 3).code == 0
     assert "exclude each other" in jaxhpo(*command, *options, "--maximize").err
+
+
+def test_version_and_completion(jaxhpo, monkeypatch):
+    assert jaxhpo("--version").out.split() == ["jaxhpo", importlib.metadata.version("jaxhpo")]
+    help_ = jaxhpo("--help").out
+    assert "--install-completion" in help_
+    code = "import sys; from jaxhpo.cli import main; sys.argv = ['jaxhpo']; main()"
+    asked = {"_JAXHPO_COMPLETE": "complete_bash", "COMP_WORDS": "jaxhpo st", "COMP_CWORD": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked}
+    )
+    assert run.stdout.split() == ["studies"]
+
+
+def test_the_help_of_the_demo_tells_of_its_acts(jaxhpo):
+    text = jaxhpo("demo", "--help").out
+    assert "three acts" in text
+    for word in ("random search", "Bayesian optimization", "hypergradients"):
+        assert word in " ".join(text.split())

@@ -56,10 +56,16 @@ def test_dashboard_says_in_one_line_what_is_wrong(jaxhpo, study, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = jaxhpo("dashboard", "sqlite:///s.db", "--port", taken.getsockname()[1])
+        port = taken.getsockname()[1]
+        done = jaxhpo("dashboard", "sqlite:///s.db", "--port", port)
+        again = jaxhpo("dashboard", "--storage", "sqlite:///s.db", "--port", port)
+    assert again.err == done.err
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "cannot be listened on" in done.err
     assert "--port" in done.err
+    done = jaxhpo("dashboard", "sqlite:///s.db", "--storage", "sqlite:///t.db")
+    assert done.code == 2
+    assert "given twice" in done.err
     done = jaxhpo("dashboard", "sqlite:///none.db")
     assert "the file none.db does not exist" in done.err
     assert jaxhpo("dashboard", "sqlite:///s.db", "--port", 0).code == 2

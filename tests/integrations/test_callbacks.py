@@ -119,7 +119,7 @@ def test_a_notebook_has_a_bar_and_a_pipe_has_none(monkeypatch):
         get_ipython = staticmethod(ZMQInteractiveShell)
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-    silent = _progress.make_reporter("f", True, "s", 3)
-    assert type(silent) is _progress.Reporter
+    with _progress.make_reporter("f", True, "s", 3) as piped:
+        assert type(piped) is _progress._LineReporter
     monkeypatch.setitem(sys.modules, "IPython", IPython)
     assert _progress.in_notebook()

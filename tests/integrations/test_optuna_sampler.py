@@ -182,7 +182,7 @@ def test_an_exhausted_space_repeats_or_ends_the_study(caplog):
     with caplog.at_level(logging.WARNING, "jaxhpo"):
         study.optimize(few, n_trials=8)
     assert len(study.trials) == 8
-    assert caplog.text.count("no untried point") == 1
+    assert caplog.text.count("every configuration has been tried") == 1
     ended = new_study("random", seed=0, stop_when_exhausted=True)
     ended.optimize(few, n_trials=20)
     assert 3 <= len(ended.trials) <= 4

@@ -26,6 +26,20 @@ def test_many_studies_are_a_median_with_a_band():
     assert axes.get_ylabel() == "regret"
 
 
+def test_a_regret_of_zero_stays_in_the_picture():
+    axes = plots.history({"found": [3.0, 0.5, 0.5], "near": [3.0, 1.0, 0.6]}, optimum=0.5).axes[0]
+    assert axes.lines[0].get_ydata().tolist() == [2.5, 0.0, 0.0]
+    heights = [axes.transData.transform((1, y))[1] for y in (0.0, 0.1, 0.5, 2.5)]
+    assert np.isfinite(heights).all()
+    assert (np.diff(heights) > 0).all()
+    low, high = axes.get_ylim()
+    assert low <= 0.0 < 2.5 <= high
+    # Rounding, or an optimum that was not one.
+    below = plots.history([3.0, 0.49], optimum=0.5).axes[0]
+    assert below.get_ylim()[0] <= -0.01
+    assert plots.history([0.5, 0.5], optimum=0.5).axes[0].lines[0].get_ydata().tolist() == [0, 0]
+
+
 def test_wrong_shapes_are_named():
     with pytest.raises(ValueError, match="`direction` must be"):
         plots.history([1.0], direction="down")

@@ -91,7 +91,15 @@ def test_closed_over_data_is_an_argument_not_a_constant(key):
     )
     groups, _ = _groups.group_trials("test", {"lr": jnp.ones(2, FLOAT)})
     settings = _compile.Settings(
-        training, key, (3,), tuple(jax.local_devices()), 2**30, False, None, None
+        training,
+        key,
+        np.zeros(2, np.uint32),
+        (3,),
+        tuple(jax.local_devices()),
+        2**30,
+        False,
+        None,
+        None,
     )
     traced = _compile.trace_group("test", settings, groups[0])
     assert traced.const_bytes == data.nbytes
@@ -348,3 +356,18 @@ def test_a_row_of_the_best_hparams_decodes(key):
     decoded = space.decode(result.best_hparams)
     assert decoded["width"] in (2, 3)
     assert decoded["lr"] == pytest.approx(float(row(values["lr"], result.best_index)))
+
+
+def test_a_leaf_of_no_elements_passes_several_devices():
+    """Optimizers keep empty leaves (`optax.contrib.galore`); JAX never splits these over a mesh."""
+    training = hpo.Training(
+        lambda key, h: {"w": jnp.ones(3, FLOAT), "none": jnp.zeros((0, 2), FLOAT)},
+        lambda key, h, s, t: {"w": s["w"] * (1 - h["lr"]), "none": s["none"]},
+        lambda h, s: jnp.sum(s["w"]),
+    )
+    lr = np.asarray([0.1, 0.2, 0.5], FLOAT)
+    trials = population.sweep(
+        training, {"lr": lr}, key=0, num_steps=4, num_reports=2, keep_states=True
+    )
+    np.testing.assert_allclose(trials.losses, 3 * (1 - lr) ** 4, rtol=1e-5)
+    assert trials.states["none"].shape == (3, 0, 2)

@@ -11,7 +11,7 @@ import jaxhpo as hpo
 from jaxhpo.report import write_report
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import facts_of
-from jaxhpo.report._figures import MAX_POINTS, thinned
+from jaxhpo.report._figures import MAX_POINTS, regret, thinned
 from jaxhpo.report._model import fanova_of, importance_of
 from tests.browser import open_browser, picture_path
 from tests.compiler import fewer_optimizations
@@ -103,6 +103,25 @@ def test_signs_of_a_maximised_study():
     assert baseline.mean[-1] == pytest.approx(study.best_value, rel=1e-12)
     assert (np.diff(baseline.mean) >= -1e-12).all()
     assert (baseline.lower <= baseline.upper).all()
+
+
+@pytest.mark.parametrize("direction", ["minimize", "maximize"])
+def test_the_regret_of_a_study_stays_in_the_picture_where_it_is_zero(direction):
+    study = hpo.Study(SPACE, "random", storage=None, direction=direction)
+    sign = 1.0 if direction == "minimize" else -1.0
+    study.optimize(lambda p: sign * score(p), num_trials=25, progress=False)
+    facts = facts_of(study.to_optuna())
+    figure = regret(facts, baseline_of(facts, None))
+    ours, random = (np.asarray(trace["y"], np.float64) for trace in figure.data)
+    axis = figure.layout["yaxis"]
+    assert len(ours) == len(random) == len(facts.done)
+    assert (ours > 0).all()  # a logarithm has a place for all of them
+    assert ours[-1] == random.min() == axis["tickvals"][0]
+    assert axis["ticktext"][0] == "0"
+    assert (ours[-1] < 0.2 * ours[ours > ours[-1]]).all()
+    value = facts.signs[0] * facts.value[:, 0]
+    best = np.minimum.accumulate(value) - value.min()
+    np.testing.assert_allclose(ours[best > 0], best[best > 0])
 
 
 def test_importances_find_what_matters():

@@ -331,3 +331,24 @@ def test_several_objectives_are_refused():
     unit, _ = sample(0, 2)
     with pytest.raises(ValueError, match="one objective"):
         sampler.tell(key, sampler.init(key), unit, hpo.Outcome(unit[:, :2]))
+
+
+@pytest.mark.parametrize("capacity", [40, 64, 200])
+def test_more_room_changes_nothing_that_is_known(capacity, key):
+    sampler = hpo.samplers.tpe(SPACE, capacity=40)
+    state = jax.jit(sampler.init)(key)
+    unit = jax.random.uniform(key, (33, SPACE.num_dims))
+    state, _ = jax.jit(sampler.tell)(key, state, unit, hpo.Outcome(unit.sum(axis=1)))
+    state, _ = jax.jit(sampler.ask)(key, state)
+    wider = sampler.resize(state, capacity)
+    sorted_anew = neighbours_of(jnp.where(wider.is_other, wider.others.place, jnp.nan))
+    jax.tree.map(np.testing.assert_array_equal, wider.others, sorted_anew)
+    known = state.rows.is_known
+    assert int(wider.is_other.sum()) == int(state.is_other.sum())
+    np.testing.assert_array_equal(wider.rows.unit[:40][known], state.rows.unit[known])
+    kept = np.asarray(state.good) < 40
+    np.testing.assert_array_equal(np.asarray(wider.good)[kept], np.asarray(state.good)[kept])
+    assert (np.asarray(wider.good)[~kept] == capacity).all()
+    # What is proposed next follows from what is known, not from the room for more.
+    proposals = [jax.jit(sampler.ask)(key, one)[1] for one in (state, wider)]
+    np.testing.assert_allclose(*proposals, rtol=1e-5)

@@ -54,6 +54,11 @@ def slow_score(params):
     return score(params)
 
 
+def sleeps(params):
+    time.sleep(60)
+    return score(params)
+
+
 def constrained(params):
     return Outcome(params["x"], violation=0.5 - params["x"])
 

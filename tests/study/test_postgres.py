@@ -5,13 +5,16 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+import traceback
+import urllib.parse
 
 import optuna
 import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import StorageError, Study
+from jaxhpo.study import StorageError, Study, _storage
 from jaxhpo.study._rows import to_frozen_trial
 from jaxhpo.study._store import Store
 from tests.study import objectives
@@ -19,6 +22,21 @@ from tests.study.test_bulk import ROWS, as_dict
 
 HERE = pathlib.Path(__file__).parent
 DRIVERS = ["psycopg", "psycopg2"]
+
+
+class Server(str):
+    """Address of a server; `stop` and `start` are those of its control program."""
+
+    control: list[str]
+    options: str
+
+    def stop(self, mode="fast"):
+        command = [*self.control, "-m", mode, "stop"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    def start(self):
+        command = [*self.control, "-o", self.options, "start"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +54,12 @@ def server(tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    control = [*prefix, "pg_ctl", "-D", str(data), "-l", str(log), "-w"]
-    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL)
-    yield f"127.0.0.1:{port}/postgres"
-    subprocess.run([*control, "-m", "immediate", "stop"], check=True, stdout=subprocess.DEVNULL)
+    address = Server(f"127.0.0.1:{port}/postgres")
+    address.options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+    address.control = [*prefix, "pg_ctl", "-D", str(data), "-l", str(log), "-w"]
+    address.start()
+    yield address
+    address.stop("immediate")
 
 
 def _as_plain_user(folder):
@@ -105,3 +124,92 @@ def test_a_database_that_is_not_there_is_named(url):
     missing = url.replace("/postgres", "/nothing")
     with pytest.raises(StorageError, match="cannot be reached: the server has no such database"):
         Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=missing)
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    """Where results are kept that the server does not take."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "jaxhpo"
+
+
+def test_a_restart_while_an_objective_runs_is_not_noticed(url, server):
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"quick {url}")
+
+    def objective(params):
+        server.stop()
+        server.start()
+        return params["x"]
+
+    study.optimize(objective, num_trials=2)
+    assert [t.status for t in study.trials] == [Status.COMPLETE] * 2
+
+
+def test_a_server_that_is_away_is_waited_for(url, server, caplog):
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"away {url}")
+
+    def objective(params):
+        server.stop()
+        threading.Timer(2.0, server.start).start()
+        return params["x"]
+
+    study.optimize(objective, num_trials=2)
+    assert [t.status for t in study.trials] == [Status.COMPLETE] * 2
+    assert caplog.text.count("Waiting for it; trying again") == 2
+    assert caplog.text.count("is back after") == 2
+
+
+def test_a_server_that_stays_away_does_not_take_the_value_with_it(url, server, state, monkeypatch):
+    monkeypatch.setenv("JAXHPO_PATIENCE", "1.5")
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"gone {url}")
+
+    def objective(params):
+        server.stop()
+        return 0.125
+
+    try:
+        with pytest.raises(StorageError, match="the result of one trial, is kept in") as caught:
+            study.optimize(objective, num_trials=2)
+    finally:
+        server.start()
+    [kept] = state.iterdir()
+    assert str(kept) in str(caught.value)
+    for _ in range(2):
+        again = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"gone {url}")
+        assert [(t.status, t.value) for t in again.trials] == [(Status.COMPLETE, 0.125)]
+    assert list(state.iterdir()) == []
+
+
+def test_a_lock_of_another_program_is_told_and_waited_for(url, server, monkeypatch, caplog):
+    psycopg = pytest.importorskip("psycopg")
+    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.3)
+    monkeypatch.setenv("JAXHPO_PATIENCE", "60")
+    study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"lock {url}")
+    other = psycopg.connect(f"postgresql://tester@{server}")
+
+    def objective(params):
+        other.execute("LOCK TABLE studies IN ACCESS EXCLUSIVE MODE")
+        threading.Timer(1.5, other.rollback).start()
+        return 0.5
+
+    study.optimize(objective, num_trials=1)
+    assert study.best_value == 0.5
+    assert "is locked" in caplog.text
+    assert "is back after" in caplog.text
+    other.close()
+
+
+def test_a_wrong_password_is_in_no_part_of_the_error(server, tmp_path):
+    pytest.importorskip("psycopg")
+    for secret in ("sesame", "s@same", "se%40same"):
+        quoted = urllib.parse.quote(secret, safe="")
+        for url in (
+            f"postgresql+psycopg://nobody:{quoted}@{server}x",
+            f"postgresql+psycopg://nobody@{server}x?password={quoted}",
+            f" postgresql+psycopg://nobody:{quoted}@{server}x ",
+        ):
+            with pytest.raises(StorageError) as caught:
+                Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url)
+            text = "".join(traceback.format_exception(caught.value))
+            assert secret not in text
+            assert quoted not in text

@@ -13,7 +13,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import Study, StudyMismatchError
+from jaxhpo.study import Study, StudyMismatchError, _owner
 from jaxhpo.study._owner import is_dead, this_process
 from tests.study import objectives
 
@@ -240,7 +240,10 @@ def test_another_direction_is_refused(url):
 def test_another_sampler_goes_on_with_what_is_known(url, caplog):
     space = {"a": [1, 2, 3], "b": ["x", "y", "z"]}
     Study(space, "random", storage=url, name="s").optimize(lambda p: p["a"], num_trials=5)
-    study = Study(space, "grid", storage=url, name="s")
+    with pytest.raises(StudyMismatchError, match=r"`sampler` must be .*random.*got grid.*change_s"):
+        Study(space, "grid", storage=url, name="s")
+    assert hpo.load_study("s", url).sampler.startswith("random")
+    study = Study(space, "grid", storage=url, name="s", change_sampler=True)
     assert "goes on with sampler grid" in caplog.text
     study.optimize(lambda p: p["a"], num_trials=100)
     assert len(study.trials) == 9
@@ -280,14 +283,32 @@ def test_a_study_made_by_optuna_elsewhere_is_refused(url):
 def test_a_process_that_is_gone_is_told_from_one_that_is_not():
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     mine = this_process()
-    host, _, _ = mine
+    host, _, _, *place = mine
     assert not is_dead(mine)
-    assert not is_dead([host, process.pid, ""])
+    assert not is_dead([host, process.pid, "", *place])
     process.kill()
     process.wait()
-    assert is_dead([host, process.pid, ""])
-    assert not is_dead(["elsewhere", process.pid, ""])
+    assert is_dead([host, process.pid, "", *place])
+    assert not is_dead(["elsewhere", process.pid, "", *place])
     assert not is_dead(None)
-    assert not is_dead([host, "x", ""])
+    assert not is_dead([host, "x", "", *place])
     # The same number with another start time is another process.
-    assert is_dead([host, mine[1], "1"]) is bool(mine[2])
+    assert is_dead([host, mine[1], "1", *place]) is bool(mine[2])
+    # An older version did not say in which container it ran: nothing is known.
+    assert not is_dead([host, process.pid, ""])
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/ns/pid").exists(), reason="no namespaces")
+def test_a_process_of_another_container_is_not_known_to_be_dead(monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    host, _, _, machine, boot, namespace = this_process()
+    gone = [host, process.pid, "1"]
+    assert is_dead([*gone, machine, boot, namespace])
+    assert not is_dead([*gone, machine, boot, "pid:[4026532999]"])
+    assert not is_dead([*gone, "another image", boot, namespace])
+    # After a boot of this machine nothing of before is alive; a container has no boot of its own.
+    monkeypatch.setattr(_owner, "_place", lambda pid: (machine, boot, "pid:[4026531836]"))
+    assert is_dead([*gone, machine, "a boot before", "pid:[4026531836]"])
+    monkeypatch.setattr(_owner, "_place", lambda pid: (machine, boot, "pid:[4026532999]"))
+    assert not is_dead([*gone, machine, "a boot before", "pid:[4026532999]"])

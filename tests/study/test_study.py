@@ -245,10 +245,14 @@ def test_progress_is_told_after_every_round():
     assert events[-1].failed == sum(t.status is Status.FAILED for t in study.trials) > 0
 
 
-def test_a_pipe_gets_no_progress_bar(capfd):
-    Study(X, "qmc", storage=None).optimize(objectives.score, num_trials=3, progress=True)
+def test_a_pipe_gets_one_line_at_the_start_and_no_bar(capfd):
+    study = Study(X, "qmc", storage=None, name="s")
+    study.optimize(objectives.score, num_trials=3, progress=False)
+    assert capfd.readouterr() == ("", "")
+    study.optimize(objectives.score, num_trials=3, progress=True)
     out, err = capfd.readouterr()
-    assert out == err == ""
+    assert out == ""
+    assert err == "s: 3 trials; the sampler's programs compile at its first proposals\n"
 
 
 @pytest.mark.parametrize(

@@ -110,16 +110,22 @@ def test_an_interrupted_sweep_keeps_what_had_ended(url, monkeypatch, caplog):
         patch.setattr(population, "sweep", interrupted)
         with pytest.raises(KeyboardInterrupt):
             study.sweep(TRAINING, num_trials=8, num_steps=2)
-    assert len(study.trials) == 5
-    assert study.trials[1].status is Status.FAILED
-    assert study.trials[1].reason == "interrupted"
+    # The others keep their numbers, and wait to be trained.
+    assert [t.number for t in study.trials if t.status is Status.WAITING] == [1, 5, 6, 7]
     assert study.stop_reason == "interrupted"
+    assert "interrupted after 4 trials" in caplog.text
     assert "name='s'" in caplog.text
     whole = Study(SPACE, "qmc", storage=None)
-    whole.sweep(TRAINING, num_trials=8, num_steps=2)
+    whole.sweep(TRAINING, num_trials=9, num_steps=2)
     kept = [0, 2, 3, 4]
     assert [study.trials[i].value for i in kept] == [whole.trials[i].value for i in kept]
-    assert study.ask(1)[0].params == whole.trials[5].params
+    asked = study.ask(1)[0]  # one of them alone, by hand
+    assert (asked.number, asked.params) == (1, whole.trials[1].params)
+    study.tell(asked, whole.trials[1].value)
+    study.sweep(TRAINING, num_trials=4, num_steps=2)
+    assert [(t.params, t.value) for t in study.trials] == [
+        (t.params, t.value) for t in whole.trials
+    ]
 
 
 def test_a_sweep_with_no_time_left_records_nothing():

@@ -11,3 +11,17 @@ from jaxhpo.hypergrad.bilevel._solve import solve as solve
 from jaxhpo.hypergrad.bilevel._solver import BilevelSolver as BilevelSolver
 from jaxhpo.hypergrad.bilevel._solver import BilevelState as BilevelState
 from jaxhpo.hypergrad.bilevel._stocbio import stocbio as stocbio
+
+__all__ = [
+    "BilevelProblem",
+    "BilevelSolver",
+    "BilevelState",
+    "Solution",
+    "amigo",
+    "f2sa",
+    "problem",
+    "saba",
+    "soba",
+    "solve",
+    "stocbio",
+]

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_int
+from jaxhpo._checks import check_count
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
 from jaxhpo.hypergrad.bilevel._solver import (
     Array,
@@ -83,7 +83,7 @@ def f2sa(
         linear=step,
         outer=schedule(where, "outer_step", outer_step),
         penalty=schedule(where, "penalty", penalty),
-        num_inner=check_int(where, "num_inner", num_inner, 1),
+        num_inner=check_count(where, "num_inner", num_inner, 1),
     )
     return make_solver(where, settings, _update, _remember)
 

@@ -9,7 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_callable, fail
+from jaxhpo._checks import check_callable
+from jaxhpo._owned import as_pytree
 from jaxhpo.hypergrad._coordinates import check_continuous, from_free, to_free
 from jaxhpo.training._data import as_examples, check_batch_size, minibatch
 
@@ -37,8 +38,8 @@ class BilevelProblem:
         validation_batch_size: validation examples of a batch; None: all.
     """
 
-    inner_loss: Callable[..., Any] = dataclasses.field(metadata={"static": True})
-    outer_loss: Callable[..., Any] = dataclasses.field(metadata={"static": True})
+    inner_loss: Callable[..., Any]
+    outer_loss: Callable[..., Any]
     train: PyTree
     validation: PyTree
     space: Any
@@ -142,15 +143,14 @@ def problem(
     train, num_train = as_examples(where, "train", train)
     validation, num_validation = as_examples(where, "validation", validation)
     batch_size = check_batch_size(where, batch_size, num_train)
-    if validation_batch_size is not None and not validation_batch_size <= num_validation:
-        expected = f"at most the {num_validation} validation examples"
-        raise fail(where, "validation_batch_size", expected, validation_batch_size)
-    validation_batch_size = check_batch_size(where, validation_batch_size, num_validation)
+    validation_batch_size = check_batch_size(
+        where, validation_batch_size, num_validation, part="validation"
+    )
     if space is not None:
         check_continuous(where, space)
     return BilevelProblem(
-        inner_loss,
-        outer_loss,
+        as_pytree(inner_loss),
+        as_pytree(outer_loss),
         train,
         validation,
         space,

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_callable, check_int, check_key, describe, fail
+from jaxhpo import _owned
+from jaxhpo._checks import check_callable, check_count, check_key, describe, fail
 from jaxhpo.hypergrad._solvers import norm
 from jaxhpo.hypergrad.bilevel._solver import Array, BilevelSolver, BilevelState, PyTree
 
@@ -84,12 +85,12 @@ def solve(
             f"{where}: `solver` must come from soba, saba, stocbio, amigo or f2sa, got "
             f"{describe(solver)}."
         )
-    num_updates = check_int(where, "num_updates", num_updates, 1)
-    record_every = check_int(where, "record_every", record_every, 1)
+    num_updates = check_count(where, "num_updates", num_updates, 1)
+    record_every = check_count(where, "record_every", record_every, 1)
     if num_updates % record_every:
         raise fail(where, "record_every", f"a divisor of the {num_updates} updates", record_every)
     if metric is not None:
-        check_callable(where, "metric", metric)
+        metric = _owned.as_pytree(check_callable(where, "metric", metric))
     state = solver.init(hparams, params)
     rows = num_updates // record_every
     return _compiled(solver, check_key(where, key), state, (rows, record_every), metric)
@@ -120,4 +121,4 @@ def _run(
     return Solution(hparams, state.params, path, norms, metrics, is_finite, state)
 
 
-_compiled = jax.jit(_run, static_argnums=(3, 4))
+_compiled = _owned.jit(_run, functions_in=(0, 4), static_argnums=(3,))

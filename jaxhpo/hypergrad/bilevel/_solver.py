@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import Partial
 
-from jaxhpo._checks import check_int, check_positive, describe
+from jaxhpo._checks import check_count, check_positive, describe, fail, noted
+from jaxhpo._owned import as_pytree
 from jaxhpo.hypergrad._base import real_leaves
 from jaxhpo.hypergrad._coordinates import check_start
 from jaxhpo.hypergrad._implicit import reaches
@@ -101,8 +102,8 @@ def settings_of(
         inner=schedule(where, "inner_step", inner_step),
         linear=schedule(where, "linear_step", linear),
         outer=schedule(where, "outer_step", outer_step),
-        num_inner=check_int(where, "num_inner", num_inner, 1),
-        num_linear=check_int(where, "num_linear", num_linear, 1),
+        num_inner=check_count(where, "num_inner", num_inner, 1),
+        num_linear=check_count(where, "num_linear", num_linear, 1),
     )
 
 
@@ -135,6 +136,11 @@ class _Init:
     remember: Callable[..., PyTree] | None
 
     def __call__(self, settings: Settings, hparams: PyTree, params: PyTree) -> BilevelState:
+        text = f"{self.where}: raised while the losses of the problem took `hparams` and `params`."
+        with noted(text):
+            return self._start(settings, hparams, params)
+
+    def _start(self, settings: Settings, hparams: PyTree, params: PyTree) -> BilevelState:
         hparams = real_leaves(self.where, hparams)
         params = _real_params(self.where, params)
         if settings.problem.space is not None:
@@ -172,10 +178,13 @@ def _real_params(where: str, params: PyTree) -> PyTree:
     def strong(leaf: Any) -> Array:
         if isinstance(leaf, float):
             return jnp.asarray(leaf, jnp.result_type(float))
-        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+        dtype = getattr(leaf, "dtype", None)
+        if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
             raise ValueError(f"{where}: `params` must be real, got {describe(leaf)}.")
         return jax.lax.convert_element_type(jnp.asarray(leaf), jnp.result_type(leaf))
 
+    if not jax.tree.leaves(params):
+        raise fail(where, "params", "a pytree with at least one real number", params)
     return jax.tree.map(strong, params)
 
 
@@ -195,17 +204,13 @@ def check_problem(where: str, problem: Any) -> BilevelProblem:
 def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:
     """A positive number (traced), or a schedule as optax makes them, as a function of the count."""
     if callable(value):
-        return Partial(_scheduled, value) if isinstance(value, Partial) else Partial(value)
+        return as_pytree(value)
     value = check_positive(where, argument, value)
     return Partial(_constant, jnp.asarray(value, jnp.result_type(float)))
 
 
 def _constant(value: Array, count: Array) -> Array:
     return value
-
-
-def _scheduled(inner: Callable[[Array], Array], count: Array) -> Array:
-    return inner(count)
 
 
 def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:

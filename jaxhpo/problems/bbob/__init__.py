@@ -28,6 +28,18 @@ from jaxhpo.problems.bbob._rotated import ROTATED
 from jaxhpo.problems.bbob._rugged import RUGGED
 from jaxhpo.problems.bbob._separable import SEPARABLE
 
+__all__ = [
+    "NUM_FUNCTIONS",
+    "ROTATED",
+    "RUGGED",
+    "SEPARABLE",
+    "Function",
+    "Instance",
+    "evaluate",
+    "instance",
+    "problem",
+]
+
 _FUNCTIONS = (*SEPARABLE, *ROTATED, *RUGGED)
 
 

@@ -17,6 +17,13 @@ from jaxhpo.problems.tabular._base import Tabular as Tabular
 from jaxhpo.problems.tabular._base import check_instance, data_set
 from jaxhpo.space import Space
 
+__all__ = [
+    "Tabular",
+    "check_instance",
+    "data_set",
+    "problem",
+]
+
 _MODELS: dict[str, Any] = {"network": _network, "linear": _linear, "kernel": _kernel}
 
 NAMES = (

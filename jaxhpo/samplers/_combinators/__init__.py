@@ -3,3 +3,9 @@
 from jaxhpo.samplers._combinators._mixture import mixture as mixture
 from jaxhpo.samplers._combinators._restarts import with_restarts as with_restarts
 from jaxhpo.samplers._combinators._warm_start import warm_start as warm_start
+
+__all__ = [
+    "mixture",
+    "warm_start",
+    "with_restarts",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -73,6 +73,8 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
         >>> bool(result.best_value < 1e-3)
         True
     """
+    if not isinstance(samplers, Iterable):
+        raise TypeError(f"mixture: `samplers` must be Samplers, got {_checks.describe(samplers)}.")
     chosen = tuple(samplers)
     for sampler in chosen:
         if not isinstance(sampler, Sampler):
@@ -85,7 +87,11 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
     if len(shapes) > 1:
         raise _checks.fail("mixture", "samplers", "samplers of one space and batch size", shapes)
     dtype = jnp.result_type(float)
-    weights = jnp.ones(len(chosen), dtype) if weights is None else jnp.asarray(weights, dtype)
+    if weights is None:
+        weights = jnp.ones(len(chosen), dtype)
+    elif not isinstance(weights, jax.Array):
+        weights = _checks.real_numbers("mixture", "weights", weights)
+    weights = jnp.asarray(weights, dtype)
     if weights.shape != (len(chosen),):
         raise _checks.fail("mixture", "weights", f"{len(chosen)} numbers", weights.shape)
     if not _checks.is_traced(weights) and not bool(np.all(np.asarray(weights) > 0)):

@@ -96,7 +96,7 @@ def with_restarts(sampler: Sampler, space: Space, *, patience: int | Array) -> S
         raise TypeError(f"{where}: `sampler` must be a Sampler, got {_checks.describe(sampler)}.")
     space = check_space(where, space)
     if not _checks.is_traced(patience):
-        patience = _checks.check_int(where, "patience", patience, 1)
+        patience = _checks.check_count(where, "patience", patience, 1)
     settings = RestartSettings(sampler, space, make_guard(space), jnp.asarray(patience, jnp.int32))
     resize = None if sampler.resize is None else _resize
     return make_sampler(settings, _init, _ask, _tell, resize)

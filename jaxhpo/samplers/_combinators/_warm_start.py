@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
@@ -88,7 +89,7 @@ def _unit_points(where: str, space: Space, points: Any) -> Any:
         if len(points) == 0:
             raise _checks.fail(where, "points", "at least one trial", points)
         if isinstance(points[0], dict):
-            return space.to_unit(space.encode(list(points)))
+            return space.to_unit(space.encode(list(points), np.float64))
     return points
 
 

@@ -6,3 +6,12 @@ from jaxhpo.space.readers.optuna import from_optuna as from_optuna
 from jaxhpo.space.readers.ray import from_ray as from_ray
 from jaxhpo.space.readers.scipy import from_scipy as from_scipy
 from jaxhpo.space.readers.sklearn import from_sklearn as from_sklearn
+
+__all__ = [
+    "from_gpyopt",
+    "from_hyperopt",
+    "from_optuna",
+    "from_ray",
+    "from_scipy",
+    "from_sklearn",
+]

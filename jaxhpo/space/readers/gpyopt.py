@@ -93,7 +93,7 @@ def _dimension(argument: str, variable: Mapping[str, Any]) -> Any:
         return uniform(low, high, shape=shape)
     if kind == "discrete":
         numbers = [finite(_WHERE, f"{argument}['domain']", value) for value in values]
-        return ordinal(sorted(numbers), shape=shape)
+        return ordinal(sorted(set(numbers)), shape=shape)
     if kind == "categorical":
         return choice([plain(value) for value in values], shape=shape)
     raise fail(_WHERE, f"{argument}['type']", "continuous, discrete, categorical or bandit", kind)

@@ -11,6 +11,7 @@ from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
 from jaxhpo.space._stepped import integer, quantized
 from jaxhpo.space.readers._common import check_nonempty_mapping, class_names, entry
+from jaxhpo.space.readers._optuna_branches import branch_tree, deciding_values
 
 _WHERE = "from_optuna"
 
@@ -19,7 +20,9 @@ def from_optuna(distributions: Any) -> Space:
     """Reads Optuna distributions into a space of the same ranges, scales, steps and choices.
 
     A study knows no conditions, only which parameters each trial had: from a study comes the union
-    of its trials' parameters, all of them always active.
+    of its trials' parameters. One that its complete trials had under some values of a categorical
+    (or of an integer of few values) only is a parameter of these branches, and the categorical a
+    choice with one named option a value: {"model": {"svm": {"C": 1.0}}}.
 
     Args:
         distributions: a dict from names to `FloatDistribution`, `IntDistribution` or
@@ -49,12 +52,25 @@ def from_optuna(distributions: Any) -> Space:
     """
     found = _distributions_of(distributions)
     check_nonempty_mapping(_WHERE, "distributions", found, "Optuna distributions")
-    tree = {}
-    for name, distribution in found.items():
+
+    def make(name: str) -> Any:
         argument = f"distributions[{name!r}]"
         with entry(_WHERE, argument):
-            tree[name] = _dimension(argument, distribution)
-    return Space(tree)
+            return _dimension(argument, found[name])
+
+    ended = _complete_params(distributions)
+    if len({frozenset(params) for params in ended}) < 2:
+        return Space({name: make(name) for name in found})
+    values = {name: v for name, one in found.items() if (v := deciding_values(one)) is not None}
+    return Space(branch_tree(list(found), ended, values, make))
+
+
+def _complete_params(source: Any) -> list[dict[str, Any]]:
+    """Params of a study's complete trials, which had all that their branches ask for."""
+    if isinstance(source, Mapping) or not hasattr(source, "get_trials"):
+        return []
+    trials = source.get_trials(deepcopy=False)
+    return [trial.params for trial in trials if trial.state.name == "COMPLETE"]
 
 
 def _distributions_of(source: Any) -> Any:

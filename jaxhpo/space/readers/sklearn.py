@@ -18,6 +18,7 @@ from jaxhpo.space._stepped import integer
 from jaxhpo.space.readers._common import check_nonempty_mapping, entry, plain
 
 _WHERE = "from_sklearn"
+_DRAWS_A_QUANTILE = 8
 
 
 def from_sklearn(
@@ -27,22 +28,26 @@ def from_sklearn(
 ) -> Space:
     """Reads the `param_distributions` (or `param_grid`) of a scikit-learn search.
 
-    A list or array is a categorical, numbers included: write `integer` or `ordinal` where the order
-    matters to the search. Of `scipy.stats`, `uniform`, `loguniform` (`reciprocal`), `randint`,
-    `norm` and `lognorm` are read exactly; normal laws are cut at 4 standard deviations.
+    A list, array, range or pandas Series is a categorical, numbers included: write `integer` or
+    `ordinal` where the order matters to the search. A value that repeats is as much more likely, as
+    in scikit-learn, and NaN, None, estimators and other objects are values. Of `scipy.stats`,
+    `uniform`, `loguniform` (`reciprocal`), `randint`, `norm` and `lognorm` are read exactly; normal
+    laws are cut at 4 standard deviations.
 
     Args:
         param_distributions: a dict from parameter names to lists, frozen distributions or our own
             dimensions, or a list of such dicts, one of which is drawn first, all alike.
         num_quantiles: what to do with any other distribution: None refuses it; a number n replaces
-            it by n equally likely values, its quantiles at (i + ½)/n.
+            it by n equally likely values, its quantiles at (i + ½)/n. Of an object that has only
+            `rvs` (anything that can be called as `rvs(random_state=…)`), they are those of 8 n
+            draws; draws that are no numbers are options, as likely as they came.
 
     Returns:
         The space; `decode` gives dicts for `estimator.set_params`.
 
     Raises:
         TypeError: an entry is neither a list nor a frozen distribution.
-        ValueError: a list is empty or has duplicates, or a distribution is not among those above.
+        ValueError: a list is empty, or a distribution is not among those above.
 
     Example:
         >>> from scipy import stats
@@ -86,32 +91,34 @@ def _dimension(argument: str, values: Any, num_quantiles: int | None) -> Any:
         return _distribution(argument, values, num_quantiles)
     if not isinstance(values, Sequence | np.ndarray) and holds_dimension(values):
         return values
-    if isinstance(values, np.ndarray) and values.ndim == 1:
+    if hasattr(values, "tolist") and getattr(values, "ndim", 1) == 1:  # NumPy, pandas
         values = values.tolist()
     if isinstance(values, str | bytes) or not isinstance(values, Sequence):
         raise TypeError(
-            f"{_WHERE}: `{argument}` must be a list, a 1-D array or a frozen scipy.stats "
-            f"distribution, got {describe(values)}."
+            f"{_WHERE}: `{argument}` must be a list, a 1-D array, a Series or an object with "
+            f"`rvs` such as a frozen scipy.stats distribution, got {describe(values)}."
         )
     return choice([plain(value) for value in values])
 
 
 def _distribution(argument: str, frozen: Any, num_quantiles: int | None) -> Any:
     law = getattr(getattr(frozen, "dist", None), "name", type(frozen).__name__)
-    if law in _LAWS:
+    if law in _LAWS and hasattr(frozen, "args"):
         found = _LAWS[law](_arguments(frozen))
         if found is not None:
             return found
-    if num_quantiles is None or not hasattr(frozen, "ppf"):
+    if num_quantiles is None:
         known = ", ".join(_LAWS)
         raise fail(
             _WHERE,
             argument,
-            f"one of {known} (loguniform and lognorm with loc=0), or any with a `ppf` if "
-            "num_quantiles is given",
+            f"one of {known} (loguniform and lognorm with loc=0), or any other if num_quantiles "
+            "is given",
             f"{law}{getattr(frozen, 'args', ())}{getattr(frozen, 'kwds', {})}",
         )
-    return _quantiles(frozen, num_quantiles)
+    if hasattr(frozen, "ppf"):
+        return _quantiles(frozen, num_quantiles)
+    return _drawn(frozen, num_quantiles)
 
 
 def _arguments(frozen: Any) -> dict[str, float]:
@@ -159,11 +166,25 @@ _LAWS: dict[str, Callable[[Mapping[str, float]], Any]] = {
 
 def _quantiles(frozen: Any, count: int) -> Any:
     """Equally likely values; a discrete law repeats some, and then the repeats are weights."""
-    values, repeats = np.unique(
-        np.asarray(frozen.ppf((np.arange(count) + 0.5) / count)), return_counts=True
-    )
+    values = np.asarray(frozen.ppf((np.arange(count) + 0.5) / count))
     if hasattr(getattr(frozen, "dist", frozen), "pmf"):
         values = values.astype(int)
+    return _weighted(values)
+
+
+def _weighted(values: np.ndarray) -> Any:
+    distinct, repeats = np.unique(values, return_counts=True)
     if np.all(repeats == 1):
-        return ordinal(values.tolist())
-    return choice(values.tolist(), weights=repeats)
+        return ordinal(distinct.tolist())
+    return choice(distinct.tolist(), weights=repeats)
+
+
+def _drawn(law: Any, count: int) -> Any:
+    """What stands for a law that can only be drawn from; the draws are the same each time."""
+    random = np.random.RandomState(0)
+    draws = [plain(law.rvs(random_state=random)) for _ in range(_DRAWS_A_QUANTILE * count)]
+    are_numbers = all(type(draw) in (int, float) and math.isfinite(draw) for draw in draws)
+    if not are_numbers or len(set(draws)) <= count:
+        return choice(draws)
+    places = np.floor((np.arange(count) + 0.5) * len(draws) / count).astype(int)
+    return _weighted(np.sort(draws)[places])
