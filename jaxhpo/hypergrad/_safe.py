@@ -201,15 +201,18 @@ def _where_finite(
         outputs = apply(*primals)
         if not is_finite:
             return outputs, [_zero_tangent(out) for out in outputs]
-        moved = iter(
-            jax.lax.cond(
+        try:
+            moved = jax.lax.cond(
                 jnp.all(jnp.stack(is_finite)),
                 lambda along: slope(body, along),
                 lambda along: slope(ruled, along),
                 along,
             )
-        )
-        return outputs, [next(moved) if is_inexact(x) else _zero_tangent(x) for x in outputs]
+        except jax.errors.UnexpectedTracerError:
+            # The rule closes over a value of the step's trace, so it cannot be asked again.
+            moved = slope(body, along)
+        rest = iter(moved)
+        return outputs, [next(rest) if is_inexact(x) else _zero_tangent(x) for x in outputs]
 
     return list(apply(*inputs))
 
