@@ -190,31 +190,41 @@ def _where_finite(
 
     @apply.defjvp
     def _(primals: Any, tangents: Any) -> Any:
-        real = [x for x, flag in zip(primals, is_real, strict=True) if flag]
         along = [d for d, flag in zip(tangents, is_real, strict=True) if flag]
 
-        def slope(fun: Callable[..., list[Any]], along: Sequence[Any]) -> list[Any]:
-            return jax.jvp(of_real(fun, primals), tuple(real), tuple(along))[1]
+        def slope(
+            fun: Callable[..., list[Any]], primals: Sequence[Any], along: Sequence[Any]
+        ) -> list[Any]:
+            real = tuple(x for x, flag in zip(primals, is_real, strict=True) if flag)
+            return jax.jvp(of_real(fun, primals), real, tuple(along))[1]
 
-        probe = slope(body, [jnp.ones_like(x) for x in real])
+        probe = slope(body, primals, [jnp.ones_like(d) for d in along])
         is_finite = [jnp.all(jnp.isfinite(part)) for part in probe]
         outputs = apply(*primals)
         if not is_finite:
             return outputs, [_zero_tangent(out) for out in outputs]
-        try:
+        if _can_be_asked_again(lambda *args: slope(ruled, *args), list(primals), along):
             moved = jax.lax.cond(
                 jnp.all(jnp.stack(is_finite)),
-                lambda along: slope(body, along),
-                lambda along: slope(ruled, along),
+                lambda along: slope(body, primals, along),
+                lambda along: slope(ruled, primals, along),
                 along,
             )
-        except jax.errors.UnexpectedTracerError:
-            # The rule closes over a value of the step's trace, so it cannot be asked again.
-            moved = slope(body, along)
+        else:
+            moved = slope(body, primals, along)
         rest = iter(moved)
         return outputs, [next(rest) if is_inexact(x) else _zero_tangent(x) for x in outputs]
 
     return list(apply(*inputs))
+
+
+def _can_be_asked_again(fun: Callable[..., Any], *args: Any) -> bool:
+    """Whether a rule closes over no value of the trace in which the step was recorded."""
+    try:
+        consts = jax.make_jaxpr(fun)(*args).consts
+    except jax.errors.UnexpectedTracerError:
+        return False
+    return not any(isinstance(const, jax.core.Tracer) for const in consts)
 
 
 def _zero_tangent(value: Any) -> Any:

@@ -163,7 +163,7 @@ LOSSES = {
     "clipped": lambda lam, w: squares(lam, w, clipped),
     "straight_through": lambda lam, w: squares(lam, straight_through(w), lambda x, lam: x),
     "whole_numbers": lambda lam, w: squares(
-        lam, w, lambda x, lam: x * jnp.floor(3 * x) + x * (4 * x).astype(int)
+        lam, w, lambda x, lam: x * jnp.floor(3 * x) + x * (4 * x).astype(int).astype(x.dtype)
     ),
     "bootstrapped": bootstrapped,
     "advantage": advantage,
