@@ -189,6 +189,8 @@ def check_key(where: str, key: Any) -> jax.Array:
         if not -(2**63) <= key < 2**63:
             raise fail(where, "key", "a key, or an integer seed of 64 bits", key)
         return jax.random.key(int(key))
+    if isinstance(key, jax.Array) and key.ndim == 0 and jnp.issubdtype(key.dtype, jnp.integer):
+        return jax.random.key(key)  # a seed that is traced, or lies on a device
     typed = _as_typed(key)
     if typed is None:
         raise TypeError(

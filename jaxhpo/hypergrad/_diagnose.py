@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxhpo._checks import check_count, check_key, describe
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
+from jaxhpo.hypergrad._obstacles import obstacles
 from jaxhpo.hypergrad._unrolled import unrolled
 from jaxhpo.training import objective
 
@@ -94,6 +95,7 @@ def diagnose(estimator: Estimator, key: Any, hparams: Any, *, num_directions: in
         value = jax.jit(objective(estimator.training, estimator.num_steps))
         exact = _exact(estimator, key, wide)
         scan = _scan(lambda h: float(value(key, h)), wide, out.grad, num_directions)
+        blocks = obstacles(estimator.name, estimator.training, key, wide)
         seconds, plain = _seconds(program, key, wide), _seconds(value, key, wide)
     bias, cosine = _compare(_flat(out.grad), _flat(exact.grad))
     growth = exact.diagnostics.log_growth
@@ -109,7 +111,7 @@ def diagnose(estimator: Estimator, key: Any, hparams: Any, *, num_directions: in
         time_ratio=seconds / plain,
         dtype=str(out.value.dtype),
     )
-    return found._replace(verdict=_verdict(estimator, found, out))
+    return found._replace(verdict=_verdict(estimator, found, out, blocks))
 
 
 def _exact(estimator: Estimator, key: Any, hparams: Any) -> Hypergradient:
@@ -123,7 +125,7 @@ def _exact(estimator: Estimator, key: Any, hparams: Any) -> Hypergradient:
         return estimator(key, hparams)
 
 
-def _verdict(estimator: Estimator, found: Diagnosis, out: Hypergradient) -> str:
+def _verdict(estimator: Estimator, found: Diagnosis, out: Hypergradient, blocks: list[str]) -> str:
     """One line; the first reason that applies."""
     flat = _flat(out.grad)
     agreement = f"{found.fd_agreement:.1e}"
@@ -140,10 +142,10 @@ def _verdict(estimator: Estimator, found: Diagnosis, out: Hypergradient) -> str:
     if found.fd_agreement <= limit:
         return f"exact: agrees with finite differences to {agreement} ({found.dtype})"
     if estimator.traits.exact:
-        return (
-            f"unreliable: disagrees with finite differences by {agreement}; the run is not smooth "
-            f"here, or {found.dtype} is too coarse to tell"
-        )
+        reason = f"the run is not smooth here, or {found.dtype} is too coarse to tell"
+        if blocks:
+            reason = f"the run holds {', '.join(blocks)}"
+        return f"unreliable: disagrees with finite differences by {agreement}; {reason}"
     return (
         f"biased: {estimator.traits.bias}; off by {found.bias:.1e} of the exact gradient, "
         f"cosine {found.cosine:.3f}"

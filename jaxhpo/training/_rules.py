@@ -120,10 +120,10 @@ def asymmetry(jaxpr: Any) -> str | None:
         name = eqn.primitive.name
         if name == "stop_gradient" and not is_inner_stop(eqn):
             return "a stop_gradient"
-        if name in CUSTOM_JVP and not (is_from_jax(eqn) and _name(eqn) != "_custom_root"):
-            return f"a function with a derivative rule of its own ({_name(eqn)})"
+        if name in CUSTOM_JVP and not (is_from_jax(eqn) and rule_name(eqn) != "_custom_root"):
+            return f"a function with a derivative rule of its own ({rule_name(eqn)})"
         if name in CUSTOM_VJP or name == "linear_call":
-            return f"a function with a custom reverse rule ({_name(eqn)})"
+            return f"a function with a custom reverse rule ({rule_name(eqn)})"
     return None
 
 
@@ -141,12 +141,18 @@ def is_overruled(eqn: Any) -> bool:
     return name in CUSTOM_VJP and not _file(_body(eqn)).startswith((_JAX, _OURS))
 
 
+def is_held_constant(eqn: Any) -> bool:
+    """Tells whether a value is held fixed by `constant`."""
+    is_ours = eqn.primitive.name in CUSTOM_JVP and _file(_body(eqn)).startswith(_OURS)
+    return is_ours and rule_name(eqn) == "_constant"
+
+
 def is_from_jax(eqn: Any) -> bool:
     """Tells whether a function with a rule of its own, and the rule, are JAX's."""
     body, rule = _file(_body(eqn)), _file(eqn.params.get("jvp_jaxpr_fun"))
     if not (body.startswith(_JAX) and rule.startswith(_JAX)):
         return False
-    return not rule.endswith("custom_derivatives.py") or _name(eqn) in _BY_DEFJVPS
+    return not rule.endswith("custom_derivatives.py") or rule_name(eqn) in _BY_DEFJVPS
 
 
 def is_inner_stop(eqn: Any) -> bool:
@@ -163,7 +169,8 @@ def _body(eqn: Any) -> Any:
     return getattr(body, "jaxpr", body)
 
 
-def _name(eqn: Any) -> str:
+def rule_name(eqn: Any) -> str:
+    """What a function with a rule of its own is called."""
     info = getattr(_body(eqn), "debug_info", None)
     return str(getattr(info, "func_name", None) or eqn.primitive.name)
 

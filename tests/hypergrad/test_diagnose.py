@@ -72,6 +72,51 @@ def test_wrong_gradient_is_not_called_exact():
     assert found.verdict.startswith("unreliable: disagrees")
 
 
+def held(x):
+    return hpo.training.constant(x)
+
+
+@pytest.mark.parametrize(
+    ("blocked", "words"),
+    [
+        (lambda x: x + jnp.round(1e4 * x) / 1e4, "rounding (round)"),
+        (lambda x: x + (1e4 * x).astype(jnp.int32).astype(x.dtype) / 1e4, "a cast to integers"),
+        (held, "hpo.training.constant"),
+    ],
+)
+def test_what_blocks_is_named(blocked, words):
+    with jax.enable_x64(True):
+        training = logistic_map()
+        training = training._replace(step=lambda key, h, x, t: blocked(x * (1.1 - h["r"] / 9)))
+        found = hg.diagnose(hg.unrolled(training, num_steps=3), 0, {"r": 2.5})
+    assert found.verdict.startswith("unreliable: disagrees")
+    assert words in found.verdict
+    assert "not smooth" not in found.verdict
+
+
+def test_an_estimator_that_obeys_a_stop_gradient_is_told_so():
+    def inner(h, w):
+        return (w - jax.lax.stop_gradient(h["a"] * w + 1.0)) ** 2
+
+    def step(key, h, w, t):
+        return w - 0.1 * jax.grad(lambda w: inner(h, w))(w)
+
+    with jax.enable_x64(True):
+        training = hpo.Training(lambda key, h: jnp.zeros(()), step, lambda h, w: w**2)
+        ours = hg.unrolled(training, num_steps=5)
+        objective = hpo.training.objective(training, 5)
+
+        def plain(key, h):
+            value, grad = jax.value_and_grad(lambda h: objective(key, h))(h)
+            return ours.evaluate(key, h)._replace(value=value, grad=grad)
+
+        theirs = hg.Estimator("jax.grad", training, 5, ours.traits, plain)
+        assert hg.diagnose(ours, 0, {"a": 0.5}).verdict.startswith("exact")
+        verdict = hg.diagnose(theirs, 0, {"a": 0.5}).verdict
+    assert verdict.startswith("unreliable: disagrees")
+    assert verdict.endswith("the run holds stop_gradient in the inner loss")
+
+
 def test_recommendations():
     training, _ = problems.ridge()
     many = hpo.Space({"lr": hpo.uniform(0.0, 0.5), "l2": hpo.uniform(-5.0, 1.0, shape=5)})

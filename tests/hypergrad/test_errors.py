@@ -128,7 +128,7 @@ def test_forward_passes_a_while_loop():
     assert float(out.grad["lr"]) == pytest.approx(-4 * 0.7**3, rel=1e-5)
 
 
-def test_custom_reverse_rule_names_unrolled():
+def test_a_custom_reverse_rule_is_passed_by_what_it_computes():
     @jax.custom_vjp
     def identity(x):
         return x
@@ -137,6 +137,20 @@ def test_custom_reverse_rule_names_unrolled():
 
     def step(key, hparams, state, t):
         return identity(state * (1 - hparams["lr"]))
+
+    for factory in (hg.forward, hg.unrolled):
+        assert float(factory(simple(step), num_steps=2)(KEY, {"lr": 0.5}).grad["lr"]) == -0.5
+
+
+def test_a_custom_reverse_rule_around_what_has_no_derivative_names_unrolled():
+    @jax.custom_vjp
+    def halved(x):
+        return jax.lax.while_loop(lambda x: x > 1e9, lambda x: x / 2, x)
+
+    halved.defvjp(lambda x: (halved(x), None), lambda _, g: (g,))
+
+    def step(key, hparams, state, t):
+        return halved(state * (1 - hparams["lr"]))
 
     with pytest.raises(ValueError, match=r"custom reverse rule.*hypergrad\.unrolled"):
         hg.forward(simple(step), num_steps=2)(KEY, {"lr": 0.1})

@@ -139,9 +139,10 @@ def in_remat(lam, w):
 
 
 def in_vmap(lam, w):
-    return jnp.mean(jax.vmap(lambda x, y: (reversal(x @ w, lam) - lax.stop_gradient(w)[0] * y) ** 2)(
-        jnp.asarray(X), jnp.asarray(Y)
-    ))  # fmt: skip
+    def one(x, y):
+        return (reversal(x @ w, lam) - lax.stop_gradient(w)[0] * y) ** 2
+
+    return jnp.mean(jax.vmap(one)(jnp.asarray(X), jnp.asarray(Y)))
 
 
 @jax.jit
