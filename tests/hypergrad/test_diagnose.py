@@ -79,8 +79,8 @@ def held(x):
 @pytest.mark.parametrize(
     ("blocked", "words"),
     [
-        (lambda x: x + jnp.round(1e4 * x) / 1e4, "rounding (round)"),
-        (lambda x: x + (1e4 * x).astype(jnp.int32).astype(x.dtype) / 1e4, "a cast to integers"),
+        (lambda x: x + jnp.round(1e12 * x) / 1e12, "rounding (round)"),
+        (lambda x: x + (1e12 * x).astype(jnp.int64).astype(x.dtype) / 1e12, "a cast to integers"),
         (held, "hpo.training.constant"),
     ],
 )
