@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo._suggest import did_you_mean
+
 
 def real_numbers(where: str, argument: str, array: Any) -> np.ndarray:
     """An array of real numbers as float64, on the host.
@@ -103,6 +105,12 @@ def check_count(where: str, argument: str, value: Any, minimum: int) -> int:
     if value >= 2**31:
         raise fail(where, argument, "below 2**31", value)
     return value
+
+
+def unknown_name(where: str, argument: str, names: Sequence[str], got: str) -> ValueError:
+    """Error for a name that is none of those there are; it says which one may be meant."""
+    error = str(fail(where, argument, f"one of {', '.join(names)}", got)).removesuffix(".")
+    return ValueError(f"{error}{did_you_mean(got, names) or '.'}")
 
 
 def check_choice(where: str, argument: str, value: Any, options: Sequence[str]) -> str:

@@ -195,6 +195,8 @@ def suggest(name: str, known: Iterable[str]) -> list[str]:
         (['num_trials'], ['tpe'])
     """
     names = [one for one in known if not one.startswith("_")]
+    if name in names:
+        return []
     plain = {_plain(one): one for one in names}
     typed = _plain(name)
     for text in (typed, typed.removesuffix("sampler"), typed.removesuffix("s")):
@@ -234,7 +236,7 @@ def named_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
         for name in kwargs:
             if name not in names:
                 hint = did_you_mean(name, names)
-                takes = "" if hint else f"; it takes {', '.join(names)}"
+                takes = "" if hint else f"; it takes {', '.join(f'`{one}`' for one in names)}"
                 raise TypeError(f"{where}: there is no argument `{name}`{hint or takes}")
         if len(args) > len(positional):
             by_name = [f"`{name}`" for name in names if name not in positional]

@@ -70,7 +70,16 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
 
 
 def log_pi(mean: Array, variance: Array, best: Array) -> Score:
-    """Logarithm of the probability of improving on `best`; see `log_ei` for the arguments."""
+    """Logarithm of the probability of improving on `best`.
+
+    Args:
+        mean: `[...]` posterior means.
+        variance: `[...]` posterior variances.
+        best: `[...]` value to improve on.
+
+    Returns:
+        The score and its derivatives.
+    """
     mean, variance, best = _moments("log_pi", mean=mean, variance=variance, best=best)
     variance, sigma = positive(variance)
     u = (best - mean) / sigma

@@ -129,7 +129,14 @@ BIAS = 1.0
 
 
 def covariance(kernel: Kernel, hyper: Hyperparameters, bias: Array, data: Data) -> Array:
-    """Covariance `[n, n]` of the observations; identity in the rows outside the mask."""
+    """Covariance `[n, n]` of the observations; identity in the rows outside the mask.
+
+    Args:
+        kernel: structure of the kernel; static.
+        hyper: its hyperparameters.
+        bias: `[]` variance that all observations share.
+        data: the observations.
+    """
     return assemble(kernel, hyper, bias, data)[0]
 
 

@@ -72,7 +72,9 @@ def _with_finite_slopes(eqn: Any, inputs: list[Any]) -> Any:
                 def at(x: Any, i: int = i) -> Any:
                     return bind(*primals[:i], x, *primals[i + 1 :])
 
-                slope = jax.jvp(at, (x,), (jnp.ones_like(x),))[1]
+                # JAX's rule of a power with a whole exponent promotes, which strict users forbid.
+                with jax.numpy_dtype_promotion("standard"):
+                    slope = jax.jvp(at, (x,), (jnp.ones_like(x),))[1]
                 total = total + along * _finite(slope)
         return out, total
 

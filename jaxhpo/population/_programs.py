@@ -69,7 +69,13 @@ class Programs:
         return None
 
     def keep(self, settings: Settings, group: Group, program: Program) -> None:
-        """Adds a program that was compiled just now; one that `find` gave is here already."""
+        """Adds a program that was compiled just now; one that `find` gave is here already.
+
+        Args:
+            settings: of the sweep.
+            group: the trials that it was compiled for.
+            program: what was compiled.
+        """
         if program.num_compilations == 0:
             return
         functions = _functions(settings)

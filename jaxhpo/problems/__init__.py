@@ -67,6 +67,7 @@ from jaxhpo.problems._weighting import weighting as weighting
 __all__ = [
     "FUNCTIONS",
     "PUBLISHED_TRACE",
+    "TASKS",
     "Constrained",
     "Corrupted",
     "Function",

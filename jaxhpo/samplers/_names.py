@@ -6,7 +6,6 @@ from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
-from jaxhpo._suggest import did_you_mean
 from jaxhpo.samplers._traits import REGISTRY
 from jaxhpo.space import Space
 
@@ -54,6 +53,5 @@ def get(name: Any, space: Space, **settings: Any) -> Sampler:
         got = _checks.describe(name)
         raise TypeError(f"samplers.get: `name` must be a name or a Sampler, got {got}.")
     if name not in REGISTRY:
-        error = _checks.fail("samplers.get", "name", f"one of {', '.join(names())}", name)
-        raise ValueError(f"{str(error).removesuffix('.')}{did_you_mean(name, names()) or '.'}")
+        raise _checks.unknown_name("samplers.get", "name", names(), name)
     return REGISTRY[name].factory(space, **settings)

@@ -171,6 +171,8 @@ class _Reader:
             settings = {key: value for key, value in record.items() if key not in rest}
             made: Dimension = _FACTORIES[kind](**settings, shape=shape)
             return made
+        if kind not in ("fixed", "ordinal", "static", "choice"):
+            raise ValueError(f"Space: `{name}` is stored as of the unknown kind {kind!r}.")
         labels = [record["value"]] if kind == "fixed" else record["options"]
         items = labels if stored is None else [self._read(item, name) for item in stored]
         if kind == "fixed":
@@ -179,8 +181,6 @@ class _Reader:
             return ordinal(items, shape=shape)
         if kind == "static":
             return static(items)
-        if kind != "choice":
-            raise ValueError(f"Space: `{name}` is stored as of the unknown kind {kind!r}.")
         return Choice(make_options("choice", "options", items), shape, _weights(record))
 
     def _read(self, item: Any, name: str) -> Any:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from jaxhpo._base import Sampler
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import describe, unknown_name
 from jaxhpo._driver import asked_shape
-from jaxhpo._suggest import did_you_mean
 from jaxhpo.space._stored import tree_of
 from jaxhpo.study._errors import StudyMismatchError
 
@@ -275,8 +274,7 @@ def make_sampler(
         expected = f"a name ({', '.join(samplers.names())}) or a Sampler"
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
     if isinstance(sampler, str) and sampler not in samplers.names():
-        error = fail("Study", "sampler", f"one of {', '.join(samplers.names())}", sampler)
-        raise ValueError(f"{error}{did_you_mean(sampler, samplers.names())}")
+        raise unknown_name("Study", "sampler", samplers.names(), sampler)
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
     asked = asked_shape(made)
     if asked.shape[1] != space.num_dims:

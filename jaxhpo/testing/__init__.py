@@ -25,6 +25,7 @@ from jaxhpo.testing import (
 from jaxhpo.testing._case import SamplerCase as SamplerCase
 
 __all__ = [
+    "CHECKS",
     "SamplerCase",
     "check_sampler",
 ]

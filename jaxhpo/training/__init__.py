@@ -18,6 +18,7 @@ __all__ = [
     "TrainState",
     "Training",
     "averaged",
+    "constant",
     "dropout",
     "from_linen",
     "from_nnx",

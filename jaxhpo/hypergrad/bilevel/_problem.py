@@ -66,29 +66,29 @@ class BilevelProblem:
         return minibatch(key, self.validation, self.num_validation, size)
 
     def inner(self, free: PyTree, params: PyTree, batch: PyTree) -> Array:
-        """The inner loss of a batch."""
+        """The inner loss at `free` and `params` of a `batch`."""
         return _scalar("inner_loss", self.inner_loss(self.hparams(free), params, batch))
 
     def outer(self, free: PyTree, params: PyTree, batch: PyTree) -> Array:
-        """The outer loss of a batch."""
+        """The outer loss at `free` and `params` of a `batch`."""
         return _scalar("outer_loss", self.outer_loss(self.hparams(free), params, batch))
 
     def inner_grads(self, free: PyTree, params: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
-        """`(∂_x g, ∂_w g)` of a batch."""
+        """`(∂_x g, ∂_w g)` by `free` and `params`, of a `batch`."""
         return jax.grad(self.inner, argnums=(0, 1))(free, params, batch)
 
     def outer_grads(self, free: PyTree, params: PyTree, batch: PyTree) -> tuple[PyTree, PyTree]:
-        """`(∂_x f, ∂_w f)` of a batch."""
+        """`(∂_x f, ∂_w f)` by `free` and `params`, of a `batch`."""
         return jax.grad(self.outer, argnums=(0, 1))(free, params, batch)
 
     def inner_slope(self, free: PyTree, params: PyTree, batch: PyTree) -> PyTree:
-        """`∂_w g` of a batch."""
+        """`∂_w g` by `params` at `free`, of a `batch`."""
         return jax.grad(self.inner, argnums=1)(free, params, batch)
 
     def inner_along(
         self, free: PyTree, params: PyTree, v: PyTree, batch: PyTree
     ) -> tuple[PyTree, PyTree, PyTree]:
-        """`(∂_w g, ∂²_{ww} g v, ∂²_{xw} g v)` of a batch, by one forward-over-reverse pass."""
+        """`(∂_w g, ∂²_{ww} g v, ∂²_{xw} g v)` at `free` and `params`, of a `batch`, in one pass."""
         grads, tangents = jax.jvp(lambda w: self.inner_grads(free, w, batch), (params,), (v,))
         return grads[1], tangents[1], tangents[0]
 

@@ -18,6 +18,7 @@ from jaxhpo.problems.tabular._base import check_instance, data_set
 from jaxhpo.space import Space
 
 __all__ = [
+    "NAMES",
     "Tabular",
     "check_instance",
     "data_set",
