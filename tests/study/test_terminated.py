@@ -22,6 +22,16 @@ X = {"x": hpo.uniform(-1.0, 3.0)}
 SCRIPT = str(pathlib.Path(objectives.__file__))
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """Ray, started by a test before in this process, leaves a handler of its own behind."""
+    usual = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def test_a_process_that_is_told_to_end_leaves_no_running_trial(url):
     command = [sys.executable, SCRIPT, url, "continuous", "qmc", "100000", "-1", "5"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
