@@ -33,7 +33,7 @@ from _bo_problems import FUNCTIONS
 import jaxhpo as hpo
 from jaxhpo.gp import _model
 from jaxhpo.problems import Function
-from jaxhpo.samplers import _gp_fits, _gp_model
+from jaxhpo.samplers.bayesian import _fits, _targets
 
 SOLVED, FLOOR = 1e-2, 1e-6
 
@@ -84,16 +84,16 @@ def main() -> None:
     parser.add_argument("--fresh-fits", action="store_true")
     parser.add_argument("--num-reference", type=int)
     parser.add_argument("--failures", choices=["chance", "region"])
-    parser.add_argument("--failed-noise", type=float, default=_gp_model.FAILED_NOISE)
+    parser.add_argument("--failed-noise", type=float, default=_targets.FAILED_NOISE)
     args = parser.parse_args()
-    _gp_model.FAILED_NOISE = args.failed_noise
+    _targets.FAILED_NOISE = args.failed_noise
     _model.LENGTHSCALE_MEAN, _model.LENGTHSCALE_SD = args.lengthscale_mean, args.lengthscale_sd
     _model.NOISE_MEAN = args.noise_mean
     if args.num_reference:
-        first = _gp_model._first
-        _gp_model._first = lambda mask, count: first(mask, args.num_reference)
+        first = _targets._first
+        _targets._first = lambda mask, count: first(mask, args.num_reference)
     if args.fresh_fits:
-        _gp_fits.Schedule.is_fresh = lambda self, before, count: before >= 0  # type: ignore[method-assign]
+        _fits.Schedule.is_fresh = lambda self, before, count: before >= 0  # type: ignore[method-assign]
     for name in args.problems:
         regret = regrets(name, args)
         last = regret[:, -1]

@@ -24,8 +24,8 @@ import optuna
 import jaxhpo as hpo
 from jaxhpo.study import Study
 from jaxhpo.study._batch import build_rows
-from jaxhpo.study._rows import to_frozen_trial
-from jaxhpo.study._storage import open_storage
+from jaxhpo.study.storage._open import open_storage
+from jaxhpo.study.storage._rows import to_frozen_trial
 
 SPACE = {
     "lr": hpo.log_uniform(1e-4, 1.0),

@@ -22,14 +22,14 @@ from jaxhpo._base import Result as Result
 from jaxhpo._base import Sampler as Sampler
 from jaxhpo._base import Trials as Trials
 from jaxhpo._base import make_sampler as make_sampler
+from jaxhpo._checks.suggest import did_you_mean as _did_you_mean
+from jaxhpo._status import Status as Status
+from jaxhpo.search import minimize as minimize
+from jaxhpo.search import minimize_many as minimize_many
+from jaxhpo.search import replicates as replicates
 
 # A whole study as one pure function, and many of them.
-from jaxhpo._gradient import with_gradient as with_gradient
-from jaxhpo._many import minimize_many as minimize_many
-from jaxhpo._minimize import minimize as minimize
-from jaxhpo._replicates import replicates as replicates
-from jaxhpo._status import Status as Status
-from jaxhpo._suggest import did_you_mean as _did_you_mean
+from jaxhpo.search import with_gradient as with_gradient
 from jaxhpo.space import Space as Space
 from jaxhpo.space import choice as choice
 from jaxhpo.space import fixed as fixed

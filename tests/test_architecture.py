@@ -12,24 +12,15 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {
-    "_status", "_suggest", "_checks", "_terminal", "_concrete", "_manual", "_base", "_linalg",
-    "_progress", "_owned", "_watch",
-}  # fmt: skip
+BASE = {"_base", "_checks", "_linalg", "_status", "_tracing", "progress"}
 ALLOWED = {
     "_status": set(),
-    "_suggest": set(),
-    "_checks": {"_suggest"},
-    "_terminal": set(),
+    "_checks": set(),
     "_folder": set(),
-    "_concrete": {"_checks"},
-    "_manual": set(),
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
-    "_owned": set(),
-    "_progress": {"_checks", "_terminal"},
-    "_cache": set(),
-    "_watch": {"_checks", "_progress"},
+    "_tracing": {"_checks"},
+    "progress": {"_checks"},
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
     "plots": BASE | {"space", "inspection", "pareto"},
@@ -39,25 +30,19 @@ ALLOWED = {
     "acquisition": BASE | {"space", "gp"},
     "pareto": BASE,
     "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
-    "_driver": BASE | {"space", "_cache"},
-    "_evaluate": BASE | {"space"},
-    "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
-    "_many": BASE | {"space", "samplers", "_minimize"},
-    "_gradient": BASE | {"space", "_minimize"},
-    "_replicates": BASE | {"_minimize"},
-    "benchmarking": BASE
-    | {"space", "pareto", "samplers", "problems", "_gradient", "_many", "_minimize"},
+    "ask_tell": BASE | {"space", "samplers"},
+    "search": BASE | {"space", "samplers", "pareto"},
+    "benchmarking": BASE | {"space", "pareto", "samplers", "problems", "search"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "population": BASE | {"space", "training"},
-    "testing": BASE | {"space", "samplers", "_minimize", "_gradient", "pareto"},
+    "testing": BASE | {"space", "samplers", "search", "pareto"},
     "study": BASE
     | {
         "space",
         "samplers",
-        "_driver",
-        "_cache",
-        "_minimize",
+        "ask_tell",
+        "search",
         "training",
         "population",
         "inspection",
@@ -73,36 +58,101 @@ HEAVY = [
 ]  # fmt: skip
 
 
+PATHS = sorted(ROOT.rglob("*.py"))
+# The private files beside `__init__`: what every room needs. The house has no other ones.
+MOST_TOP_LEVEL_FILES = 5
+# Files of one folder, `__init__` not counted: more than that is two rooms.
+MOST_FILES = 15
+
+
 def room(path):
     """The first part of a module's path inside the package."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path):
-    """Rooms of this package that a file imports, at any depth."""
+def module(path):
+    """The dotted name of a file."""
+    return ".".join(path.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module(path): path for path in PATHS}
+
+
+def imports(path):
+    """Modules of this package that a file imports, at any depth, each with the name taken."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.level:
             pytest.fail(f"{path.relative_to(ROOT)} imports relatively; write the full name")
-        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield full if full in MODULES else node.module
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "jaxhpo" and len(parts) > 1:
-                yield parts[1]
+            yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+IMPORTS = {
+    name: {one for one in imports(path) if one in MODULES and one != name}
+    for name, path in MODULES.items()
+}
+
+
+def circles(imports):
+    """Modules that import each other, directly or by others, `TYPE_CHECKING` included."""
+    reach = {name: set(found) for name, found in imports.items()}
+    grows = True
+    while grows:
+        grows = False
+        for found in reach.values():
+            more = set().union(*(reach[one] for one in found)) - found if found else set()
+            if more:
+                found |= more
+                grows = True
+    return sorted(name for name, found in reach.items() if name in found)
+
+
+def is_private(name):
+    """Whether a module is a room's own: a file or folder in it whose name has an underscore."""
+    return any(part.startswith("_") for part in name.split(".")[2:])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_downwards(path):
     here = room(path)
     if here in FREE:
         return
     assert here in ALLOWED, f"{here} is a new room: give it a row in ALLOWED"
-    rooms = {name for name in ALLOWED.keys() | FREE}
-    wrong = {name for name in imported_rooms(path) if name in rooms} - ALLOWED[here] - {here}
+    rooms = {name.split(".")[1] for name in IMPORTS[module(path)] if "." in name}
+    wrong = rooms - ALLOWED[here] - {here}
     assert not wrong, f"{path.relative_to(ROOT)} must not import {sorted(wrong)}"
+
+
+def test_no_files_import_each_other():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+    assert circles(IMPORTS) == []
+
+
+def test_no_room_reaches_into_another():
+    """What a neighbour needs stands in the room's `internal`, or in its `__init__`."""
+    wrong = [
+        (name, one)
+        for name, found in IMPORTS.items()
+        for one in found
+        if is_private(one) and room(MODULES[one]) != room(MODULES[name])
+    ]
+    assert not wrong
+
+
+def test_folders_stay_small():
+    top = [p.name for p in ROOT.glob("_*.py") if not p.name.startswith("__")]
+    assert len(top) <= MOST_TOP_LEVEL_FILES, top
+    folders = {path.parent for path in PATHS}
+    large = {
+        str(folder.relative_to(ROOT)): count
+        for folder in folders
+        if (count := sum(p.name != "__init__.py" for p in folder.glob("*.py"))) > MOST_FILES
+    }
+    assert not large
 
 
 def test_importing_jaxhpo_stays_light():

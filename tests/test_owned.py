@@ -12,7 +12,9 @@ import optax
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo import _minimize, _owned, population
+from jaxhpo import population
+from jaxhpo._tracing import owned
+from jaxhpo.search import _minimize
 
 SPACE = hpo.Space({"x": hpo.uniform(-2.0, 3.0)})
 SIZE = 131_072  # numbers of a closure's array: large beside everything else here
@@ -343,15 +345,15 @@ def test_a_program_goes_with_the_first_of_its_functions():
 
 
 def test_programs_are_bounded(monkeypatch):
-    monkeypatch.setattr(_owned, "_MAX_PROGRAMS", 2)
-    double = _owned.jit(lambda function, x: function(x), functions_in=(0,))
+    monkeypatch.setattr(owned, "_MAX_PROGRAMS", 2)
+    double = owned.jit(lambda function, x: function(x), functions_in=(0,))
     functions = [lambda x, i=i: x + i for i in range(4)]
-    assert [int(double(_owned.as_pytree(f), jnp.int32(1))) for f in functions] == [1, 2, 3, 4]
+    assert [int(double(owned.as_pytree(f), jnp.int32(1))) for f in functions] == [1, 2, 3, 4]
     assert (len(double._programs), double._cache_size()) == (2, 4)
 
 
 def test_a_pytree_outlives_no_function():
-    node = _owned.as_pytree(lambda key, params: params["x"])
+    node = owned.as_pytree(lambda key, params: params["x"])
     leaves, structure = jax.tree.flatten(node)
     assert jax.tree.unflatten(structure, leaves).function is node.function
     del node

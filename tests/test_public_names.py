@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo._suggest import did_you_mean, named_arguments, suggest
+from jaxhpo._checks.suggest import did_you_mean, named_arguments, suggest
 from jaxhpo.study import Study
 
 X = {"x": hpo.uniform(0.0, 1.0)}

@@ -15,13 +15,11 @@ import numpy as np
 
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
-from jaxhpo._gradient import with_gradient
-from jaxhpo._many import chosen_layout
-from jaxhpo._minimize import minimize
 from jaxhpo._status import Status
 from jaxhpo.benchmarking._problems import PROBLEMS, SETS, SEVERAL
 from jaxhpo.benchmarking._several import missing, num_objectives_of
-from jaxhpo.samplers._traits import names_with, settings_for, traits_of
+from jaxhpo.samplers.internal import names_with, settings_for, traits_of
+from jaxhpo.search import chosen_layout, minimize, with_gradient
 from jaxhpo.space import Space
 
 NEEDS_GRADIENT = ("gradient",)

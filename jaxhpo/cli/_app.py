@@ -80,7 +80,7 @@ def demo(
     on hyperparameters, by exact hypergradients through the training run. Leaves the plots and a
     study in OUT; run it again to add trials to the same study.
     """
-    from jaxhpo.cli._demo import run_demo
+    from jaxhpo.cli.demo._demo import run_demo
 
     run_demo(trials, steps, sampler, seed, out, storage)
 
@@ -283,7 +283,7 @@ def run() -> None:
     except Exception as error:
         sys.exit(say_error(error))
     if code == _INTERRUPTED:  # Typer makes it of every interrupt, SIGTERM included
-        from jaxhpo.study._interrupts import exit_status
+        from jaxhpo.study.internal import exit_status
 
         code = exit_status()
     sys.exit(code if isinstance(code, int) else 0)

@@ -69,7 +69,7 @@ def rank_rows(table: Any) -> list[dict[str, Any]]:
 def _run(listed: list[Any], path: pathlib.Path) -> list[dict[str, Any]]:
     """Runs cell by cell; each compiles its program."""
     from jaxhpo import benchmarking
-    from jaxhpo._progress import Progress, make_reporter
+    from jaxhpo.progress import Progress, make_reporter
 
     total, note = len(listed), "each compiles its program"
     with make_reporter("bench", True, "bench", total, unit="cells", note=note) as shown:
@@ -95,11 +95,11 @@ def _print(table: Any, seeds: int, trials: int) -> None:
 
 
 def _draw(records: list[dict[str, Any]], table: Any, out: pathlib.Path) -> None:
-    from jaxhpo.benchmarking import _draw as draw
+    from jaxhpo.benchmarking.internal import draw_curves, draw_ranks
 
     try:
-        draw.draw_curves(records, out / "curves.png")
-        draw.draw_ranks(table, out / "ranks.png")
+        draw_curves(records, out / "curves.png")
+        draw_ranks(table, out / "ranks.png")
     except ModuleNotFoundError as error:
         say(f"no figures: {error}")
 

@@ -9,8 +9,7 @@ import socket
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import hide_password, open_existing
 from jaxhpo.cli._tables import say
-from jaxhpo.study._read_store import is_writable
-from jaxhpo.study._storage import open_storage
+from jaxhpo.study.internal import is_writable, open_storage
 
 
 def serve(storage: str, host: str, port: int) -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 
-from jaxhpo._terminal import printable
+from jaxhpo.progress import printable
 
 USAGE = 2
 NO_RESULT = 3

@@ -8,13 +8,20 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import jaxhpo
-from jaxhpo._suggest import did_you_mean
-from jaxhpo._terminal import printable
+from jaxhpo._checks.suggest import did_you_mean
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
+from jaxhpo.progress import printable
 from jaxhpo.study import StorageError, StoredStudy
-from jaxhpo.study._read_store import NoStudies, file_of, open_to_read
-from jaxhpo.study._trial import Direction, as_tuple, directions_of, finite_value
+from jaxhpo.study.internal import (
+    Direction,
+    NoStudies,
+    as_tuple,
+    directions_of,
+    file_of,
+    finite_value,
+    open_to_read,
+)
 
 if TYPE_CHECKING:
     import optuna
@@ -25,7 +32,7 @@ _FORMATS = ("table", "json", "csv")
 
 def hide_password(storage: str) -> str:
     """The storage's URL as it may be shown."""
-    from jaxhpo.study._secrets import shown_url
+    from jaxhpo.study.internal import shown_url
 
     return shown_url(storage)
 

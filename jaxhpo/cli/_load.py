@@ -38,7 +38,7 @@ def load_object(reference: str, option: str) -> Any:
         folder, module_name = str(path.parent), path.stem
     else:
         folder = os.getcwd()
-    from jaxhpo.study._modules import import_from
+    from jaxhpo.study.internal import import_from
 
     try:
         module = import_from(folder, module_name)

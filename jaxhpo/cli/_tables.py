@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
-from jaxhpo._terminal import printable
+from jaxhpo.progress import printable
 
 
 def say(text: str, file: TextIO | None = None) -> None:

@@ -13,7 +13,7 @@ from jaxhpo.cli._inspect import load_study, print_trials
 from jaxhpo.cli._load import load_objective, load_space
 from jaxhpo.cli._tables import say
 from jaxhpo.study import StorageError
-from jaxhpo.study._failures import reasons_of, shared_reason, stopped_by_first_failures
+from jaxhpo.study.internal import reasons_of, shared_reason, stopped_by_first_failures
 
 # The study attribute that holds what `resume` needs to call the objective again.
 COMMAND_ATTR = "jaxhpo:command"

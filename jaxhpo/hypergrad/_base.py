@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_count, check_key, describe, fail, noted
-from jaxhpo._manual import on_each_device
+from jaxhpo._tracing.manual import on_each_device
 from jaxhpo.training import Training
 
 Array = jax.Array

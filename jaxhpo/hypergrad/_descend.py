@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxhpo import _owned
 from jaxhpo._checks import check_callable, check_count, check_key, check_positive, describe, fail
-from jaxhpo._watch import Watch, display, refuse_traced, tick
+from jaxhpo._tracing import owned
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 from jaxhpo.hypergrad._held_out import HeldOut, is_noisy, losses
+from jaxhpo.progress import Watch, display, refuse_traced, tick
 
 Array = jax.Array
 PyTree = Any
@@ -185,10 +185,10 @@ def descend(
     num_held_out = check_count(where, "num_held_out", num_held_out, 0)
     settings = _Settings(num_outer, seeds, num_held_out)
     users = _Users(
-        _owned.Function(estimator),
-        jax.tree.map(_owned.as_pytree, outer_optimizer),
-        None if test_loss is None else _owned.as_pytree(test_loss),
-        None if hook is None else _owned.as_pytree(hook),
+        owned.Function(estimator),
+        jax.tree.map(owned.as_pytree, outer_optimizer),
+        None if test_loss is None else owned.as_pytree(test_loss),
+        None if hook is None else owned.as_pytree(hook),
     )
     key = check_key(where, key)
     has_bar = progress is True
@@ -247,7 +247,7 @@ def _run(
     return Descent(*(best, best_value, *rows, loop.point, loop.opt_state, held_out))
 
 
-_compiled = _owned.jit(_run, functions_in=(1, 4), static_argnums=(0,))
+_compiled = owned.jit(_run, functions_in=(1, 4), static_argnums=(0,))
 
 
 def _judged(
@@ -279,7 +279,7 @@ def _row(
     """What one outer step leaves in the record, in the order of `Descent`'s fields."""
     norm = _norm(grads)
     if users.progress is not None:
-        jax.debug.callback(_owned.weakly(users.progress), i, out.value, norm)
+        jax.debug.callback(owned.weakly(users.progress), i, out.value, norm)
     growth = out.diagnostics.log_growth
     growth = jnp.full_like(out.value, jnp.nan) if growth is None else growth
     held_out = users.test_loss

@@ -13,7 +13,7 @@ import numpy as np
 from jaxhpo._checks import check_count, check_key, describe
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._obstacles import obstacles
-from jaxhpo.hypergrad._unrolled import unrolled
+from jaxhpo.hypergrad.unrolled._unrolled import unrolled
 from jaxhpo.training import objective
 
 _STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.hypergrad._base import Estimator
-from jaxhpo.hypergrad._implicit import reaches
+from jaxhpo.hypergrad.implicit._implicit import reaches
 from jaxhpo.training import objective
 
 Array = jax.Array

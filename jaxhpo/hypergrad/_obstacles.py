@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.training import Training, trial_keys
-from jaxhpo.training._rules import (
+from jaxhpo.training.internal import (
     CUSTOM_JVP,
     CUSTOM_VJP,
     equations,

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_positive
 from jaxhpo.hypergrad._base import Estimator, check_steps, real_leaves
-from jaxhpo.hypergrad._budget import state_bytes
 from jaxhpo.hypergrad._coordinates import check_continuous
-from jaxhpo.hypergrad._evolution import es
-from jaxhpo.hypergrad._forward import forward
-from jaxhpo.hypergrad._run import open_run
-from jaxhpo.hypergrad._schedules import auto
-from jaxhpo.hypergrad._unrolled import unrolled
+from jaxhpo.hypergrad.estimates._evolution import es
+from jaxhpo.hypergrad.unrolled._budget import state_bytes
+from jaxhpo.hypergrad.unrolled._forward import forward
+from jaxhpo.hypergrad.unrolled._opened_run import open_run
+from jaxhpo.hypergrad.unrolled._schedules import auto
+from jaxhpo.hypergrad.unrolled._unrolled import unrolled
 from jaxhpo.training import Training
-from jaxhpo.training._objective import check_training
+from jaxhpo.training.internal import check_training
 
 _FEW = 3  # hyperparameters up to which forward mode was measured to be faster than reverse
 

@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from jaxhpo import _checks
-from jaxhpo.integrations._engine import Engine, Recipe
+from jaxhpo.ask_tell import HostSampler, Recipe
 from jaxhpo.space import Space, from_ray
 
 logger = logging.getLogger("jaxhpo")
@@ -80,7 +80,7 @@ class JaxhpoSearch(Searcher):
         self._told: list[tuple[np.ndarray, float]] = []
         self._running: dict[str, np.ndarray] = {}
         self._count = 0
-        self._engine: Engine | None = None
+        self._sampler: HostSampler | None = None
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -106,13 +106,13 @@ class JaxhpoSearch(Searcher):
             )
         if self._max_concurrent and len(self._running) >= self._max_concurrent:
             return None
-        engine = self._ready()
+        sampler = self._ready()
         number, self._count = self._count, self._count + 1
         if self._waiting:
             params = self._waiting.pop(0)
-            unit = engine.unit_of([params])[0]
+            unit = sampler.unit_of([params])[0]
         else:
-            proposal = engine.ask(number)
+            proposal = sampler.ask(number)
             if proposal is None:
                 logger.info("%s: the space has no untried point", _SEARCH)
                 return Searcher.FINISHED
@@ -135,8 +135,8 @@ class JaxhpoSearch(Searcher):
             value = float("nan")
         minimised = -value if self._mode == "max" else value
         self._told.append((unit, minimised))
-        if self._engine is not None:
-            self._engine.tell(unit[None], np.asarray([[minimised]]), None)
+        if self._sampler is not None:
+            self._sampler.tell(unit[None], np.asarray([[minimised]]), None)
 
     def save(self, checkpoint_path: str) -> None:
         """Writes what is known to a file."""
@@ -150,21 +150,21 @@ class JaxhpoSearch(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         # The sampler's state follows from what was told.
-        return {**self.__dict__, "_engine": None}
+        return {**self.__dict__, "_sampler": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
-    def _ready(self) -> Engine:
-        if self._engine is None:
+    def _ready(self) -> HostSampler:
+        if self._sampler is None:
             assert self._space is not None
-            self._engine = Engine(self._recipe, self._space, self._seed, "ray", 1)
+            self._sampler = HostSampler(self._recipe, self._space, self._seed, "ray", 1)
             # What runs counts as failed until it ends, so that it is not proposed again.
             rows = [*self._told, *((unit, float("nan")) for unit in self._running.values())]
             if rows:
                 unit = np.stack([unit for unit, _ in rows])
-                self._engine.tell(unit, np.asarray([[value] for _, value in rows]), None)
-        return self._engine
+                self._sampler.tell(unit, np.asarray([[value] for _, value in rows]), None)
+        return self._sampler
 
 
 class PrunerScheduler(FIFOScheduler):

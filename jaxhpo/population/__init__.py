@@ -1,7 +1,7 @@
 """Populations of trials that train side by side: sweeps over thousands of hyperparameters."""
 
 from jaxhpo.population._layout import Plan as Plan
-from jaxhpo.population._programs import Programs as Programs
+from jaxhpo.population._program_cache import Programs as Programs
 from jaxhpo.population._record import Progress as Progress
 from jaxhpo.population._record import Sweep as Sweep
 from jaxhpo.population._sweep import SweepInterrupted as SweepInterrupted

@@ -13,10 +13,10 @@ import numpy as np
 
 from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
+from jaxhpo.population._kernel import AXIS, Best, Carry, Lanes, build_program, sharded
 from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, measured, smaller
-from jaxhpo.population._program import AXIS, Best, Carry, Lanes, build_program, sharded
 from jaxhpo.population._trace import TracedTraining, trace_training
-from jaxhpo.training._training import Training
+from jaxhpo.training.internal import Training
 
 # Measured on CPU, JAX 0.10: level 2 compiles network training in 0.4 of the time of level 3 and
 # runs in 0.9 to 1.0 times its time (1.2 times for a model that is all exponentials). Compiling

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxhpo._checks import fail
-from jaxhpo.space._values import StaticValue, is_static_value
+from jaxhpo.space.internal import StaticValue, is_static_value
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxhpo import _progress
+from jaxhpo import progress as reports
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
+from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, explained
-from jaxhpo.population._program import key_of, keys_of
-from jaxhpo.population._run import Crew, Report
+from jaxhpo.population._threads import Crew, Report
 
 
 class Progress(NamedTuple):
@@ -47,7 +47,7 @@ class Progress(NamedTuple):
     new_losses: np.ndarray
 
 
-def ticks_of(reporter: _progress.Reporter) -> Callable[[Progress], Any] | None:
+def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
     """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
 
     Args:
@@ -61,9 +61,9 @@ def ticks_of(reporter: _progress.Reporter) -> Callable[[Progress], Any] | None:
         done = tick.num_trials * tick.steps_done // tick.num_steps
         best = tick.best_loss if math.isfinite(tick.best_loss) else None
         message = "compiling" if tick.is_compiling else ""
-        reporter.update(_progress.Progress(done, tick.num_trials, best, tick.num_failed, message))
+        reporter.update(reports.Progress(done, tick.num_trials, best, tick.num_failed, message))
 
-    return None if type(reporter) is _progress.Reporter else show
+    return None if type(reporter) is reports.Reporter else show
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,17 +19,16 @@ from jaxhpo._checks import (
     describe,
     fail,
 )
-from jaxhpo._progress import make_reporter
-from jaxhpo._suggest import named_arguments
+from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
-from jaxhpo.population._programs import Programs
+from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Record, Sweep, ticks_of
-from jaxhpo.population._run import Crew, Finished, Report
+from jaxhpo.population._threads import Crew, Finished, Report
 from jaxhpo.population._trace import TracedTraining, uses_x64
-from jaxhpo.training._objective import check_training
-from jaxhpo.training._training import Training
+from jaxhpo.progress import make_reporter
+from jaxhpo.training.internal import Training, check_training
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -16,9 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo.training._calls import call_init, call_loss, call_step, strong
-from jaxhpo.training._data import whole_data
-from jaxhpo.training._training import Training
+from jaxhpo.training.internal import Training, call_init, call_loss, call_step, strong, whole_data
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxhpo.samplers._traits import traits_of
+from jaxhpo.samplers.internal import traits_of
 
 if TYPE_CHECKING:
     import optuna

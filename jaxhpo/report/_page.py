@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
-from jaxhpo._progress import Progress, make_reporter
+from jaxhpo.progress import Progress, make_reporter
 from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import Facts, facts_of

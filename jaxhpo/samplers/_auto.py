@@ -9,17 +9,17 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
-from jaxhpo.samplers._cma_es import cma_es
-from jaxhpo.samplers._gp import gp
-from jaxhpo.samplers._gp_multi import gp_multi
-from jaxhpo.samplers._gradient import gradient
-from jaxhpo.samplers._nsga2 import nsga2
-from jaxhpo.samplers._nsga3 import nsga3
-from jaxhpo.samplers._qmc import qmc
-from jaxhpo.samplers._stream import check_space
-from jaxhpo.samplers._tpe import tpe
+from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._traits import register, traits_of
-from jaxhpo.samplers._turbo import turbo
+from jaxhpo.samplers.bayesian._gp import gp
+from jaxhpo.samplers.bayesian._gp_multi import gp_multi
+from jaxhpo.samplers.bayesian._turbo import turbo
+from jaxhpo.samplers.evolutionary._cma_es import cma_es
+from jaxhpo.samplers.evolutionary._nsga2 import nsga2
+from jaxhpo.samplers.evolutionary._nsga3 import nsga3
+from jaxhpo.samplers.local._gradient import gradient
+from jaxhpo.samplers.space_filling._qmc import qmc
+from jaxhpo.samplers.tpe._tpe import tpe
 from jaxhpo.space import Space
 
 logger = logging.getLogger("jaxhpo")

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._suggest import named_arguments
-from jaxhpo.space._dimension import Array, Discrete
-from jaxhpo.space._exact import namespace
+from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.space._layout import Leaf
-from jaxhpo.space._options import Options
+from jaxhpo.space.dimensions._dimension import Array, Discrete
+from jaxhpo.space.dimensions._exact import namespace
+from jaxhpo.space.dimensions._options import Options
 
 
 class Forbid:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo.space._dimension import Array
-
-if TYPE_CHECKING:
-    from jaxhpo.space._space import Space
+from jaxhpo.space.dimensions._dimension import Array
 
 
-def cell_unit(space: Space, cell: Array) -> Array:
+class DiscreteSpace(Protocol):
+    """What of a space is needed to list its configurations."""
+
+    @property
+    def num_levels(self) -> np.ndarray: ...
+    def from_levels(self, levels: Array) -> Array: ...
+    def levels(self, unit: Array) -> Array: ...
+    def snap(self, unit: Array) -> Array: ...
+    def allows(self, unit: Array) -> Array: ...
+
+
+def cell_unit(space: DiscreteSpace, cell: Array) -> Array:
     """Unit point `[..., d]` of a cell number, mixed radix over all columns, the last fastest.
 
     Args:
@@ -31,7 +39,7 @@ def cell_unit(space: Space, cell: Array) -> Array:
     return space.from_levels(cell[..., None] // strides % counts)
 
 
-def valid_cells(space: Space) -> np.ndarray:
+def valid_cells(space: DiscreteSpace) -> np.ndarray:
     """Which cells are allowed and canonical (inactive columns at their first level).
 
     Args:
@@ -52,6 +60,6 @@ def valid_cells(space: Space) -> np.ndarray:
         return np.asarray(check(jnp.arange(total, dtype=jnp.int32)))
 
 
-def count_feasible(space: Space) -> int:
+def count_feasible(space: DiscreteSpace) -> int:
     """Number of distinct allowed configurations of a small discrete space."""
     return int(valid_cells(space).sum())

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._layout import Leaf
+from jaxhpo.space.dimensions._dimension import Array, Discrete
 
 
 def active_leaves(

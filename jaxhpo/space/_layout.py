@@ -16,11 +16,11 @@ from typing import Any
 import jax
 
 from jaxhpo import _checks
-from jaxhpo._suggest import named_arguments
-from jaxhpo.space._choice import Choice, Static, check_weights, summed_weights
-from jaxhpo.space._dimension import Dimension, check_shape
-from jaxhpo.space._fixed import fixed
-from jaxhpo.space._options import Options, merged_options
+from jaxhpo._checks.suggest import named_arguments
+from jaxhpo.space.dimensions._choice import Choice, Static, check_weights, summed_weights
+from jaxhpo.space.dimensions._dimension import Dimension, check_shape
+from jaxhpo.space.dimensions._fixed import fixed
+from jaxhpo.space.dimensions._options import Options, merged_options
 
 _TAGS = (str, bool, int, float, type(None))
 _HINT = (

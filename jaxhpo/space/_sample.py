@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.space._dimension import Array
+from jaxhpo.space.dimensions._dimension import Array
 
-if TYPE_CHECKING:
-    from jaxhpo.space._space import Space
+
+class ConstrainedCube(Protocol):
+    """What of a space is needed to draw from it."""
+
+    @property
+    def num_dims(self) -> int: ...
+    @property
+    def has_constraints(self) -> bool: ...
+    def allows(self, unit: Array) -> Array: ...
+
 
 # A round draws this many points in all, but at least one for each row that is wanted.
 _DRAWS = 1024
 _ROUNDS = 1000
 
 
-def sample_unit(space: Space, key: Array, n: int) -> Array:
+def sample_unit(space: ConstrainedCube, key: Array, n: int) -> Array:
     """Draws unit points `[n, d]`; rows stay NaN if a million draws hold no allowed point."""
     dtype = jnp.result_type(float)
     shape = (n, space.num_dims)

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _base, _checks
-from jaxhpo._owned import Handle
-from jaxhpo._suggest import named_arguments
+from jaxhpo._checks.suggest import named_arguments
+from jaxhpo._tracing.owned import Handle
 from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import all_hold, check_constraints
 from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
-from jaxhpo.space._dimension import Array, Discrete
 from jaxhpo.space._enumerate import count_feasible
 from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import sample_unit
 from jaxhpo.space._values import to_numpy
+from jaxhpo.space.dimensions._dimension import Array, Discrete
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
 _COUNTABLE = 2**18

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxhpo.space._choice import Choice, ordinal, static
-from jaxhpo.space._dimension import Dimension
-from jaxhpo.space._fixed import fixed
 from jaxhpo.space._layout import BranchNode, ConstantNode, LeafNode, NestedChoice, child_names
-from jaxhpo.space._normal import log_normal, normal
-from jaxhpo.space._options import Options, make_options
-from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
-from jaxhpo.space._stepped import integer, quantized
+from jaxhpo.space.dimensions._choice import Choice, ordinal, static
+from jaxhpo.space.dimensions._dimension import Dimension
+from jaxhpo.space.dimensions._fixed import fixed
+from jaxhpo.space.dimensions._normal import log_normal, normal
+from jaxhpo.space.dimensions._options import Options, make_options
+from jaxhpo.space.dimensions._real import log_uniform, uniform
+from jaxhpo.space.dimensions._stepped import integer, quantized
 
 _PLAIN = (bool, int, float, str, type(None))
 _FACTORIES: dict[str, Callable[..., Any]] = {

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxhpo.space._options import Options
+from jaxhpo.space.dimensions._options import Options
 
 
 class Branch(NamedTuple):

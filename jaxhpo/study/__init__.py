@@ -1,14 +1,14 @@
 """Durable studies of any Python objective."""
 
-from jaxhpo._progress import Progress as Progress
-from jaxhpo.study._cache import enable_compilation_cache as enable_compilation_cache
-from jaxhpo.study._errors import StorageError as StorageError
-from jaxhpo.study._errors import StudyMismatchError as StudyMismatchError
+from jaxhpo.ask_tell import enable_compilation_cache as enable_compilation_cache
+from jaxhpo.progress import Progress as Progress
 from jaxhpo.study._load import StoredStudy as StoredStudy
 from jaxhpo.study._load import load_study as load_study
 from jaxhpo.study._study import Study as Study
-from jaxhpo.study._sweep import SweepSummary as SweepSummary
 from jaxhpo.study._trial import Trial as Trial
+from jaxhpo.study.running._sweep import SweepSummary as SweepSummary
+from jaxhpo.study.storage._errors import StorageError as StorageError
+from jaxhpo.study.storage._errors import StudyMismatchError as StudyMismatchError
 
 __all__ = [
     "Progress",

@@ -12,19 +12,19 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status, explain
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, ERROR_ATTR, Ending, thin_curve
 from jaxhpo.study._trial import finite_value
+from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, Ending, thin_curve
 
 if TYPE_CHECKING:
-    from jaxhpo.study._rows import Row
-    from jaxhpo.study._study import Study
+    from jaxhpo.study._core import StudyCore
+    from jaxhpo.study.storage._rows import Row
 
 _WHERE = "Study.record"
 _ENDED = (Status.COMPLETE, Status.FAILED, Status.PRUNED, Status.INFEASIBLE)
 
 
 def build_rows(
-    study: Study,
+    study: StudyCore,
     unit: np.ndarray,
     decoded: Sequence[Any],
     values: Any,
@@ -52,7 +52,7 @@ def build_rows(
     endings = build_endings(study, range(len(decoded)), values, **details)
     rows = []
     for own, point, params in zip(endings, unit, decoded, strict=True):
-        row = study._asker.make_row(own.status, own.value, point, params)
+        row = study._sampler.make_row(own.status, own.value, point, params)
         rows.append(
             dataclasses.replace(
                 row,
@@ -67,7 +67,7 @@ def build_rows(
 
 
 def build_endings(
-    study: Study,
+    study: StudyCore,
     trial_ids: Sequence[int],
     values: Any,
     *,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxhpo._status import Status
-from jaxhpo.study._failures import reasons_of, shared_reason
 from jaxhpo.study._trial import (
     Direction,
     Trial,
@@ -16,6 +15,7 @@ from jaxhpo.study._trial import (
     is_better,
     to_minimized,
 )
+from jaxhpo.study.running._failures import reasons_of, shared_reason
 
 
 def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:

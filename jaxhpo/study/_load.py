@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
-from jaxhpo._suggest import did_you_mean, named_arguments
-from jaxhpo.space._stored import rebuild
-from jaxhpo.study._meta import META_ATTR
-from jaxhpo.study._read_store import ReadStore
+from jaxhpo._checks.suggest import did_you_mean, named_arguments
+from jaxhpo.space.internal import rebuild
 from jaxhpo.study._reading import Readable
-from jaxhpo.study._store import Store
+from jaxhpo.study.storage._meta import META_ATTR
+from jaxhpo.study.storage._store import Store
+from jaxhpo.study.storage.files._read_store import ReadStore
 
 if TYPE_CHECKING:
     from jaxhpo.space import Space

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxhpo._suggest import did_you_mean, named_arguments
+from jaxhpo._checks.suggest import did_you_mean, named_arguments
 from jaxhpo.space import Space
 from jaxhpo.study._best import best_of, front_of, values_of
 from jaxhpo.study._trial import Direction, Trial, directions_of, read_trials
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
     from jaxhpo.inspection import Surrogate
-    from jaxhpo.study._store import Store
+    from jaxhpo.study.storage._store import Store
 
 
 class Readable:
@@ -197,4 +197,4 @@ class Readable:
         """
         from jaxhpo.study._model import surrogate_of
 
-        return surrogate_of(self, kernel)
+        return surrogate_of(self.space, self.trials, self._direction, kernel)

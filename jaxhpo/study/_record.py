@@ -10,21 +10,21 @@ import jax
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._driver import padded_size
 from jaxhpo._status import Status
+from jaxhpo.ask_tell import padded_size
 from jaxhpo.study._batch import build_rows
-from jaxhpo.study._rows import CONSTRAINTS_ATTR
+from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.space import Space
-    from jaxhpo.study._rows import Row
-    from jaxhpo.study._study import Study
+    from jaxhpo.study._core import StudyCore
+    from jaxhpo.study.storage._rows import Row
 
 _WHERE = "Study.record"
 
 
 def record(
-    study: Study,
+    study: StudyCore,
     params: Any,
     values: Any,
     *,
@@ -142,10 +142,10 @@ def _check_values(space: Space, values: Any, decoded: list[Any]) -> None:
             raise _checks.fail(_WHERE, "params", "values that lie in the space", given)
 
 
-def store_rows(study: Study, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
+def store_rows(study: StudyCore, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
     """Writes rows, tells the sampler, and takes note of the best."""
     if not rows:
         return []
-    numbers = study._asker.record(rows, unit, size)
+    numbers = study._sampler.record(rows, unit, size)
     study._note(rows)
     return numbers

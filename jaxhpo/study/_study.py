@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
-from jaxhpo._status import Status
-from jaxhpo._suggest import named_arguments
+from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.space import Space
 from jaxhpo.study import _record
-from jaxhpo.study._failures import Tally, failures_told
-from jaxhpo.study._reading import Readable
 from jaxhpo.study._sweeping import Sweeping
-from jaxhpo.study._trial import Trial, check_direction, is_better, outline_of
+from jaxhpo.study._trial import Trial, check_direction
+from jaxhpo.study.running._failures import failures_told
 
 if TYPE_CHECKING:
-    from jaxhpo.study._rows import Ending, Row
+    pass
 
 
-class Study(Sweeping, Readable):
+class Study(Sweeping):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
@@ -81,15 +79,15 @@ class Study(Sweeping, Readable):
         change_sampler: bool = False,
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
-        from jaxhpo.study._asker import Asker
-        from jaxhpo.study._meta import (
+        from jaxhpo.study._stored_sampler import StoredSampler
+        from jaxhpo.study.storage._meta import (
             constrained_maker,
             make_sampler,
             note_of_sampler,
             open_meta,
             stored_sampler,
         )
-        from jaxhpo.study._store import Store
+        from jaxhpo.study.storage._store import Store
 
         self._space = space if isinstance(space, Space) else _as_space(space)
         self._direction = check_direction(direction)
@@ -107,26 +105,12 @@ class Study(Sweeping, Readable):
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
-        self._asker = Asker(
+        self._sampler = StoredSampler(
             self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
         )
         self._cache = {}
         self._meta = meta
-        self._tally: Tally | None = None
-        # Best value for the progress display; None until it has been looked up or there is one.
-        self._best_value: float | None = None
         self._best_is_known = self._store.is_new
-        self.stop_reason: str | None = None
-
-    # -- what it is --------------------------------------------------------------------------
-
-    def resume_hint(self) -> str:
-        """One line that says how to go on with this study later."""
-        if self._store.shown == "memory":
-            return "The study lives in memory and ends with this process."
-        return (
-            f"Study(space, storage={self._store.shown!r}, name={self.name!r}) goes on from there."
-        )
 
     # -- running it --------------------------------------------------------------------------
 
@@ -178,7 +162,7 @@ class Study(Sweeping, Readable):
             ValueError: a number out of range.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
-        from jaxhpo.study._optimize import Loop
+        from jaxhpo.study.running._optimize import Loop
 
         self.stop_reason = None
         self.stop_reason = Loop(
@@ -239,7 +223,7 @@ class Study(Sweeping, Readable):
         n = _checks.check_int("Study.ask", "n", n, 1)
         if n >= 2**31:
             raise _checks.fail("Study.ask", "n", "below 2**31", n)
-        return self._asker.ask(n)
+        return self._sampler.ask(n)
 
     @named_arguments
     def enqueue(self, params: Any) -> list[int]:
@@ -269,7 +253,7 @@ class Study(Sweeping, Readable):
             >>> [round(trial.params["lr"], 4) for trial in study.trials[:2]]
             [0.001, 0.01]
         """
-        return self._asker.enqueue(params)
+        return self._sampler.enqueue(params)
 
     @named_arguments
     def tell(self, trials: Any, values: Any) -> list[Trial]:
@@ -307,35 +291,12 @@ class Study(Sweeping, Readable):
         Returns:
             Numbers of the trials that failed.
         """
-        from jaxhpo.study._stale import fail_stale
+        from jaxhpo.study.storage._stale import fail_stale
 
         numbers = fail_stale(self._store, everywhere=everywhere)
-        if hasattr(self, "_asker"):
-            self._asker.refresh()
+        if hasattr(self, "_sampler"):
+            self._sampler.refresh()
         return numbers
-
-    # -- parts -------------------------------------------------------------------------------
-
-    def _note(self, ended: Sequence[Trial | Row | Ending]) -> None:
-        """Takes note of ended trials, for the progress display and the line about failures."""
-        if self._tally is not None:
-            self._tally.add(ended)
-        self._note_best(ended)
-
-    def _note_best(self, ended: Sequence[Trial | Row | Ending]) -> None:
-        """Keeps the best value in step."""
-        for trial in ended:
-            if isinstance(trial.value, tuple) or isinstance(self._direction, tuple):
-                return  # several objectives have no best value
-            is_best = is_better(trial.value, self._best_value, self._direction)
-            if trial.status is Status.COMPLETE and is_best:
-                self._best_value = trial.value
-
-    def _best_value_or_none(self) -> float | None:
-        if not self._best_is_known:
-            self._note_best([outline_of(stored) for stored in self._store.history()])
-            self._best_is_known = True
-        return self._best_value
 
 
 def _as_space(tree: Any) -> Space:

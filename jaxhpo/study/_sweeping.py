@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from jaxhpo._owned import Handle
-from jaxhpo._suggest import named_arguments
-from jaxhpo.study._failures import failures_told
+from jaxhpo._checks.suggest import named_arguments
+from jaxhpo._tracing.owned import Handle
+from jaxhpo.study._core import StudyCore
+from jaxhpo.study.running._failures import failures_told
 
 if TYPE_CHECKING:
     import jax
 
     from jaxhpo import population
-    from jaxhpo.study._study import Study
-    from jaxhpo.study._sweep import SweepSummary
+    from jaxhpo.study.running._sweep import SweepSummary
     from jaxhpo.training import Training
 
 
-class Sweeping:
+class Sweeping(StudyCore):
     """The part of `Study` that trains."""
 
     _programs: population.Programs | None = None
@@ -87,7 +87,7 @@ class Sweeping:
             TypeError: an argument of a wrong type.
             ValueError: a number out of range, or a study that maximises.
         """
-        from jaxhpo.study._sweep import Run
+        from jaxhpo.study.running._sweep import Run
 
         options = {
             "memory_budget": memory_budget,
@@ -98,7 +98,7 @@ class Sweeping:
             "programs": self.programs if programs is None else programs,
         }
         return Run(
-            cast("Study", self),
+            self,
             training,
             num_trials=num_trials,
             num_steps=num_steps,
@@ -150,9 +150,9 @@ class Sweeping:
             >>> abs(float(again) - study.best_value) <= 1e-6 * study.best_value
             True
         """
-        from jaxhpo.study._retrain import trial_key
+        from jaxhpo.study.running._retrain import trial_key
 
-        return trial_key(cast("Study", self), number)
+        return trial_key(self, number)
 
     @property
     def best_state(self) -> Any:
@@ -166,7 +166,7 @@ class Sweeping:
             ValueError: no trial is complete yet, this object has not swept, or another process
                 trained the best trial and the `training` swept last is gone.
         """
-        number = cast("Study", self).best.number
+        number = self.best.number
         if self._state is None or self._state[0] != number:
             self._state = (number, self.retrain(self._last_training(), number))
         return self._state[1]
@@ -210,9 +210,9 @@ class Sweeping:
             TypeError: an argument of a wrong type.
             ValueError: a trial that no sweep has trained, or no trial is complete yet.
         """
-        from jaxhpo.study._retrain import retrain
+        from jaxhpo.study.running._retrain import retrain
 
-        return retrain(cast("Study", self), training, number)
+        return retrain(self, training, number)
 
     def _keep_state(
         self,
@@ -224,6 +224,6 @@ class Sweeping:
         self._training = tuple(None if part is None else Handle(part) for part in training)
         if result.best_index < 0:
             return
-        best = cast("Study", self)._best_value_or_none()
+        best = self._best_value_or_none()
         if best is None or result.best_loss <= best:
             self._state = (numbers[result.best_index], result.best_state)

@@ -9,17 +9,17 @@ import numpy as np
 from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
-from jaxhpo.study._evaluate import to_report
-from jaxhpo.study._stale import ENDED_REASON
 from jaxhpo.study._trial import Trial, from_frozen
+from jaxhpo.study.running._evaluate import to_report
+from jaxhpo.study.storage._stale import ENDED_REASON
 
 if TYPE_CHECKING:
-    from jaxhpo.study._study import Study
+    from jaxhpo.study._core import StudyCore
 
 _WHERE = "Study.tell"
 
 
-def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
+def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
     """See `Study.tell`."""
     is_one = isinstance(trials, Trial | int | np.integer)
     listed = [trials] if is_one else _trials(trials)
@@ -35,7 +35,7 @@ def tell(study: Study, trials: Any, values: Any) -> list[Trial]:
         if report.is_misuse:
             reason = (report.reason or "").replace("`objective` must return", "`values` must be")
             raise TypeError(f"{_WHERE}: {reason}")
-    ended = study._asker.tell(running, reports)
+    ended = study._sampler.tell(running, reports)
     study._store.checkpoint()
     if len(ended) < len(running):
         lost = sorted(set(numbers) - {trial.number for trial in ended})
@@ -86,7 +86,7 @@ def _rows_of(part: Any, count: int) -> list[Any]:
     raise _checks.fail(_WHERE, "values", f"an Outcome whose parts have {count} rows", array.shape)
 
 
-def _running_trial(study: Study, number: Any) -> Trial:
+def _running_trial(study: StudyCore, number: Any) -> Trial:
     """Finds an asked trial, whoever asked it."""
     number = _checks.check_int(_WHERE, "trials", number, 0)
     frozen = study._store.trial(number)
@@ -98,5 +98,5 @@ def _running_trial(study: Study, number: Any) -> Trial:
             f"{_WHERE}: `trials` must be running, but {number} has ended already "
             f"({trial.status.name}); what was recorded then stands."
         )
-    study._asker.attach(number, frozen._trial_id)
+    study._sampler.attach(number, frozen._trial_id)
     return trial

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxhpo.study._proposer import Told
-from jaxhpo.study._rows import CONSTRAINTS_ATTR, Ending, Row
+from jaxhpo.ask_tell import Told
 from jaxhpo.study._trial import (
     Direction,
     Trial,
@@ -21,12 +20,13 @@ from jaxhpo.study._trial import (
     to_minimized,
     unit_of,
 )
+from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, Ending, Row
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
-    from jaxhpo.study._history import HistoryTrial
+    from jaxhpo.study.storage._history import HistoryTrial
 
 
 def history_of(

@@ -11,13 +11,13 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
-from jaxhpo.study._rows import ERROR_ATTR, FIXED_ATTR, SYSTEM_ATTR
+from jaxhpo.study.storage._rows import ERROR_ATTR, FIXED_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
-    from jaxhpo.study._history import HistoryTrial
+    from jaxhpo.study.storage._history import HistoryTrial
 
 DIRECTIONS = ("minimize", "maximize")
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array, Outcome, PyTree, Sampler
-from jaxhpo._gradient import with_gradient
+from jaxhpo.search import with_gradient
 from jaxhpo.space import Space
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from jaxhpo import pareto, samplers
 from jaxhpo import space as hps
 from jaxhpo._base import Outcome, PyTree, Sampler
-from jaxhpo._minimize import minimize
 from jaxhpo._status import Status
+from jaxhpo.search import minimize
 from jaxhpo.space import Space
 from jaxhpo.testing import _case, _spaces
 from jaxhpo.testing._case import SamplerCase

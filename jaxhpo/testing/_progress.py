@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxhpo import space as hps
 from jaxhpo._base import PyTree
-from jaxhpo._minimize import minimize
+from jaxhpo.search import minimize
 from jaxhpo.testing._case import SamplerCase
 
 _NUM_SEEDS = 3

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import PyTree, Sampler
-from jaxhpo._minimize import minimize
+from jaxhpo.search import minimize
 from jaxhpo.testing import _case, _spaces
 from jaxhpo.testing._case import SamplerCase
 

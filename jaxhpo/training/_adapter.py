@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import describe
-from jaxhpo._manual import plain
+from jaxhpo._tracing.manual import plain
 from jaxhpo.training._calls import check_loss
 from jaxhpo.training._data import (
     advice,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import describe
-from jaxhpo._concrete import explain_concrete
+from jaxhpo._tracing.concrete import explain_concrete
 from jaxhpo.training._training import Training
 
 

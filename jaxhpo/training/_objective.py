@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_count, check_key, check_takes, noted
-from jaxhpo._manual import on_each_device
+from jaxhpo._tracing.manual import on_each_device
 from jaxhpo.training._calls import call_init, call_loss, call_step
 from jaxhpo.training._training import Training
 

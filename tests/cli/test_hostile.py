@@ -90,10 +90,10 @@ def test_a_report_escapes_what_it_quotes(folder):
 
 
 def test_a_bar_takes_a_name_as_text(monkeypatch):
-    from jaxhpo import _progress
+    from jaxhpo.progress import _reporter
 
-    bar = _progress._BarReporter("[/red]\x1b[31m[1]", 3, "[/b]")
-    bar.update(_progress.Progress(1, 3, 0.5, 0, "[/]"))
+    bar = _reporter._BarReporter("[/red]\x1b[31m[1]", 3, "[/b]")
+    bar.update(_reporter.Progress(1, 3, 0.5, 0, "[/]"))
     bar._bar.refresh()
     bar.close()
     assert bar._bar.tasks[0].description == "[/red]\\x1b[31m[1]"

@@ -7,8 +7,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers._gp_active import active_rows
-from jaxhpo.samplers._gp_model import Table
+from jaxhpo.samplers.bayesian._active_rows import active_rows
+from jaxhpo.samplers.bayesian._targets import Table
 
 BOX = hpo.Space({"x": hpo.uniform(-2.0, 3.0), "y": hpo.uniform(0.0, 4.0)})
 SMALL = {"num_candidates": 64, "num_lanes": 3}

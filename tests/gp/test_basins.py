@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxhpo import gp
-from jaxhpo.samplers import _gp_basins as basins
-from jaxhpo.samplers import _gp_model as model
+from jaxhpo.samplers.bayesian import _basins as basins
+from jaxhpo.samplers.bayesian import _targets as model
 
 KERNEL = gp.Kernel((0, 1))
 # Four points at the bottom of one basin, the slope to it, and points elsewhere.

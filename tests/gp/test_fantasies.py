@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from jaxhpo import gp
-from jaxhpo.samplers import _gp_fits as fits
-from jaxhpo.samplers import _gp_model as model
+from jaxhpo.samplers.bayesian import _fits as fits
+from jaxhpo.samplers.bayesian import _targets as model
 
 KERNEL = gp.Kernel((0, 1))
 TOLD = [0, 1, 3, 4, 6]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxhpo import gp
-from jaxhpo.samplers import _gp_fits as fits
-from jaxhpo.samplers import _gp_model as model
+from jaxhpo.samplers.bayesian import _fits as fits
+from jaxhpo.samplers.bayesian import _targets as model
 
 N = 40
 KERNEL = gp.Kernel((0, 1))

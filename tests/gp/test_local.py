@@ -7,8 +7,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers import _gp_local as local
-from jaxhpo.samplers._region import FIRST_LENGTH, LARGEST, SMALLEST
+from jaxhpo.samplers.bayesian import _local_turns as local
+from jaxhpo.samplers.bayesian._trust_region import FIRST_LENGTH, LARGEST, SMALLEST
 
 D = 2
 learn = jax.jit(local.learn, static_argnums=4)

@@ -9,7 +9,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers import _gp_state
+from jaxhpo.samplers._parts import _observations
 
 BOX = {"x": hpo.uniform(-2.0, 3.0), "y": hpo.uniform(0.0, 4.0)}
 SMALL = {"capacity": 24, "num_candidates": 64, "num_lanes": 3}
@@ -246,7 +246,7 @@ def test_points_outside_the_cube_are_refused(sampler):
     [("gp", 2), ("turbo", 2), ("tpe", 2), ("cma_es", 1)],  # the last remembers no trials
 )
 def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capacities):
-    from jaxhpo import _driver
+    from jaxhpo.ask_tell import _compiled
 
     small = {"num_candidates": 32, "num_lanes": 3}
     samplers = {
@@ -255,8 +255,8 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capac
         "tpe": hpo.samplers.tpe,
         "cma_es": hpo.samplers.cma_es,
     }
-    monkeypatch.setattr(_driver, "SMALLEST_CAPACITY", 8)
-    before = _driver._tell_and_ask._cache_size()
+    monkeypatch.setattr(_compiled, "SMALLEST_CAPACITY", 8)
+    before = _compiled._tell_and_ask._cache_size()
     study = hpo.Study(
         hpo.Space(BOX),
         sampler=samplers[name](hpo.Space(BOX)),
@@ -264,12 +264,12 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capac
         name="s",
     )
     study.optimize(lambda params: params["x"] ** 2 + params["y"], num_trials=20)
-    assert _driver._tell_and_ask._cache_size() - before == num_capacities  # of 16 and 32 rows
+    assert _compiled._tell_and_ask._cache_size() - before == num_capacities  # of 16 and 32 rows
     assert study.best_value < (0.05 if name in ("gp", "turbo") else 2.0)
 
 
 def test_rows_resolve_in_any_order_and_strangers_are_appended():
-    rows = _gp_state.no_observations(6, 2)
+    rows = _observations.no_observations(6, 2)
     points = jnp.asarray([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]])
     for point in points:
         rows = rows.ask(point)

@@ -7,9 +7,9 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers import _region
+from jaxhpo.samplers.bayesian import _trust_region
 
-PATIENCE = _region.Patience(batch_size=1, num_startup=2, num_bad=4)
+PATIENCE = _trust_region.Patience(batch_size=1, num_startup=2, num_bad=4)
 
 
 def told(region, values):
@@ -21,7 +21,7 @@ def told(region, values):
 def begun():
     """A region after its design."""
     zero = jnp.zeros((), jnp.int32)
-    return told(_region.new_region(jnp.result_type(float), zero, zero), [5.0, 6.0])
+    return told(_trust_region.new_region(jnp.result_type(float), zero, zero), [5.0, 6.0])
 
 
 def test_it_doubles_after_three_improvements_in_a_row(begun):
@@ -32,7 +32,7 @@ def test_it_doubles_after_three_improvements_in_a_row(begun):
         0.8
     )  # no gain to speak of
     many = told(begun, [4.0 - 0.1 * i for i in range(12)])
-    assert float(many.length) == pytest.approx(_region.LARGEST)
+    assert float(many.length) == pytest.approx(_trust_region.LARGEST)
 
 
 def test_it_halves_after_failures_and_failed_trials_are_failures(begun):
@@ -49,7 +49,7 @@ def test_it_begins_anew_behind_the_rows_told_by_then(begun):
     ended = told(begun, [9.0] * 28)
     assert int(ended.num_restarts) == 1
     assert int(ended.first_row) == 30
-    assert float(ended.length) == pytest.approx(_region.FIRST_LENGTH)
+    assert float(ended.length) == pytest.approx(_trust_region.FIRST_LENGTH)
     assert not np.isfinite(ended.best)
     np.testing.assert_array_equal(ended.holds_rows(32), np.arange(32) >= 30)
 

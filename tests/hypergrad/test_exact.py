@@ -9,8 +9,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad import _binomial
-from jaxhpo.hypergrad._schedules import level_sizes, states_alive
+from jaxhpo.hypergrad.unrolled import _binomial
+from jaxhpo.hypergrad.unrolled._schedules import level_sizes, states_alive
 from tests.compiler import all_optimizations
 from tests.hypergrad import problems
 

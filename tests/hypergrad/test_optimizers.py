@@ -196,7 +196,7 @@ def test_zero_gradient(float64, name):
 @pytest.mark.parametrize("name", problems.mostly_slow([*OPTIMIZERS, *OTHERS], "adam", "radam"))
 def test_the_cure_changes_no_bit_of_the_step(name):
     """The step, replayed with safe derivatives, against the step as it was written."""
-    from jaxhpo.hypergrad._run import open_run
+    from jaxhpo.hypergrad.unrolled._opened_run import open_run
 
     training = dead_unit((OPTIMIZERS | OTHERS)[name])
     hparams = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(float)), HPARAMS)

@@ -8,7 +8,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.problems import _logistic
+from jaxhpo.problems.tasks import _logistic
 
 
 def test_the_drawn_data_are_the_notebooks():

@@ -11,7 +11,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad import _fixed_point, _reversal
+from jaxhpo.hypergrad.reversible import _exact_sgd, _fixed_point
 
 HPARAMS = {"lr": -2.5, "l2": -3.0}
 KEY = jax.random.key(4)
@@ -178,13 +178,13 @@ def test_numbers_below_a_bound():
 
 def test_refuses_a_way_back_that_differs(monkeypatch):
     """One lost digit on the way back must be noticed."""
-    honest = _reversal.exchange
+    honest = _exact_sgd.exchange
 
     def lossy(v, digits, out, back):
         v, digits = honest(v, digits, out, back)
         return v + (1 if out < back else 0), digits
 
-    monkeypatch.setattr(_reversal, "exchange", lossy)
+    monkeypatch.setattr(_exact_sgd, "exchange", lossy)
     out = jax.jit(hg.reversible(training_with(0.9), num_steps=4, learning_rate=rate))(KEY, HPARAMS)
     assert not bool(out.diagnostics.reversal_ok)
     assert bool(jnp.isnan(out.grad["lr"]))

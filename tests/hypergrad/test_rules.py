@@ -15,7 +15,7 @@ from jax import lax
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad import _safe
+from jaxhpo.hypergrad.unrolled import _safe
 
 POINTS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1e-30, -1e-30, 1e30,
           float(np.finfo(np.float32).tiny), 1e-45, np.inf, -np.inf)  # fmt: skip

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo import _progress
 from jaxhpo.integrations import callbacks
+from jaxhpo.progress import _reporter
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
 
@@ -119,7 +119,7 @@ def test_a_notebook_has_a_bar_and_a_pipe_has_none(monkeypatch):
         get_ipython = staticmethod(ZMQInteractiveShell)
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: False, raising=False)
-    with _progress.make_reporter("f", True, "s", 3) as piped:
-        assert type(piped) is _progress._LineReporter
+    with _reporter.make_reporter("f", True, "s", 3) as piped:
+        assert type(piped) is _reporter._LineReporter
     monkeypatch.setitem(sys.modules, "IPython", IPython)
-    assert _progress.in_notebook()
+    assert _reporter.in_notebook()

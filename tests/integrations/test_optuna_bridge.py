@@ -92,7 +92,7 @@ def test_a_study_of_several_objectives_is_taken_over_with_its_front():
     # The sampler knows the trials as if it had asked for them: reading them anew changes nothing.
     (next_one,) = ours.ask()
     again = import_study(theirs, "nsga2", seed=1)
-    again._asker.refresh()
+    again._sampler.refresh()
     assert again.ask()[0].params == next_one.params
     ours.tell(next_one, (0.0, 2.0))
     assert ours.best_trials == [ours.trials[-1]]

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from jaxhpo.integrations._engine import Engine
+from jaxhpo.ask_tell._recipe import HostSampler
 from jaxhpo.integrations.optuna import JaxhpoSampler
 from tests.compiler import fewer_optimizations
 
@@ -87,7 +87,7 @@ def test_threads_and_copies_never_repeat_each_other(tmp_path):
 
 
 def test_failed_and_pruned_trials_are_told(monkeypatch):
-    told, tell = [], Engine.tell
+    told, tell = [], HostSampler.tell
 
     def note(engine, unit, value, violation):
         told.extend(value[:, 0])
@@ -100,7 +100,7 @@ def test_failed_and_pruned_trials_are_told(monkeypatch):
             raise optuna.TrialPruned
         return float("nan") if trial.number % 3 == 2 else value
 
-    monkeypatch.setattr(Engine, "tell", note)
+    monkeypatch.setattr(HostSampler, "tell", note)
     study = new_study("random", seed=0)
     study.optimize(moody, n_trials=15)
     expected = [np.nan if t.value is None else t.value for t in study.trials[:14]]

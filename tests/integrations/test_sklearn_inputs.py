@@ -21,10 +21,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from jaxhpo import _progress
-from jaxhpo.integrations import _sklearn_store
-from jaxhpo.integrations.sklearn import SearchCV
+from jaxhpo.integrations.sklearn import SearchCV, _store
 from jaxhpo.plots import history, parallel_coordinates
+from jaxhpo.progress import _reporter
 from tests.compiler import fewer_optimizations
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "search_cv.py"
@@ -161,13 +160,13 @@ def test_the_axes_say_what_the_metric_is(scoring, refit, name, tmp_path):
 
 def test_a_trial_s_time_is_that_of_its_fits(monkeypatch):
     """A sampler that takes long to compile, or a batch, is not on the trials' account."""
-    reserve = _sklearn_store.Ledger.batch
+    reserve = _store.Ledger.batch
 
     def slow(ledger, count, block):
         time.sleep(0.5)
         return reserve(ledger, count, block)
 
-    monkeypatch.setattr(_sklearn_store.Ledger, "batch", slow)
+    monkeypatch.setattr(_store.Ledger, "batch", slow)
     tree = DecisionTreeClassifier(random_state=0)
     space = {"max_depth": [1, 2, 3, 4, 5, None]}
     for settings in ({"sampler": "tpe"}, {"batch_size": 6}, {}):
@@ -199,7 +198,7 @@ def test_it_says_what_takes_long(monkeypatch, capfd):
     SearchCV(tree, space, n_iter=2, cv=2).fit(X, Y)
     quiet = capfd.readouterr()
     assert (quiet.out, quiet.err) == ("", "")
-    monkeypatch.setattr(_progress, "SLOW_SECONDS", 0.0)
+    monkeypatch.setattr(_reporter, "SLOW_SECONDS", 0.0)
     SearchCV(tree, space, n_iter=4, cv=2, batch_size=1, sampler="tpe").fit(X, Y)
     slow = capfd.readouterr()
     assert slow.out == ""

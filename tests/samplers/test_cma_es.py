@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _cma_update as cma
-from jaxhpo.samplers._cma_restart import first_restarts
+from jaxhpo.samplers.evolutionary import _cma_update as cma
+from jaxhpo.samplers.evolutionary._cma_restart import first_restarts
 
 D = 4
 GENERATIONS = 25

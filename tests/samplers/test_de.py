@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize._differentialevolution import DifferentialEvolutionSolver
 
 import jaxhpo as hpo
-from jaxhpo.samplers._de_trial import MUTATIONS, STRATEGIES, crossover_mask, mutant
+from jaxhpo.samplers.evolutionary._de_trial import MUTATIONS, STRATEGIES, crossover_mask, mutant
 
 P, D = 12, 5
 

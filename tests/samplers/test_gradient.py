@@ -8,7 +8,7 @@ import scipy.optimize
 
 import jaxhpo as hpo
 from jaxhpo.samplers import gradient
-from jaxhpo.samplers._gradient_lane import two_loops
+from jaxhpo.samplers.local._lbfgs import two_loops
 from tests.compiler import fewer_optimizations
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _nsga2, _nsga3
-from jaxhpo.samplers._nsga_rounds import Members
-from jaxhpo.samplers._nsga_variation import crossed, mutated, swapped
+from jaxhpo.samplers.evolutionary import _nsga2, _nsga3
+from jaxhpo.samplers.evolutionary._nsga_rounds import Members
+from jaxhpo.samplers.evolutionary._nsga_variation import crossed, mutated, swapped
 from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 3.0), "y": hpo.uniform(0.0, 1.0)})

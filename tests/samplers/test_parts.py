@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _drawn_rows, _lattice, _stream, _visited
-from jaxhpo.samplers._gp_state import PENDING, TOLD, no_observations
-from jaxhpo.samplers._placing import place_rows
+from jaxhpo.samplers._parts import _bitset, _configurations, _pending
+from jaxhpo.samplers._parts._observations import PENDING, TOLD, no_observations
+from jaxhpo.samplers._parts._scatter import place_rows
+from jaxhpo.samplers.evolutionary import _generation_buffer
 
-_ranks = jax.jit(_drawn_rows._ranks)
+_ranks = jax.jit(_generation_buffer._ranks)
 _add = jax.jit(lambda visited, position, keep: visited.add(position, keep))
 _nth = jax.jit(lambda visited: visited.nth_open(jnp.arange(70, dtype=jnp.int32)))
 _contains = jax.jit(lambda visited, size: visited.contains(jnp.arange(size)), static_argnums=1)
@@ -27,7 +28,7 @@ _num_open = jax.jit(lambda visited: visited.num_open())
 def test_visited_is_a_set(size, rows):
     position = np.asarray([row[0] % size for row in rows], np.int32)
     keep = np.asarray([row[1] for row in rows])
-    visited = _visited.all_open(size)
+    visited = _bitset.all_open(size)
     for _ in range(2):  # adding again changes nothing
         visited = _add(visited, position, keep)
     closed = set(position[keep].tolist())
@@ -40,7 +41,7 @@ def test_visited_is_a_set(size, rows):
 
 def test_closed_where_packs_bits():
     closed = np.arange(45) % 3 == 0
-    visited = _visited.closed_where(jnp.asarray(closed))
+    visited = _bitset.closed_where(jnp.asarray(closed))
     np.testing.assert_array_equal(visited.contains(jnp.arange(45)), closed)
     assert int(visited.num_open()) == 30
 
@@ -48,8 +49,8 @@ def test_closed_where_packs_bits():
 @pytest.mark.parametrize("is_exact", [True, False])
 def test_lattice_numbers_tell_configurations_apart(is_exact):
     space = hpo.Space({"a": hpo.integer(1, 4), "b": ["x", "y", "z"], "c": hpo.ordinal([1, 5])})
-    lattice = _lattice.Lattice((4, 3, 2), (False,) * 3, is_exact)
-    exact = _lattice.finite_lattice(space)
+    lattice = _configurations.Lattice((4, 3, 2), (False,) * 3, is_exact)
+    exact = _configurations.finite_lattice(space)
     assert exact.is_exact
     unit = exact.points(space, jnp.arange(24, dtype=jnp.int32))
     number, on_lattice = lattice.number(space, unit)
@@ -61,7 +62,7 @@ def test_lattice_numbers_tell_configurations_apart(is_exact):
 
 def test_rows_off_the_lattice_or_nan_have_no_number():
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0), "k": [1, 2]})
-    lattice = _lattice.Lattice((5, 2), (True, False), True)
+    lattice = _configurations.Lattice((5, 2), (True, False), True)
     unit = jnp.asarray([[0.25, 0.75], [0.3, 0.75], [jnp.nan, jnp.nan]])
     number, on_lattice = lattice.number(space, unit)
     assert on_lattice.tolist() == [True, False, False]
@@ -73,7 +74,7 @@ def test_large_spaces_are_enumerated_in_chunks():
         {"x": hpo.integer(0, 299), "y": hpo.integer(0, 299)},
         constraints=[lambda values: values["x"] < values["y"]],
     )
-    lattice = _lattice.finite_lattice(space)
+    lattice = _configurations.finite_lattice(space)
     assert lattice.is_exact
     assert int(lattice.open_set(space).num_open()) == 300 * 299 // 2
 
@@ -88,7 +89,7 @@ def _rows(*numbers):
 
 
 def test_pending_resolves_each_point_once_in_any_order():
-    pending = _push(_stream.empty_pending(1), _rows(0.1, 0.2, 0.2, jnp.nan))
+    pending = _push(_pending.empty_pending(1), _rows(0.1, 0.2, 0.2, jnp.nan))
     pending, unknown = _resolve(pending, _rows(0.2, 0.9, 0.1, jnp.nan))
     assert int(unknown) == 1
     # One of the two equal points is still out; a third one is a stranger.
@@ -97,8 +98,8 @@ def test_pending_resolves_each_point_once_in_any_order():
     assert not pending.is_set.any()
 
 
-_by_loop = jax.jit(_stream._match_one_by_one)
-_by_sort = jax.jit(_stream._match_sorted)
+_by_loop = jax.jit(_pending._match_one_by_one)
+_by_sort = jax.jit(_pending._match_sorted)
 
 
 @given(seed=st.integers(0, 10**6))
@@ -122,7 +123,7 @@ def test_loop_and_sort_pair_the_same(seed):
 
 
 def test_more_pending_than_fit_are_all_counted_once():
-    pending = _stream.empty_pending(1)
+    pending = _pending.empty_pending(1)
     n = pending.is_set.shape[0]
     points = (np.arange(3 * n) + 0.5) / (4 * n)
     for start in range(0, 3 * n, 4):
@@ -142,12 +143,12 @@ def test_more_pending_than_fit_are_all_counted_once():
 
 def test_fingerprints_differ():
     unit = jax.random.uniform(jax.random.key(0), (2000, 3), jnp.result_type(float))
-    marks = np.asarray(jax.jit(_stream.fingerprint)(unit))
+    marks = np.asarray(jax.jit(_pending.fingerprint)(unit))
     assert len(np.unique(marks, axis=0)) == 2000
     # Either half alone is a good hash, too: about 2000^2 / 2^33 collisions are expected.
     assert min(len(np.unique(marks[:, half])) for half in (0, 1)) >= 1998
     zeros = jnp.asarray([[0.0, -0.0], [-0.0, 0.0]], jnp.result_type(float))
-    marks = np.asarray(jax.jit(_stream.fingerprint)(zeros))
+    marks = np.asarray(jax.jit(_pending.fingerprint)(zeros))
     np.testing.assert_array_equal(marks[0], marks[1])
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _pattern_poll as polls
 from jaxhpo.samplers import pattern
+from jaxhpo.samplers.local import _pattern_poll as polls
 from tests.compiler import fewer_optimizations
 
 SQUARE = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})

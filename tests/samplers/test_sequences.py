@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc as scipy_qmc
 
-from jaxhpo.samplers import _halton, _sobol, _sobol_table
+from jaxhpo.samplers.space_filling import _halton, _sobol, _sobol_table
 
 _points = jax.jit(lambda sequence, index: sequence.points(index))
 

@@ -7,8 +7,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers import _drawn_rows
-from jaxhpo.samplers._told import told_rows
+from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers.evolutionary import _generation_buffer
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "n": hpo.integer(1, 4)})
 UNIT = jnp.asarray([[0.2, 0.1], [0.5, 0.9], [jnp.nan, jnp.nan]])
@@ -64,7 +64,7 @@ def test_integers_are_not_cut_to_32_bits():
 
 
 def test_a_told_point_keeps_its_row_where_there_is_no_other():
-    rows = _drawn_rows.no_rows(4, 1)
+    rows = _generation_buffer.no_rows(4, 1)
     points = jnp.asarray([[0.1], [0.2], [0.3], [0.4]])
     rows = rows.ask(points, points + 1, jnp.zeros((), jnp.int32))
     padded = jnp.full((4, 1), jnp.nan).at[0].set(points[0])

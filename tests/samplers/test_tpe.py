@@ -10,10 +10,10 @@ from optuna.samplers._tpe.parzen_estimator import _ParzenEstimator, _ParzenEstim
 from scipy.special import log_ndtr
 
 import jaxhpo as hpo
-from jaxhpo.samplers import _parzen as parzen
-from jaxhpo.samplers._neighbours import neighbours_of, no_neighbours
-from jaxhpo.samplers._tpe import densities
-from jaxhpo.samplers._tpe_split import SPLITS
+from jaxhpo.samplers.tpe import _parzen as parzen
+from jaxhpo.samplers.tpe._neighbours import neighbours_of, no_neighbours
+from jaxhpo.samplers.tpe._split import SPLITS
+from jaxhpo.samplers.tpe._tpe import densities
 
 OPTIONS = ("a", "b", "c", "d")
 FLOAT, INT = optuna.distributions.FloatDistribution, optuna.distributions.IntDistribution

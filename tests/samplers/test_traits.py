@@ -6,7 +6,7 @@ import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.samplers._description import describe
 from jaxhpo.samplers._traits import REGISTRY, names_with, traits_of
-from jaxhpo.study._meta import SamplerNote
+from jaxhpo.study.storage._meta import SamplerNote
 from tests.registry import SAMPLERS
 
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})

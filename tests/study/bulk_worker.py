@@ -5,8 +5,8 @@ import sys
 from optuna.distributions import FloatDistribution
 
 from jaxhpo._status import Status
-from jaxhpo.study._rows import Row
-from jaxhpo.study._store import Store
+from jaxhpo.study.storage._rows import Row
+from jaxhpo.study.storage._store import Store
 
 
 def main(url: str, worker: int, num_batches: int, batch_size: int) -> None:

@@ -13,8 +13,8 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from jaxhpo._status import Status
-from jaxhpo.study import _bulk
-from jaxhpo.study._rows import (
+from jaxhpo.study.storage import _bulk
+from jaxhpo.study.storage._rows import (
     CONSTRAINTS_ATTR,
     MAX_CURVE_POINTS,
     Ending,
@@ -22,7 +22,7 @@ from jaxhpo.study._rows import (
     thin_curve,
     to_frozen_trial,
 )
-from jaxhpo.study._store import Store
+from jaxhpo.study.storage._store import Store
 
 HERE = pathlib.Path(__file__).parent
 SPACE = {

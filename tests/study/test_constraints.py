@@ -55,10 +55,10 @@ def test_stopped_before_and_after_constraints_came_up_it_goes_on_alike(tmp_path,
 def test_without_constraints_and_ready_made_it_stays_the_same():
     free = Study(X, "gp", storage=None, seed=0)
     free.optimize(lambda params: params["x"], num_trials=2, progress=False)
-    assert free._asker._with_constraints is not None
+    assert free._sampler._with_constraints is not None
     made = Study(X, hpo.samplers.gp(free.space), storage=None, seed=0)
-    assert made._asker._with_constraints is None
-    assert Study(X, "tpe", storage=None)._asker._with_constraints is None
+    assert made._sampler._with_constraints is None
+    assert Study(X, "tpe", storage=None)._sampler._with_constraints is None
 
 
 @fewer_optimizations()

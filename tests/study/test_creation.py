@@ -8,7 +8,8 @@ import optuna
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo.study import Study, _storage
+from jaxhpo.study import Study
+from jaxhpo.study.storage import _open
 from tests.study.test_postgres import server  # noqa: F401
 
 SCRIPT = """
@@ -111,9 +112,9 @@ def test_what_another_process_makes_just_now_is_tried_again():
             raise sqlalchemy.exc.OperationalError("CREATE", {}, Exception("table t already exists"))
         return "made"
 
-    assert _storage.until_made(make) == "made"
+    assert _open.until_made(make) == "made"
     with pytest.raises(sqlalchemy.exc.OperationalError, match="no such column"):
-        _storage.until_made(lambda: _raise("no such column: x"))
+        _open.until_made(lambda: _raise("no such column: x"))
 
 
 def _raise(text):

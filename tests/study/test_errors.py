@@ -10,8 +10,9 @@ import optuna
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo.study import StorageError, Study, _storage
-from jaxhpo.study._errors import explain_database_error
+from jaxhpo.study import StorageError, Study
+from jaxhpo.study.storage import _open
+from jaxhpo.study.storage._errors import explain_database_error
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
@@ -70,7 +71,7 @@ def test_a_database_of_another_program(tmp_path):
 
 
 def test_a_locked_database_waits_and_then_says_so(recorded, monkeypatch):
-    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.3)
     study = Study(X, "qmc", storage=recorded, name="s")
     holder = sqlite3.connect(recorded, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
@@ -103,7 +104,7 @@ def test_a_lock_that_is_released_in_time_is_waited_for(recorded):
 
 
 def test_a_value_that_could_not_be_written_is_not_half_written(recorded, monkeypatch):
-    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.1)
     study = Study(X, "qmc", storage=recorded, name="s")
     holder = sqlite3.connect(recorded, isolation_level=None)
 

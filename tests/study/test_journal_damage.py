@@ -116,7 +116,7 @@ def test_a_file_that_was_cut_in_its_first_line_begins_anew(tmp_path):
 
 
 def test_a_write_that_fails_leaves_no_half_line(journal, monkeypatch, caplog):
-    from jaxhpo.study import _journal
+    from jaxhpo.study.storage.files import _journal
 
     study = reopened(journal)
     before = journal.read_bytes()

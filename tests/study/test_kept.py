@@ -14,7 +14,9 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import StorageError, Study, _patience, _storage
+from jaxhpo.study import StorageError, Study
+from jaxhpo.study.storage import _open
+from jaxhpo.study.storage.outages import _patience
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
@@ -154,7 +156,7 @@ def test_a_value_that_waits_beside_a_disk_that_stays_full_is_not_doubled(path, m
 
 
 def test_where_no_folder_takes_it_the_message_holds_the_value(path, monkeypatch):
-    from jaxhpo.study import _aside
+    from jaxhpo.study.storage.outages import _aside
 
     study = opened(path)
     refusing(study, monkeypatch)
@@ -164,7 +166,7 @@ def test_where_no_folder_takes_it_the_message_holds_the_value(path, monkeypatch)
 
 
 def test_a_full_folder_is_left_for_the_users_own(path, monkeypatch, state):
-    from jaxhpo.study import _aside
+    from jaxhpo.study.storage.outages import _aside
 
     study = opened(path)
     refusing(study, monkeypatch)
@@ -200,7 +202,7 @@ def test_what_belongs_to_a_study_that_was_deleted_is_left_alone(path, monkeypatc
 
 
 def test_a_file_of_rubbish_or_of_a_stranger_is_left_alone(path, caplog):
-    from jaxhpo.study import _aside
+    from jaxhpo.study.storage.outages import _aside
 
     opened(path).optimize(lambda p: 0.5, num_trials=1)
     stem = _aside._stem(str(path), "s")
@@ -217,7 +219,7 @@ def test_a_file_of_rubbish_or_of_a_stranger_is_left_alone(path, caplog):
 def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
     path = tmp_path / "s.db"
     study = opened(path)
-    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.1)
     monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -236,7 +238,7 @@ def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
 
 def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
     path = tmp_path / "s.db"
-    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
     monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
     monkeypatch.setattr(_patience, "_SECONDS_BETWEEN_LINES", 0.4)
     study = opened(path)

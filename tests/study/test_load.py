@@ -15,7 +15,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Outcome
 from jaxhpo.study import StorageError, StoredStudy, Study, StudyMismatchError
-from jaxhpo.study._meta import META_ATTR
+from jaxhpo.study.storage._meta import META_ATTR
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}

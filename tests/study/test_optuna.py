@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 import jaxhpo as hpo
 from jaxhpo.study import Study
-from jaxhpo.study._distributions import distributions_of, internal_value
+from jaxhpo.study.storage._distributions import distributions_of, internal_value
 from tests.study import objectives
 
 EVERYTHING = {

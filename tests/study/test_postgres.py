@@ -14,9 +14,10 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import StorageError, Study, _storage
-from jaxhpo.study._rows import to_frozen_trial
-from jaxhpo.study._store import Store
+from jaxhpo.study import StorageError, Study
+from jaxhpo.study.storage import _open
+from jaxhpo.study.storage._rows import to_frozen_trial
+from jaxhpo.study.storage._store import Store
 from tests.study import objectives
 from tests.study.test_bulk import ROWS, as_dict
 
@@ -182,7 +183,7 @@ def test_a_server_that_stays_away_does_not_take_the_value_with_it(url, server, s
 
 def test_a_lock_of_another_program_is_told_and_waited_for(url, server, monkeypatch, caplog):
     psycopg = pytest.importorskip("psycopg")
-    monkeypatch.setattr(_storage, "BUSY_SECONDS", 0.3)
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.3)
     monkeypatch.setenv("JAXHPO_PATIENCE", "60")
     study = Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=url, name=f"lock {url}")
     other = psycopg.connect(f"postgresql://tester@{server}")

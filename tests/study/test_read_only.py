@@ -12,7 +12,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo.study import StorageError, Study
-from jaxhpo.study._sqlite import Reader, is_read_only
+from jaxhpo.study.storage.files._sqlite import Reader, is_read_only
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}

@@ -13,8 +13,9 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import Study, StudyMismatchError, _owner
-from jaxhpo.study._owner import is_dead, this_process
+from jaxhpo.study import Study, StudyMismatchError
+from jaxhpo.study.storage import _owner
+from jaxhpo.study.storage._owner import is_dead, this_process
 from tests.study import objectives
 
 SCRIPT = str(pathlib.Path(objectives.__file__))

@@ -6,8 +6,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo.study import Study
-from jaxhpo.study._errors import explain_database_error, readable_errors
-from jaxhpo.study._secrets import shown_url, without_secrets
+from jaxhpo.study.storage._errors import explain_database_error, readable_errors
+from jaxhpo.study.storage._secrets import shown_url, without_secrets
 
 X = {"x": hpo.uniform(0.0, 1.0)}
 URLS = [

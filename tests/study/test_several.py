@@ -32,8 +32,8 @@ def storage(request, tmp_path):
 def test_what_is_stored_and_which_trials_are_best(storage):
     study = Study(X, "random", storage=storage, direction=BOTH, name="two")
     told = []
-    tell = study._asker._proposer.tell
-    study._asker._proposer.tell = lambda t, *rest: told.append(t.value[0]) or tell(t, *rest)
+    tell = study._sampler._proposer.tell
+    study._sampler._proposer.tell = lambda t, *rest: told.append(t.value[0]) or tell(t, *rest)
     study.optimize(score, num_trials=40)
     assert study.direction == study.directions == ("minimize", "maximize")
     assert study.values.shape == (40, 2)

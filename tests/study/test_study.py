@@ -47,8 +47,9 @@ def test_finds_the_minimum_and_gives_real_values(storage):
 def test_maximize_tells_the_sampler_the_negative_and_stores_the_user_s_sign(storage):
     study = Study(X, "qmc", storage=storage, direction="maximize", name="up")
     told = []
-    tell = study._asker._proposer.tell
-    study._asker._proposer.tell = lambda t, *rest: told.append(float(t.value[0])) or tell(t, *rest)
+    proposer = study._sampler._proposer
+    tell = proposer.tell
+    proposer.tell = lambda t, *rest: told.append(float(t.value[0])) or tell(t, *rest)
     study.optimize(lambda p: p["x"], num_trials=8)
     assert study.best_value == max(study.values)
     assert told == [-value for value in study.values]
@@ -320,11 +321,11 @@ def test_objects_come_back_as_themselves(url):
 def test_one_program_asks_and_tells_for_a_whole_study():
     import jax
 
-    from jaxhpo import _driver
+    from jaxhpo.ask_tell import _compiled
 
     study = Study({"y": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
     study.optimize(lambda p: p["y"], num_trials=1)
-    programs = (_driver._tell_and_ask, _driver._tell)
+    programs = (_compiled._tell_and_ask, _compiled._tell)
     sizes = [program._cache_size() for program in programs]
     with jax.log_compiles(False):
         study.optimize(lambda p: p["y"], num_trials=40)

@@ -14,7 +14,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
-from jaxhpo.study._interrupts import Interrupts, Terminated, pause
+from jaxhpo.study.running._interrupts import Interrupts, Terminated, pause
 from tests.study import objectives
 from tests.study.test_sweep import SPACE, TRAINING
 

@@ -82,7 +82,7 @@ def test_what_optuna_enqueues_in_part_is_filled_up(storage):
     # Whoever opened the study before learns of them where numbers are taken, or on opening it.
     study = study if storage is None else hpo.Study(SPACE, "random", storage=storage, name="s")
     if storage is None:
-        study._asker.refresh()
+        study._sampler.refresh()
     [trial] = study.ask()
     assert trial.params["x"] == 0.75
     assert 1 <= trial.params["n"] <= 9
@@ -108,13 +108,13 @@ def test_a_branch_may_be_all_that_is_fixed():
     ]
     for params in wanted * 2:
         theirs(study).enqueue_trial(params)
-    study._asker.refresh()
+    study._sampler.refresh()
     study.optimize(lambda params: params["x"], num_trials=10, progress=False)
     for trial, params in zip(study.trials, wanted * 2, strict=True):
         assert trial.status is hpo.Status.COMPLETE
         assert {name: trial.flat[name] for name in params} == pytest.approx(params)
     theirs(study).enqueue_trial({"m": "svm", "m.tree.depth": 4})
-    study._asker.refresh()
+    study._sampler.refresh()
     study.optimize(lambda params: params["x"], num_trials=1, progress=False)
     assert study.trials[10].status is hpo.Status.FAILED
     assert "m.tree.depth" in study.trials[10].reason
@@ -130,7 +130,7 @@ def test_constraints_are_met():
         study.enqueue([{"a": 0.1, "b": 0.1}, {"a": 0.9, "b": 0.9}])
     assert study.trials == []
     theirs(study).enqueue_trial({"a": 0.9})
-    study._asker.refresh()
+    study._sampler.refresh()
     [trial] = study.ask()
     assert trial.params["a"] == pytest.approx(0.9)
     assert trial.params["b"] <= 0.1

@@ -10,7 +10,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
-from jaxhpo.study._workers import WorkerPool
+from jaxhpo.study.running._workers import WorkerPool
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}

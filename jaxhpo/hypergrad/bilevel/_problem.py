@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable
-from jaxhpo._owned import as_pytree
+from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.hypergrad._coordinates import check_continuous, from_free, to_free
-from jaxhpo.training._data import as_examples, check_batch_size, minibatch
+from jaxhpo.training.internal import as_examples, check_batch_size, minibatch
 
 Array = jax.Array
 PyTree = Any

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 
 from jaxhpo._checks import check_count, check_positive, describe, fail, noted
-from jaxhpo._owned import as_pytree
+from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.hypergrad._base import real_leaves
 from jaxhpo.hypergrad._coordinates import check_start
-from jaxhpo.hypergrad._implicit import reaches
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
+from jaxhpo.hypergrad.implicit._implicit import reaches
 
 Array = jax.Array
 PyTree = Any

@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo.problems._functions import Function
 from jaxhpo.problems.bbob._instances import NUM_FUNCTIONS as NUM_FUNCTIONS
 from jaxhpo.problems.bbob._instances import Instance as Instance
 from jaxhpo.problems.bbob._instances import instance as instance
 from jaxhpo.problems.bbob._rotated import ROTATED
 from jaxhpo.problems.bbob._rugged import RUGGED
 from jaxhpo.problems.bbob._separable import SEPARABLE
+from jaxhpo.problems.functions._functions import Function
 
 __all__ = [
     "NUM_FUNCTIONS",

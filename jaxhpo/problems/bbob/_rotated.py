@@ -6,10 +6,10 @@ import math
 
 import jax.numpy as jnp
 
-from jaxhpo.problems import _formulas as formulas
 from jaxhpo.problems.bbob._instances import Instance
 from jaxhpo.problems.bbob._separable import stretched
 from jaxhpo.problems.bbob._transforms import Array, around, conditioning, oscillate, penalty, skew
+from jaxhpo.problems.functions import _formulas as formulas
 
 
 def ellipsoid_rotated(at: Instance, x: Array) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from jaxhpo.problems import _formulas as formulas
 from jaxhpo.problems.bbob._instances import Instance
 from jaxhpo.problems.bbob._transforms import (
     Array,
@@ -15,6 +14,7 @@ from jaxhpo.problems.bbob._transforms import (
     powers,
     skew,
 )
+from jaxhpo.problems.functions import _formulas as formulas
 
 
 def sphere(at: Instance, x: Array) -> Array:

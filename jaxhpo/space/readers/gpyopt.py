@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from jaxhpo._checks import check_int, describe, fail
-from jaxhpo.space._choice import ordinal
 from jaxhpo.space._layout import choice
-from jaxhpo.space._real import uniform
 from jaxhpo.space._space import Space
+from jaxhpo.space.dimensions._choice import ordinal
+from jaxhpo.space.dimensions._real import uniform
 from jaxhpo.space.readers._common import entry, finite, plain
 
 _WHERE = "from_gpyopt"

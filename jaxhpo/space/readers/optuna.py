@@ -7,9 +7,9 @@ from typing import Any
 
 from jaxhpo._checks import describe, fail
 from jaxhpo.space._layout import choice
-from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
-from jaxhpo.space._stepped import integer, quantized
+from jaxhpo.space.dimensions._real import log_uniform, uniform
+from jaxhpo.space.dimensions._stepped import integer, quantized
 from jaxhpo.space.readers._common import check_nonempty_mapping, class_names, entry
 from jaxhpo.space.readers._optuna_branches import branch_tree, deciding_values
 

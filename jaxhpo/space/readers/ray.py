@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from jaxhpo._checks import describe, fail
-from jaxhpo.space._fixed import fixed
 from jaxhpo.space._layout import choice
-from jaxhpo.space._normal import normal
-from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
-from jaxhpo.space._stepped import integer, quantized
+from jaxhpo.space.dimensions._fixed import fixed
+from jaxhpo.space.dimensions._normal import normal
+from jaxhpo.space.dimensions._real import log_uniform, uniform
+from jaxhpo.space.dimensions._stepped import integer, quantized
 from jaxhpo.space.readers._common import (
     check_nonempty_mapping,
     class_names,

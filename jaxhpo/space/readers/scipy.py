@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from jaxhpo._checks import describe, fail
-from jaxhpo.space._dimension import Dimension
-from jaxhpo.space._real import uniform
 from jaxhpo.space._space import Space
-from jaxhpo.space._stepped import integer
+from jaxhpo.space.dimensions._dimension import Dimension
+from jaxhpo.space.dimensions._real import uniform
+from jaxhpo.space.dimensions._stepped import integer
 from jaxhpo.space.readers._common import entry, finite
 
 _WHERE = "from_scipy"

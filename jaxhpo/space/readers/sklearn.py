@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from jaxhpo._checks import check_int, describe, fail
-from jaxhpo.space._choice import ordinal
 from jaxhpo.space._layout import choice, holds_dimension
-from jaxhpo.space._normal import log_normal, normal
-from jaxhpo.space._real import log_uniform, uniform
 from jaxhpo.space._space import Space
-from jaxhpo.space._stepped import integer
+from jaxhpo.space.dimensions._choice import ordinal
+from jaxhpo.space.dimensions._normal import log_normal, normal
+from jaxhpo.space.dimensions._real import log_uniform, uniform
+from jaxhpo.space.dimensions._stepped import integer
 from jaxhpo.space.readers._common import check_nonempty_mapping, entry, plain
 
 _WHERE = "from_sklearn"

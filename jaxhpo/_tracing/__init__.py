@@ -1,0 +1,1 @@
+"""Traced code: numbers that Python must know, programs of user functions, manual sharding."""

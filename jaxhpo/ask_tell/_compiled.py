@@ -1,0 +1,247 @@
+"""A sampler on the host: its state, its buffers, and the compiled programs that ask and tell.
+
+What is proposed for a number depends on the key, on that number, and on what has been asked and
+told before. What became of one point waits for the next ask and goes with it in one program, so
+that a trial costs one call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
+from jaxhpo._tracing import owned
+from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo.space import Space
+
+# Streams of a driver's key beside those of the trials, which count up from 0.
+_INIT_STREAM = 2**32 - 1
+_TELL_STREAM = 2**32 - 2
+_SMALLEST_PAD = 16
+
+SMALLEST_CAPACITY = 64
+"""Observations that a sampler's buffers hold at first; they double as they fill up."""
+
+
+class _Told(NamedTuple):
+    """Arguments of a tell: a count that decides the draws, and padded rows."""
+
+    count: Any
+    unit: np.ndarray
+    value: np.ndarray
+    violation: np.ndarray
+    se: np.ndarray
+
+
+class Driver:
+    """A sampler with its state."""
+
+    def __init__(self, sampler: Sampler, space: Space, key: jax.Array, num_objectives: int) -> None:
+        """Takes up a sampler; nothing is compiled yet.
+
+        Every study and every integration comes through here, so this is where JAX's compilation
+        cache is turned on.
+
+        Args:
+            sampler: any sampler over the space.
+            space: what it searches.
+            key: decides everything.
+            num_objectives: values of one trial.
+        """
+        _compilation_cache.enable_compilation_cache()
+        self._sampler, self._space, self._key = sampler, space, key
+        self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
+        self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))
+        self._dtype = np.dtype(jnp.result_type(float))
+        tail = () if num_objectives == 1 else (num_objectives,)
+        self._nothing = self._padded(
+            0, np.zeros((0, space.num_dims)), np.zeros((0, *tail)), None, None, 1
+        )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets everything that was told and asked."""
+        self._state: Any = None
+        self._waiting = self._nothing
+        self._capacity = 0
+
+    def ask(self, number: int, asks: int = 1, block: int = 1) -> tuple[np.ndarray, PyTree]:
+        """Asks for the points of the trials from `number` on.
+
+        Args:
+            number: decides the draws.
+            asks: how often the sampler is asked, at most `block` times.
+            block: one program is compiled for each value of it.
+
+        Returns:
+            `[asks · q, d]` unit points, NaN rows where there is no further one, and their values
+            in the host's precision.
+        """
+        self._start()
+        self._state, unit = _tell_and_ask(
+            self._sampler.tell,
+            self._sampler.ask,
+            self._tell_key,
+            self._key,
+            self._state,
+            self._waiting,
+            np.uint32(number),
+            np.int32(asks),
+            block,
+        )
+        self._waiting = self._nothing
+        unit = np.asarray(unit)[: asks * (len(unit) // block)]
+        return unit, self._space.host_values(unit)
+
+    def tell(
+        self,
+        count: int,
+        unit: np.ndarray,
+        value: np.ndarray,
+        violation: np.ndarray | None,
+        se: np.ndarray | None = None,
+        *,
+        size: int | None = None,
+    ) -> None:
+        """Says what became of points, asked or not.
+
+        Args:
+            count: decides the draws.
+            unit: `[n, d]`.
+            value: `[n]` (or `[n, m]`) to minimise; NaN where a trial failed.
+            violation: `[n]` largest violation, or None where there are no constraints.
+            se: known standard errors, shaped like `value`; NaN where there is none.
+            size: pad to this many rows; by default one row stays alone, and more go up to a power
+                of two.
+        """
+        n = len(unit)
+        size = size or (1 if n == 1 else padded_size(n))
+        self._flush()
+        self._waiting = self._padded(count, unit, value, violation, se, size)
+        if size > 1:
+            self._flush()
+
+    def make_room(self, count: int) -> None:
+        """Lets the sampler's buffers hold `count` observations; one program a capacity."""
+        if self._sampler.resize is not None and count > self._capacity:
+            self._start()
+            self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
+            self._state = _resize(self._sampler.resize, self._state, self._capacity)
+
+    def _start(self) -> None:
+        if self._state is None:
+            self._state = _init(self._sampler.init, self._init_key)
+
+    def _flush(self) -> None:
+        """Tells what is waiting for an ask."""
+        if self._waiting is not self._nothing:
+            self._start()
+            self._state = _tell(self._sampler.tell, self._tell_key, self._state, self._waiting)
+            self._waiting = self._nothing
+
+    def _padded(
+        self,
+        count: int,
+        unit: np.ndarray,
+        value: np.ndarray,
+        violation: np.ndarray | None,
+        se: np.ndarray | None,
+        size: int,
+    ) -> _Told:
+        # Constraints that nobody has seen yet are met, so that they do not ask for other programs.
+        violation = np.zeros(len(unit)) if violation is None else violation
+        se = np.full(value.shape, np.nan) if se is None else se
+        parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
+        return _Told(np.uint32(count), *parts)
+
+
+def padded_size(n: int) -> int:
+    """The next power of two, so that few programs are compiled."""
+    return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
+
+
+def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
+    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
+    given = (sampler, jax.random.key(0))
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
+    return shape
+
+
+def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
+    unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
+    return unit
+
+
+# One program a structure, so that the shape is traced once a process.
+_first_ask = owned.jit(_ask_first, functions_in=(0,))
+
+
+def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+    """Fills up with rows of NaN, which `tell` ignores."""
+    padded = np.full((size, *array.shape[1:]), np.nan, dtype)
+    padded[: len(array)] = array
+    return padded
+
+
+def _start(init: Callable[..., Any], key: jax.Array) -> Any:
+    return init(key)
+
+
+_init = owned.jit(_start, functions_in=(0,))
+
+
+def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
+    """One program: run operation by operation, each of them would be compiled by itself."""
+    return resize(state, capacity)
+
+
+_resize = owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
+
+
+def _take(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
+    value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
+    outcome = Outcome(value, se, violation)
+    return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
+
+
+_tell = owned.jit(_take, functions_in=(0,))
+
+
+def _take_and_ask(
+    tell: Callable[..., Any],
+    ask: Callable[..., Any],
+    tell_key: jax.Array,
+    key: jax.Array,
+    state: Any,
+    told: _Told,
+    first: jax.Array,
+    asks: jax.Array,
+    block: int,
+) -> tuple[Any, jax.Array]:
+    """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
+    has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
+    news = _take(tell, tell_key, state, told)
+    state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
+    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
+    rows = shape.shape[0]
+
+    def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        state, unit = carry
+        number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
+        state, proposed = ask(jax.random.fold_in(key, number), state)
+        return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
+
+    if block == 1:
+        state, unit = ask(jax.random.fold_in(key, first), state)
+    else:
+        start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
+        state, unit = jax.lax.fori_loop(0, asks, body, start)
+    return state, unit
+
+
+_tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(8,))

@@ -1,0 +1,150 @@
+"""Proposals of a study: made from its seed and its history, queued until trials take them.
+
+Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed depends on the seed, on
+`i` and on what has been told, and on nothing else: not on how often a study was interrupted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxhpo._base import Sampler
+from jaxhpo.ask_tell._compiled import Driver
+from jaxhpo.space import Space
+
+
+class Told(NamedTuple):
+    """What is known of trials, in order of their numbers.
+
+    Attributes:
+        unit: `[n, d]` points of the unit cube.
+        value: `[n]` (or `[n, m]`) values to minimise; NaN for a trial that failed or still runs
+            elsewhere.
+        violation: `[n]` largest violation, or None in a study without constraints.
+        se: known standard errors, shaped like `value`, NaN where there is none; None is nowhere.
+    """
+
+    unit: np.ndarray
+    value: np.ndarray
+    violation: np.ndarray | None = None
+    se: np.ndarray | None = None
+
+    def rows(self, rows: slice) -> Told:
+        """Part of the trials."""
+        parts = (None if part is None else part[rows] for part in (self.violation, self.se))
+        return Told(self.unit[rows], self.value[rows], *parts)
+
+
+class Proposer:
+    """A sampler with its state. Nothing here is stored: seed and history give it back."""
+
+    def __init__(
+        self, space: Space, sampler: Sampler, seed: int, asked: Any, num_objectives: int = 1
+    ) -> None:
+        """Takes up a sampler.
+
+        Args:
+            space: the study's space.
+            sampler: any sampler over it, of any batch size.
+            seed: the study's seed.
+            asked: shape and dtype of one ask, as `asked_shape` gives it.
+            num_objectives: values of one trial.
+        """
+        self._space, self.sampler = space, sampler
+        self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
+        self._rows_an_ask: int = asked.shape[0]
+        self._dtype = np.dtype(asked.dtype)
+        self.reset()
+
+    def reset(self, told: Told | None = None) -> None:
+        """Puts the state where a study with this history has it.
+
+        Args:
+            told: the whole history, or None for a new study.
+        """
+        self._driver.reset()
+        self._queue: deque[_Proposal] = deque()
+        if told is None or len(told.value) == 0:
+            return
+        # A sampler that proposes in batches may have been stopped inside one: the rest of that
+        # batch is proposed again, from what was known before it.
+        n = len(told.value)
+        whole = n - n % self._rows_an_ask
+        if whole:
+            self.tell(told.rows(slice(whole)), whole)
+        if whole < n:
+            self._ask(whole, 1, 1)
+            for _ in range(min(n - whole, len(self._queue))):
+                self._queue.popleft()
+            self.tell(told.rows(slice(whole, None)), n)
+
+    def is_split(self, count: int) -> bool:
+        """Whether a history of so many trials ends inside a batch of the sampler."""
+        return count % self._rows_an_ask != 0
+
+    def propose(self, first: int, count: int, block: int = 1) -> tuple[np.ndarray, Any]:
+        """Proposes points for the trials `first`, `first + 1`, ….
+
+        Args:
+            first: number of the first trial.
+            count: how many points.
+            block: how many asks one compiled program makes at most; one program is compiled for
+                each value of it.
+
+        Returns:
+            Points `[m, d]` and their values pytree in the host's precision; `m` is less than
+            `count` only if the sampler has no further point.
+        """
+        while len(self._queue) < count:
+            missing = count - len(self._queue)
+            asks = min(block, -(-missing // self._rows_an_ask))
+            before = len(self._queue)
+            self._ask(first + before, asks, block)
+            if len(self._queue) < before + asks * self._rows_an_ask:
+                break
+        taken = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+        unit = np.asarray([p.unit for p in taken], self._dtype)
+        unit = unit.reshape(len(taken), self._space.num_dims)
+        if not taken:
+            return unit, None
+        columns = zip(*(p.leaves for p in taken), strict=True)
+        leaves = [np.stack(column) for column in columns]
+        return unit, jax.tree.unflatten(taken[0].structure, leaves)
+
+    def tell(self, told: Told, known: int, size: int | None = None) -> None:
+        """Tells the sampler what became of trials.
+
+        Args:
+            told: the trials.
+            known: how many trials the study has now, these included.
+            size: pad to this many rows; by default one row stays alone, and more go up to a power
+                of two.
+        """
+        self._driver.make_room(known + len(self._queue))
+        self._driver.tell(known, *told, size=size)
+
+    def unit_of(self, params: Sequence[Any]) -> np.ndarray:
+        """Unit points `[m, d]` of Python params."""
+        values = self._space.encode(list(params), np.float64)
+        return np.asarray(self._space.to_unit(values), self._dtype)
+
+    def _ask(self, number: int, asks: int, block: int) -> None:
+        """Asks `asks` times and queues what was proposed."""
+        self._driver.make_room(number + asks * self._rows_an_ask)
+        rows, values = self._driver.ask(number, asks, block)
+        columns, structure = jax.tree.flatten(values)
+        for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
+            self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
+
+
+class _Proposal(NamedTuple):
+    """One proposed point: its unit row `[d]`, and its values as leaves of a tree structure."""
+
+    unit: np.ndarray
+    leaves: list[np.ndarray]
+    structure: Any

@@ -1,0 +1,1 @@
+"""`jaxhpo demo`: the three families on one task, in three acts."""

@@ -1,0 +1,1 @@
+"""Hypergradients that are estimated: from perturbed runs, or distilled."""

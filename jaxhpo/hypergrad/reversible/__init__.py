@@ -1,0 +1,1 @@
+"""Hypergradients that run training backwards in place of storing it."""

@@ -1,0 +1,1 @@
+"""Hypergradients through the unrolled run: reverse, forward, truncated, checkpointed."""

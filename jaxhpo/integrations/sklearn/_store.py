@@ -1,0 +1,180 @@
+"""Where candidates come from and where they are written down: a `Study`, resumable by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import joblib
+import numpy as np
+
+from jaxhpo._status import Status
+from jaxhpo.ask_tell import padded_size
+from jaxhpo.progress import told_if_slow
+from jaxhpo.samplers.internal import warn_of_large_batch
+from jaxhpo.space import Space
+from jaxhpo.space.readers import from_sklearn
+from jaxhpo.study import Study
+from jaxhpo.study.internal import Batch, Ending, params_of, status_of, this_process
+
+_ATTR = "search_cv"
+# Equally likely values that stand for a law of scipy.stats which no dimension has.
+_NUM_QUANTILES = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One evaluated candidate.
+
+    Attributes:
+        params: for `set_params`.
+        records: one a fold, those of folds that it did not see left out.
+        value: what the sampler was told.
+    """
+
+    params: dict[str, Any]
+    records: list[dict[str, Any]]
+    value: float
+
+
+def read_space(where: str, param_distributions: Any) -> Space:
+    """Makes the space of a `param_distributions`; a `Space` is taken as it is."""
+    if not isinstance(param_distributions, Space):
+        return from_sklearn(param_distributions, num_quantiles=_NUM_QUANTILES)
+    try:
+        params = param_distributions.decode(
+            param_distributions.from_unit(jnp.full(param_distributions.num_dims, 0.5))
+        )
+    except (TypeError, ValueError):
+        params = None
+    if not isinstance(params, Mapping):
+        raise TypeError(
+            f"{where}: `param_distributions` must be a space over a dict from parameter names, "
+            f"got {param_distributions!r}."
+        )
+    return param_distributions
+
+
+class Ledger:
+    """The candidates of one search.
+
+    Attributes:
+        study: where they are.
+        known: those of a search that is continued.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        sampler: Any,
+        *,
+        storage: Any,
+        name: str | None,
+        seed: int | None,
+        task: Mapping[str, Any],
+        metric: str,
+    ) -> None:
+        """Opens the search, or goes on with it.
+
+        Args:
+            space: what is searched.
+            sampler: a name, or a function of the space.
+            storage: a `Study`'s storage.
+            name: the study's name, or None for a search that is not continued.
+            seed: of the proposals.
+            task: what makes scores comparable: data, folds, scoring.
+            metric: what the sampler follows.
+
+        Raises:
+            ValueError: the stored search of this name is about something else.
+        """
+        self._space = space
+        made = sampler if isinstance(sampler, str) else sampler(space)
+        self.study = Study(space, made, storage=storage, name=name, seed=seed, direction="maximize")
+        self._has_asked = False
+        if self.study.metric_names is None:
+            self.study.set_metric_names(metric)
+        self.known: list[Candidate] = []
+        if storage is None:
+            return
+        task = {key: joblib.hash(value) for key, value in task.items()}
+        stored = self.study._store.attrs().get(_ATTR)
+        if stored is None:
+            self.study._store.set_attr(_ATTR, task)
+        elif stored != task:
+            differing = ", ".join(key for key in task if stored.get(key) != task[key])
+            raise ValueError(
+                f"SearchCV: `study_name` must be that of a search of the same task, but in "
+                f"{self.study.name!r} another {differing} was used. Give `cv` a fixed "
+                "random_state if it shuffles, or choose another `study_name`."
+            )
+        for frozen in self.study._store.trials():
+            records = frozen.user_attrs.get(_ATTR)
+            params = params_of(space, frozen.params)
+            if records is not None and params is not None:
+                value = frozen.value if status_of(frozen) is not Status.FAILED else None
+                self.known.append(Candidate(params, records, math.nan if value is None else value))
+
+    def warn_of_large_batch(self, batch_size: int, num_candidates: int) -> None:
+        """Says what is lost where the sampler proposes many candidates before it learns."""
+        warn_of_large_batch("SearchCV", self.study._sampler.sampler, batch_size, num_candidates)
+
+    @contextlib.contextmanager
+    def batch(self, count: int, block: int) -> Iterator[Batch]:
+        """Reserves candidates; what the block does not record waits for whoever goes on.
+
+        Args:
+            count: how many; fewer only where the space has no more.
+            block: the most that any call will ask for, so that one program is compiled.
+
+        Yields:
+            The batch; its `params` are the candidates' parameters.
+        """
+        line = "SearchCV: the sampler is being compiled for its first proposal"
+        with contextlib.nullcontext() if self._has_asked else told_if_slow(line):
+            batch = self.study._sampler.reserve(count, block, this_process())
+        self._has_asked = True
+        self._begun = datetime.datetime.now()
+        try:
+            yield batch
+        except BaseException:
+            self.study._sampler.release(batch)
+            raise
+
+    def record(
+        self, batch: Batch, candidates: Sequence[Candidate], num_splits: int, block: int
+    ) -> None:
+        """Ends evaluated candidates in one transaction and tells the sampler."""
+        endings = []
+        for trial_id, candidate in zip(batch.trial_ids, candidates, strict=True):
+            is_finite = math.isfinite(candidate.value)
+            status = Status.COMPLETE if is_finite else Status.FAILED
+            if is_finite and len(candidate.records) < num_splits:
+                status = Status.PRUNED
+            value = candidate.value if is_finite else None
+            user = {_ATTR: [_plain(record) for record in candidate.records]}
+            # Of a batch, a trial has the time of its own fits.
+            seconds = sum(r["fit_time"] + r["score_time"] for r in candidate.records)
+            end = min(self._begun + datetime.timedelta(seconds=seconds), datetime.datetime.now())
+            user |= {"seconds": seconds}
+            endings.append(Ending(trial_id, status, value, user, end=end))
+        kept = self.study._sampler.end(batch, endings, 1 if block == 1 else padded_size(block))
+        self.study._note(kept)
+
+
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A fold's record as JSON can hold it."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: number(item) for key, item in value.items()}
+        return value.item() if isinstance(value, np.generic) else value
+
+    return {key: number(value) for key, value in record.items() if key != "fit_error"} | {
+        "fit_error": None if record.get("fit_error") is None else str(record["fit_error"])
+    }

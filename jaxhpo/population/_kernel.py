@@ -1,0 +1,211 @@
+"""The one compiled program of a sweep: initialise, advance and evaluate a chunk of trials.
+
+A chunk is `[groups, width]` lanes: the lanes of a group run side by side under `vmap`, the groups
+one after the other in a loop whose length is traced, so that padding costs nothing. With one group
+this is plain `vmap`; with `width=1` it is a compiled loop over trials.
+
+Everything that differs between calls is an argument: which trials, their hyperparameters, the first
+and last step. So a sweep needs one compilation, whatever the values and the number of chunks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxhpo.population._trace import TracedTraining
+from jaxhpo.training.internal import trial_keys
+
+AXIS = "trials"
+# The key of the data order that all trials share is the fold of a number that no trial has.
+_SHARED_ORDER = np.uint32(0xFFFFFFFF)
+
+
+class Lanes(NamedTuple):
+    """Which trials a call runs.
+
+    Attributes:
+        trial: `[groups, width]` int32 places in the sweep; -1 pads.
+        draw: `[groups, width]` uint32 numbers that the sweep's key is folded with, or the trials'
+            own keys.
+        leaves: hyperparameter leaves `[groups, width, ...]`.
+    """
+
+    trial: Any
+    draw: Any
+    leaves: Any
+
+
+class Best(NamedTuple):
+    """The best finished trial that a worker has seen, one a device (leading axis 1).
+
+    Attributes:
+        loss: `[1]`, infinite before the first.
+        trial: `[1]` int32, -1 before the first.
+        state: its state leaves `[1, ...]`.
+    """
+
+    loss: Any
+    trial: Any
+    state: Any
+
+
+class Carry(NamedTuple):
+    """What a worker hands from one call to the next; the buffers are donated.
+
+    Attributes:
+        state: state leaves `[groups, width, ...]`.
+        alive: `[groups, width]` bool, trials that have not failed.
+        best: see `Best`.
+    """
+
+    state: Any
+    alive: Any
+    best: Best
+
+
+def build_program(
+    traced: TracedTraining, num_steps: int, width: int, share_data_order: bool
+) -> Callable[..., tuple[Any, Carry]]:
+    """Builds `program(consts, key, lanes, carry, start, stop) -> (loss, carry)` for one device.
+
+    Args:
+        traced: the unbatched training.
+        num_steps: last step of a trial; a call that stops there updates `carry.best`.
+        width: lanes a group; static.
+        share_data_order: whether all trials step with one key; static.
+
+    Returns:
+        The program; `loss` is `[groups, width]`, NaN where a trial has failed.
+    """
+    batch = _batched(traced, width, share_data_order)
+
+    def program(
+        consts: Any, key: Any, lanes: Lanes, carry: Carry, start: Any, stop: Any
+    ) -> tuple[Any, Carry]:
+        losses = jnp.full(lanes.trial.shape, jnp.nan, traced.loss_dtype)
+
+        def run_group(g: Any, loop: tuple[Any, Carry]) -> tuple[Any, Carry]:
+            losses, carry = loop
+            here = _read(g, lanes)
+            old, alive = _read(g, (carry.state, carry.alive))
+            alive = jnp.where(start == 0, here.trial >= 0, alive)
+            keys = jax.vmap(lambda draw: trial_keys(key_of(key, draw)))(here.draw)
+            if share_data_order:
+                keys = (keys[0], trial_keys(jax.random.fold_in(key, _SHARED_ORDER))[1])
+            old = jax.lax.cond(
+                start == 0, lambda: batch.init(consts, keys[0], here.leaves), lambda: old
+            )
+            # A group whose trials have all failed takes no step.
+            last = jnp.where(jnp.any(alive), stop, start)
+            new = jax.lax.fori_loop(
+                start, last, lambda t, s: batch.step(consts, keys[1], here.leaves, s, t), old
+            )
+            loss = batch.loss(consts, here.leaves, new)
+            new = _select(alive, new, old)
+            alive = alive & jnp.isfinite(loss)
+            loss = jnp.where(alive, loss, jnp.nan)
+            best = _better(carry.best, loss, here.trial, new, stop == num_steps)
+            state, alive = _write(g, (carry.state, carry.alive), (new, alive))
+            return _write(g, losses, loss), Carry(state, alive, best)
+
+        num_groups = jnp.sum(jnp.any(lanes.trial >= 0, axis=1), dtype=jnp.int32)
+        return jax.lax.fori_loop(0, num_groups, run_group, (losses, carry))
+
+    return program
+
+
+def sharded(program: Callable[..., Any], mesh: Mesh) -> tuple[Callable[..., Any], Any, Any]:
+    """Spreads a program's lanes over the devices of a mesh.
+
+    Returns:
+        `(program, whole, split)`: shardings for what every device holds and for what is split.
+    """
+    whole, split = PartitionSpec(), PartitionSpec(AXIS)
+    if mesh.size > 1:
+        program = jax.shard_map(
+            program,
+            mesh=mesh,
+            in_specs=(whole, whole, split, split, whole, whole),
+            out_specs=split,
+            check_vma=False,
+        )
+    return program, NamedSharding(mesh, whole), NamedSharding(mesh, split)
+
+
+class _Batched(NamedTuple):
+    """The training's functions over a group of `width` lanes."""
+
+    init: Callable[..., Any]
+    step: Callable[..., Any]
+    loss: Callable[..., Any]
+
+
+def _batched(traced: TracedTraining, width: int, share_data_order: bool) -> _Batched:
+    """Lifts the unbatched functions; one lane is squeezed, which compiles to simpler code."""
+    key_axis = None if share_data_order else 0
+    if width > 1:
+        return _Batched(
+            jax.vmap(traced.init, in_axes=(None, 0, 0)),
+            jax.vmap(traced.step, in_axes=(None, key_axis, 0, 0, None)),
+            jax.vmap(traced.loss, in_axes=(None, 0, 0)),
+        )
+    one = lambda tree: jax.tree.map(lambda a: a[0], tree)  # noqa: E731
+    many = lambda tree: jax.tree.map(lambda a: a[None], tree)  # noqa: E731
+    return _Batched(
+        lambda c, k, h: many(traced.init(c, one(k), one(h))),
+        lambda c, k, h, s, t: many(
+            traced.step(c, k if share_data_order else one(k), one(h), one(s), t)
+        ),
+        lambda c, h, s: many(traced.loss(c, one(h), one(s))),
+    )
+
+
+def key_of(key: Any, draw: Any) -> Any:
+    """The key of one trial: its own, or the sweep's folded with its number."""
+    is_own = jax.dtypes.issubdtype(draw.dtype, jax.dtypes.prng_key)
+    return draw if is_own else jax.random.fold_in(key, draw)
+
+
+@jax.jit
+def keys_of(key: Any, draws: Any) -> Any:
+    """The keys of several trials."""
+    return jax.vmap(lambda draw: key_of(key, draw))(draws)
+
+
+def _read(g: Any, tree: Any) -> Any:
+    """Takes row `g` of every leaf."""
+    return jax.tree.map(lambda a: jax.lax.dynamic_index_in_dim(a, g, keepdims=False), tree)
+
+
+def _write(g: Any, tree: Any, rows: Any) -> Any:
+    """Puts row `g` of every leaf."""
+    return jax.tree.map(lambda a, r: jax.lax.dynamic_update_index_in_dim(a, r, g, 0), tree, rows)
+
+
+def _select(mask: Any, new: Any, old: Any) -> Any:
+    """Keeps the old state in lanes that failed before: a frozen trial changes no more."""
+
+    def pick(a: Any, b: Any) -> Any:
+        return jnp.where(mask.reshape(mask.shape + (1,) * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(pick, new, old)
+
+
+def _better(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) -> Best:
+    """Keeps the group's best trial if it beats what the worker has; NaN never does."""
+    losses = jnp.where(jnp.isnan(loss), jnp.inf, loss)
+    lane = jnp.argmin(losses)
+
+    def take() -> Best:
+        def row(a: Any) -> Any:
+            return jax.lax.dynamic_slice_in_dim(a, lane, 1)
+
+        return Best(row(losses), row(trial), jax.tree.map(row, state))
+
+    return jax.lax.cond(is_last & (losses[lane] < best.loss[0]), take, lambda: best)

@@ -1,0 +1,1 @@
+"""Test functions in closed form: one objective or several, with constraints, mixed spaces."""

@@ -1,0 +1,1 @@
+"""Bilevel tasks: real training runs with hyperparameters to learn."""

@@ -1,0 +1,158 @@
+"""Learning rates of a small tanh network on digits: a schedule, and one at the edge of chaos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo.problems._load import cut, digits_images, examples, real
+from jaxhpo.problems.tasks._task import (
+    Array,
+    Optimizer,
+    Run,
+    Task,
+    accuracy,
+    cross_entropies,
+    sgd_training,
+)
+from jaxhpo.space import Space, log_uniform
+
+
+def schedule(optimizer: Optimizer = None, *, num_steps: int = 100, width: int = 32) -> Task:
+    """A 64-32-10 tanh network on digits, trained for 100 steps: one learning rate a step.
+
+    Model: cross entropy of 50 of 600 images a step, heavy-ball SGD with momentum 0.9 and the
+    rates `lr`; outer loss the cross entropy of 500 other images. Weights and batches are drawn from
+    the key: a descent with `seeds="fresh"` learns a schedule that fits them all.
+
+    Args:
+        optimizer: `optimizer(hparams)` in place of SGD with momentum; static.
+        num_steps: steps, and learning rates; static.
+        width: hidden units; static.
+
+    Returns:
+        The task; `hparams = {"lr": [num_steps]}`; its score is the test accuracy.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> hpo.problems.schedule().hparams["lr"].shape
+        (100,)
+
+    References:
+        Maclaurin, Duvenaud, Adams, "Gradient-based hyperparameter optimization through reversible
+        learning", ICML 2015, section 3.1.
+    """
+    run = Run(lambda hparams, t: hparams["lr"][t], Fraction(9, 10), 50)
+    return _network(
+        "schedule",
+        (64, width, 10),
+        run,
+        optimizer,
+        num_steps=num_steps,
+        hparams={"lr": real(np.full(num_steps, 0.05))},
+        space=Space({"lr": log_uniform(1e-4, 10.0, shape=num_steps)}),
+        outer_lr=0.03,  # at 0.1 the noise of fresh runs walks the rates over the edge of chaos
+    )
+
+
+def chaos(optimizer: Optimizer = None) -> Task:
+    """A 64-50-20-10 tanh network on digits: one log learning rate, up to the edge of chaos.
+
+    Model: as `schedule`, 50 steps of momentum 0.9 with the rate `exp(log_lr)`. Somewhere above
+    `log_lr = 1` the adjoint grows by many orders of magnitude and the exact gradient of the run
+    says nothing any more.
+
+    Args:
+        optimizer: `optimizer(hparams)` in place of SGD with momentum; static.
+
+    Returns:
+        The task; `hparams = {"log_lr": []}`; its score is the test accuracy.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> hpo.problems.chaos().num_steps
+        50
+
+    References:
+        Maclaurin et al. 2015, section 4; Metz et al., "Gradients are not all you need", 2021.
+    """
+    run = Run(lambda hparams, t: jnp.exp(hparams["log_lr"]), Fraction(9, 10), 250)
+    return _network(
+        "chaos",
+        (64, 50, 20, 10),
+        run,
+        optimizer,
+        num_steps=50,
+        hparams={"log_lr": real(-3.0)},
+        space=None,
+        outer_lr=0.1,
+    )
+
+
+def _network(
+    where: str,
+    widths: tuple[int, ...],
+    run: Run,
+    optimizer: Optimizer,
+    *,
+    num_steps: int,
+    hparams: Any,
+    space: Space | None,
+    outer_lr: float,
+) -> Task:
+    """The task of a tanh network on digits."""
+    train, validation, test = (examples(p) for p in cut(digits_images(where), [600, 500]))
+
+    def error(params: Any, batch: Any) -> Array:
+        return jnp.mean(cross_entropies(forward(params, batch["x"]), batch["y"]))
+
+    training, reversible = sgd_training(
+        lambda key, hparams: weights(key, widths),
+        lambda hparams, params, batch: error(params, batch),
+        run,
+        optimizer,
+        train=train,
+        validation=validation,
+        validation_loss=lambda hparams, params, batch: error(params, batch),
+    )
+    return Task(
+        training=training,
+        num_steps=num_steps,
+        hparams=hparams,
+        test_loss=lambda hparams, state: error(state.params, test),
+        score=lambda hparams, state: accuracy(forward(state.params, test["x"]), test["y"]),
+        outer_lr=outer_lr,
+        num_outer=50,
+        space=space,
+        reversible=reversible,
+    )
+
+
+def weights(key: Array, widths: tuple[int, ...]) -> list[dict[str, Array]]:
+    """Random weights with unit variance of every unit's input, and zero biases."""
+    dtype = jnp.result_type(float)
+    keys = jax.random.split(key, len(widths) - 1)
+    return [
+        {"w": jax.random.normal(k, (a, b), dtype) / a**0.5, "b": jnp.zeros(b, dtype)}
+        for k, a, b in zip(keys, widths[:-1], widths[1:], strict=True)
+    ]
+
+
+def forward(
+    params: list[dict[str, Array]], x: Array, activation: Callable[[Array], Array] = jnp.tanh
+) -> Array:
+    """Outputs `[n, k]` of the network on `[n, d]`."""
+    for layer in params[:-1]:
+        x = activation(x @ layer["w"] + layer["b"][None])
+    return x @ params[-1]["w"] + params[-1]["b"][None]

@@ -1,0 +1,81 @@
+"""Automatic relevance determination: one log penalty a feature of a logistic regression."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo.problems._load import cut, examples, load, real, standardised
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, linear, sgd_training
+
+
+def penalties(optimizer: Optimizer = None) -> Task:
+    """Logistic regression on breast cancer: 30 log penalties, one a feature.
+
+    Model: inner loss `cross entropy + ½ Σ exp(l2_j) w_j²`, heavy-ball SGD with rate 0.3 and
+    momentum 0.9; outer loss the cross entropy of 150 other examples. As many penalties as weights:
+    the test loss tells how far the validation examples are overfitted.
+
+    Args:
+        optimizer: `optimizer(hparams)` in place of SGD with momentum; static.
+
+    Returns:
+        The task; `hparams = {"l2": [30]}`; its score is the test accuracy.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> hpo.problems.penalties().hparams["l2"].shape
+        (30,)
+
+    References:
+        Lorraine et al., "Optimizing millions of hyperparameters by implicit differentiation", 2020.
+    """
+    parts = standardised(cut(load("penalties", "breast_cancer"), [200, 150]))
+    train, validation, test = (examples((x, y.astype(np.float64))) for x, y in parts)
+
+    def logits(params: Any, batch: Any) -> Array:
+        return linear(params, batch["x"])[:, 0]
+
+    def error(params: Any, batch: Any) -> Array:
+        out = logits(params, batch)
+        return jnp.mean(jax.nn.softplus(out) - batch["y"] * out)
+
+    def loss(hparams: Any, params: Any, batch: Any) -> Array:
+        penalty = jnp.exp(hparams["l2"])[:, None]
+        return error(params, batch) + 0.5 * jnp.sum(penalty * params["w"] ** 2)
+
+    def init(key: Array, hparams: Any) -> Any:
+        dtype = jnp.result_type(float)
+        return {"w": jnp.zeros((30, 1), dtype), "b": jnp.zeros(1, dtype)}
+
+    training, reversible = sgd_training(
+        init,
+        loss,
+        Run(lambda hparams, t: real(0.3), Fraction(9, 10)),
+        optimizer,
+        train=train,
+        validation=validation,
+        validation_loss=lambda hparams, params, batch: error(params, batch),
+    )
+
+    def score(hparams: Any, state: Any) -> Array:
+        hits = (logits(state.params, test) > 0) == (test["y"] > 0)
+        return jnp.mean(hits.astype(state.params["w"].dtype))
+
+    return Task(
+        training=training,
+        num_steps=100,
+        hparams={"l2": real(np.full(30, np.log(0.01) + 1.0))},
+        test_loss=lambda hparams, state: error(state.params, test),
+        score=score,
+        outer_lr=0.1,
+        num_outer=50,
+        reversible=reversible,
+    )

@@ -1,0 +1,219 @@
+"""How long work tells what it is doing: a callable, a bar on a terminal, lines in a file, silence.
+
+Whatever takes long opens a reporter first, before it traces or compiles anything:
+
+    with make_reporter(where, progress, title, total, note="compiles first") as reporter:
+        reporter.update(Progress(done, total, best, failed))
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from jaxhpo._checks import describe
+from jaxhpo.progress._terminal import printable
+
+LINE_SECONDS = 60.0
+"""Time between two lines where the output is no terminal."""
+
+SLOW_SECONDS = 2.0
+"""Time after which silent work says what it is waiting for."""
+
+
+class Progress(NamedTuple):
+    """Where a running study, search or descent stands.
+
+    Attributes:
+        done: trials (of a descent: steps) that ended in this call.
+        total: trials that this call was asked for.
+        best: best value of the whole study so far, in the user's sign, or None.
+        failed: trials that failed in this call.
+        message: what is going on where that is not plain, such as a compilation; else empty.
+    """
+
+    done: int
+    total: int
+    best: float | None
+    failed: int
+    message: str = ""
+
+
+class Reporter:
+    """Passes progress on; the base class is silent."""
+
+    def update(self, progress: Progress) -> None:
+        """Takes note of where the work stands."""
+
+    def close(self) -> None:
+        """Ends the display."""
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class _CallableReporter(Reporter):
+    def __init__(self, function: Callable[[Progress], Any]) -> None:
+        self._function = function
+
+    def update(self, progress: Progress) -> None:
+        self._function(progress)
+
+
+class _Shown(Reporter):
+    """What people see; work inside of work that is shown shows nothing of its own."""
+
+    is_shown = False
+
+    def close(self) -> None:
+        _Shown.is_shown = False
+
+
+class _BarReporter(_Shown):
+    """One live line on the terminal, drawn by rich."""
+
+    def __init__(self, title: str, total: int, note: str) -> None:
+        from rich import progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", style="bold", markup=False),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[note]}", markup=False),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            console=_console(),
+        )
+        self._task = self._bar.add_task(printable(title), total=total, note=printable(note))
+        self._bar.start()
+        _Shown.is_shown = True
+
+    def update(self, progress: Progress) -> None:
+        note = printable(" ".join(_state_of(progress)))
+        self._bar.update(self._task, completed=progress.done, total=progress.total, note=note)
+
+    def close(self) -> None:
+        self._bar.stop()
+        super().close()
+
+
+class _LineReporter(_Shown):
+    """One line at the start, and one a minute, from a thread: a compilation sends no update."""
+
+    def __init__(self, title: str, total: int, unit: str, note: str) -> None:
+        self._title, self._unit, self._started = title, unit, time.monotonic()
+        self._last = Progress(0, total, None, 0)
+        self._ended = threading.Event()
+        _say(f"{title}: {total} {unit}{f'; {note}' if note else ''}")
+        self._thread = threading.Thread(target=self._every_minute, daemon=True)
+        self._thread.start()
+        _Shown.is_shown = True
+
+    def update(self, progress: Progress) -> None:
+        self._last = progress
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        super().close()
+
+    def _every_minute(self) -> None:
+        while not self._ended.wait(LINE_SECONDS):
+            last, spent = self._last, time.monotonic() - self._started
+            parts = [f"{last.done} of {last.total} {self._unit} after {_duration(spent)}"]
+            if 0 < last.done < last.total:
+                left = spent * (last.total - last.done) / last.done
+                parts.append(f"about {_duration(left)} left")
+            _say(f"{self._title}: {', '.join(parts + _state_of(last))}")
+
+
+def _state_of(progress: Progress) -> list[str]:
+    """The best value, the failures and the message, as far as there are any."""
+    found = [] if progress.best is None else [f"best {progress.best:.6g}"]
+    found += [f"failed {progress.failed}"] if progress.failed else []
+    return found + ([progress.message] if progress.message else [])
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _say(line: str) -> None:
+    """Writes to standard error, unless that is gone: what is shown must not end the work."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def told_if_slow(line: str) -> Iterator[None]:
+    """Writes a line to standard error if what is inside takes long and nothing else is shown."""
+    if _Shown.is_shown:
+        yield
+        return
+    timer = threading.Timer(SLOW_SECONDS, _say, (line,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def make_reporter(
+    where: str, progress: Any, title: str, total: int, *, unit: str = "trials", note: str = ""
+) -> Reporter:
+    """Chooses how progress is shown, and shows at once that the work begins.
+
+    Args:
+        where: the public function, for the error.
+        progress: False for silence, a callable that takes a `Progress`, or True: a bar where
+            standard error is a terminal or the program a notebook, otherwise a line there at the
+            start and one a minute. Inside of work that shows itself, True is silent.
+        title: what the work is called.
+        total: number of trials.
+        unit: what is counted.
+        note: what comes first, such as a compilation.
+
+    Returns:
+        The reporter, a context manager that closes it.
+
+    Raises:
+        TypeError: `progress` is none of these.
+    """
+    if callable(progress):
+        return _CallableReporter(progress)
+    if progress is None or progress is False:
+        return Reporter()
+    if progress is not True:
+        raise TypeError(
+            f"{where}: `progress` must be True, False or a callable, got {describe(progress)}."
+        )
+    if _Shown.is_shown or sys.stderr is None:
+        return Reporter()
+    if sys.stderr.isatty() or in_notebook():
+        with contextlib.suppress(ImportError):
+            return _BarReporter(title, total, note)
+    return _LineReporter(title, total, unit, note)
+
+
+def in_notebook() -> bool:
+    """Whether the program runs in a notebook, where a bar is drawn below the cell."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console() if in_notebook() else Console(stderr=True)

@@ -1,0 +1,196 @@
+"""What the samplers that do not learn from values have in common: counting and pending points."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._status import Status
+from jaxhpo.samplers._parts._configurations import mix_hash
+from jaxhpo.space import Space
+
+MIN_PENDING = 64
+
+_FEW = 64
+"""Told rows up to which a loop beats a sort."""
+
+MAX_INFEASIBLE = 2**16
+"""Infeasible candidates in a row after which a constrained search for a point gives up."""
+
+
+class StreamInfo(NamedTuple):
+    """What a stream sampler reports of a tell.
+
+    Attributes:
+        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
+        num_told: `[]` int32, points told so far.
+        num_failed: `[]` int32, those whose value was NaN or infinite.
+    """
+
+    status: Array
+    num_told: Array
+    num_failed: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Tally:
+    """How many points have been told, and how many of them failed; int32 scalars."""
+
+    num_told: Array
+    num_failed: Array
+
+    def add(self, told: Array, outcome: Outcome) -> Tally:
+        """Counts the rows `told` `[q]`."""
+        finite = jnp.isfinite(outcome.value).reshape(told.shape[0], -1).all(axis=1)
+        return Tally(
+            self.num_told + jnp.sum(told, dtype=jnp.int32),
+            self.num_failed + jnp.sum(told & ~finite, dtype=jnp.int32),
+        )
+
+    def info(self, is_exhausted: Array) -> StreamInfo:
+        """Builds the report."""
+        status = jnp.where(is_exhausted, int(Status.EMPTY), int(Status.COMPLETE))
+        return StreamInfo(status.astype(jnp.int32), self.num_told, self.num_failed)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """Points asked and not yet told: a ring of 64-bit fingerprints.
+
+    More points than fit may be pending. The oldest then lose their fingerprint and are only
+    counted, and that many unknown points are taken for them as they are told: every point is still
+    counted once.
+
+    Attributes:
+        marks: `[n, 2]` uint32 fingerprints.
+        is_set: `[n]` bool, which slots are taken.
+        head: `[]` int32, next slot to write.
+        num_unmarked: `[]` int32, pending points without a fingerprint.
+    """
+
+    marks: Array
+    is_set: Array
+    head: Array
+    num_unmarked: Array
+
+    def add(self, unit: Array) -> Pending:
+        """Records the proposals `[q, d]`; NaN rows are none, and `q` is at most `n`."""
+        is_point = has_proposal(unit)
+        n = self.is_set.shape[0]
+        place = jnp.cumsum(is_point.astype(jnp.int32), dtype=jnp.int32) - 1
+        slot = jnp.where(is_point, (self.head + place) % n, n)
+        lost = jnp.sum(self.is_set.at[slot].get(mode="fill", fill_value=False), dtype=jnp.int32)
+        return Pending(
+            self.marks.at[slot].set(fingerprint(unit), mode="drop"),
+            self.is_set.at[slot].set(True, mode="drop"),
+            (self.head + jnp.sum(is_point, dtype=jnp.int32)) % n,
+            self.num_unmarked + lost,
+        )
+
+    def resolve(self, unit: Array) -> tuple[Pending, Array]:
+        """Removes the told points `[q, d]`, each once, in whatever order they come.
+
+        Returns:
+            The points still pending, and the number of told ones that nobody had asked for.
+        """
+        told, is_point = fingerprint(unit), has_proposal(unit)
+        match = _match_one_by_one if unit.shape[0] <= _FEW else _match_sorted
+        is_resolved, is_known = match(self.marks, self.is_set, told, is_point)
+        num_unknown = jnp.sum(is_point & ~is_known, dtype=jnp.int32)
+        taken = jnp.minimum(num_unknown, self.num_unmarked)
+        is_set = self.is_set & ~is_resolved
+        pending = Pending(self.marks, is_set, self.head, self.num_unmarked - taken)
+        return pending, num_unknown - taken
+
+
+def _match_one_by_one(
+    marks: Array, is_set: Array, told: Array, is_point: Array
+) -> tuple[Array, Array]:
+    """Pairs equal pending and told rows, each with one other row at most, in a loop over the told.
+
+    Cheap to compile, and to run for a few told rows.
+
+    Args:
+        marks: `[n, 2]` uint32 fingerprints of pending points.
+        is_set: `[n]` bool; the others are none.
+        told: `[q, 2]` uint32 fingerprints of told points.
+        is_point: `[q]` bool; the others are none.
+
+    Returns:
+        `[n]` and `[q]` bool: which rows are paired.
+    """
+
+    def one(left: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
+        mark, is_point = row
+        match = left & jnp.all(marks == mark[None, :], axis=1) & is_point
+        first = jnp.argmax(match)
+        return left.at[first].set(left[first] & ~match[first]), match[first]
+
+    left, is_known = jax.lax.scan(one, is_set, (told, is_point))
+    return is_set & ~left, is_known
+
+
+def _match_sorted(marks: Array, is_set: Array, told: Array, is_point: Array) -> tuple[Array, Array]:
+    """Does what `_match_one_by_one` does in n log n time.
+
+    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` told rows the
+    first min(a, b) are paired.
+    """
+    n = marks.shape[0]
+    marks, is_valid = jnp.concatenate([marks, told]), jnp.concatenate([is_set, is_point])
+    is_told = jnp.arange(marks.shape[0]) >= n
+    order = jnp.lexsort((is_told, marks[:, 1], marks[:, 0], is_valid))
+    marks, is_valid, is_told = marks[order], is_valid[order], is_told[order]
+    changes = jnp.any(marks[1:] != marks[:-1], axis=1) | (is_valid[1:] != is_valid[:-1])
+    group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), changes]), dtype=jnp.int32)
+    num_pending, num_told = (
+        jnp.zeros(marks.shape[0], jnp.int32).at[group].add(part.astype(jnp.int32))
+        for part in (~is_told, is_told)
+    )
+    starts = jnp.searchsorted(group, group, side="left").astype(jnp.int32)
+    rank = jnp.arange(marks.shape[0], dtype=jnp.int32) - starts
+    rank = jnp.where(is_told, rank - num_pending[group], rank)
+    is_paired = is_valid & (rank < jnp.minimum(num_pending, num_told)[group])
+    is_paired = jnp.zeros_like(is_paired).at[order].set(is_paired)
+    return is_paired[:n], is_paired[n:]
+
+
+def empty_pending(batch_size: int) -> Pending:
+    """Makes room for at least `MIN_PENDING` pending points and one batch."""
+    n = max(MIN_PENDING, batch_size)
+    zero = jnp.zeros((), jnp.int32)
+    return Pending(jnp.zeros((n, 2), jnp.uint32), jnp.zeros(n, bool), zero, zero)
+
+
+def fingerprint(unit: Array) -> Array:
+    """Hashes points `[c, d]` to `[c, 2]` uint32; equal points have equal fingerprints."""
+    unit = jnp.where(unit == 0, 0, unit)  # -0.0 is equal to 0.0 and has other bits
+    words = jax.lax.bitcast_convert_type(unit, jnp.uint32)
+    words = words.reshape(unit.shape[0], -1)  # float64 gives two words a coordinate
+    seeds = jnp.asarray([0x9E3779B9, 0x7F4A7C15], jnp.uint32)
+    state = jnp.broadcast_to(seeds[None, :], (unit.shape[0], 2))
+    for column in range(words.shape[1]):
+        state = mix_hash(state, words[:, column, None])
+    return state
+
+
+def new_tally() -> Tally:
+    """Starts at zero."""
+    zero = jnp.zeros((), jnp.int32)
+    return Tally(zero, zero)
+
+
+def check_space(where: str, space: Any) -> Space:
+    """Requires a space with at least one coordinate to search."""
+    if not isinstance(space, Space):
+        raise TypeError(f"{where}: `space` must be a Space, got {_checks.describe(space)}.")
+    if space.num_dims == 0:
+        raise _checks.fail(where, "space", "one with a dimension that is not fixed", space.names)
+    return space

@@ -1,0 +1,1 @@
+"""Bayesian optimization: `gp`, `turbo` and `gp_multi`."""

@@ -1,0 +1,182 @@
+"""What is fitted over the life of a study: when, and where a fit starts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo import gp
+from jaxhpo._base import Array
+from jaxhpo.samplers.bayesian._targets import Fitted, Table, Targets
+
+_GRID = 2.0**12
+"""Logarithms of hyperparameters are multiples of one over it."""
+
+_NOISY = -2.0
+"""Log noise variance of the start that explains by noise what the other takes for the function."""
+
+_EPOCH = 2.0**0.5
+"""Growth of the history within one epoch."""
+
+_MOST = 2**30
+"""A history that no study reaches, and that int32 still counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When hyperparameters are fitted: counts of told rows, so that a resumed run fits alike.
+
+    A fit goes on from the one before it. The first fit of each epoch starts anew instead, so that
+    no fit rests on more than an epoch of others.
+
+    Attributes:
+        first: count of the first fit.
+        batch: counts grow by multiples of it.
+        every: the step is one batch up to this count, two up to twice it, and so on.
+    """
+
+    first: int
+    batch: int
+    every: int
+
+    def after(self, count: Array) -> Array:
+        """The next count after `count`; 0 stands for no fit yet."""
+        step = jnp.asarray(self.batch, jnp.int32) * (1 + count // self.every)
+        return jnp.where(count == 0, self.first, count + step)
+
+    def is_fresh(self, before: Array, count: Array) -> Array:
+        """Whether the fit at `count`, which follows the one at `before`, starts anew."""
+        return (before == 0) | (self._epoch(before) != self._epoch(count))
+
+    def due(self, num_fitted: Array, num_told: Array) -> tuple[Array, Array]:
+        """The fits that `num_told` rows call for, once those up to `num_fitted` are made.
+
+        Returns:
+            The count after which fits are to be made, and that of the last one: equal if none is.
+            Fits before the last fresh one leave no trace, so they are passed over.
+        """
+
+        def pass_over(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            begin, count = carry
+            following = self.after(count)
+            return jnp.where(self.is_fresh(count, following), count, begin), following
+
+        return jax.lax.while_loop(
+            lambda carry: self.after(carry[1]) <= num_told, pass_over, (num_fitted, num_fitted)
+        )
+
+    def _epoch(self, count: Array) -> Array:
+        exponents = np.arange(np.log(_MOST / self.first) / np.log(_EPOCH))
+        ends = np.unique(np.ceil(self.first * _EPOCH**exponents)).astype(np.int32)
+        return jnp.sum(count >= jnp.asarray(ends), dtype=jnp.int32)
+
+
+def refit(
+    kernel: gp.Kernel,
+    prior: gp.Prior,
+    schedule: Schedule,
+    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
+    table: Table,
+    fitted: tuple[Fitted, ...],
+    num_fitted: Array,
+    max_evals: int,
+    select: Callable[[Table, Array], Table],
+) -> tuple[tuple[Fitted, ...], Array]:
+    """Brings hyperparameters up to date: by all fits that have become due.
+
+    Each sees the rows told first, up to its count, and starts from the last fit; a fresh one from
+    the prior's centre, and from there with much noise. So the outcome depends on the history alone.
+    A fresh fit begins with the choice of the map from values to targets, of `gp.SHARPNESS`: by the
+    density that the model at the prior's centre gives to the values (Snelson, Rasmussen and
+    Ghahramani, "Warped Gaussian processes", 2003, eq. 5).
+
+    Args:
+        kernel: static structure of the kernel.
+        prior: the prior.
+        schedule: when fits are due.
+        makers: one a model: from the table, a mask and a sharpness to targets.
+        table: the observations.
+        fitted: of each model.
+        num_fitted: `[]` int32, count of the last fit.
+        max_evals: evaluations of the likelihood, at most.
+        select: from the table and a mask to the rows that a fit sees.
+
+    Returns:
+        What is fitted to each model, and the count of the last fit.
+    """
+    order = jnp.cumsum(table.is_told, dtype=jnp.int32)
+    begin, end = schedule.due(num_fitted, order[-1])
+    centre = first_theta(prior)
+
+    def one(is_fresh: Array, theta: Array, data: gp.Data) -> Array:
+        starts = jnp.stack([jnp.where(is_fresh, centre, theta), centre.at[-1].set(_NOISY)])
+        count = 1 + is_fresh.astype(jnp.int32)
+        found = gp.fit(kernel, data, prior, starts, num_starts=count, max_evals=max_evals)
+        # Rounded: the same number once it has been through the state, and where the last bits of
+        # the linear algebra depend on what else the machine does.
+        return jnp.round(found.hyper.ravel() * _GRID) / _GRID
+
+    def fit(carry: tuple[Array, Fitted]) -> tuple[Array, Fitted]:
+        before, last = carry
+        count = schedule.after(before)
+        is_fresh = schedule.is_fresh(before, count)
+        seen = select(table, table.is_told & (order <= count))
+        sharpness = jax.lax.cond(
+            is_fresh,
+            lambda: _sharpest(kernel, prior, makers, seen),
+            lambda: last.sharpness,
+        )
+        datas = [
+            make(seen, seen.is_told, s).data for make, s in zip(makers, sharpness, strict=True)
+        ]
+        if len(datas) == 1:
+            return count, Fitted(one(is_fresh, last.theta[0], datas[0])[None], sharpness)
+        found = jax.lax.map(lambda pair: one(is_fresh, *pair), (last.theta, _stack(datas)))
+        return count, Fitted(found, sharpness)
+
+    _, last = jax.lax.while_loop(lambda carry: carry[0] < end, fit, (begin, _stack(fitted)))
+    return tuple(Fitted(last.theta[i], last.sharpness[i]) for i in range(len(makers))), end
+
+
+def _sharpest(
+    kernel: gp.Kernel,
+    prior: gp.Prior,
+    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
+    seen: Table,
+) -> Array:
+    """The sharpness `[m]` of each model under which its values are most probable."""
+    dtype = prior.mean.dtype
+    options = jnp.asarray(gp.SHARPNESS, dtype)
+    centre = first_theta(prior)
+
+    def best(make: Callable[[Table, Array, Array], Targets]) -> Array:
+        def density(sharpness: Array) -> Array:
+            data, _, warped = make(seen, seen.is_told, sharpness)
+            return warped.log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
+
+        found = jax.lax.map(density, options)
+        return options[gp.argmax(jnp.where(jnp.isfinite(found), found, -jnp.inf))]
+
+    return jnp.stack([best(make) for make in makers])
+
+
+def _stack(trees: Any) -> Any:
+    """One tree whose leaves have a new first axis."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def first_theta(prior: gp.Prior) -> Array:
+    """Where fits start: the centre of the prior."""
+    return jnp.clip(prior.mean, prior.lower, prior.upper)
+
+
+def first_fitted(prior: gp.Prior, num_models: int, dtype: Any) -> tuple[Fitted, ...]:
+    """What is fitted before anything is known, in buffers of its own for each model."""
+    theta = first_theta(prior).astype(dtype)
+    sharpness = jnp.asarray(gp.SHARPNESS[0], dtype)
+    return tuple(Fitted(theta.copy(), sharpness.copy()) for _ in range(num_models))

@@ -1,0 +1,180 @@
+"""What the `gp` sampler and its relatives close over, and the precision of their linear algebra."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import Partial
+
+from jaxhpo import _checks, acquisition, gp
+from jaxhpo._base import Array, Sampler
+from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
+from jaxhpo.samplers._parts._observations import no_observations
+from jaxhpo.samplers._parts._pending import new_tally
+from jaxhpo.samplers.bayesian._fits import first_fitted
+from jaxhpo.samplers.bayesian._local_turns import first_region
+from jaxhpo.samplers.bayesian._state import GpState
+from jaxhpo.samplers.space_filling import _sobol
+from jaxhpo.samplers.space_filling._qmc import qmc
+from jaxhpo.space import Space
+
+ACQUISITIONS = ("log_ei", "log_pi", "ucb", "thompson", "mes")
+NOISE_FLOOR = {"float64": 1e-8, "float32": 1e-4}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Structural settings; hashable.
+
+    Attributes:
+        batch_size: rows of one ask.
+        capacity: observations that the state holds.
+        num_startup: points told before the model takes over.
+        acquisition_function: one of `ACQUISITIONS`.
+        constrained: whether the violation has a model of its own.
+        precision: "float64" or "float32".
+        num_basins: minima that are left alone once reached.
+        num_active: observations that the model is conditioned on, at most.
+        budget: how hard the acquisition function is searched.
+        trust_region: whether every second proposal stays around the best point (`_gp_local`).
+    """
+
+    batch_size: int
+    capacity: int
+    num_startup: int
+    acquisition_function: str
+    constrained: bool
+    precision: str
+    num_basins: int
+    num_active: int
+    budget: acquisition.Budget
+    trust_region: bool = False
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GpSettings:
+    """Settings: the space, the priors and the numbers are traced, the rest is static.
+
+    Attributes:
+        space: the search space.
+        start: the low-discrepancy sequence of the first points.
+        table: `[c, d + 2]` candidates.
+        prior: of the model's hyperparameters.
+        beta: squared number of deviations of "ucb".
+        belief: log density of where the optimum lies, a callable pytree, or None.
+        strength: number of trials for which it counts in full.
+        kernel: structure of the kernel.
+        embedding: features of the space.
+        lattice: the configurations of a finite space, or None.
+        options: structural settings.
+    """
+
+    space: Space
+    start: Sampler
+    table: Array
+    prior: gp.Prior
+    beta: Array
+    belief: Callable[[Any], Array] | None
+    strength: Array
+    kernel: gp.Kernel = dataclasses.field(metadata={"static": True})
+    embedding: acquisition.Embedding = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
+    options: Options = dataclasses.field(metadata={"static": True})
+
+
+def make_settings(
+    space: Space,
+    options: Options,
+    *,
+    kernel: str = "matern52",
+    beta: Any = 4.0,
+    belief: Callable[[Any], Array] | None = None,
+    strength: Any = 10.0,
+) -> GpSettings:
+    """Settings for a space; host side."""
+    d, dtype = space.num_dims, jnp.result_type(float)
+    num_candidates = options.budget.num_global + options.budget.num_local
+    embedding = acquisition.embedding_of(space)
+    return GpSettings(
+        space=space,
+        start=qmc(space),
+        table=jnp.asarray(candidate_table(num_candidates, d + 2)),
+        prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
+        beta=jnp.asarray(beta, dtype),
+        belief=belief,
+        strength=jnp.asarray(strength, dtype),
+        kernel=embedding.kernel(kernel),
+        embedding=embedding,
+        lattice=finite_lattice(space),
+        options=options,
+    )
+
+
+def first_state(settings: GpSettings, key: Array) -> GpState:
+    """The state before anything is known."""
+    options, dtype = settings.options, jnp.result_type(float)
+    num_models = 1 + options.constrained
+    return GpState(
+        rows=no_observations(options.capacity, settings.space.num_dims),
+        start=settings.start.init(key),
+        tally=new_tally(),
+        fitted=first_fitted(settings.prior, num_models, dtype),
+        num_fitted=jnp.zeros((), jnp.int32),
+        region=first_region(dtype) if options.trust_region else None,
+    )
+
+
+def candidate_table(count: int, num_dims: int) -> np.ndarray:
+    """Plain Sobol points `[count, num_dims]` in float32, computed on the host."""
+    numbers = _sobol.direction_numbers(num_dims)
+    index = np.arange(count, dtype=np.uint32)
+    gray = index ^ (index >> np.uint32(1))
+    chosen = (gray[:, None] >> np.arange(_sobol.NUM_BITS, dtype=np.uint32)) & np.uint32(1)
+    digits = np.bitwise_xor.reduce(chosen[:, None, :] * numbers[None, :, :], axis=2)
+    return (digits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
+
+
+def check_choice(where: str, argument: str, value: Any, known: tuple[str, ...]) -> None:
+    """Refuses a name that is not one of `known`."""
+    if not isinstance(value, str) or value not in known:
+        raise _checks.fail(where, argument, f"one of {', '.join(known)}", value)
+
+
+def check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
+    """A log density of one params pytree, as a callable pytree; traced once to see its shape."""
+    _checks.check_callable(where, "prior", log_density)
+    unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
+    found = jax.eval_shape(
+        lambda unit: log_density(jax.tree.map(lambda leaf: leaf[0], space.from_unit(unit))), unit
+    )
+    if not hasattr(found, "shape") or found.shape or not jnp.issubdtype(found.dtype, jnp.floating):
+        expected = "a function of one params pytree that returns a real scalar"
+        raise _checks.fail(where, "prior", expected, found)
+    if not jax.tree_util.all_leaves([log_density]):
+        return log_density
+    return Partial(log_density)
+
+
+class Precision(NamedTuple):
+    """Dtype of the linear algebra, and whether default floats are float64 outside of it."""
+
+    work: np.dtype
+    is_double_outside: bool
+
+
+@contextlib.contextmanager
+def inside(settings: GpSettings) -> Iterator[Precision]:
+    """The precision of the linear algebra, as a context of the trace."""
+    is_double = bool(jnp.result_type(float) == jnp.float64)
+    if settings.options.precision == "float32":
+        yield Precision(np.dtype(np.float32), is_double)
+        return
+    with jax.enable_x64(True):
+        yield Precision(np.dtype(np.float64), is_double)

@@ -1,0 +1,35 @@
+"""The state of the model-based samplers."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+
+from jaxhpo._base import Array, PyTree
+from jaxhpo.samplers._parts._observations import Observations
+from jaxhpo.samplers._parts._pending import Tally
+from jaxhpo.samplers.bayesian._targets import Fitted
+from jaxhpo.samplers.bayesian._trust_region import Region
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GpState:
+    """State of `gp`.
+
+    Attributes:
+        rows: what is known.
+        start: state of the low-discrepancy sequence, which also keeps count of a finite space.
+        tally: what has been told.
+        fitted: of the objective's model, and of the violation's if there is one.
+        num_fitted: `[]` int32, told rows that the last fit has seen.
+        region: where every second proposal of `gp` stays, or None.
+    """
+
+    rows: Observations
+    start: PyTree
+    tally: Tally
+    fitted: tuple[Fitted, ...]
+    num_fitted: Array
+    region: Region | None = None

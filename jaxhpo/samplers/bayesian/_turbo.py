@@ -1,0 +1,189 @@
+"""Bayesian optimization in a trust region: the factory and its functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks, acquisition
+from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._traits import register
+from jaxhpo.samplers.bayesian import _ask_tell
+from jaxhpo.samplers.bayesian._fits import first_fitted
+from jaxhpo.samplers.bayesian._search import single_rules
+from jaxhpo.samplers.bayesian._settings import (
+    ACQUISITIONS,
+    NOISE_FLOOR,
+    GpSettings,
+    Options,
+    check_choice,
+    first_state,
+    make_settings,
+)
+from jaxhpo.samplers.bayesian._state import GpState
+from jaxhpo.samplers.bayesian._trust_region import Patience, Region, new_region
+from jaxhpo.space import Space
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TurboState:
+    """State of `turbo`.
+
+    Attributes:
+        model: what `gp` would keep.
+        region: the trust region.
+    """
+
+    model: GpState
+    region: Region
+
+
+class TurboInfo(NamedTuple):
+    """What `turbo` reports of a tell.
+
+    Attributes:
+        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
+        num_told: `[]` int32, points told so far.
+        num_failed: `[]` int32, those whose value was NaN or infinite.
+        num_dropped: `[]` int32, points that the buffers had no row for.
+        length: `[]` side of the trust region.
+        num_restarts: `[]` int32, regions that have been given up.
+    """
+
+    status: Array
+    num_told: Array
+    num_failed: Array
+    num_dropped: Array
+    length: Array
+    num_restarts: Array
+
+
+@register()
+def turbo(
+    space: Space,
+    *,
+    batch_size: int = 1,
+    capacity: int = 512,
+    num_startup: int | None = None,
+    acquisition_function: str = "log_ei",
+    num_candidates: int = 512,
+    num_lanes: int = 6,
+    num_active: int = 512,
+    precision: str = "float64",
+) -> Sampler:
+    """Bayesian optimization in a trust region, for many dimensions and thousands of trials.
+
+    A Gaussian process of the points since the last restart proposes inside a box around the best of
+    them. The box doubles after 3 improvements in a row, halves after as many failures as there are
+    dimensions (4 at least), and once it is smaller than 1/128 a new one begins with a design of its
+    own. Numeric coordinates are bounded, categories are free.
+
+    When to use it: twenty dimensions and more, or hundreds of trials and more on a rugged function,
+    where one model of the whole space is either wrong or indifferent. Below, `gp` has a trust
+    region beside its search of the whole space.
+
+    Args:
+        space: the search space; its bounds may be traced.
+        batch_size: static; rows of one `ask`.
+        capacity: static; observations that the state holds. `minimize` and `Study` change it as
+            needed.
+        num_startup: static; points of the design that begins a region; None means twice the number
+            of dimensions, 4 at least and 40 at most.
+        acquisition_function: static; as for `gp`. "thompson" is the choice of the paper and varies
+            most within large batches.
+        num_candidates: static; points at which the acquisition function is tried first.
+        num_lanes: static; quasi-Newton searches that start from the best of them, at least 3.
+        num_active: static; observations that the model is conditioned on, at most.
+        precision: static; "float64" or "float32"; as for `gp`.
+
+    Returns:
+        The sampler. An infeasible trial counts as failed.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: an argument out of range or an unknown name, or a space with nothing to search.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> space = hpo.Space({"x": hpo.uniform(-2.0, 3.0, shape=(4,))})
+        >>> def objective(key, params):
+        ...     return ((params["x"] - 1.0) ** 2).sum()
+        >>> sampler = hpo.samplers.turbo(space)
+        >>> result = hpo.minimize(objective, space, sampler, key=0, num_trials=16)
+        >>> bool(result.best_value < 2.0)
+        True
+
+    References:
+        Eriksson et al., "Scalable global optimization via local Bayesian optimization", 2019,
+        https://arxiv.org/abs/1910.01739.
+    """
+    space = check_space("turbo", space)
+    startup = min(40, max(4, 2 * space.num_dims)) if num_startup is None else num_startup
+    check_choice("turbo", "acquisition_function", acquisition_function, ACQUISITIONS)
+    check_choice("turbo", "precision", precision, tuple(NOISE_FLOOR))
+    num_candidates = _checks.check_count("turbo", "num_candidates", num_candidates, 16)
+    num_lanes = _checks.check_count("turbo", "num_lanes", num_lanes, 3)
+    options = Options(
+        batch_size=_checks.check_count("turbo", "batch_size", batch_size, 1),
+        capacity=_checks.check_count("turbo", "capacity", capacity, 1),
+        num_startup=_checks.check_count("turbo", "num_startup", startup, 1),
+        acquisition_function=acquisition_function,
+        constrained=False,
+        precision=precision,
+        num_basins=0,
+        num_active=_checks.check_count("turbo", "num_active", num_active, 32),
+        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
+    )
+    return make_sampler(make_settings(space, options), _init, _ask, _tell, _resize, name="turbo")
+
+
+def _init(settings: GpSettings, key: Array) -> TurboState:
+    zeros = [jnp.zeros((), jnp.int32) for _ in range(2)]
+    region = new_region(jnp.result_type(float), *zeros)
+    return TurboState(first_state(settings, key), region)
+
+
+def _ask(settings: GpSettings, key: Array, state: TurboState) -> tuple[TurboState, Array]:
+    rules = single_rules(settings.options, state.region)
+    known, unit = _ask_tell.propose(settings, rules, key, state.model, state.region)
+    return dataclasses.replace(state, model=known), unit
+
+
+def _tell(
+    settings: GpSettings, key: Array, state: TurboState, unit: Array, outcome: Outcome
+) -> tuple[TurboState, TurboInfo]:
+    known, unit, info = _ask_tell.absorb("turbo.tell", settings, key, state.model, unit, outcome)
+    options = settings.options
+    patience = Patience(
+        options.batch_size,
+        options.num_startup,
+        max(4, settings.space.num_dims, options.batch_size),
+    )
+    region = state.region.tell(unit, outcome, patience)
+    # A new region has a model of its own.
+    begins = region.num_restarts > state.region.num_restarts
+    first = first_fitted(settings.prior, len(known.fitted), known.rows.unit.dtype)
+    known = dataclasses.replace(
+        known,
+        fitted=jax.tree.map(functools.partial(jnp.where, begins), first, known.fitted),
+        num_fitted=jnp.where(begins, 0, known.num_fitted),
+    )
+    report = TurboInfo(
+        info.status,
+        known.tally.num_told,
+        known.tally.num_failed,
+        known.rows.num_dropped,
+        region.length,
+        region.num_restarts,
+    )
+    return TurboState(known, region), report
+
+
+def _resize(settings: GpSettings, state: TurboState, capacity: int) -> TurboState:
+    return dataclasses.replace(state, model=_ask_tell.resize(settings, state.model, capacity))

@@ -1,0 +1,1 @@
+"""Populations: `cma_es`, `de`, `nsga2` and `nsga3`."""

@@ -1,0 +1,343 @@
+"""What NSGA-II and NSGA-III share: a population, children of its members, and survival.
+
+Told points join the population one by one, in the order in which they were asked, and whenever
+`offspring_size` have joined, the best `population_size` survive. With an offspring of one this is
+the steady-state form (Durillo et al. 2009), with one as large as the population the form of the
+papers. Neither the batches in which points are told nor an interruption changes the result.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
+from jaxhpo.samplers._parts._observations import SAME
+from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers.evolutionary._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
+from jaxhpo.samplers.space_filling._random import RandomState
+from jaxhpo.space import Space
+
+_SPARE = 8
+"""Where a child is refused (known, or breaks a constraint), so many are tried."""
+
+_MIN_PENDING = 64
+
+_FEW_LEVELS = 20
+"""Ordered coordinates of so few levels are drawn anew: a small step would not leave its cell."""
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NsgaSettings:
+    """Settings; probabilities, indices and directions are traced.
+
+    `is_category` `[d]` marks coordinates without an order, `is_redrawn` `[d]` those that mutation
+    draws anew; `directions` `[k, m]` is None for crowding.
+    """
+
+    space: Space
+    guard: Guard
+    is_category: Array
+    is_redrawn: Array
+    crossover_probability: Array
+    swapping_probability: Array
+    mutation_probability: Array
+    crossover_eta: Array
+    mutation_eta: Array
+    directions: Array | None
+    batch_size: int = dataclasses.field(metadata={"static": True})
+    population_size: int = dataclasses.field(metadata={"static": True})
+    offspring_size: int = dataclasses.field(metadata={"static": True})
+    num_objectives: int = dataclasses.field(metadata={"static": True})
+    crossover: str = dataclasses.field(metadata={"static": True})
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """Evaluated points in rows of fixed number; used rows come first.
+
+    Attributes:
+        unit: `[c, d]` points.
+        value: `[c, m]` values; infinite in unused rows.
+        violation: `[c]` summed violation.
+        fitness: `[c]` int32, by which parents compete: smaller is better.
+        num_used: `[]` int32 rows in use.
+    """
+
+    unit: Array
+    value: Array
+    violation: Array
+    fitness: Array
+    num_used: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NsgaState:
+    """State.
+
+    Attributes:
+        first: `[p, d]` the first points, a Latin hypercube.
+        members: the population, and behind it the children that wait for the next survival.
+        num_asked: `[]` int32 points asked, and told without being asked.
+        waiting: `[k, d]` pending points, a ring.
+        number: `[k]` int32 place of each in the order of asks; -1 where there is none.
+        known: state of the random search, which also keeps count of a finite space.
+    """
+
+    first: Array
+    members: Members
+    num_asked: Array
+    waiting: Array
+    number: Array
+    known: RandomState
+
+
+class NsgaInfo(NamedTuple):
+    """What is reported of a tell.
+
+    Attributes:
+        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
+        num_told: `[]` int32, points told so far.
+        num_failed: `[]` int32, those with a value that was NaN or infinite.
+        num_feasible: `[]` int32, members of the population that break no constraint.
+    """
+
+    status: Array
+    num_told: Array
+    num_failed: Array
+    num_feasible: Array
+
+
+Survive = Callable[[NsgaSettings, Members], tuple[Array, Array]]
+"""From members to the order in which they survive `[c]`, and their fitness `[c]`, both int32."""
+
+
+def make_settings(
+    where: str, space: Any, *, directions: Any, num_objectives: int, **settings: Any
+) -> NsgaSettings:
+    """Checks the arguments of a factory, which documents them."""
+    space = check_space(where, space)
+    dtype = jnp.result_type(float)
+    sizes: dict[str, Any] = {
+        name: _checks.check_count(where, name, settings.pop(name), minimum)
+        for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
+    }
+    crossover = settings.pop("crossover")
+    if not isinstance(crossover, str) or crossover not in CROSSOVERS:
+        raise _checks.fail(where, "crossover", f"one of {', '.join(CROSSOVERS)}", crossover)
+    if settings["mutation_probability"] is None:
+        settings["mutation_probability"] = 1 / space.num_dims
+    for name, value in settings.items():
+        value = _checks.check_not_negative(where, name, value)
+        if name.endswith("probability") and not _checks.is_traced(value) and value > 1:
+            raise _checks.fail(where, name, "at most 1", value)
+        settings[name] = jnp.asarray(value, dtype)
+    levels, is_category = space.num_levels, space.is_categorical
+    return NsgaSettings(
+        space=space,
+        guard=make_guard(space, keeps_account=has_levels(space)),
+        is_category=jnp.asarray(is_category),
+        is_redrawn=jnp.asarray(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
+        directions=None if directions is None else jnp.asarray(directions, dtype),
+        num_objectives=num_objectives,
+        crossover=crossover,
+        **sizes,
+        **settings,
+    )
+
+
+def init(settings: NsgaSettings, key: Array) -> NsgaState:
+    """Starts with no member."""
+    p, d, dtype = settings.population_size, settings.space.num_dims, jnp.result_type(float)
+    key_place, key_guard = jax.random.split(key)
+    order, place = jax.random.uniform(key_place, (2, p, d), dtype)
+    cells = jnp.argsort(order, axis=0)
+    c, k = p + settings.offspring_size, max(_MIN_PENDING, 2 * settings.batch_size)
+    zero = jnp.zeros((), jnp.int32)
+    members = Members(
+        jnp.zeros((c, d), dtype),
+        jnp.full((c, settings.num_objectives), jnp.inf, dtype),
+        jnp.zeros(c, dtype),
+        jnp.zeros(c, jnp.int32),
+        zero,
+    )
+    return NsgaState(
+        (cells.astype(dtype) + place) * (1 / p),
+        members,
+        zero,
+        jnp.zeros((k, d), dtype),
+        jnp.full(k, -1, jnp.int32),
+        settings.guard.init(key_guard),
+    )
+
+
+def ask(settings: NsgaSettings, key: Array, state: NsgaState) -> tuple[NsgaState, Array]:
+    """Proposes the first points, then children."""
+
+    def row(state: NsgaState, key: Array) -> tuple[NsgaState, Array]:
+        key_draw, key_start = jax.random.split(key)
+        unit = _draw(settings, key_draw, state)
+        known, unit = settings.guard.settle(state.known, key_start, unit)
+        is_new = has_proposal(unit)
+        k = state.number.shape[0]
+        slot = jnp.where(is_new, state.num_asked % k, k)
+        return dataclasses.replace(
+            state,
+            num_asked=state.num_asked + is_new.astype(jnp.int32),
+            waiting=state.waiting.at[slot].set(unit, mode="drop"),
+            number=state.number.at[slot].set(state.num_asked, mode="drop"),
+            known=known,
+        ), unit
+
+    if settings.batch_size == 1:
+        state, unit = row(state, key)
+        return state, unit[None]
+    rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
+    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(rows))
+
+
+def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
+    """A point of the first population, or a child that is neither known nor forbidden; or NaN."""
+    members, p = state.members, settings.population_size
+    is_first = state.num_asked < p
+    noise = jax.random.uniform(key, (_SPARE, 6, members.unit.shape[1] + 1), members.unit.dtype)
+    children = jax.vmap(lambda noise: _child(settings, noise, members))(noise)
+    raw = jnp.where(is_first, state.first[jnp.minimum(state.num_asked, p - 1)][None, :], children)
+    unit = settings.space.snap(raw)
+    allowed = settings.guard.allowed(state.known, unit)
+    is_member = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
+    for points, counts in ((members.unit, is_member), (state.waiting, state.number >= 0)):
+        is_same = jnp.all(jnp.abs(unit[:, None, :] - points[None, :, :]) <= SAME, axis=2)
+        allowed &= ~jnp.any(is_same & counts[None, :], axis=1)
+    allowed &= is_first | (members.num_used >= 2)
+    best = jnp.argmax(allowed)
+    return jnp.where(allowed[best], unit[best], jnp.nan)
+
+
+def _child(settings: NsgaSettings, noise: Array, members: Members) -> Array:
+    """One child `[d]` of two parents, each the better of two; from `[6, d + 1]` uniforms."""
+    coin, noise = noise[:, 0], noise[:, 1:]
+    count = jnp.clip(members.num_used, 1, settings.population_size)
+    rivals = _below(count, coin[:4])
+    # Equal members: the one drawn first.
+    fitness = members.fitness[rivals]
+    one = members.unit[jnp.where(fitness[1] < fitness[0], rivals[1], rivals[0])]
+    other = members.unit[jnp.where(fitness[3] < fitness[2], rivals[3], rivals[2])]
+    if settings.crossover == SBX:
+        mixed = crossed(noise[:3], one, other, settings.is_category, settings.crossover_eta)
+    else:
+        mixed = swapped(noise[0], one, other, settings.swapping_probability)
+    child = jnp.where(coin[4] < settings.crossover_probability, mixed, one)
+    forced = _below(jnp.asarray(one.shape[0], jnp.int32), coin[5])
+    eta, probability = settings.mutation_eta, settings.mutation_probability
+    return mutated(noise[3:], forced, child, settings.is_redrawn, eta, probability)
+
+
+def _below(count: Array, uniform: Array) -> Array:
+    """Uniform integers from 0 up to `count`, int32."""
+    return jnp.minimum((uniform * count.astype(uniform.dtype)).astype(jnp.int32), count - 1)
+
+
+def tell(
+    settings: NsgaSettings,
+    survive: Survive,
+    where: str,
+    key: Array,
+    state: NsgaState,
+    unit: Array,
+    outcome: Outcome,
+) -> tuple[NsgaState, NsgaInfo]:
+    """Lets told points join, in the order in which they were asked."""
+    unit, outcome = told_rows(where, settings.space, unit, outcome)
+    m, q = settings.num_objectives, unit.shape[0]
+    value = outcome.value
+    if value.shape not in ((q, m), *(((q,),) if m == 1 else ())):
+        expected = f"of shape [q, {m}], since num_objectives={m}"
+        raise _checks.fail(where, "outcome.value", expected, value.shape)
+    known, info = settings.guard.tell(state.known, key, unit, outcome)
+    violation = summed_violation(outcome.violation)
+    dtype = unit.dtype
+    violation = jnp.zeros(q, dtype) if violation is None else violation.astype(dtype)
+    violation = jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf, posinf=jnp.inf)
+    state, number = _resolved(dataclasses.replace(state, known=known), unit)
+    order = jnp.argsort(number, stable=True)
+    told = (unit, value.reshape(q, m).astype(dtype), violation)
+    members, _ = jax.lax.scan(
+        lambda members, row: (_joined(settings, survive, members, *row), None),
+        state.members,
+        tuple(part[order] for part in told),
+    )
+    used = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
+    num_feasible = jnp.sum(used & (members.violation <= 0), dtype=jnp.int32)
+    state = dataclasses.replace(state, members=members)
+    return state, NsgaInfo(info.status, info.num_told, info.num_failed, num_feasible)
+
+
+def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
+    """Takes told points out of those that wait; strangers get the numbers that follow."""
+
+    def one(carry: tuple[Array, Array], point: Array) -> tuple[tuple[Array, Array], Array]:
+        number, count = carry
+        is_same = jnp.all(jnp.abs(state.waiting - point[None, :]) <= SAME, axis=1) & (number >= 0)
+        first, is_known = jnp.argmax(is_same), jnp.any(is_same)
+        is_stranger = has_proposal(point) & ~is_known
+        own = jnp.where(is_known, number[first], count)
+        own = jnp.where(has_proposal(point), own, jnp.iinfo(jnp.int32).max)
+        slot = jnp.where(is_known, first, number.shape[0])
+        number = number.at[slot].set(-1, mode="drop")
+        return (number, count + is_stranger.astype(jnp.int32)), own
+
+    (number, count), own = jax.lax.scan(one, (state.number, state.num_asked), unit)
+    return dataclasses.replace(state, number=number, num_asked=count), own
+
+
+def _joined(
+    settings: NsgaSettings,
+    survive: Survive,
+    members: Members,
+    unit: Array,
+    value: Array,
+    violation: Array,
+) -> Members:
+    """Adds one point unless it failed, and lets the best survive when it is time."""
+    p, c = settings.population_size, members.fitness.shape[0]
+    is_point = has_proposal(unit) & jnp.all(jnp.isfinite(value))
+    slot = jnp.where(is_point, members.num_used, c)
+    grown = dataclasses.replace(
+        members,
+        unit=members.unit.at[slot].set(unit, mode="drop"),
+        value=members.value.at[slot].set(value, mode="drop"),
+        violation=members.violation.at[slot].set(violation, mode="drop"),
+        num_used=members.num_used + is_point.astype(jnp.int32),
+    )
+    is_time = is_point & ((grown.num_used == p) | (grown.num_used == c))
+    return jax.lax.cond(is_time, lambda rows: _survivors(settings, survive, rows), _same, grown)
+
+
+def _same(members: Members) -> Members:
+    return members
+
+
+def _survivors(settings: NsgaSettings, survive: Survive, members: Members) -> Members:
+    """The best `p` rows, in order; the others become unused."""
+    order, fitness = survive(settings, members)
+    p = settings.population_size
+    is_kept = jnp.arange(order.shape[0]) < p
+    return Members(
+        members.unit[order],
+        jnp.where(is_kept[:, None], members.value[order], jnp.inf),
+        members.violation[order],
+        fitness[order],
+        jnp.minimum(members.num_used, p),
+    )

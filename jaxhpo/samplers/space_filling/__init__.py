@@ -1,0 +1,1 @@
+"""Samplers that ignore values: `random`, `qmc` and `grid`."""

@@ -1,0 +1,443 @@
+"""Between sampler and storage: trials asked and written, trials told and ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxhpo._base import Sampler
+from jaxhpo._status import Status
+from jaxhpo.ask_tell import Proposer, Told
+from jaxhpo.study._told import assemble, history_of
+from jaxhpo.study._trial import (
+    Direction,
+    Trial,
+    Value,
+    as_tuple,
+    directions_of,
+    status_of,
+    unit_of,
+)
+from jaxhpo.study.running._evaluate import Report
+from jaxhpo.study.storage._bulk import NumberTaken
+from jaxhpo.study.storage._distributions import distributions_of
+from jaxhpo.study.storage._errors import StorageError
+from jaxhpo.study.storage._reserved import RESERVED, Batch, is_lost
+from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
+from jaxhpo.study.storage._waiting import enqueue, waiting
+from jaxhpo.study.storage.outages._late import record_late, take_up
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
+    from jaxhpo.study.storage._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+# Writers that keep taking each other's number get any number after this many attempts.
+_MAX_ATTEMPTS = 400
+# Stream of the seed's key that fills up trials which others have enqueued in part.
+_WAITING_STREAM = 2**32 - 4
+
+
+class StoredSampler:
+    """Keeps a sampler's state in step with a study's rows, other writers included.
+
+    A trial's number is fixed when its row is written. If another process took the number that the
+    proposal was made for, the history is read again and the proposal made anew, so that several
+    processes on one study propose what one alone would have proposed.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        space: Space,
+        sampler: Sampler,
+        seed: int,
+        direction: Direction,
+        asked: Any,
+        with_constraints: Callable[[], tuple[Sampler, Any]] | None = None,
+    ) -> None:
+        """Takes up a study; its history is read at the first ask.
+
+        Args:
+            store: the study's rows.
+            space: its space.
+            sampler: any sampler over it.
+            seed: its seed.
+            direction: "minimize" or "maximize", or one an objective.
+            asked: shape of one ask, as `asked_shape` gives it.
+            with_constraints: makes the sampler, and the shape of one ask, that takes over as soon
+                as a trial says how much it violates constraints; None keeps the sampler.
+        """
+        self._store = store
+        self._space = space
+        self._direction = direction
+        self._seed = seed
+        self._with_constraints = with_constraints
+        self._num_objectives = len(directions_of(direction))
+        self._proposer = Proposer(space, sampler, seed, asked, self._num_objectives)
+        self._distributions = distributions_of(space)
+        self._known = 0
+        self._is_stale = not store.is_new
+        self._is_constrained = False
+        self._has_waiting = self._has_lost = self._is_split = False
+        # Trials of other processes that the sampler takes for failed until they end.
+        self._guessed: set[int] = set()
+        # number -> trial id of the trials that this object has handed out.
+        self._running: dict[int, int] = {}
+
+    @property
+    def sampler(self) -> Sampler:
+        """The sampler that proposes at present."""
+        return self._proposer.sampler
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next trial should get."""
+        if self._is_stale:
+            self.refresh()
+        return self._known
+
+    def refresh(self) -> None:
+        """Reads the history and puts the sampler where it belongs."""
+        if self._store.has_kept:
+            take_up(self._store)
+        trials = self._store.history()
+        told = self._seen(history_of(trials, self._space), trials)
+        self._adapt()
+        self._proposer.reset(told)
+        self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
+        self._known = trials[-1].number + 1 if trials else 0
+        self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
+        self._has_lost = any(is_lost(trial) for trial in trials)
+        # The rest of a batch that others have broken into is proposed anew, as on reopening.
+        self._is_split = self._proposer.is_split(len(trials))
+        self._is_stale = False
+
+    def enqueue(self, params: Any) -> list[int]:
+        """Writes trials that are handed out before any further proposal; see `Study.enqueue`."""
+        self._is_stale = True
+        return enqueue(self._store, self._space, params)
+
+    def ask(self, count: int, owner: list[str | int] | None = None) -> list[Trial]:
+        """Hands out trials that wait, then proposes others, and writes them as running.
+
+        Args:
+            count: how many.
+            owner: the process that will run them, or None if nobody knows.
+
+        Returns:
+            The trials; fewer than `count` only if the sampler has no further point.
+        """
+        if self._is_stale:
+            self.refresh()
+        begun = self._begin(count, owner) if self._has_waiting else []
+        return begun + self._ask_sampler(count - len(begun), owner)
+
+    def _begin(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+        """Up to `count` of the trials that wait."""
+        # The sampler learns of them from the history, as it would if the study were opened anew.
+        self._is_stale = True
+        begun: list[Trial] = []
+        key = jax.random.fold_in(jax.random.key(self._seed), _WAITING_STREAM)
+        for number, trial_id, values, unit in waiting(self._store, self._space, key):
+            [params] = self._space.decode(values)
+            was_reserved = unit is not None
+            unit = np.asarray(self._space.to_unit(values))[0] if unit is None else unit
+            row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
+            self._running[number] = trial_id
+            # From here on it is a trial of its own, no part of a batch.
+            note = {"owner": owner, RESERVED: None}
+            if (
+                self._store.claim([trial_id], note)
+                if was_reserved
+                else self._store.begin(trial_id, row)
+            ):
+                begun.append(Trial(number, params, flat=row.params, unit=unit))
+            else:
+                self._running.pop(number)
+            if len(begun) == count:
+                break
+        return begun
+
+    def _ask_sampler(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+        """Proposes trials and writes them as running."""
+        if count == 0:
+            return []
+        for attempt in range(_MAX_ATTEMPTS):
+            first = self.next_number
+            if self._has_waiting:  # others have enqueued some
+                return self.ask(count, owner)
+            # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
+            self._is_stale = True
+            unit, values = self._proposer.propose(first, count)
+            if len(unit) == 0:
+                self.refresh()
+                return self.ask(count, owner) if self._has_waiting else []
+            params = self._space.decode(values)
+            rows = [
+                self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
+                for i in range(len(unit))
+            ]
+            try:
+                is_last = attempt == _MAX_ATTEMPTS - 1
+                written = self._store.append(rows, None if is_last else first)
+            except NumberTaken:
+                continue
+            self._running.update(written)
+            self._is_stale = written[0][0] != first or self._is_split
+            self._known = written[-1][0] + 1
+            return [
+                Trial(number, params[i], flat=rows[i].params, unit=unit[i])
+                for i, (number, _) in enumerate(written)
+            ]
+        raise AssertionError("unreachable: the last attempt takes any number")
+
+    def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
+        """Takes up trials that a batch has lost, or else proposes others, and writes them down.
+
+        They are running, and belong to this process, before anything is trained: no other one
+        proposes them again, or takes their numbers.
+
+        Args:
+            count: how many.
+            block: how many the compiled program proposes at once.
+            owner: this process.
+
+        Returns:
+            The batch, which `end` and `release` end; empty only if the sampler has no further
+            point.
+        """
+        note = {"owner": owner, RESERVED: True}
+        for attempt in range(_MAX_ATTEMPTS):
+            first = self.next_number
+            if self._has_lost:
+                if batch := self._reclaim(count, block, note):
+                    return batch
+                continue
+            self._is_stale = True
+            unit, values = self._proposer.propose(first, count, block)
+            if len(unit) == 0:
+                return Batch([], [], unit, values, [], owner)
+            params = self._space.decode(values)
+            rows = [
+                self._row(Status.RUNNING, None, *pair, note)
+                for pair in zip(unit, params, strict=True)
+            ]
+            try:
+                is_last = attempt == _MAX_ATTEMPTS - 1
+                written = self._store.append(rows, None if is_last else first)
+            except NumberTaken:
+                continue
+            self._is_stale = written[0][0] != first or self._is_split
+            self._known = written[-1][0] + 1
+            numbers, trial_ids = zip(*written, strict=True)
+            return Batch(list(numbers), list(trial_ids), unit, values, params, owner)
+        raise AssertionError("unreachable: the last attempt takes any number")
+
+    def _reclaim(self, count: int, block: int, note: dict[str, Any]) -> Batch | None:
+        """Up to `count` of the trials that a batch has lost; None if others were faster."""
+        lost = [trial for trial in self._store.history() if is_lost(trial)][:count]
+        claimed = set(self._store.claim([trial._trial_id for trial in lost], note))
+        # The sampler learns of them from the history, as it would if the study were opened anew.
+        self._is_stale = True
+        lost = [trial for trial in lost if trial._trial_id in claimed]
+        if not lost:
+            return None
+        unit = np.asarray([unit_of(trial) for trial in lost])
+        values = self._space.host_values(unit)
+        numbers, trial_ids = [t.number for t in lost], [t._trial_id for t in lost]
+        params = self._space.decode(values)
+        return Batch(numbers, trial_ids, unit, values, params, note["owner"])
+
+    def end(self, batch: Batch, endings: Sequence[Ending], size: int) -> list[Ending]:
+        """Ends trials of a batch in one transaction, lets the others wait, and tells the sampler.
+
+        Args:
+            batch: from `reserve`.
+            endings: how trials of it have ended, in their order.
+            size: rows to pad the tell to.
+
+        Returns:
+            The endings, those left out of trials that others have ended or taken up.
+        """
+        was_stale, self._is_stale = self._is_stale, True
+        ended = {ending.trial_id for ending in endings}
+        self.release(batch, [i for i in batch.trial_ids if i not in ended])
+        lost = set(self._store.finish(endings))
+        record_late(self._store, [one for one in endings if one.trial_id in lost])
+        kept = [ending for ending in endings if ending.trial_id not in lost]
+        # A batch that was cut short leaves proposals pending that nobody will tell.
+        if was_stale or len(kept) < len(batch.trial_ids):
+            return kept
+        told = self._seen((batch.unit, [ending.value for ending in kept]), kept)
+        if not self._adapt():
+            self._proposer.tell(told, self._known, size)
+            self._is_stale = self._is_split
+        return kept
+
+    def release(self, batch: Batch, trial_ids: Sequence[int] | None = None) -> None:
+        """Lets trials of a batch wait, all of them by default, for whoever trains the next one."""
+        self._is_stale = True
+        owner = batch.owner
+        self._store.release(
+            batch.trial_ids if trial_ids is None else trial_ids,
+            lambda found: tuple(found or ()) == tuple(owner),
+        )
+
+    def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:
+        """Ends running trials and tells the sampler.
+
+        Args:
+            trials: trials that are running.
+            reports: what became of each.
+
+        Returns:
+            The trials that ended now. One that another process had marked as failed has the number
+            of the new trial that holds its value; one that it had given a value is left out.
+        """
+        endings = [self._ending(*pair) for pair in zip(trials, reports, strict=True)]
+        was_stale, self._is_stale = self._is_stale, True
+        try:
+            lost = set(self._store.finish(endings))
+        finally:  # what could not be written is kept elsewhere: the trials have not failed
+            for trial in trials:
+                self._running.pop(trial.number, None)
+        late = record_late(self._store, [one for one in endings if one.trial_id in lost])
+        ended = []
+        for trial, report, ending in zip(trials, reports, endings, strict=True):
+            if ending.trial_id in late:
+                moved = dataclasses.replace(trial, number=late[ending.trial_id])
+                ended.append(self._ended(moved, report))
+            elif ending.trial_id not in lost:
+                ended.append(self._ended(trial, report))
+        if lost or was_stale or any(trial.number in self._guessed for trial in trials):
+            return ended
+        unit = np.asarray([trial.unit for trial in ended])
+        told = self._seen((unit, [trial.value for trial in ended]), ended)
+        if not self._adapt():
+            self._proposer.tell(told, self._known)
+            self._is_stale = self._is_split
+        return ended
+
+    def record(self, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
+        """Writes ended trials of the user's own in one transaction and tells the sampler.
+
+        Args:
+            rows: the trials.
+            unit: `[m, d]` their points.
+            size: rows to pad the tell to.
+
+        Returns:
+            The trials' numbers.
+        """
+        expected = self.next_number
+        self._is_stale = True
+        try:
+            numbers = [number for number, _ in self._store.append(rows, expected)]
+        except NumberTaken:
+            logger.info("another process writes to study %r as well", self._store.name)
+            return [number for number, _ in self._store.append(rows)]
+        if numbers[0] == expected:
+            self._known = numbers[-1] + 1
+            told = self._seen((unit, [row.value for row in rows]), rows)
+            if not self._adapt():
+                self._proposer.tell(told, self._known, size)
+                self._is_stale = self._is_split
+        return numbers
+
+    @property
+    def handed_out(self) -> frozenset[int]:
+        """Numbers of the trials that this object has handed out and that have not ended."""
+        return frozenset(self._running)
+
+    def abandon(self, reason: str, kept: frozenset[int] = frozenset()) -> list[int]:
+        """Marks as failed the trials that this object has handed out and not ended.
+
+        Args:
+            reason: why, in words.
+            kept: numbers of those that go on: somebody else is to tell them.
+
+        Returns:
+            The numbers of those that failed.
+        """
+        numbers = [number for number in self._running if number not in kept]
+        endings = [
+            Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
+            for number in numbers
+        ]
+        self._is_stale = True
+        try:
+            self._store.finish_now(endings)
+        except StorageError as error:
+            # Whatever ends the run now is what the user is to see; opening the study does the rest.
+            logger.warning(
+                "study %r: trials %s stay as running: %s", self._store.name, numbers, error
+            )
+        return numbers
+
+    def attach(self, number: int, trial_id: int) -> None:
+        """Takes over a running trial that another object asked."""
+        self._running.setdefault(number, trial_id)
+
+    def make_row(self, status: Status, value: Value | None, unit: Any, params: Any) -> Row:
+        """One ended trial in stored form, before curves and times are filled in."""
+        return self._row(status, value, unit, params, {})
+
+    def _row(
+        self, status: Status, value: Value | None, unit: Any, params: Any, system: dict[str, Any]
+    ) -> Row:
+        own = {"unit": [float(u) for u in unit], **{k: v for k, v in system.items() if v}}
+        return Row(
+            status,
+            value,
+            self._space.flatten_params(params),
+            self._distributions,
+            system_attrs={SYSTEM_ATTR: own},
+        )
+
+    def _ending(self, trial: Trial, report: Report) -> Ending:
+        user = {"reason": report.reason, "error": report.error}
+        system = {CONSTRAINTS_ATTR: list(report.violation)} if report.violation else {}
+        if report.se is not None:
+            system[ERROR_ATTR] = list(as_tuple(report.se))
+        return Ending(
+            self._running[trial.number],
+            report.status,
+            report.value,
+            {key: value for key, value in user.items() if value is not None},
+            system,
+            report.end,
+        )
+
+    def _ended(self, trial: Trial, report: Report) -> Trial:
+        return dataclasses.replace(
+            trial,
+            status=report.status,
+            value=report.value,
+            violation=report.violation,
+            se=report.se,
+            seconds=report.seconds,
+            reason=report.reason,
+            error=report.error,
+        )
+
+    def _seen(self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any) -> Told:
+        """Points and values of trials as the sampler should see them."""
+        told = assemble(*known, trials, self._direction, self._is_constrained)
+        self._is_constrained = told.violation is not None
+        return told
+
+    def _adapt(self) -> bool:
+        """Lets another sampler take over where constraints have come up; it is to be told all."""
+        if self._with_constraints is None or not self._is_constrained:
+            return False
+        sampler, asked = self._with_constraints()
+        self._with_constraints = None
+        self._proposer = Proposer(self._space, sampler, self._seed, asked, self._num_objectives)
+        return True

@@ -1,0 +1,1 @@
+"""Running trials: in this process, in workers, and as vectorised sweeps."""

@@ -1,0 +1,171 @@
+"""Calls the user's objective and says what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import numbers
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxhpo._base import Outcome
+from jaxhpo._checks import describe
+from jaxhpo._status import Status, explain
+from jaxhpo.study._trial import Value, as_tuple
+from jaxhpo.study.running._error_hints import hint_for, kind_of
+
+_MISUSE = "returned no value"
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What one call of the objective gave; it travels between processes.
+
+    Attributes:
+        status: COMPLETE, FAILED or INFEASIBLE.
+        value: the value in the user's own sign (a tuple for several objectives), or None.
+        violation: constraint violations.
+        se: known standard error of the value, or None.
+        seconds: how long the call took.
+        reason: why it failed, in words.
+        error: the traceback of what was raised.
+        exception: what was raised, for a caller that wants it raised again.
+        is_misuse: whether the objective returned something that is no value at all.
+        error_kind: what tells one error from another; None where nothing went wrong but the value.
+    """
+
+    status: Status
+    value: Value | None = None
+    violation: tuple[float, ...] = ()
+    se: Value | None = None
+    seconds: float = 0.0
+    reason: str | None = None
+    error: str | None = None
+    exception: BaseException | None = None
+    is_misuse: bool = False
+    error_kind: str | None = None
+    end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
+
+
+def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int = 1) -> Report:
+    """Calls the objective once. What it raises is reported; only an interrupt passes through.
+
+    Args:
+        objective: the user's function of params.
+        params: Python objects, active branch only.
+        num_objectives: values that it must return.
+
+    Returns:
+        What came of it.
+    """
+    start = time.perf_counter()
+    try:
+        returned = objective(params)
+        report = to_report(returned, num_objectives)
+    except Exception as exception:
+        hint = hint_for(exception, params)
+        if hint:
+            exception.add_note(hint)
+        report = Report(
+            Status.FAILED,
+            reason=f"{type(exception).__name__}: {exception}{hint and f' ({hint})'}",
+            error=traceback.format_exc(),
+            exception=exception,
+            error_kind=kind_of(exception),
+        )
+    return dataclasses.replace(report, seconds=time.perf_counter() - start)
+
+
+def to_report(returned: Any, num_objectives: int = 1) -> Report:
+    """Judges what an objective returned.
+
+    Args:
+        returned: a real number, a scalar array or an `Outcome` of scalars; for several objectives a
+            sequence or an array of them.
+        num_objectives: how many values there must be.
+
+    Returns:
+        COMPLETE or INFEASIBLE with a finite value, else FAILED with the reason.
+    """
+    outcome = returned if isinstance(returned, Outcome) else Outcome(returned)
+    value = _scalar(outcome.value) if num_objectives == 1 else _scalars(outcome.value)
+    values = () if value is None else as_tuple(value)
+    if len(values) != num_objectives:
+        expected = "a real number or an Outcome with one value"
+        if num_objectives > 1:
+            expected = f"{num_objectives} real numbers (one an objective) or an Outcome with them"
+        message = (
+            f"`objective` must return {expected}, got "
+            f"{describe(outcome.value)}{_hint(outcome.value)}."
+        )
+        return _misuse(message)
+    se = None if outcome.se is None else _errors(outcome.se, num_objectives)
+    if se is not None and not se:
+        expected = "a standard error `se` for each value, of at least 0 (NaN where not known)"
+        message = f"`objective` must return {expected}, got {describe(outcome.se)}."
+        return _misuse(message)
+    if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):
+        what = f"the value was {value}" + (f", its standard error {se}" if se else "")
+        return Report(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
+    known = None
+    if se is not None and not any(math.isnan(one) for one in se):
+        known = se if num_objectives > 1 else se[0]
+    if outcome.violation is None:
+        return Report(Status.COMPLETE, value, se=known)
+    violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
+    if any(math.isnan(v) for v in violation):
+        return Report(Status.FAILED, reason=f"the violation was {list(violation)}")
+    status = Status.INFEASIBLE if any(v > 0 for v in violation) else Status.COMPLETE
+    return Report(status, value, violation, known)
+
+
+def _misuse(message: str) -> Report:
+    return Report(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
+
+
+def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
+    """A standard error a value, NaN where it is not known; empty for anything else."""
+    found = _scalars([se] if num_objectives == 1 else se)
+    if found is None or len(found) != num_objectives:
+        return ()
+    return () if any(one < 0 for one in found) else found
+
+
+def _scalar(value: Any) -> float | None:
+    """A real number or an array without axes as a float; None for anything else."""
+    if isinstance(value, bool | np.bool_):
+        return None
+    if isinstance(value, numbers.Real):
+        return _as_float(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        item = value.item()
+        is_real = isinstance(item, numbers.Real) and not isinstance(item, bool)
+        return _as_float(item) if is_real else None
+    return None
+
+
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer or a fraction beyond all floats
+        return math.inf if value > 0 else -math.inf
+
+
+def _scalars(value: Any) -> tuple[float, ...] | None:
+    """A sequence or vector of real numbers; None for anything else."""
+    if not isinstance(value, list | tuple) and len(getattr(value, "shape", ())) != 1:
+        return None
+    found = [_scalar(one) for one in value]
+    return None if None in found else tuple(one for one in found if one is not None)
+
+
+def _hint(value: Any) -> str:
+    if value is None:
+        return " (is a `return` missing?)"
+    shape = getattr(value, "shape", None)
+    return f" of shape {tuple(shape)}" if shape else f" ({type(value).__name__})"

@@ -1,0 +1,115 @@
+"""What failed and why, in one line."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import logging
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
+
+from jaxhpo._status import Status
+
+if TYPE_CHECKING:
+    from jaxhpo.study._trial import Trial
+    from jaxhpo.study.storage._rows import Ending, Row
+
+logger = logging.getLogger("jaxhpo")
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
+_UNKNOWN = "no reason was recorded"
+_MAX_SHOWN = 300
+
+
+def shared_reason(reasons: Iterable[str | None]) -> str:
+    """The reason that most failures share, where numbers in it do not tell two apart.
+
+    Args:
+        reasons: one a failed trial, in order; None where none is known.
+
+    Returns:
+        "REASON" if it is that of all, else "REASON (3 of 5)"; the first line, as it came first.
+
+    Example:
+        >>> shared_reason(["the value was nan", "KeyError: 'a'", "the value was nan"])
+        'the value was nan (2 of 3)'
+    """
+    shown = [(reason or _UNKNOWN).strip().split("\n")[0] for reason in reasons]
+    if not shown:
+        return _UNKNOWN
+    kinds = [_NUMBER.sub("#", text) for text in shown]
+    kind, count = collections.Counter(kinds).most_common(1)[0]
+    text = describe_reason(shown[kinds.index(kind)])
+    return text if count == len(shown) else f"{text} ({count} of {len(shown)})"
+
+
+def describe_reason(reason: str) -> str:
+    """A reason cut to a length that fits a line of a log."""
+    return reason if len(reason) <= _MAX_SHOWN else reason[: _MAX_SHOWN - 1] + "…"
+
+
+def reasons_of(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
+    """Why each of the failed ones failed."""
+    return [
+        trial.user_attrs.get("reason") if hasattr(trial, "user_attrs") else trial.reason
+        for trial in trials
+        if trial.status is Status.FAILED
+    ]
+
+
+class Tally:
+    """Trials that ended in one call, and why those of them failed that did."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+        self.reasons: list[str | None] = []
+
+    def add(self, trials: Sequence[Trial | Row | Ending]) -> None:
+        """Takes note of ended trials."""
+        self.ended += len(trials)
+        self.reasons += reasons_of(trials)
+
+
+class _Run(Protocol):
+    _tally: Tally | None
+
+    @property
+    def name(self) -> str: ...
+
+
+_S = TypeVar("_S", bound=_Run)
+
+
+def failures_told(
+    run: Callable[Concatenate[_S, _P], _R],
+) -> Callable[Concatenate[_S, _P], _R]:
+    """Lets a method that runs trials end with one line about those that failed, if some did.
+
+    Args:
+        run: the method.
+
+    Returns:
+        The method; however it ends, it says so.
+    """
+
+    @functools.wraps(run)
+    def told(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        tally = self._tally = Tally()
+        try:
+            return run(self, *args, **kwargs)
+        finally:
+            self._tally = None
+            if tally.reasons:
+                logger.warning(
+                    "study %r: %d of %d trials failed; most frequent reason: %s",
+                    self.name,
+                    len(tally.reasons),
+                    tally.ended,
+                    shared_reason(tally.reasons),
+                )
+
+    return told

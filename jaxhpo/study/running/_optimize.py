@@ -1,0 +1,193 @@
+"""The loop of `Study.optimize`: ask, evaluate, tell, until there is a reason to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo import _checks
+from jaxhpo._status import Status, explain
+from jaxhpo.progress import Progress, make_reporter
+from jaxhpo.study._trial import Trial
+from jaxhpo.study.running._evaluate import Report, evaluate
+from jaxhpo.study.running._first_failures import FirstFailures, first_failures
+from jaxhpo.study.running._interrupts import Interrupts
+from jaxhpo.study.running._workers import WorkerPool
+from jaxhpo.study.storage._owner import this_process
+
+if TYPE_CHECKING:
+    from jaxhpo.study._core import StudyCore
+
+logger = logging.getLogger("jaxhpo")
+
+_WHERE = "Study.optimize"
+
+
+class Loop:
+    """One call of `Study.optimize`: its settings, its counters and its reason to stop."""
+
+    def __init__(
+        self,
+        study: StudyCore,
+        objective: Callable[[Any], Any],
+        *,
+        num_trials: int,
+        timeout: float | None,
+        num_workers: int,
+        callbacks: Sequence[Callable[..., Any]],
+        catch: tuple[type[BaseException], ...],
+        max_first_failures: int | None,
+        progress: Any,
+    ) -> None:
+        """Checks the arguments of `Study.optimize`, which documents them."""
+        self._study, self._num_objectives = study, len(study.directions)
+        self._objective = _checks.check_callable(_WHERE, "objective", objective)
+        self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
+        self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
+        if timeout is not None:
+            timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._callbacks = _check_callbacks(callbacks)
+        self._catch = _check_catch(catch)
+        if max_first_failures is not None:
+            name = "max_first_failures"
+            max_first_failures = _checks.check_int(_WHERE, name, max_first_failures, 1)
+        self._first_failures = FirstFailures(max_first_failures)
+        note = "the sampler's programs compile at its first proposals"
+        self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
+        self._done = self._failed = 0
+        self._stopped = ""
+        # What the user has asked, and will tell, is no trial of this run.
+        self._asked_by_hand = study._sampler.handed_out
+
+    def run(self) -> str:
+        """Runs to the end and returns the reason for it."""
+        study = self._study
+        with contextlib.ExitStack() as stack:
+            stack.callback(study._store.checkpoint)
+            stack.callback(self._reporter.close)
+            pool = None
+            if self._num_workers > 1:
+                pool = WorkerPool(self._objective, self._num_workers, self._num_objectives)
+                stack.callback(pool.close)
+            interrupts = stack.enter_context(Interrupts())
+            self._report(study._best_value_or_none())
+            try:
+                while (reason := self._reason_to_stop()) is None:
+                    interrupts.check()
+                    self._round(pool, interrupts)
+                return reason
+            except KeyboardInterrupt:
+                study._sampler.abandon("interrupted", self._asked_by_hand)
+                logger.warning(
+                    "interrupted after %d trials of this call, all of them recorded. %s",
+                    self._done,
+                    study.resume_hint(),
+                )
+                study.stop_reason = "interrupted"
+                raise
+            except BaseException as error:
+                why = f"the study stopped: {type(error).__name__}"
+                study._sampler.abandon(why, self._asked_by_hand)
+                study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
+                raise
+
+    def _reason_to_stop(self) -> str | None:
+        if self._study.stop_reason:
+            return self._study.stop_reason
+        if self._done >= self._num_trials:
+            return f"all {self._num_trials} trials were run"
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return "the timeout was reached"
+        return None
+
+    def _round(self, pool: WorkerPool | None, interrupts: Interrupts) -> None:
+        """Asks, evaluates and tells one trial a worker."""
+        study = self._study
+        count = min(len(pool) if pool else 1, self._num_trials - self._done)
+        trials = study._sampler.ask(count, owner=this_process())
+        if not trials:
+            study.stop_reason = explain(Status.EMPTY)
+            logger.info("study %r ends: %s", study.name, study.stop_reason)
+            return
+        with interrupts.open():
+            if pool is None:
+                reports = [evaluate(self._objective, trials[0].params, self._num_objectives)]
+            else:
+                reports = pool.evaluate([trial.params for trial in trials])
+        ended = study._sampler.tell(trials, reports)
+        self._done += len(trials)
+        self._failed += sum(trial.status is Status.FAILED for trial in ended)
+        before = study._best_value_or_none()
+        study._note(ended)
+        self._say_if_better(before, ended)
+        self._report(study._best_value_or_none())
+        self._raise_if_asked(reports)
+        with interrupts.open():
+            for trial in ended:
+                self._call_back(trial)
+
+    def _report(self, best: float | None) -> None:
+        self._reporter.update(Progress(self._done, self._num_trials, best, self._failed))
+
+    def _say_if_better(self, before: float | None, ended: Sequence[Trial]) -> None:
+        best = self._study._best_value_or_none()
+        if best is None or best == before:
+            return
+        trial = next(trial for trial in ended if trial.value == best)
+        was = "the first" if before is None else f"{before:.6g} before"
+        line = "study %r: trial %d is the best so far, value %.6g (%s), params %s"
+        logger.info(line, self._study.name, trial.number, best, was, trial.flat)
+
+    def _call_back(self, trial: Trial) -> None:
+        for callback in self._callbacks:
+            callback(self._study, trial)
+
+    def _raise_if_asked(self, reports: Sequence[Report]) -> None:
+        """Raises what may not pass silently; the trials are recorded already."""
+        for report in reports:
+            # Misuse is an error of the program, unless the objective has returned numbers before.
+            if report.is_misuse and self._failed == self._done:
+                raise TypeError(f"{_WHERE}: {report.reason}")
+            if report.exception is not None and not isinstance(report.exception, self._catch):
+                raise report.exception
+            if report.status is Status.FAILED:
+                logger.info("a trial failed: %s", report.reason)
+            if self._first_failures.are_too_many(report):
+                raise self._too_many(report)
+
+    def _too_many(self, report: Report) -> BaseException:
+        """The error of all trials so far, with the count."""
+        count = self._first_failures.count
+        error = report.exception or RuntimeError(f"{_WHERE}: {report.reason}")
+        self._stopped = first_failures(count, error)
+        error.add_note(
+            f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
+            f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
+            "how many are too many, None that none are."
+        )
+        return error
+
+
+def _check_callbacks(callbacks: Any) -> list[Callable[..., Any]]:
+    try:
+        listed = list(callbacks)
+    except TypeError:
+        expected = "a list of functions of (study, trial)"
+        raise TypeError(
+            f"{_WHERE}: `callbacks` must be {expected}, got {_checks.describe(callbacks)}."
+        ) from None
+    return [_checks.check_callable(_WHERE, "callbacks", one) for one in listed]
+
+
+def _check_catch(catch: Any) -> tuple[type[BaseException], ...]:
+    classes = catch if isinstance(catch, tuple | list) else (catch,)
+    if not all(isinstance(item, type) and issubclass(item, Exception) for item in classes):
+        raise TypeError(
+            f"{_WHERE}: `catch` must be a tuple of exception classes, got "
+            f"{_checks.describe(catch)}."
+        )
+    return tuple(classes)

@@ -1,0 +1,229 @@
+"""`Study.sweep`: a vectorised sweep that is asked, trained and recorded batch by batch."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxhpo import _checks, population
+from jaxhpo._status import Status, explain
+from jaxhpo.progress import Progress, Reporter, make_reporter
+from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
+from jaxhpo.study._batch import build_endings
+from jaxhpo.study.running._interrupts import Interrupts, kind_of
+from jaxhpo.study.running._retrain import sweep_key
+from jaxhpo.study.storage._owner import this_process
+from jaxhpo.study.storage._reserved import Batch
+from jaxhpo.study.storage._rows import SWEEP_ATTR
+
+if TYPE_CHECKING:
+    from jaxhpo.study._core import StudyCore
+    from jaxhpo.training import Training
+
+logger = logging.getLogger("jaxhpo")
+
+_WHERE = "Study.sweep"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepSummary:
+    """What one call of `Study.sweep` did; the trials are in the study.
+
+    Attributes:
+        num_trials: trials recorded.
+        num_failed: those of them that failed.
+        num_batches: transactions they were ended in.
+        seconds: wall time in all.
+        compile_seconds: time spent on tracing and compiling.
+        write_seconds: time spent on writing to the storage.
+        plans: how each batch was laid out, and how many trials a batch has where the sampler learns
+            between them; `str(plan)` is text for people.
+    """
+
+    num_trials: int
+    num_failed: int
+    num_batches: int
+    seconds: float
+    compile_seconds: float
+    write_seconds: float
+    plans: tuple[Any, ...]
+
+
+class Run:
+    """One call of `Study.sweep`: settings and counters."""
+
+    def __init__(
+        self,
+        study: StudyCore,
+        training: Training,
+        *,
+        num_trials: int,
+        num_steps: int,
+        batch_size: int | None,
+        num_reports: int,
+        timeout: float | None,
+        progress: Any,
+        options: dict[str, Any],
+    ) -> None:
+        """Checks the arguments of `Study.sweep`, which documents them."""
+        if study.direction != "minimize":
+            raise ValueError(
+                f"{_WHERE}: `study` must have the direction 'minimize' (a training's loss is "
+                f"minimised), got {study.direction!r}."
+            )
+        study.space.check_precision(_WHERE)
+        self.study, self.training, self.options = study, training, options
+        self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
+        self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
+        self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
+        self.batching, self.size = self._batches(batch_size)
+        if timeout is not None:
+            timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
+        self.deadline = None if timeout is None else time.monotonic() + timeout
+        note = f"{self.num_steps} steps each; {self.batching.words or 'one batch after another'}; "
+        self.reporter: Reporter = make_reporter(
+            _WHERE, progress, study.name, self.num_trials, note=f"{note}the programs compile first"
+        )
+        self.done = self.failed = self.batches = 0
+        self.compile_seconds = self.write_seconds = 0.0
+        self.plans: tuple[Any, ...] = ()
+
+    def _batches(self, batch_size: int | None) -> tuple[Batching, int]:
+        """Which batches there are, and the most trials in one."""
+        sampler = self.study._sampler.sampler
+        own, most = batching_of(sampler), max(self.num_trials, 1)
+        if batch_size is None:
+            return own, min(max(own.first, own.size), most)
+        size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
+        warn_of_large_batch(_WHERE, sampler, size, self.num_trials)
+        return own._replace(first=size, size=size), min(size, most)
+
+    def run(self) -> SweepSummary:
+        """Runs batch after batch until there is a reason to stop."""
+        started = time.perf_counter()
+        self.study.stop_reason = None
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.study._store.checkpoint)
+            stack.enter_context(self.reporter)
+            interrupts = stack.enter_context(Interrupts())
+            while (reason := self._reason_to_stop()) is None:
+                self._batch(interrupts)
+        self.study.stop_reason = reason
+        return SweepSummary(
+            self.done,
+            self.failed,
+            self.batches,
+            time.perf_counter() - started,
+            self.compile_seconds,
+            self.write_seconds,
+            self.plans,
+        )
+
+    def _reason_to_stop(self) -> str | None:
+        if self.study.stop_reason:
+            return self.study.stop_reason
+        if self.done >= self.num_trials:
+            return f"all {self.num_trials} trials were run"
+        if self._seconds_left() == 0.0:
+            return "the timeout was reached"
+        return None
+
+    def _seconds_left(self) -> float | None:
+        return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
+
+    def _batch(self, interrupts: Interrupts) -> None:
+        """Reserves trials, trains them and writes down what became of them."""
+        sampler, left = self.study._sampler, self.num_trials - self.done
+        began = time.perf_counter()
+        count = min(self.batching.count_at(sampler.next_number), left)
+        batch = sampler.reserve(count, self.size, this_process())
+        if not batch.numbers:
+            self.study.stop_reason = explain(Status.EMPTY)
+            logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
+            return
+        self.write_seconds += time.perf_counter() - began
+        interrupt = None
+        try:
+            with interrupts.open():
+                result = self._train(batch)
+        except population.SweepInterrupted as error:
+            result, interrupt = error.sweep, error
+        except BaseException:
+            sampler.release(batch)
+            raise
+        self._write(batch, result)
+        if interrupt is not None:
+            self.study.stop_reason = "interrupted"
+            logger.warning(
+                "interrupted after %d trials of this call, all of them recorded. %s",
+                self.done,
+                self.study.resume_hint(),
+            )
+            raise kind_of(interrupt)() from interrupt
+
+    def _train(self, batch: Batch) -> population.Sweep:
+        left, best = self._seconds_left(), self.study._best_value_or_none()
+        return population.sweep(
+            self.training,
+            batch.values,
+            key=sweep_key(self.study),
+            first_trial=np.asarray(batch.numbers),
+            num_steps=self.num_steps,
+            num_reports=self.num_reports,
+            timeout=None if left is None else max(left, 1e-3),
+            progress=lambda event: self._tick(event, best),
+            **self.options,
+        )
+
+    def _tick(self, event: population.Progress, best: float | None) -> None:
+        """Translates the sweep's progress into the study's."""
+        loss = float(event.best_loss)
+        shown = loss if best is None else min(best, loss)
+        self.reporter.update(
+            Progress(
+                self.done + event.num_done,
+                self.num_trials,
+                shown if np.isfinite(shown) else None,
+                self.failed + event.num_failed,
+                "compiling" if event.is_compiling else "",
+            )
+        )
+
+    def _write(self, batch: Batch, result: population.Sweep) -> None:
+        """Ends the trials of a batch that have ended; the others wait."""
+        began = time.perf_counter()
+        self.compile_seconds += result.compile_seconds
+        words = self.batching.words
+        self.plans += tuple(
+            dataclasses.replace(plan, reason=f"{plan.reason} {words}." if words else plan.reason)
+            for plan in result.plans
+        )
+        done = np.flatnonzero(~np.isin(result.status, (Status.EMPTY, Status.RUNNING)))
+        endings = build_endings(
+            self.study,
+            [batch.trial_ids[i] for i in done],
+            result.losses[done],
+            curves=result.curves[done],
+            curve_steps=result.curve_steps,
+            status=result.status[done],
+            seconds=result.seconds / len(batch.numbers),
+        )
+        for i, ending in zip(done, endings, strict=True):
+            ending.system_attrs[SWEEP_ATTR] = {
+                "num_steps": self.num_steps,
+                "num_reports": self.num_reports,
+                "share_data_order": bool(self.options.get("share_data_order", False)),
+                "width": int(result.width[i]),
+            }
+        kept = self.study._sampler.end(batch, endings, self.size)
+        self.study._note(kept)
+        self.study._keep_state(self.training, batch.numbers, result)
+        self.write_seconds += time.perf_counter() - began
+        self.done += len(kept)
+        self.failed += sum(ending.status is Status.FAILED for ending in kept)
+        self.batches += len(kept) > 0

@@ -1,0 +1,1 @@
+"""A study in Optuna's storage: what is read, written, reserved and kept."""

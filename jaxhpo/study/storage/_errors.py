@@ -1,0 +1,159 @@
+"""Errors of a study, each one line that names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from jaxhpo.study.storage._secrets import without_secrets
+
+
+class StorageError(RuntimeError):
+    """A storage could not be opened, read or written; what was recorded before is untouched.
+
+    Attributes:
+        may_pass: whether waiting can help, as with a lock or a server that starts again.
+    """
+
+    may_pass: bool = False
+
+
+class StudyMismatchError(ValueError):
+    """A study of this name exists and is not the one that was described."""
+
+
+@contextlib.contextmanager
+def readable_errors(storage: str) -> Iterator[None]:
+    """Turns the exception of a database or of a file into one `StorageError` sentence.
+
+    Args:
+        storage: the storage as the user named it, passwords hidden.
+
+    Yields:
+        Nothing; the body runs under the translation.
+
+    Raises:
+        StorageError: the database refused, with the reason and the remedy. A driver that quotes a
+            password is not quoted, and is not shown as the cause.
+    """
+    import optuna
+    import sqlalchemy.exc
+
+    errors = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
+    try:
+        yield
+    except (*errors, AttributeError, AssertionError) as error:
+        told = StorageError(explain_database_error(storage, error))
+        text = " ".join(str(one).lower() for one in chain(error))
+        told.may_pass = any(fragment in text for fragment in _PASSING)
+        if any(without_secrets(str(one)) != str(one) for one in chain(error)):
+            told.__cause__ = None
+            told.__suppress_context__ = True
+            told.__context__ = None
+        else:
+            told.__cause__ = error
+    else:
+        return
+    raise told
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that it came from.
+
+    Args:
+        error: any error.
+
+    Yields:
+        Each once.
+    """
+    seen: set[int] = set()
+    todo: list[Any] = [error]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, BaseException) and id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            todo += [one.__cause__, one.__context__, getattr(one, "orig", None)]
+
+
+def explain_database_error(storage: str, error: BaseException) -> str:
+    """Says in one line what a database's exception means for the user.
+
+    Args:
+        storage: the storage as the user named it, passwords hidden.
+        error: what was raised, by SQLAlchemy or by Optuna around it.
+
+    Returns:
+        One sentence that names `storage`, and one that says what to do.
+    """
+    detail = _innermost(error)
+    where = f"Study: `storage` {storage!r}"
+    for fragment, sentence in _SENTENCES.items():
+        if fragment in detail.lower():
+            return f"{where} {sentence} ({detail})"
+    return f"{where} could not be used: {detail}"
+
+
+# What the message of the database contains, and what that means.
+_SENTENCES = {
+    "is locked": (
+        "is locked: another program has been writing to it for longer than the waiting time. "
+        "Nothing recorded is lost; try again when that program has finished."
+    ),
+    "not a database": "must be a SQLite database, and the file is not one.",
+    "malformed": (
+        "is damaged: the file is not a whole SQLite database. `sqlite3 FILE .recover` may save "
+        "its rows into a new file."
+    ),
+    "disk i/o error": "could not be read or written: the disk refused.",
+    "readonly database": "cannot be written: the file or its folder is read-only.",
+    "unable to open database file": "cannot be opened: is its folder there, and writable?",
+    "no such column": "holds tables of another program or of another Optuna version.",
+    "has no column named": "holds tables of another program or of another Optuna version.",
+    "connection refused": "cannot be reached: no server answers there.",
+    "could not translate host name": "cannot be reached: no such host.",
+    "does not exist": "cannot be reached: the server has no such database or user.",
+    "could not connect": "cannot be reached: no server answers there.",
+    "can't connect": "cannot be reached: no server answers there.",
+    "timeout expired": "cannot be reached: the server did not answer in time.",
+    "authentication failed": "cannot be reached: the server refused the user or the password.",
+    "access denied": "cannot be reached: the server refused the user or the password.",
+    "disk is full": "cannot be written: the disk is full.",
+    "no space left": "cannot be written: the disk is full.",
+    "quota exceeded": "cannot be written: the disk is full.",
+    "read-only file system": "cannot be written: the file or its folder is read-only.",
+    "permission denied": "cannot be used: the system refuses its file or its folder.",
+    "lock timeout": (
+        "is locked: another program has been writing to it for longer than the waiting time. "
+        "Nothing recorded is lost; try again when that program has finished."
+    ),
+    "server closed the connection": "is gone: the server has closed the connection.",
+    "terminating connection": "is gone: the server has closed the connection.",
+    "the database system is": "cannot be reached: the server starts or stops just now.",
+}
+
+# What the message of the database contains where waiting helps.
+_PASSING = (
+    "is locked", "lock timeout", "lock wait timeout", "deadlock", "could not serialize",
+    "timeout expired", "statement timeout", "connection refused", "connection reset",
+    "connection timed out",
+    "connection is closed", "connection already closed", "connection is lost", "lost connection",
+    "closed the connection", "terminating connection", "connection has been closed", "syscall",
+    "gone away", "broken pipe", "the database system is", "is the server running",
+    "could not connect", "can't connect", "too many clients", "too many connections",
+    "connection slots", "no route to host", "network is unreachable", "name resolution",
+    "could not translate host name", "read-only transaction", "queuepool limit",
+    "server conn crashed", "stale file handle",
+)  # fmt: skip
+
+
+def _innermost(error: BaseException) -> str:
+    """The first line of the database's own message, without secrets."""
+    while True:
+        inner = getattr(error, "orig", None) or error.__cause__
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    lines = without_secrets(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

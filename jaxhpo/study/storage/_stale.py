@@ -1,0 +1,59 @@
+"""Running trials whose process is gone."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from jaxhpo._status import Status
+from jaxhpo.study._trial import status_of
+from jaxhpo.study.storage._owner import is_dead
+from jaxhpo.study.storage._reserved import RESERVED, own_attrs
+from jaxhpo.study.storage._rows import Ending
+from jaxhpo.study.storage.outages._late import take_up
+
+if TYPE_CHECKING:
+    from jaxhpo.study.storage._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+ENDED_REASON = "the process that ran it ended before it was told"
+
+
+def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
+    """Marks running trials as failed: those of dead processes, or all of them.
+
+    Those that were part of a batch wait again, with their numbers: nothing was trained of them that
+    could fail, and their points are not lost.
+
+    Args:
+        store: the study's rows.
+        everywhere: all of them, whoever runs them.
+
+    Returns:
+        Numbers of those that failed.
+    """
+    if store.is_new or store.reads_only:
+        return []
+    # What ended, and could not be written then, has not failed.
+    take_up(store)
+    running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
+
+    def is_theirs(owner: object) -> bool:
+        return everywhere or is_dead(owner)
+
+    gone = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
+    reserved = [trial._trial_id for trial in gone if RESERVED in own_attrs(trial)]
+    if released := store.release(reserved, is_theirs):
+        line = "study %r: %d trials of a batch wait to be trained again: %s"
+        logger.warning(line, store.name, len(released), ENDED_REASON)
+    stale = [trial for trial in gone if RESERVED not in own_attrs(trial)]
+    reason = {"reason": ENDED_REASON}
+    endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
+    lost = set(store.finish_now(endings))
+    numbers = [trial.number for trial in stale if trial._trial_id not in lost]
+    if numbers:
+        logger.warning(
+            "study %r: trials %s are marked as failed: %s", store.name, numbers, ENDED_REASON
+        )
+    return numbers

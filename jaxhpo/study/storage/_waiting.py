@@ -1,0 +1,116 @@
+"""Trials that wait to be evaluated before any that the sampler proposes: Optuna's enqueued ones.
+
+They are rows of the storage in Optuna's state WAITING with Optuna's own attribute, so that
+`optuna.Study.enqueue_trial` and its dashboard fill the same queue.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxhpo import _checks
+from jaxhpo._status import Status
+from jaxhpo.study._trial import status_of, unit_of
+from jaxhpo.study.storage._reserved import is_lost
+from jaxhpo.study.storage._rows import FIXED_ATTR, Ending, Row
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from jaxhpo.space import Space
+    from jaxhpo.study.storage._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+_WHERE = "Study.enqueue"
+
+_DRAWS = 256
+"""Points at random among which what an enqueued trial leaves open is looked for."""
+
+
+class Waiting(NamedTuple):
+    """A trial that waits; `values` is a batch of one, `unit` the point of one a batch has lost."""
+
+    number: int
+    trial_id: int
+    values: Any
+    unit: np.ndarray | None = None
+
+
+def enqueue(store: Store, space: Space, params: Any) -> list[int]:
+    """Writes waiting trials; see `Study.enqueue`."""
+    listed = params if space._is_many(params) else [params]
+    if isinstance(params, list) and not params:
+        raise _checks.fail(_WHERE, "params", "at least one trial's", params)
+    values = space.encode(listed, np.float64)
+    is_allowed = np.asarray(space.feasible(values))
+    if not is_allowed.all():
+        expected = "allowed by the space's constraints"
+        raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
+    return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
+
+
+def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
+    """The trials that wait, those first that were enqueued first.
+
+    Args:
+        store: the study's rows.
+        space: its space.
+        key: draws the parameters that a trial enqueued by Optuna leaves open.
+
+    Yields:
+        The trials. One that does not lie in the space ends as failed.
+    """
+    for frozen in store.trials():
+        if status_of(frozen) is not Status.WAITING:
+            continue
+        if is_lost(frozen) and (unit := unit_of(frozen)) is not None:
+            yield Waiting(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)
+            continue
+        fixed = frozen.system_attrs.get(FIXED_ATTR, {})
+        try:
+            draw = jax.random.fold_in(key, np.uint32(frozen.number))
+            values = _completed(space, fixed, draw)
+        except (ValueError, TypeError) as error:
+            _refuse(store, frozen, f"the enqueued parameters do not lie in the space: {error}")
+            continue
+        yield Waiting(frozen.number, frozen._trial_id, values)
+
+
+def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
+    """Values of an enqueued trial, what it leaves open as in one of some points at random.
+
+    Raises:
+        ValueError: none of them goes with what is fixed.
+    """
+    try:
+        return space.encode([space.unflatten_params(fixed)], np.float64)
+    except ValueError as error:
+        reason = error
+    drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
+    pool: dict[str, Any] = {}
+    for flat in drawn:
+        pool = {**flat, **pool}
+    for flat in drawn:
+        try:
+            params = space.unflatten_params(fixed, others={**pool, **flat})
+            values = space.encode([params], np.float64)
+        except ValueError as error:
+            reason = error
+            continue
+        if bool(np.asarray(space.feasible(values))[0]):
+            return values
+        reason = ValueError("no point at random beside them is allowed by the constraints")
+    raise reason
+
+
+def _refuse(store: Store, frozen: FrozenTrial, reason: str) -> None:
+    """Ends a waiting trial as failed."""
+    if store.begin(frozen._trial_id, Row(Status.RUNNING, None, {}, {})):
+        logger.warning("study %r: trial %d failed: %s", store.name, frozen.number, reason)
+        store.finish([Ending(frozen._trial_id, Status.FAILED, None, {"reason": reason})])

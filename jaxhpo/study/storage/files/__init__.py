@@ -1,0 +1,1 @@
+"""Storages that are files: SQLite databases and journals."""

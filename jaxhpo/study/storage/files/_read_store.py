@@ -1,0 +1,141 @@
+"""A storage that exists, opened so that nothing in it can change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import sqlite3
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._checks.suggest import did_you_mean
+from jaxhpo.study.storage._errors import StorageError, explain_database_error, readable_errors
+from jaxhpo.study.storage._open import BUSY_SECONDS, open_storage, quiet_optuna
+from jaxhpo.study.storage._store import Store
+from jaxhpo.study.storage.files._sqlite import Reader, check_sqlite_file
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+_WHERE = "load_study"
+
+
+class NoStudies(StorageError):
+    """A database that is whole, and of another program."""
+
+
+class ReadStore(Store):
+    """A study's rows to read; opening it neither makes nor writes anything."""
+
+    def __init__(self, storage: Any, name: str) -> None:
+        """Finds the study of this name.
+
+        Raises:
+            ValueError: there is none.
+            StorageError: the storage cannot be read.
+        """
+        self.name, self.given, self.is_new = name, storage, False
+        self._database = self._journal = self._sqlite = None
+        self.place, self.has_kept, self.reads_only = None, False, True
+        self.storage, self.shown = open_to_read(storage)
+        engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
+        if engine is not None and isinstance(storage, str | os.PathLike):
+            # Connections that this object opened are closed with it.
+            self._finalizer = weakref.finalize(self, engine.dispose)
+        with readable_errors(self.shown):
+            try:
+                self.study_id = self.storage.get_study_id_from_name(name)
+            except KeyError:
+                names = [one.study_name for one in self.storage.get_all_studies()]
+                known = f"one of {', '.join(map(repr, names))}" if names else "there, and none is"
+                raise ValueError(
+                    f"{_WHERE}: `name` must be that of a study in {self.shown}, {known}, got "
+                    f"{name!r}{did_you_mean(name, names)}"
+                ) from None
+
+
+def open_to_read(storage: Any) -> tuple[BaseStorage, str]:
+    """Opens a storage that exists, to read it.
+
+    A file is opened so that nothing can be written to it, whatever its permissions and its
+    folder's.
+
+    Args:
+        storage: a URL, a path or an Optuna storage.
+
+    Returns:
+        The Optuna storage, and its name for messages with any password hidden.
+
+    Raises:
+        TypeError: `storage` is None or of no known kind.
+        StorageError: it does not exist, or cannot be read.
+    """
+    if storage is None:
+        raise TypeError(
+            f"{_WHERE}: `storage` must be a URL, a path or an Optuna storage, got None (a study in "
+            "memory ends with its process)."
+        )
+    path = file_of(storage)
+    if path is None:
+        return open_storage(storage)
+    if not path.exists():
+        raise StorageError(f"Study: `storage` {str(storage)!r} cannot be read: no such file.")
+    if path.suffix in (".log", ".journal", ".jsonl") and "://" not in os.fspath(storage):
+        return open_storage(storage)  # which writes nothing to a journal that is there
+    return _open_sqlite(path)
+
+
+def is_writable(storage: Any) -> bool:
+    """Whether a storage is no file, or one that can be written, and so can its folder."""
+    path = file_of(storage)
+    return path is None or all(os.access(one, os.W_OK) for one in (path, path.parent))
+
+
+def file_of(storage: Any) -> pathlib.Path | None:
+    """The file under a storage; None where it is none, or no storage at all."""
+    if not isinstance(storage, str | os.PathLike):
+        return None
+    text = os.fspath(storage)
+    if isinstance(text, bytes) or not text:
+        return None
+    if "://" not in text:
+        suffixes = (".db", ".sqlite", ".sqlite3", ".log", ".journal", ".jsonl")
+        return pathlib.Path(text) if pathlib.Path(text).suffix in suffixes else None
+    import sqlalchemy
+
+    try:
+        url = sqlalchemy.make_url(text)
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        return None
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return None
+    return pathlib.Path(str(url.database))
+
+
+def _open_sqlite(path: pathlib.Path) -> tuple[BaseStorage, str]:
+    """Opens a SQLite file in the database's own read-only mode."""
+    import optuna
+
+    shown = f"sqlite:///{path}"
+    with quiet_optuna(), readable_errors(shown):
+        try:
+            check_sqlite_file(str(path), shown)
+            connect = Reader(str(path), BUSY_SECONDS)
+            with contextlib.closing(connect()) as connection:
+                query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+                names = {row[0] for row in connection.execute(query)}
+            if "studies" not in names:
+                raise NoStudies(f"Study: `storage` {shown!r} holds no studies.")
+            storage = optuna.storages.RDBStorage(
+                shown, {"creator": connect}, skip_table_creation=True
+            )
+        except sqlite3.Error as error:
+            raise StorageError(explain_database_error(shown, error)) from error
+        except RuntimeError as error:
+            if isinstance(error, StorageError | optuna.exceptions.StorageInternalError):
+                raise
+            raise StorageError(
+                f"Study: `storage` {shown!r} is of another Optuna version: {error}"
+            ) from error
+    return optuna.storages.get_storage(storage), shown

@@ -1,0 +1,1 @@
+"""A storage that is away: waiting for it, and results that were kept aside."""

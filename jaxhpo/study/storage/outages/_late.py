@@ -1,0 +1,145 @@
+"""Results that come after their trial was given up, or that were kept aside: none is lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo.study._trial import unit_of
+from jaxhpo.study.storage._errors import StorageError
+from jaxhpo.study.storage._rows import SYSTEM_ATTR, Ending, Row, tells
+from jaxhpo.study.storage.outages import _aside
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+    from jaxhpo.study.storage._store import Store
+
+logger = logging.getLogger("jaxhpo")
+
+
+def record_late(
+    store: Store, endings: Sequence[Ending], *, are_results: bool = True
+) -> dict[int, int]:
+    """Writes the values of trials that others have marked as failed meanwhile, as new trials.
+
+    An ended trial never changes, so the value gets a row of its own with the same parameters.
+
+    Args:
+        store: the study's rows.
+        endings: of trials that `Store.finish` found to be running no more.
+        are_results: as in `Store.append`.
+
+    Returns:
+        Identifier of the given-up trial to number of the new one. A trial that has a value already
+        keeps it, and is left out.
+    """
+    if not endings:
+        return {}
+    trials = {trial._trial_id: trial for trial in store.trials()}
+    taken = {_own(trial).get("late"): trial for trial in trials.values()}
+    found: dict[int, int] = {}
+    for ending in endings:
+        trial = trials.get(ending.trial_id)
+        if trial is None or ending.value is None:
+            continue
+        if trial.state.name != "FAIL":
+            logger.warning(
+                "study %r: trial %d has ended already with %s; the value %s of this process is not "
+                "recorded",
+                store.name,
+                trial.number,
+                trial.values,
+                ending.value,
+            )
+            continue
+        if trial.number in taken:
+            found[ending.trial_id] = taken[trial.number].number
+            continue
+        [(number, _)] = store.append([_row_of(trial, ending)], are_results=are_results)
+        found[ending.trial_id] = number
+        logger.warning(
+            "study %r: trial %d had been marked as failed when its value %s came; that is "
+            "recorded as trial %d",
+            store.name,
+            trial.number,
+            ending.value,
+            number,
+        )
+    return found
+
+
+def take_up(store: Store) -> None:
+    """Writes what was kept aside for this study, once, and removes the files."""
+    store.has_kept = False
+    if store.place is None:
+        return
+    for kept in _aside.kept(store.place, store.name):
+        try:
+            _write(store, kept)
+        except StorageError as error:
+            store.has_kept = True
+            logger.warning("study %r: what %s holds waits there: %s", store.name, kept.path, error)
+
+
+def _write(store: Store, kept: _aside.Kept) -> None:
+    """Writes what one file holds, and removes the file; nothing is kept a second time."""
+    trials = {trial._trial_id: trial for trial in store.trials()}
+    mine = [one for one in kept.endings if _is_of(trials.get(one.trial_id), one)]
+    if len(mine) < len(kept.endings):
+        logger.warning(
+            "study %r: %s holds results of trials that are not in this study; it is left where "
+            "it is",
+            store.name,
+            kept.path,
+        )
+        return
+    lost = set(store.finish_now(mine))
+    late = [one for one in mine if one.trial_id in lost and not tells(trials[one.trial_id], one)]
+    record_late(store, late, are_results=False)
+    known = {_own(trial).get("kept") for trial in trials.values()}
+    rows = [_marked(row, f"{kept.token}-{i}") for i, row in enumerate(kept.rows)]
+    missing = [row for row in rows if row.system_attrs[SYSTEM_ATTR]["kept"] not in known]
+    store.append(missing, are_results=False)
+    kept.path.unlink(missing_ok=True)
+    count = len(mine) + len(rows)
+    what = "a result that was" if count == 1 else f"{count} results that were"
+    logger.warning("study %r: %s kept in %s is recorded now", store.name, what, kept.path)
+
+
+def _is_of(trial: FrozenTrial | None, ending: Ending) -> bool:
+    """Whether an ending can be that of a trial: a study made anew uses identifiers again."""
+    if trial is None:
+        return False
+    return trial.datetime_start is None or trial.datetime_start <= ending.end
+
+
+def _row_of(trial: FrozenTrial, ending: Ending) -> Row:
+    own: dict[str, Any] = {"late": trial.number}
+    unit = unit_of(trial)
+    if unit is not None:
+        own["unit"] = unit.tolist()
+    return Row(
+        ending.status,
+        ending.value,
+        trial.params,
+        trial.distributions,
+        {**ending.user_attrs, "note": f"came late: trial {trial.number} was marked as failed"},
+        {**ending.system_attrs, SYSTEM_ATTR: own},
+        curve=ending.curve,
+        start=trial.datetime_start or ending.end,
+        end=ending.end,
+    )
+
+
+def _marked(row: Row, token: str) -> Row:
+    """A kept row with its token, so that it is never written twice."""
+    own = {**row.system_attrs.get(SYSTEM_ATTR, {}), "kept": token}
+    return dataclasses.replace(row, system_attrs={**row.system_attrs, SYSTEM_ATTR: own})
+
+
+def _own(trial: FrozenTrial) -> dict[str, Any]:
+    found = trial.system_attrs.get(SYSTEM_ATTR)
+    return found if isinstance(found, dict) else {}
