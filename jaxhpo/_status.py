@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import enum
+import math
+from collections.abc import Iterable
+from typing import Any
 
 
 class Status(enum.IntEnum):
@@ -52,3 +55,45 @@ def explain(status: int | Status) -> str:
         'the trial ended with a finite value.'
     """
     return _SENTENCES[Status(status)]
+
+
+def status_of_values(
+    values: Iterable[float], violation: Iterable[float] = (), *, is_unknown: Status | None = None
+) -> Status:
+    """What became of an evaluated trial: here a trial becomes failed or infeasible.
+
+    `status_of_rows` is the same rule in compiled code.
+
+    Args:
+        values: the value of each objective. One that is not finite: the trial has failed, whatever
+            the violation.
+        violation: how far each constraint is broken, infeasible where above 0.
+        is_unknown: what a violation of NaN makes of the trial; infeasible if None.
+
+    Returns:
+        COMPLETE, FAILED or INFEASIBLE.
+
+    Example:
+        >>> status_of_values([1.0], [0.0, 0.5]).name, status_of_values([math.nan]).name
+        ('INFEASIBLE', 'FAILED')
+    """
+    if not all(map(math.isfinite, values)):
+        return Status.FAILED
+    violation = tuple(violation)
+    if is_unknown is not None and any(map(math.isnan, violation)):
+        return is_unknown
+    return Status.COMPLETE if all(one <= 0 for one in violation) else Status.INFEASIBLE
+
+
+def status_of_rows(xp: Any, value: Any, violation: Any = None) -> Any:
+    """`status_of_values` of rows `[n, m]` and `[n, c]` (or None): `[n]` int32 codes.
+
+    Args:
+        xp: `jax.numpy`, handed in because this file is part of what starts without it.
+        value: objective values.
+        violation: constraint violations.
+    """
+    is_finite = xp.isfinite(value).all(axis=1)
+    is_met = True if violation is None else (violation <= 0).all(axis=1)
+    judged = xp.where(is_met, xp.int32(Status.COMPLETE), xp.int32(Status.INFEASIBLE))
+    return xp.where(is_finite, judged, xp.int32(Status.FAILED))

@@ -12,11 +12,12 @@ import jaxhpo
 ROOT = pathlib.Path(jaxhpo.__file__).parent
 
 # Each room may import itself and the rooms that stand in its row, nothing else.
-BASE = {"_base", "_checks", "_linalg", "_status", "_tracing", "progress"}
+BASE = {"_base", "_checks", "_direction", "_linalg", "_status", "_tracing", "progress"}
 ALLOWED = {
     "_status": set(),
     "_checks": set(),
     "_folder": set(),
+    "_direction": {"_checks"},
     "_base": {"_status", "_checks"},
     "_linalg": {"_base"},
     "_tracing": {"_checks"},

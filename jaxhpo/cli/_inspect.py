@@ -9,19 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import jaxhpo
 from jaxhpo._checks.suggest import did_you_mean
+from jaxhpo._direction import Direction, directions_of, to_minimized
 from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
 from jaxhpo.progress import printable
 from jaxhpo.study import StorageError, StoredStudy
-from jaxhpo.study.internal import (
-    Direction,
-    NoStudies,
-    as_tuple,
-    directions_of,
-    file_of,
-    finite_value,
-    open_to_read,
-)
+from jaxhpo.study.internal import NoStudies, as_tuple, file_of, finite_value, open_to_read
 
 if TYPE_CHECKING:
     import optuna
@@ -148,8 +141,8 @@ def sort_rows(
     rows: list[tuple[int, Any, dict[str, Any]]], direction: Direction
 ) -> list[tuple[int, Any, dict[str, Any]]]:
     """Best first (in the first objective); earlier trials first among equals."""
-    sign = -1 if directions_of(direction)[0] == "maximize" else 1
-    return sorted(rows, key=lambda row: (sign * as_tuple(row[1])[0], row[0]))
+    first = directions_of(direction)[0]
+    return sorted(rows, key=lambda row: (to_minimized(as_tuple(row[1])[0], first), row[0]))
 
 
 def print_trials(

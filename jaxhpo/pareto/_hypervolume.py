@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array
+from jaxhpo.pareto._rows import front_rows
 
 MAX_TRACED = 3
 """Objectives up to which the hypervolume is computed by JAX."""
@@ -128,9 +129,4 @@ def _wfg(points: np.ndarray, corner: np.ndarray) -> float:
 def _front(points: np.ndarray) -> np.ndarray:
     """The points that no other one dominates, each once."""
     points = np.unique(points, axis=0)
-    kept: list[np.ndarray] = []
-    # In lexicographic order nothing dominates what comes before it.
-    for point in points:
-        if not kept or not (np.asarray(kept) <= point).all(axis=1).any():
-            kept.append(point)
-    return np.asarray(kept).reshape(len(kept), points.shape[1])
+    return points[front_rows(points)]

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxhpo import _checks, pareto
+from jaxhpo import _checks
+from jaxhpo._direction import DIRECTIONS, to_minimized
+from jaxhpo.pareto.internal import front_rows
 from jaxhpo.plots._figure import CROWD, GOOD, make_axes
 from jaxhpo.plots._study import is_study, metrics_of, values_of
 
@@ -50,15 +52,13 @@ def pareto_front(
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or values.shape[1] != 2:
         raise _checks.fail("pareto_front", "values", "of shape [n, 2]", values.shape)
-    if len(directions) != 2 or any(one not in ("minimize", "maximize") for one in directions):
+    if len(directions) != 2 or any(one not in DIRECTIONS for one in directions):
         expected = "two of 'minimize' and 'maximize'"
         raise _checks.fail("pareto_front", "directions", expected, directions)
     values = values[np.isfinite(values).all(axis=1)]
     if not len(values):
         raise _checks.fail("pareto_front", "values", "finite somewhere", "no finite row")
-    signs = np.asarray([-1.0 if one == "maximize" else 1.0 for one in directions])
-    front = values[np.asarray(pareto.front_mask(signs * values))]
-    front = front[np.argsort(signs[0] * front[:, 0])]
+    front = values[front_rows(to_minimized(values, tuple(directions)))]
     ax = make_axes(ax, (5.0, 4.0))
     ax.scatter(*values.T, s=12, color=CROWD, lw=0, label=f"{len(values)} trials")
     # From one point on, the next step along the first objective wins nothing in the second.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._direction import DIRECTIONS, to_minimized
 from jaxhpo.plots._figure import CROWD, make_axes
 from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 
@@ -56,9 +57,8 @@ def history(
             metrics |= set(metrics_of(given, ("value",)))
             studies[label] = values_of(given)[:, 0]
     direction = direction or "minimize"
-    if direction not in ("minimize", "maximize"):
+    if direction not in DIRECTIONS:
         raise _checks.fail("history", "direction", "'minimize' or 'maximize'", direction)
-    sign = -1.0 if direction == "maximize" else 1.0
     ax = make_axes(ax, (5.0, 3.4))
     drawn = []
     for i, (label, given) in enumerate(studies.items()):
@@ -66,7 +66,7 @@ def history(
         if array.ndim != 2 or not np.isfinite(array).any():
             expected = "arrays [n] or [s, n] with a finite value"
             raise _checks.fail("history", "values", expected, np.shape(given))
-        drawn += _draw(ax, sign, array, label, i, optimum)
+        drawn += _draw(ax, direction, array, label, i, optimum)
         if is_alone and len(array) == 1 and optimum is None:
             trials = np.arange(1, array.shape[1] + 1)
             ax.plot(trials, array[0], "o", ms=3, color=CROWD, zorder=1)
@@ -94,12 +94,14 @@ def _set_log_scale(ax: Any, regrets: np.ndarray) -> None:
 
 
 def _draw(
-    ax: Any, sign: float, array: np.ndarray, label: str, i: int, optimum: float | None
+    ax: Any, direction: str, array: np.ndarray, label: str, i: int, optimum: float | None
 ) -> list[np.ndarray]:
     """One label: the median of its studies, and a band where there are several; as drawn."""
-    finite = np.where(np.isfinite(array), sign * array, np.inf)
+    finite = np.where(np.isfinite(array), to_minimized(array, direction), np.inf)
     best = np.minimum.accumulate(finite, axis=1)
-    shown = sign * best if optimum is None else best - sign * optimum
+    shown = to_minimized(best, direction)
+    if optimum is not None:
+        shown = best - to_minimized(optimum, direction)
     shown = np.where(np.isfinite(best), shown, np.nan)
     trials = np.arange(1, array.shape[1] + 1)
     known = np.isfinite(shown).any(axis=0)

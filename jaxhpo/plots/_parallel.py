@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._direction import to_minimized
 from jaxhpo.plots._figure import TEXT, make_axes
 from jaxhpo.plots._study import is_study, metrics_of, one_direction, values_of
 from jaxhpo.space import Leaf, Space
@@ -43,12 +44,12 @@ def parallel_coordinates(
         >>> [text.get_text() for text in figure.axes[0].get_xticklabels()]
         ['lr', 'opt']
     """
-    sign = 1.0
+    direction = "minimize"
     if is_study(space):
-        sign = -1.0 if one_direction("parallel_coordinates", space) == "maximize" else 1.0
+        direction = one_direction("parallel_coordinates", space)
         label = label or metrics_of(space, ("value",))[0]
         params = [trial.params for trial in space.trials]
-        space, values = space.space, sign * values_of(space)[:, 0]
+        space, values = space.space, to_minimized(values_of(space)[:, 0], direction)
     values = np.asarray(values, np.float64)
     if params is None or not isinstance(space, Space):
         expected = "a study, or a Space with `params` and `values` beside it"
@@ -71,7 +72,7 @@ def parallel_coordinates(
     _draw_lines(
         ax,
         np.where(active, _spread(leaves, unit), np.nan),
-        sign * values[best_first],
+        to_minimized(values[best_first], direction),
         label or "loss",
     )
     for place, leaf in enumerate(leaves):

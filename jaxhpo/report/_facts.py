@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxhpo._direction import to_minimized
+from jaxhpo.pareto.internal import front_rows
 from jaxhpo.samplers.internal import traits_of
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Facts:
     @property
     def signs(self) -> np.ndarray:
         """`[m]`, what to multiply values with to minimise them."""
-        return np.asarray([-1.0 if d == "maximize" else 1.0 for d in self.directions])
+        return to_minimized(np.ones(len(self.directions)), self.directions)
 
     @property
     def is_single(self) -> bool:
@@ -110,8 +112,9 @@ def facts_of(study: optuna.Study) -> Facts:
         distributions.update(trial.distributions)
     own = study.user_attrs.get(_OWN_ATTR)
     sampler = str(own.get("sampler", "")) if isinstance(own, dict) else ""
-    signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
-    front = [done[i] for i in _front(signs * value)]
+    rows = front_rows(to_minimized(value, directions))
+    # With one objective all that share the best value are on the front; the first one is shown.
+    front = [done[i] for i in (rows[:1] if len(directions) == 1 else rows)]
     metrics = tuple(study.metric_names or _plain_names(len(directions)))
     return Facts(
         study.study_name, directions, sampler, distributions, trials, done, value, front, metrics
@@ -129,17 +132,3 @@ def _is_done(trial: FrozenTrial) -> bool:
         and all(math.isfinite(value) for value in trial.values)
         and all(violation <= 0 for violation in trial.constraints.values())
     )
-
-
-def _front(value: np.ndarray) -> list[int]:
-    """Rows that no other row dominates; the first of the best with one objective."""
-    if not len(value):
-        return []
-    if value.shape[1] == 1:
-        return [int(np.argmin(value[:, 0]))]
-    kept = []
-    for i, row in enumerate(value):
-        beaten = (value <= row).all(axis=1) & (value < row).any(axis=1)
-        if not beaten.any():
-            kept.append(i)
-    return sorted(kept, key=lambda i: tuple(value[i]))

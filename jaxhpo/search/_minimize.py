@@ -14,7 +14,7 @@ import numpy as np
 from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo._status import Status, explain
+from jaxhpo._status import Status, explain, status_of_rows
 from jaxhpo._tracing import owned
 from jaxhpo._tracing.manual import on_each_device
 from jaxhpo._tracing.owned import as_pytree
@@ -282,12 +282,8 @@ def status_of(unit: Array, outcome: Outcome) -> Array:
         violation that is NaN counts as violated.
     """
     q = unit.shape[0]
-    is_finite = jnp.isfinite(outcome.value).reshape(q, -1).all(axis=1)
-    status = jnp.full(q, int(Status.COMPLETE), jnp.int32)
-    if outcome.violation is not None:
-        is_met = (outcome.violation <= 0).reshape(q, -1).all(axis=1)
-        status = jnp.where(is_met, status, int(Status.INFEASIBLE))
-    status = jnp.where(is_finite, status, int(Status.FAILED))
+    violation = None if outcome.violation is None else outcome.violation.reshape(q, -1)
+    status = status_of_rows(jnp, outcome.value.reshape(q, -1), violation)
     return jnp.where(has_proposal(unit), status, int(Status.EMPTY)).astype(jnp.int32)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._status import Status, explain
+from jaxhpo._status import Status, explain, status_of_values
 from jaxhpo.study._trial import finite_value
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, Ending, thin_curve
 
@@ -143,9 +143,10 @@ def _judged(status: Status, value: np.ndarray, violation: np.ndarray, error: np.
     """The status of an ended trial, with what its numbers say."""
     if status not in (Status.COMPLETE, Status.INFEASIBLE):
         return status
-    if not np.isfinite(value).all() or np.isnan(violation).any() or np.isinf(error).any():
+    if np.isinf(error).any():
         return Status.FAILED
-    return Status.INFEASIBLE if (violation > 0).any() else status
+    found = status_of_values(value, violation, is_unknown=Status.FAILED)
+    return status if found is Status.COMPLETE else found
 
 
 def _reason(

@@ -6,15 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxhpo._direction import Direction, directions_of, is_better, to_minimized
 from jaxhpo._status import Status
-from jaxhpo.study._trial import (
-    Direction,
-    Trial,
-    as_tuple,
-    directions_of,
-    is_better,
-    to_minimized,
-)
+from jaxhpo.pareto.internal import front_rows
+from jaxhpo.study._trial import Trial, as_tuple
 from jaxhpo.study.running._failures import reasons_of, shared_reason
 
 
@@ -48,15 +43,7 @@ def front_of(trials: Sequence[Trial], direction: Direction) -> list[Trial]:
     if not done:
         return []
     value = to_minimized(values_of(done, direction), directions_of(direction))
-    # In NumPy, where a study that grows compiles nothing; in lexicographic order nothing dominates
-    # what comes before it.
-    front: list[int] = []
-    for i in np.lexsort(value.T[::-1]):
-        rows = value[front]
-        no_worse = (rows <= value[i]).all(axis=1)
-        if not (no_worse & (rows < value[i]).any(axis=1)).any():
-            front.append(int(i))
-    return [done[i] for i in sorted(front)]
+    return [done[i] for i in sorted(front_rows(value))]
 
 
 def values_of(trials: Sequence[Trial], direction: Direction) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jaxhpo._direction import is_better
 from jaxhpo._status import Status
 from jaxhpo.study._reading import Readable
-from jaxhpo.study._trial import Trial, is_better, outline_of
+from jaxhpo.study._trial import Trial, outline_of
 
 if TYPE_CHECKING:
     from jaxhpo.study._stored_sampler import StoredSampler

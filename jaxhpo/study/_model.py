@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxhpo import _checks
+from jaxhpo._direction import Direction, to_minimized
 from jaxhpo._status import Status
-from jaxhpo.study._trial import Direction, Trial, to_minimized
+from jaxhpo.study._trial import Trial
 
 if TYPE_CHECKING:
     from jaxhpo.inspection import Surrogate

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._checks.suggest import did_you_mean, named_arguments
+from jaxhpo._direction import Direction, directions_of
 from jaxhpo.space import Space
 from jaxhpo.study._best import best_of, front_of, values_of
-from jaxhpo.study._trial import Direction, Trial, directions_of, read_trials
+from jaxhpo.study._trial import Trial, read_trials
 
 if TYPE_CHECKING:
     import optuna

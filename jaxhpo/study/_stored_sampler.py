@@ -11,18 +11,11 @@ import jax
 import numpy as np
 
 from jaxhpo._base import Sampler
+from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import Proposer, Told
 from jaxhpo.study._told import assemble, history_of
-from jaxhpo.study._trial import (
-    Direction,
-    Trial,
-    Value,
-    as_tuple,
-    directions_of,
-    status_of,
-    unit_of,
-)
+from jaxhpo.study._trial import Trial, Value, as_tuple, status_of, unit_of
 from jaxhpo.study.running._evaluate import Report
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._distributions import distributions_of

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo import _checks
 from jaxhpo._base import Sampler
 from jaxhpo._checks.suggest import named_arguments
+from jaxhpo._direction import check_direction
 from jaxhpo.space import Space
 from jaxhpo.study import _record
 from jaxhpo.study._sweeping import Sweeping
-from jaxhpo.study._trial import Trial, check_direction
+from jaxhpo.study._trial import Trial
 from jaxhpo.study.running._failures import failures_told
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Study(Sweeping):
         from jaxhpo.study.storage._store import Store
 
         self._space = space if isinstance(space, Space) else _as_space(space)
-        self._direction = check_direction(direction)
+        self._direction = check_direction("Study", direction)
         if name is not None and (not isinstance(name, str) or not name):
             raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
         if seed is not None:

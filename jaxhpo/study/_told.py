@@ -7,19 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxhpo._direction import Direction, directions_of, to_minimized
 from jaxhpo.ask_tell import Told
-from jaxhpo.study._trial import (
-    Direction,
-    Trial,
-    Value,
-    as_tuple,
-    directions_of,
-    finite_value,
-    params_of,
-    se_of,
-    to_minimized,
-    unit_of,
-)
+from jaxhpo.study._trial import Trial, Value, as_tuple, finite_value, params_of, se_of, unit_of
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, Ending, Row
 
 if TYPE_CHECKING:

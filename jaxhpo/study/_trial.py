@@ -1,4 +1,4 @@
-"""One trial as the user sees it, and the one place where signs flip."""
+"""One trial as the user sees it, and as storage has it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxhpo import _checks
-from jaxhpo._status import Status
+from jaxhpo._status import Status, status_of_values
 from jaxhpo.study.storage._rows import ERROR_ATTR, FIXED_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
@@ -19,13 +18,8 @@ if TYPE_CHECKING:
     from jaxhpo.space import Space
     from jaxhpo.study.storage._history import HistoryTrial
 
-DIRECTIONS = ("minimize", "maximize")
-
 Value = float | tuple[float, ...]
 """One value a trial, or a tuple of them in a study of several objectives."""
-
-Direction = str | tuple[str, ...]
-"""One of `DIRECTIONS`, or a tuple of them in a study of several objectives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,41 +65,6 @@ class Trial:
 def as_tuple(value: Value) -> tuple[float, ...]:
     """The value of each objective, one or several."""
     return value if isinstance(value, tuple) else (value,)
-
-
-def check_direction(direction: Any) -> Direction:
-    """Requires a direction, or a sequence with one an objective.
-
-    Raises:
-        ValueError: anything else.
-    """
-    listed = list(direction) if isinstance(direction, list | tuple) else [direction]
-    if not listed or any(not isinstance(one, str) or one not in DIRECTIONS for one in listed):
-        expected = "'minimize' or 'maximize', or a sequence of them for several objectives"
-        raise _checks.fail("Study", "direction", expected, direction)
-    return listed[0] if len(listed) == 1 else tuple(listed)
-
-
-def directions_of(direction: Direction) -> tuple[str, ...]:
-    """The direction of each objective, one or several."""
-    return direction if isinstance(direction, tuple) else (direction,)
-
-
-def to_minimized(value: Any, direction: Direction) -> Any:
-    """The one place where a sign flips: samplers minimise, users may maximise.
-
-    The function is its own inverse.
-
-    Args:
-        value: a number or an array of numbers; for several objectives their axis is the last.
-        direction: "minimize" or "maximize", or one an objective.
-
-    Returns:
-        The value to minimise (or, from that, the user's value).
-    """
-    if isinstance(direction, tuple):
-        return value * np.asarray([-1.0 if one == "maximize" else 1.0 for one in direction])
-    return -value if direction == "maximize" else value
 
 
 def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
@@ -195,10 +154,7 @@ def status_of(frozen: FrozenTrial | HistoryTrial) -> Status:
     """The status of a stored trial."""
     name = frozen.state.name
     if name == "COMPLETE":
-        if finite_value(frozen.values) is None:
-            return Status.FAILED
-        is_feasible = all(violation <= 0 for violation in frozen.constraints.values())
-        return Status.COMPLETE if is_feasible else Status.INFEASIBLE
+        return status_of_values(frozen.values or [math.nan], frozen.constraints.values())
     return {"FAIL": Status.FAILED, "PRUNED": Status.PRUNED, "WAITING": Status.WAITING}.get(
         name, Status.RUNNING
     )
@@ -216,10 +172,3 @@ def se_of(frozen: FrozenTrial | HistoryTrial) -> Value | None:
     """The known standard error of a stored trial's value, or None."""
     found = frozen.system_attrs.get(ERROR_ATTR)
     return finite_value(found) if isinstance(found, list) else None
-
-
-def is_better(value: float | None, best: float | None, direction: str) -> bool:
-    """Tells whether `value` beats `best`; None never does, and anything beats None."""
-    if value is None:
-        return False
-    return best is None or to_minimized(value, direction) < to_minimized(best, direction)

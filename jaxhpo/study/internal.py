@@ -3,9 +3,7 @@
 from jaxhpo.study._batch import build_rows as build_rows
 from jaxhpo.study._record import store_rows as store_rows
 from jaxhpo.study._stored_sampler import Batch as Batch
-from jaxhpo.study._trial import Direction as Direction
 from jaxhpo.study._trial import as_tuple as as_tuple
-from jaxhpo.study._trial import directions_of as directions_of
 from jaxhpo.study._trial import finite_value as finite_value
 from jaxhpo.study._trial import params_of as params_of
 from jaxhpo.study._trial import status_of as status_of

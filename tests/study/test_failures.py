@@ -243,3 +243,16 @@ def test_optuna_reads_the_failures(url):
     study.optimize(typo, num_trials=2, progress=False)
     trials = optuna.load_study(study_name="s", storage=url).trials
     assert [trial.user_attrs["reason"] for trial in trials] == ["KeyError: 'xx'"] * 2
+
+
+def test_control_characters_of_an_error_do_not_reach_the_log(caplog):
+    caplog.set_level(logging.INFO, "jaxhpo")
+
+    def objective(params):
+        raise ValueError("\x1b[2Jgone\x07")
+
+    study = Study(X, "qmc", storage=None, name="s")
+    study.optimize(objective, num_trials=2, progress=False)
+    assert "gone" in caplog.text
+    assert "\x1b" not in caplog.text
+    assert "\x07" not in caplog.text

@@ -11,6 +11,7 @@ import threading
 
 import optuna
 import pytest
+import sqlalchemy
 
 import jaxhpo as hpo
 from jaxhpo import Status
@@ -255,6 +256,39 @@ def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
     assert 1 <= caplog.text.count("Still waiting") <= 4
     assert caplog.text.count("is back after") == 1
     holder.close()
+
+
+def test_enqueued_trials_wait_for_a_lock_as_well(tmp_path, monkeypatch):
+    path = tmp_path / "s.db"
+    monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
+    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
+    study = opened(path)
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    threading.Timer(1.0, holder.execute, ("ROLLBACK",)).start()
+    numbers = study.enqueue([{"x": 0.5}, {"x": 1.5}])
+    study.optimize(lambda params: params["x"], num_trials=2)
+    assert numbers == [0, 1]
+    assert list(study.values) == [0.5, 1.5]
+    holder.close()
+
+
+def test_an_enqueued_trial_whose_answer_was_lost_is_there_once(tmp_path, monkeypatch):
+    study = opened(tmp_path / "s.db")
+    create, is_lost = study._store.storage.create_new_trial, [True]
+
+    def create_and_lose(*args):
+        found = create(*args)
+        if is_lost.pop() if is_lost else False:
+            raise sqlalchemy.exc.OperationalError(
+                "INSERT", {}, Exception("server closed the connection")
+            )
+        return found
+
+    monkeypatch.setattr(study._store.storage, "create_new_trial", create_and_lose)
+    assert study.enqueue({"x": 0.5}) == [0]
+    assert study.enqueue({"x": 0.5}) == [1]
+    assert len(study.trials) == 2
 
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])

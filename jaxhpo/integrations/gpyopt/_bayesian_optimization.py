@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_callable, check_int, check_not_negative, fail
+from jaxhpo._direction import to_minimized
 from jaxhpo.ask_tell import Proposer, Told, asked_shape, padded_size
 from jaxhpo.integrations.gpyopt._domain import Domain
 
@@ -106,7 +107,8 @@ class BayesianOptimization:
         self._f = check_callable(_WHERE, "f", f)
         self._domain = Domain(domain, constraints)
         self._batch_size = check_int(_WHERE, "batch_size", batch_size, 1)
-        self._maximize, self._verbosity = bool(maximize), bool(verbosity)
+        self._verbosity = bool(verbosity)
+        self._direction = "maximize" if maximize else "minimize"
         startup = check_int(_WHERE, "initial_design_numdata", initial_design_numdata, 1)
         space, seed = self._domain.space, check_int(_WHERE, "seed", seed, 0)
         made = samplers.gp(
@@ -200,7 +202,7 @@ class BayesianOptimization:
         """
         from jaxhpo.integrations.gpyopt._plots import convergence
 
-        return convergence(self.X, self._minimized(), self._maximize, filename)
+        return convergence(self.X, self._minimized(), self._direction, filename)
 
     def plot_acquisition(self, filename: str | None = None) -> Any:
         """Draws the model and the log expected improvement over one or two variables.
@@ -222,8 +224,7 @@ class BayesianOptimization:
     # -- parts -------------------------------------------------------------------------------
 
     def _minimized(self) -> np.ndarray:
-        sign = -1.0 if self._maximize else 1.0
-        return sign * self.Y[:, 0]
+        return to_minimized(self.Y[:, 0], self._direction)
 
     def _best(self) -> int:
         value = self._minimized()

@@ -6,18 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from jaxhpo._direction import to_minimized
 from jaxhpo.plots import save
 from jaxhpo.plots.internal import CROWD, GOOD, make_axes
 from jaxhpo.space import Space
 
 
-def convergence(X: np.ndarray, value: np.ndarray, maximize: bool, filename: Any) -> Any:
+def convergence(X: np.ndarray, value: np.ndarray, direction: str, filename: Any) -> Any:
     """Draws distances between points in a row, and the best value so far.
 
     Args:
         X: `[n, d]` points.
         value: `[n]` values, minimised.
-        maximize: whether to show them with the other sign.
+        direction: of the user's own values.
         filename: file to write, or None.
 
     Returns:
@@ -30,7 +31,7 @@ def convergence(X: np.ndarray, value: np.ndarray, maximize: bool, filename: Any)
     left.plot(np.arange(1, len(X)), np.linalg.norm(np.diff(X, axis=0), axis=1), "o-", color=CROWD)
     left.set(xlabel="iteration", ylabel="d(x[n], x[n-1])", title="Distance between points in a row")
     best = np.fmin.accumulate(np.where(np.isfinite(value), value, np.inf))
-    best = -best if maximize else best
+    best = to_minimized(best, direction)
     right.plot(np.arange(1, len(value) + 1), best, "o-", color=GOOD)
     right.set(xlabel="iteration", ylabel="best y", title="Value of the best point so far")
     if filename is not None:

@@ -14,6 +14,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from jaxhpo._direction import to_minimized
 from jaxhpo.ask_tell import HostSampler, Recipe, Repeatable
 from jaxhpo.integrations.optuna._groups import fits
 from jaxhpo.space import Space, choice, integer, log_uniform, quantized, uniform
@@ -75,7 +76,7 @@ class Block:
         # A grid has no points but its own, so it begins anew.
         self._starts_over = may_repeat and recipe.sampler == "grid"
         space = (Repeatable if may_repeat else Space)(tree)
-        self._signs = np.asarray([-1.0 if d == "maximize" else 1.0 for d in directions])
+        self._directions = tuple(directions)
         # It follows one value: by how many trials a trial is dominated.
         self._by_rank = recipe.sampler == "tpe" and len(directions) > 1
         count = 1 if self._by_rank else len(directions)
@@ -185,8 +186,8 @@ class Block:
     def _value(self, trial: FrozenTrial) -> np.ndarray:
         """What to minimise `[m]`; NaN for a trial that failed or still runs elsewhere."""
         if trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or not trial.values:
-            return np.full(len(self._signs), np.nan)
-        value = self._signs * np.asarray(trial.values, np.float64)
+            return np.full(len(self._directions), np.nan)
+        value = to_minimized(np.asarray(trial.values, np.float64), self._directions)
         return np.where(np.isfinite(value).all(), value, np.nan)
 
     def _internal(self, trial: FrozenTrial) -> dict[str, Any] | None:

@@ -19,7 +19,14 @@ from jaxhpo.integrations.optuna._params import params_of
 from jaxhpo.space import Space
 from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
-from jaxhpo.study.internal import CONSTRAINTS_ATTR, Report, build_rows, store_rows, to_report
+from jaxhpo.study.internal import (
+    CONSTRAINTS_ATTR,
+    Report,
+    build_rows,
+    status_of,
+    store_rows,
+    to_report,
+)
 
 logger = logging.getLogger("jaxhpo")
 
@@ -92,16 +99,8 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
     """Writes the trials in one transaction, with their constraints."""
     trials = [trial for trial, _ in kept]
     values = np.asarray([_values(trial, len(copy.directions)) for trial in trials])
-    states = {"COMPLETE": Status.COMPLETE, "PRUNED": Status.PRUNED}
-    is_finite = np.isfinite(values).all(axis=1)
-    status = [
-        states.get(trial.state.name, Status.FAILED) if finite else Status.FAILED
-        for trial, finite in zip(trials, is_finite, strict=True)
-    ]
+    status = [status_of(trial) for trial in trials]
     found = [list(trial.constraints.values()) for trial in trials]
-    for row, violation in enumerate(found):
-        if status[row] is Status.COMPLETE and any(v > 0 for v in violation):
-            status[row] = Status.INFEASIBLE
     steps = sorted({step for trial in trials for step in trial.intermediate_values})
     curves = [[trial.intermediate_values.get(s, np.nan) for s in steps] for trial in trials]
     encoded = copy.space.encode([params for _, params in kept], np.float64)

@@ -8,6 +8,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo import _checks
+from jaxhpo._direction import to_minimized
 from jaxhpo.integrations.sklearn._fold_stopper import Stopper
 
 _WHERE = "FoldPruner"
@@ -65,7 +66,9 @@ class FoldPruner(BasePruner):
         seen = list(trial.intermediate_values)
         if len(seen) != self._after:
             return False
-        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        # The rule takes scores, which are better the larger they are.
+        is_score = study.direction == StudyDirection.MAXIMIZE
+        direction = "minimize" if is_score else "maximize"
         complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         curves = [other.intermediate_values for other in complete]
         curves = [curve for curve in curves if set(seen) < set(curve)]
@@ -76,6 +79,8 @@ class FoldPruner(BasePruner):
         stopper = Stopper(self._after)
         for curve in curves:
             if set(curve) == set(folds):
-                stopper.add(np.asarray([sign * curve[fold] for fold in folds]))
-        scores = np.asarray([sign * trial.intermediate_values[fold] for fold in seen])
+                stopper.add(to_minimized(np.asarray([curve[fold] for fold in folds]), direction))
+        scores = to_minimized(
+            np.asarray([trial.intermediate_values[fold] for fold in seen]), direction
+        )
         return stopper.judge(scores) is not None

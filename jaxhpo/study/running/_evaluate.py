@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxhpo._base import Outcome
 from jaxhpo._checks import describe
-from jaxhpo._status import Status, explain
+from jaxhpo._status import Status, explain, status_of_values
 from jaxhpo.study._trial import Value, as_tuple
 from jaxhpo.study.running._error_hints import hint_for, kind_of
 
@@ -118,9 +118,9 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
     if outcome.violation is None:
         return Report(Status.COMPLETE, value, se=known)
     violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
-    if any(math.isnan(v) for v in violation):
-        return Report(Status.FAILED, reason=f"the violation was {list(violation)}")
-    status = Status.INFEASIBLE if any(v > 0 for v in violation) else Status.COMPLETE
+    status = status_of_values(values, violation, is_unknown=Status.FAILED)
+    if status is Status.FAILED:
+        return Report(status, reason=f"the violation was {list(violation)}")
     return Report(status, value, violation, known)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar
 
 from jaxhpo._status import Status
+from jaxhpo.progress import printable
 
 if TYPE_CHECKING:
     from jaxhpo.study._trial import Trial
@@ -49,6 +50,7 @@ def shared_reason(reasons: Iterable[str | None]) -> str:
 
 def describe_reason(reason: str) -> str:
     """A reason cut to a length that fits a line of a log."""
+    reason = printable(reason)
     return reason if len(reason) <= _MAX_SHOWN else reason[: _MAX_SHOWN - 1] + "…"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
 from jaxhpo._status import Status, explain
-from jaxhpo.progress import Progress, make_reporter
+from jaxhpo.progress import Progress, make_reporter, printable
 from jaxhpo.study._trial import Trial
 from jaxhpo.study.running._evaluate import Report, evaluate
 from jaxhpo.study.running._first_failures import FirstFailures, first_failures
@@ -155,7 +155,7 @@ class Loop:
             if report.exception is not None and not isinstance(report.exception, self._catch):
                 raise report.exception
             if report.status is Status.FAILED:
-                logger.info("a trial failed: %s", report.reason)
+                logger.info("a trial failed: %s", printable(report.reason or ""))
             if self._first_failures.are_too_many(report):
                 raise self._too_many(report)
 

@@ -23,6 +23,8 @@ ERROR_ATTR = "jaxhpo_se"
 SWEEP_ATTR = "jaxhpo_sweep"
 # Where Optuna keeps the parameters of a trial that waits.
 FIXED_ATTR = "fixed_params"
+# What tells one enqueued trial from another, where the answer to the first attempt was lost.
+ENQUEUED_ATTR = "jaxhpo_enqueued"
 # Where Optuna keeps what a study's values are called.
 METRICS_ATTR = "study:metric_names"
 # A curve is stored at no more than this many steps; a million rows help nobody.

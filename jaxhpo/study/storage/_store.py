@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from jaxhpo.study.storage._open import (
     until_made,
 )
 from jaxhpo.study.storage._rows import (
+    ENQUEUED_ATTR,
     FIXED_ATTR,
     METRICS_ATTR,
     SYSTEM_ATTR,
@@ -317,10 +319,19 @@ class Store:
         """
         from optuna.trial import TrialState, create_trial
 
-        trial = create_trial(state=TrialState.WAITING, system_attrs={FIXED_ATTR: flat})
-        with readable_errors(self.shown):
+        mark = secrets.token_hex(8)
+        attrs = {FIXED_ATTR: flat, ENQUEUED_ATTR: mark}
+        trial = create_trial(state=TrialState.WAITING, system_attrs=attrs)
+
+        def act(again: bool) -> int:
+            if again:  # an attempt whose answer was lost may have written it
+                for known in self.storage.get_all_trials(self.study_id, deepcopy=False):
+                    if known.system_attrs.get(ENQUEUED_ATTR) == mark:
+                        return known.number
             trial_id = self.storage.create_new_trial(self.study_id, trial)
             return self.storage.get_trial_number_from_id(trial_id)
+
+        return patiently(self.shown, act)
 
     def begin(self, trial_id: int, row: Row) -> bool:
         """Makes a waiting trial a running one; False if another process has done so."""

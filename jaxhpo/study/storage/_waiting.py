@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
+from jaxhpo.progress import printable
 from jaxhpo.study._trial import status_of, unit_of
 from jaxhpo.study.storage._reserved import is_lost
 from jaxhpo.study.storage._rows import FIXED_ATTR, Ending, Row
@@ -112,5 +113,7 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
 def _refuse(store: Store, frozen: FrozenTrial, reason: str) -> None:
     """Ends a waiting trial as failed."""
     if store.begin(frozen._trial_id, Row(Status.RUNNING, None, {}, {})):
-        logger.warning("study %r: trial %d failed: %s", store.name, frozen.number, reason)
+        logger.warning(
+            "study %r: trial %d failed: %s", store.name, frozen.number, printable(reason)
+        )
         store.finish([Ending(frozen._trial_id, Status.FAILED, None, {"reason": reason})])
