@@ -25,7 +25,7 @@ ALLOWED = {
     "space": BASE,
     "inspection": BASE | {"space", "gp", "acquisition"},
     "plots": BASE | {"space", "inspection", "pareto"},
-    "report": BASE | {"space", "inspection", "samplers"},
+    "report": BASE | {"space", "inspection", "samplers", "pareto"},
     "problems": BASE | {"space", "training", "pareto"},
     "gp": BASE,
     "acquisition": BASE | {"space", "gp"},
