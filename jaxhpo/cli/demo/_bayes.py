@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import pathlib
+import functools
 import time
 from typing import Any
 
 import numpy as np
 
-_MIN_TRIALS, _MAX_TRIALS, _BATCH = 8, 48, 4
-_NUM_ORDERS, _NUM_FRESH = 500, 32
+from jaxhpo._progress import told_if_slow
+from jaxhpo.cli._tables import say
+
+_MIN_TRIALS, _MAX_TRIALS, _BATCH = 8, 96, 8
+_NUM_FRESH = 64
 
 
-def bayesian_optimization(stage: Any) -> pathlib.Path:
-    """Adds a tenth as many trials to the study, by a model of those that it has."""
-    from jaxhpo import inspection, samplers
+def bayesian_optimization(stage: Any) -> Any:
+    """Adds trials to the study where a model of those that it has expects low losses."""
+    from jaxhpo import samplers
     from jaxhpo.study import Study
 
     space, known = stage.problem.space, stage.study.trials
@@ -25,40 +28,40 @@ def bayesian_optimization(stage: Any) -> pathlib.Path:
         space, batch_size=_BATCH, acquisition_function="ucb", beta=0.25, num_basins=0
     )
     study = Study(space, sampler, storage=stage.storage, name=stage.study.name, change_sampler=True)
-    print(f"The study goes on with a Gaussian process: {trials} more trials, {_BATCH} at a time.")
+    say(
+        f"The same study goes on with a Gaussian process: {trials} more trials, {_BATCH} at a "
+        "time,\nwhere a model of all trials so far expects low losses."
+    )
     begin = time.perf_counter()
     study.sweep(
         stage.problem.training, num_trials=trials, num_steps=stage.steps, num_reports=20,
         batch_size=_BATCH, programs=stage.study.programs,
     )  # fmt: skip
     seconds = time.perf_counter() - begin
-    random, chosen = known[-stage.trials :], study.trials[len(known) :]
-    typical = _typical_best(np.array([_loss(trial) for trial in random]))
-    best = np.minimum.accumulate([_loss(trial) for trial in chosen])
-    print(
-        f"Best loss {best[-1]:.4f} in {seconds:.1f} s, compile included; the best of {len(random)} "
-        f"random trials was {typical[-1]:.4f}."
+    first, chosen = known[-stage.trials :], study.trials[len(known) :]
+    say(
+        f"{trials} trials in {seconds:.1f} s, compile included: {1e3 * seconds / trials:.0f} ms "
+        "per trial."
     )
-    surrogate = study.surrogate()
-    before, after = (
-        _mean_of_fresh_runs(stage, trial)
-        for trial in (min(random, key=_loss), _likeliest(surrogate, study.trials))
+    say(
+        f"Median loss {_median(chosen):.3f}; of act 1's {len(first)} trials it was "
+        f"{_median(first):.3f}."
     )
-    print(
-        f"Such losses are lucky draws. Over {_NUM_FRESH} fresh runs the best random configuration "
-        f"has a mean loss\nof {before:.4f}, and the one that the model takes for the best "
-        f"{after:.4f}."
-    )
-    shares = inspection.sensitivity(surrogate)
-    print("What matters, by the model: " + ", ".join(f"{k} {v:.0%}" for k, v in shares.items()))
-    return _draw(stage, surrogate, typical, best)
+    with told_if_slow(f"demo: the best of both acts are trained anew, {_NUM_FRESH} times each"):
+        _print_fresh(stage, first, chosen)
+    with told_if_slow("demo: the plot is drawn"):
+        return _draw(stage, study.surrogate(), first, chosen)
 
 
-def _likeliest(surrogate: Any, trials: list[Any]) -> Any:
-    """The trial whose loss the model expects to be the lowest."""
-    complete = [trial for trial in trials if trial.status.name == "COMPLETE"]
-    expected = surrogate.predict(np.array([trial.unit for trial in complete])).median
-    return complete[int(np.argmin(expected))]
+def _print_fresh(stage: Any, first: list[Any], chosen: list[Any]) -> None:
+    """Compares the best of both acts by runs that neither was chosen for."""
+    before, after = (min(trials, key=_loss) for trials in (first, chosen))
+    means = [_mean_of_fresh_runs(stage, trial) for trial in (before, after)]
+    say(
+        f"Best loss {_loss(after):.4f}; of act 1 it was {_loss(before):.4f}. The best of many runs "
+        f"was also lucky:\ntrained anew {_NUM_FRESH} times, these two configurations have mean "
+        f"losses of {means[1]:.4f} and {means[0]:.4f}."
+    )
 
 
 def _mean_of_fresh_runs(stage: Any, trial: Any) -> float:
@@ -84,27 +87,38 @@ def _loss(trial: Any) -> float:
     return trial.value if trial.status.name == "COMPLETE" else np.inf
 
 
-def _typical_best(values: np.ndarray) -> np.ndarray:
-    """Median over orders of the best of the first `k` values, for each `k`."""
-    rng = np.random.default_rng(0)
-    orders = rng.permuted(np.repeat(values[None], _NUM_ORDERS, axis=0), axis=1)
-    return np.median(np.minimum.accumulate(orders, axis=1), axis=0)
+def _median(trials: list[Any]) -> float:
+    return float(np.median([_loss(trial) for trial in trials]))
 
 
-def _draw(stage: Any, surrogate: Any, typical: np.ndarray, best: np.ndarray) -> pathlib.Path:
-    """The two searches side by side, and a cut through the model at its best trial."""
+def _draw(stage: Any, surrogate: Any, first: list[Any], chosen: list[Any]) -> Any:
+    """All trials in their order, and a cut through the model at its best trial."""
     from matplotlib.figure import Figure
 
     from jaxhpo import inspection, plots
+    from jaxhpo.cli._demo import Shown
 
+    before, after = ([_loss(trial) for trial in trials] for trials in (first, chosen))
+    panel = functools.partial(_draw_trials, stage.sampler, before, after)
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    n = len(typical)
-    left.plot(np.arange(1, n + 1), typical, label="random, median order")
-    best = np.minimum(best, typical[-1])
-    left.plot(np.arange(n, n + len(best) + 1), [typical[-1], *best], label="Gaussian process")
-    left.set(xlabel="trials", ylabel="best validation cross entropy", xscale="log", yscale="log")
-    left.legend(frameon=False)
+    panel(left)
     cut = inspection.slice_of(surrogate, ["lr", "momentum"], num_points=40)
     plots.model_slice(cut, ax=right, label="predicted cross entropy")
-    return plots.save(figure, stage.out / "bayesian.png")
+    return Shown(plots.save(figure, stage.out / "bayesian.png"), panel)
+
+
+def _draw_trials(name: str, before: list[float], after: list[float], axes: Any) -> None:
+    """The loss of every trial of both acts, in their order, and the best so far."""
+    from jaxhpo.plots._figure import CROWD, GOOD, TEXT
+
+    n, losses = len(before), np.array([*before, *after])
+    at = np.arange(1, len(losses) + 1)
+    axes.plot(at[:n], losses[:n], ".", color=CROWD, ms=3, label=f"{n} {name} trials")
+    axes.plot(at[n:], losses[n:], ".", color=GOOD, ms=3, label=f"{len(after)} by the model")
+    axes.step(at, np.minimum.accumulate(losses), color=TEXT, lw=1.5, label="best so far")
+    axes.set(xlabel="trial", ylabel="validation loss", yscale="log")
+    axes.set_title("A model goes on from there")
+    axes.set_ylim(0.2 * losses.min(), 5.0)  # room for the legend, below all
+    axes.legend(loc="lower left", frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import pathlib
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from jaxhpo.cli._errors import UserError
@@ -23,6 +25,7 @@ class Stage(NamedTuple):
         problem: the training run, its space and a test.
         study: the durable study; later acts read the trials of earlier ones.
         storage: where it is.
+        sampler: name of the sampler of the first act.
         trials: trials to add.
         steps: steps of a training run.
         seed: of everything that is drawn.
@@ -32,20 +35,29 @@ class Stage(NamedTuple):
     problem: Any
     study: Any
     storage: str
+    sampler: str
     trials: int
     steps: int
     seed: int
     out: pathlib.Path
 
 
-# Act by act; each prints what it found and returns its picture.
-ACTS: tuple[tuple[str, Callable[[Stage], pathlib.Path]], ...] = (
-    ("Random trials, side by side", random_search),
-    ("Bayesian optimization goes on from there", bayesian_optimization),
-    (
-        "Hypergradients for a number of hyperparameters that no search reaches",
-        hypergradient_descent,
-    ),
+class Shown(NamedTuple):
+    """What an act leaves to look at.
+
+    Attributes:
+        picture: the file that it wrote.
+        draw: draws the act's panel of the picture of all three on axes.
+    """
+
+    picture: pathlib.Path
+    draw: Callable[[Any], None]
+
+
+ACTS: tuple[tuple[str, Callable[[Stage], Shown]], ...] = (
+    ("Many training runs, side by side", random_search),
+    ("A model goes on from there", bayesian_optimization),
+    ("1,100 hyperparameters at once", hypergradient_descent),
 )
 
 
@@ -59,24 +71,55 @@ def run_demo(
     _checks.check_int("demo", "num_trials", trials, 1)
     _checks.check_int("demo", "num_steps", steps, 1)
     _require_matplotlib()
+    say("Loading the data ...")
     problem = problems.digits()
     out.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{out / 'study.db'}"
     # Losses after different numbers of steps do not compare: each number has its own study.
     name = "digits" if steps == DEFAULT_STEPS else f"digits-{steps}-steps"
-    # A second run finds the sampler of the second act.
-    study = Study(problem.space, sampler, storage=url, name=name, seed=seed, change_sampler=True)
-    stage = Stage(problem, study, url, trials, steps, seed, out)
+    with _told_by_the_acts():
+        # A second run finds the sampler of the second act.
+        study = Study(
+            problem.space, sampler, storage=url, name=name, seed=seed, change_sampler=True
+        )
+        stage = Stage(problem, study, url, sampler, trials, steps, seed, out)
+        shown = []
+        for number, (title, act) in enumerate(ACTS, start=1):
+            say(f"\n{number}. {title}\n")
+            shown.append(act(stage))
     url = study.storage  # without a password
-    pictures = []
-    for number, (title, act) in enumerate(ACTS, start=1):
-        say(f"{number}. {title}\n")
-        pictures.append(act(stage))
-        print()
-    say("plots:  " + "\n        ".join(str(picture) for picture in pictures))
+    pictures = [_draw([act.draw for act in shown], out), *(act.picture for act in shown)]
+    say("\nplots:  " + "\n        ".join(str(picture) for picture in pictures))
     say(f"study:  {url} (name {study.name})")
     say(f"look:   jaxhpo best {study.name} --storage {shlex.quote(url)} --top 10")
     say(f"browse: optuna-dashboard {shlex.quote(url)}   (pip install optuna-dashboard)")
+
+
+def _draw(panels: list[Callable[[Any], None]], out: pathlib.Path) -> pathlib.Path:
+    """The three acts side by side; docs/demo.png is this picture as `jaxhpo demo` leaves it."""
+    from matplotlib.figure import Figure
+
+    from jaxhpo import plots
+
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    for axes, draw in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        draw(axes)
+    return plots.save(figure, out / "demo.png", dpi=108)
+
+
+@contextlib.contextmanager
+def _told_by_the_acts() -> Iterator[None]:
+    """Keeps from the log what the acts print in fewer words: failures and the change of sampler."""
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return not any(known in record.msg for known in ("trials failed", "goes on with sampler"))
+
+    logger = logging.getLogger("jaxhpo")
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 def _require_matplotlib() -> None:

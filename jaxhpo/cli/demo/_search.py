@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import pathlib
+import functools
 from typing import Any
 
+from jaxhpo._progress import told_if_slow
 from jaxhpo.cli._inspect import print_trials
 from jaxhpo.cli._tables import say
 
 
-def random_search(stage: Any) -> pathlib.Path:
+def random_search(stage: Any) -> Any:
     """Adds trials to the study and tests the best configuration on digits nobody searched on."""
     study, trials, steps = stage.study, stage.trials, stage.steps
-    say(f"Tuning a flax MLP on 1,797 handwritten digits: {trials} trials of {steps} steps.")
+    say(
+        f"A flax MLP learns to read 1,797 handwritten digits: {trials} configurations of learning "
+        f"rate,\nmomentum, weight decay and width (sampler: {stage.sampler}), {steps} steps each."
+    )
     if stored := len(study.trials):
         say(f"The study in {study.storage} has {stored} trials already; these are added to it.")
     summary = study.sweep(
         stage.problem.training, num_trials=trials, num_steps=steps, num_reports=20
     )
     _print_result(study, summary)
-    accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
+    with told_if_slow("demo: the best configuration is trained anew"):
+        accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
     say(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
-    return _draw(study, stage.out)
+    with told_if_slow("demo: the plot is drawn"):
+        return _draw(study, stage.out)
 
 
 def _print_result(study: Any, summary: Any) -> None:
@@ -29,10 +35,13 @@ def _print_result(study: Any, summary: Any) -> None:
     complete = [trial for trial in study.trials if trial.status.name == "COMPLETE"]
     rows = [(trial.number, trial.value, flat(trial.params)) for trial in complete]
     print_trials(study.name, study.direction, rows, 5)
+    each = 1e3 * summary.seconds / summary.num_trials
     say(
-        f"{summary.num_trials} trials in {summary.seconds:.1f} s, compile included; "
-        f"{summary.num_failed} diverged."
+        f"{summary.num_trials} trials in {summary.seconds:.1f} s, compile included: {each:.0f} ms "
+        "per trial."
     )
+    if summary.num_failed:
+        say(f"{summary.num_failed} of them diverged; the others did not notice.")
 
 
 def _retrain(problem: Any, params: dict[str, Any], steps: int, seed: int) -> float:
@@ -54,21 +63,38 @@ def _retrain(problem: Any, params: dict[str, Any], steps: int, seed: int) -> flo
     return float(accuracy(jax.random.key(seed + 1), numbers))
 
 
-def _draw(study: Any, out: pathlib.Path) -> pathlib.Path:
+def _draw(study: Any, out: Any) -> Any:
     """Learning curves beside parallel coordinates, from what the study holds."""
     import numpy as np
     from matplotlib.figure import Figure
 
     from jaxhpo import plots
+    from jaxhpo.cli._demo import Shown
 
     trials = [trial for trial in study.trials if trial.curve]
-    steps = sorted({step for trial in trials for step in trial.curve})
-    curves = [[trial.curve.get(step, np.nan) for step in steps] for trial in trials]
+    values = [np.nan if trial.value is None else trial.value for trial in trials]
+    panel = functools.partial(_draw_curves, [trial.curve for trial in trials], values)
     figure = Figure(figsize=(13, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=[1, 2])
-    plots.learning_curves(curves, steps, ax=left, ylabel="validation cross entropy")
-    values = [np.nan if trial.value is None else trial.value for trial in trials]
+    panel(left)
     plots.parallel_coordinates(
         study.space, [trial.params for trial in trials], values, ax=right, label="cross entropy"
     )
-    return plots.save(figure, out / "digits.png")
+    return Shown(plots.save(figure, out / "digits.png"), panel)
+
+
+def _draw_curves(curves: list[dict[int, float]], values: list[float], axes: Any) -> None:
+    """Every trial's learning curve, and the best one on top."""
+    import numpy as np
+
+    from jaxhpo.plots._figure import CROWD, GOOD
+
+    for curve in curves:
+        axes.plot(list(curve), list(curve.values()), color=CROWD, lw=0.25)
+    best = curves[int(np.nanargmin(values))]
+    axes.plot(list(best), list(best.values()), color=GOOD, lw=2.5, label="the best of them")
+    axes.set(xlabel="training step", ylabel="validation loss", yscale="log")
+    axes.set_title(f"{len(curves)} training runs, side by side")
+    axes.set_ylim(0.7 * np.nanmin(values), 5.0)  # a guess costs log 10 = 2.3; far above diverged
+    axes.legend(loc="lower left")
+    axes.spines[["top", "right"]].set_visible(False)
