@@ -33,7 +33,7 @@ def optimize(
     problem: Problem,
     candidates: Array,
     lengthscale: Array,
-    luck: Array,
+    uniforms: Array,
     budget: Budget,
 ) -> Found:
     """Finds the point of highest score.
@@ -49,7 +49,7 @@ def optimize(
         problem: where to search.
         candidates: `[c, d]` points; the last `budget.num_local` are the local ones.
         lengthscale: `[F]` of the features.
-        luck: `[c]` uniform numbers of (0, 1) for the random choice.
+        uniforms: `[c]` uniform numbers of (0, 1) for the random choice.
         budget: static sizes.
 
     Returns:
@@ -63,7 +63,7 @@ def optimize(
     features = features.astype(work)
     value = jnp.where(allowed, score(features, unit)[0], -jnp.inf)
     value = jnp.where(jnp.isnan(value), -jnp.inf, value)
-    start = _choose_starts(value, luck.astype(work), budget)
+    start = _choose_starts(value, uniforms.astype(work), budget)
     _, _, is_new = problem.prepare(unit[start])
     lanes = Lanes(unit[start], features[start], jnp.where(is_new, value[start], -jnp.inf))
 
@@ -84,10 +84,10 @@ def optimize(
     return Found(lanes.unit[best], lanes.value[best])
 
 
-def _choose_starts(value: Array, luck: Array, budget: Budget) -> Array:
+def _choose_starts(value: Array, uniforms: Array, budget: Budget) -> Array:
     """The best candidate, the best local one, and a draw without replacement among all."""
     local = value.shape[0] - budget.num_local + argmax(value[-budget.num_local :])
     # Adding Gumbel noise and taking the largest draws in proportion to exp(value).
-    gumbel = -jnp.log(-jnp.log(jnp.clip(luck, 1e-6, 1.0 - 1e-6)))
+    gumbel = -jnp.log(-jnp.log(jnp.clip(uniforms, 1e-6, 1.0 - 1e-6)))
     _, drawn = jax.lax.top_k(value + gumbel, max(budget.num_lanes - 2, 1))
     return jnp.concatenate([jnp.stack([argmax(value), local]), drawn.astype(jnp.int32)])

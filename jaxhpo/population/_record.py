@@ -16,7 +16,7 @@ from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, explained
-from jaxhpo.population._threads import Crew, Report
+from jaxhpo.population._threads import Workers, Report
 
 
 class Progress(NamedTuple):
@@ -186,12 +186,12 @@ class Record:
         if not quiet:
             self.tick()
 
-    def add_group(self, program: Program, crew: Crew, bests: list[Any]) -> None:
+    def add_group(self, program: Program, workers: Workers, bests: list[Any]) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
-        plan = dataclasses.replace(program.plan, num_workers=crew.num_workers)
+        plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
         platform = self.settings.devices[0].platform
-        self.plans.append(explained(plan, platform, crew.busy_cores))
-        self._width[crew.group.trials] = plan.width
+        self.plans.append(explained(plan, platform, workers.busy_cores))
+        self._width[workers.group.trials] = plan.width
         for best in bests:
             for row in range(len(best.trial)):
                 loss, trial = float(best.loss[row]), int(best.trial[row])

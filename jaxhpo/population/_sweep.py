@@ -25,7 +25,7 @@ from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Record, Sweep, ticks_of
-from jaxhpo.population._threads import Crew, Finished, Report
+from jaxhpo.population._threads import Workers, Finished, Report
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.progress import make_reporter
 from jaxhpo.training.internal import Training, check_training
@@ -269,23 +269,23 @@ def _run_group(
     settings: Settings, group: Group, program: Program, record: Record, deadline: float
 ) -> None:
     """Runs one group's trials; on any exception the workers end before it goes on."""
-    crew = Crew(program, settings, group, record.keep_states)
+    workers = Workers(program, settings, group, record.keep_states)
     wait = None if math.isinf(deadline) else 0.05
     best = []
     try:
-        for message in crew.messages(wait):
+        for message in workers.messages(wait):
             if time.perf_counter() >= deadline:
-                crew.stop()
+                workers.stop()
             if isinstance(message, Report):
                 record.add_report(message)
             elif isinstance(message, Finished) and message.best is not None:
                 best.append(message.best)
     finally:
-        crew.stop()
-        crew.join()
-        for late in crew.leftovers():
+        workers.stop()
+        workers.join()
+        for late in workers.leftovers():
             if isinstance(late, Report):
                 record.add_report(late, quiet=True)
             elif isinstance(late, Finished) and late.best is not None:
                 best.append(late.best)
-        record.add_group(program, crew, best)
+        record.add_group(program, workers, best)

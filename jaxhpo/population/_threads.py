@@ -57,7 +57,7 @@ class Busy(NamedTuple):
     cores: float
 
 
-class Crew:
+class Workers:
     """The threads that run one group's chunks; iterate over `messages`."""
 
     def __init__(self, program: Program, settings: Settings, group: Group, keep: bool) -> None:

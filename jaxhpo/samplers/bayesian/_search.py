@@ -119,7 +119,7 @@ def search(
     outer, options = jnp.result_type(float), settings.options
     shift = jax.random.uniform(key, (settings.space.num_dims + 2,), outer)
     known = jnp.where(rows.is_known[:, None], rows.unit, jnp.nan)
-    luck = settings.table[:, -1].astype(outer) + shift[-1]
+    uniforms = settings.table[:, -1].astype(outer) + shift[-1]
     with inside(settings) as precision:
         table = rules.table(settings, precision, rows)
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
@@ -142,7 +142,7 @@ def search(
             problem,
             candidates,
             settings.kernel.spread(jnp.exp(scored.log_lengthscale)),
-            luck - jnp.floor(luck),
+            uniforms - jnp.floor(uniforms),
             options.budget,
         )
         return jnp.where(found.value > -jnp.inf, found.unit, jnp.nan)
