@@ -16,7 +16,7 @@ from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, explained
-from jaxhpo.population._threads import Workers, Report
+from jaxhpo.population._threads import Report, Workers
 
 
 class Progress(NamedTuple):

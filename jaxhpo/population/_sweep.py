@@ -25,7 +25,7 @@ from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Record, Sweep, ticks_of
-from jaxhpo.population._threads import Workers, Finished, Report
+from jaxhpo.population._threads import Finished, Report, Workers
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.progress import make_reporter
 from jaxhpo.training.internal import Training, check_training

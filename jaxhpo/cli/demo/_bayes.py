@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from jaxhpo._progress import told_if_slow
 from jaxhpo.cli._tables import say
+from jaxhpo.cli.demo._stage import Shown, Stage
+from jaxhpo.progress import told_if_slow
 
 _MIN_TRIALS, _MAX_TRIALS, _BATCH = 8, 96, 8
 _NUM_FRESH = 64
 
 
-def bayesian_optimization(stage: Any) -> Any:
+def bayesian_optimization(stage: Stage) -> Shown:
     """Adds trials to the study where a model of those that it has expects low losses."""
     from jaxhpo import samplers
     from jaxhpo.study import Study
@@ -53,7 +54,7 @@ def bayesian_optimization(stage: Any) -> Any:
         return _draw(stage, study.surrogate(), first, chosen)
 
 
-def _print_fresh(stage: Any, first: list[Any], chosen: list[Any]) -> None:
+def _print_fresh(stage: Stage, first: list[Any], chosen: list[Any]) -> None:
     """Compares the best of both acts by runs that neither was chosen for."""
     before, after = (min(trials, key=_loss) for trials in (first, chosen))
     means = [_mean_of_fresh_runs(stage, trial) for trial in (before, after)]
@@ -64,7 +65,7 @@ def _print_fresh(stage: Any, first: list[Any], chosen: list[Any]) -> None:
     )
 
 
-def _mean_of_fresh_runs(stage: Any, trial: Any) -> float:
+def _mean_of_fresh_runs(stage: Stage, trial: Any) -> float:
     """The mean loss of runs of one configuration, from keys that no trial had."""
     import jax
     import jax.numpy as jnp
@@ -91,12 +92,11 @@ def _median(trials: list[Any]) -> float:
     return float(np.median([_loss(trial) for trial in trials]))
 
 
-def _draw(stage: Any, surrogate: Any, first: list[Any], chosen: list[Any]) -> Any:
+def _draw(stage: Stage, surrogate: Any, first: list[Any], chosen: list[Any]) -> Shown:
     """All trials in their order, and a cut through the model at its best trial."""
     from matplotlib.figure import Figure
 
     from jaxhpo import inspection, plots
-    from jaxhpo.cli._demo import Shown
 
     before, after = ([_loss(trial) for trial in trials] for trials in (first, chosen))
     panel = functools.partial(_draw_trials, stage.sampler, before, after)
@@ -110,7 +110,7 @@ def _draw(stage: Any, surrogate: Any, first: list[Any], chosen: list[Any]) -> An
 
 def _draw_trials(name: str, before: list[float], after: list[float], axes: Any) -> None:
     """The loss of every trial of both acts, in their order, and the best so far."""
-    from jaxhpo.plots._figure import CROWD, GOOD, TEXT
+    from jaxhpo.plots.internal import CROWD, GOOD, TEXT
 
     n, losses = len(before), np.array([*before, *after])
     at = np.arange(1, len(losses) + 1)

@@ -7,51 +7,16 @@ import logging
 import pathlib
 import shlex
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._tables import say
 from jaxhpo.cli.demo._bayes import bayesian_optimization
 from jaxhpo.cli.demo._hypergradient import hypergradient_descent
 from jaxhpo.cli.demo._search import random_search
+from jaxhpo.cli.demo._stage import Shown, Stage
 
 DEFAULT_STEPS = 200
-
-
-class Stage(NamedTuple):
-    """What every act finds on the stage.
-
-    Attributes:
-        problem: the training run, its space and a test.
-        study: the durable study; later acts read the trials of earlier ones.
-        storage: where it is.
-        sampler: name of the sampler of the first act.
-        trials: trials to add.
-        steps: steps of a training run.
-        seed: of everything that is drawn.
-        out: folder for pictures.
-    """
-
-    problem: Any
-    study: Any
-    storage: str
-    sampler: str
-    trials: int
-    steps: int
-    seed: int
-    out: pathlib.Path
-
-
-class Shown(NamedTuple):
-    """What an act leaves to look at.
-
-    Attributes:
-        picture: the file that it wrote.
-        draw: draws the act's panel of the picture of all three on axes.
-    """
-
-    picture: pathlib.Path
-    draw: Callable[[Any], None]
 
 
 ACTS: tuple[tuple[str, Callable[[Stage], Shown]], ...] = (

@@ -10,8 +10,9 @@ import functools
 import time
 from typing import Any, NamedTuple
 
-from jaxhpo._progress import told_if_slow
 from jaxhpo.cli._tables import say
+from jaxhpo.cli.demo._stage import Shown, Stage
+from jaxhpo.progress import told_if_slow
 
 _NUM_SEEDS, _NUM_OUTER = 3, 80
 _OUTER_RATE = 0.2
@@ -39,7 +40,7 @@ class Cleaned(NamedTuple):
     accuracies: Any
 
 
-def hypergradient_descent(stage: Any) -> Any:
+def hypergradient_descent(stage: Stage) -> Shown:
     """Learns the weights for three sets of false labels, and tests models before and after."""
     import jax
     import numpy as np
@@ -136,13 +137,12 @@ def _print_table(found: list[Cleaned]) -> None:
     print_table(title, columns, rows)
 
 
-def _draw(stage: Any, known: dict[str, Any], found: list[Cleaned]) -> Any:
+def _draw(stage: Stage, known: dict[str, Any], found: list[Cleaned]) -> Shown:
     """The learned weights of true and of false labels, beside the digits suspected most."""
     import numpy as np
     from matplotlib.figure import Figure
 
     from jaxhpo import plots, problems
-    from jaxhpo.cli._demo import Shown
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     halves: Any = figure.subfigures(1, 2)

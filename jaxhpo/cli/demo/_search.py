@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from jaxhpo._progress import told_if_slow
 from jaxhpo.cli._inspect import print_trials
 from jaxhpo.cli._tables import say
+from jaxhpo.cli.demo._stage import Shown, Stage
+from jaxhpo.progress import told_if_slow
 
 
-def random_search(stage: Any) -> Any:
+def random_search(stage: Stage) -> Shown:
     """Adds trials to the study and tests the best configuration on digits nobody searched on."""
     study, trials, steps = stage.study, stage.trials, stage.steps
     say(
@@ -63,13 +64,12 @@ def _retrain(problem: Any, params: dict[str, Any], steps: int, seed: int) -> flo
     return float(accuracy(jax.random.key(seed + 1), numbers))
 
 
-def _draw(study: Any, out: Any) -> Any:
+def _draw(study: Any, out: Any) -> Shown:
     """Learning curves beside parallel coordinates, from what the study holds."""
     import numpy as np
     from matplotlib.figure import Figure
 
     from jaxhpo import plots
-    from jaxhpo.cli._demo import Shown
 
     trials = [trial for trial in study.trials if trial.curve]
     values = [np.nan if trial.value is None else trial.value for trial in trials]
@@ -87,7 +87,7 @@ def _draw_curves(curves: list[dict[int, float]], values: list[float], axes: Any)
     """Every trial's learning curve, and the best one on top."""
     import numpy as np
 
-    from jaxhpo.plots._figure import CROWD, GOOD
+    from jaxhpo.plots.internal import CROWD, GOOD
 
     for curve in curves:
         axes.plot(list(curve), list(curve.values()), color=CROWD, lw=0.25)
