@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import pathlib
 import pkgutil
 import pydoc
 import re
@@ -19,13 +20,17 @@ from jaxhpo.study import Study
 X = {"x": hpo.uniform(0.0, 1.0)}
 
 
+# What users may rely on: a name that leaves this list is a change that they notice.
+LISTED = pathlib.Path(__file__).with_name("public_names.txt").read_text().split()
+
+
 def packages():
-    """All public packages, the one at the top included."""
-    yield hpo
-    for info in pkgutil.walk_packages(hpo.__path__, "jaxhpo."):
-        parts = info.name.split(".")
-        if info.ispkg and not any(part.startswith("_") for part in parts):
-            yield importlib.import_module(info.name)
+    """All public packages, the one at the top included: those of which names are listed."""
+    known = {name.rsplit(".", 1)[0] for name in LISTED}
+    for info in [None, *pkgutil.walk_packages(hpo.__path__, "jaxhpo.")]:
+        name = "jaxhpo" if info is None else info.name
+        if name in known:
+            yield importlib.import_module(name)
 
 
 def public_callables():
@@ -42,12 +47,25 @@ def public_callables():
             where = f"{package.__name__}.{name}"
             yield where, found
             if inspect.isclass(found) and found.__module__.startswith("jaxhpo"):
+                # What another library's base class asks for is documented there.
+                theirs = {
+                    part
+                    for base in found.__mro__
+                    if not base.__module__.startswith("jaxhpo")
+                    for part in vars(base)
+                }
                 for part, member in vars(found).items():
-                    if not part.startswith("_") and inspect.isfunction(member):
+                    is_ours = not part.startswith("_") and part not in theirs
+                    if is_ours and inspect.isfunction(member):
                         yield f"{where}.{part}", member
 
 
 CALLABLES = dict(public_callables())
+
+
+def test_public_names_are_those_that_are_listed():
+    found = {f"{package.__name__}.{name}" for package in packages() for name in package.__all__}
+    assert sorted(found) == LISTED
 
 
 @pytest.mark.parametrize("package", [p.__name__ for p in packages()])

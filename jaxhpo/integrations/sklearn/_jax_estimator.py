@@ -42,7 +42,7 @@ class JaxEstimator(BaseEstimator):
         raise NotImplementedError(f"{type(self).__name__} must define jax_prepare(X, y)")
 
     def jax_fit(self, key: jax.Array, hparams: Any, X: Any, y: Any, weight: Any) -> Any:
-        """Trains; see the class."""
+        """Trains on rows `X`, `y` with `weight` `[n]`, by `key` and `hparams`; see the class."""
         raise NotImplementedError(f"{type(self).__name__} must define jax_fit(key, hparams, …)")
 
     def jax_install(self, fitted: Any) -> None:
