@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._observations import check_room
@@ -71,18 +70,13 @@ def absorb(
     state: GpState,
     unit: Any,
     outcome: Outcome,
-    num_objectives: int | None = None,
+    objectives: tuple[int, ...] = (),
 ) -> tuple[GpState, Array, Any]:
     """The state that knows told points, the points, and what the sequence reports.
 
-    `num_objectives` is None where a trial has one value without an axis of its own.
+    `objectives` is the shape of one trial's value, as for `told_rows`.
     """
-    unit, outcome = told_rows(where, settings.space, unit, outcome)
-    expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
-    if num_objectives is not None:
-        expected = f"of shape [q, {num_objectives}], since num_objectives={num_objectives}"
-    if outcome.value.shape[1:] != (() if num_objectives is None else (num_objectives,)):
-        raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
     check_room(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)
     rows = state.rows.tell(unit, outcome)

@@ -12,7 +12,6 @@ from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._pending import check_space
-from jaxhpo.samplers._parts._validation import real_array
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
@@ -166,23 +165,14 @@ def _tell(
     settings: GpMultiSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
 ) -> tuple[GpState, GpMultiInfo]:
     m = settings.num_objectives
-    if m == 1 and isinstance(outcome, Outcome):
-        value, se = (_column(name, getattr(outcome, name)) for name in ("value", "se"))
-        outcome = Outcome(value, se, outcome.violation)
-    state, _, info = _ask_tell.absorb("gp_multi.tell", settings.base, key, state, unit, outcome, m)
+    state, _, info = _ask_tell.absorb(
+        "gp_multi.tell", settings.base, key, state, unit, outcome, (m,)
+    )
     scales = [jnp.exp(engine.unravel(one.theta).log_lengthscale) for one in state.fitted[:m]]
     tally, rows = state.tally, state.rows
     return state, GpMultiInfo(
         info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)
     )
-
-
-def _column(name: str, part: Any) -> Any:
-    """A vector as a matrix of one column; anything else as it is."""
-    if part is None:
-        return None
-    array = real_array("gp_multi.tell", f"outcome.{name}", part)
-    return array[:, None] if array.ndim == 1 else array
 
 
 def _resize(settings: GpMultiSettings, state: GpState, capacity: int) -> GpState:

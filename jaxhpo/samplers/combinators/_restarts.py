@@ -131,10 +131,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
 def _tell(
     settings: RestartSettings, key: Array, state: RestartState, unit: Array, outcome: Outcome
 ) -> tuple[RestartState, RestartInfo]:
-    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `with_restarts` takes one objective"
-        raise _checks.fail("with_restarts.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome, ())
     key_tell, key_guard, key_fresh = jax.random.split(key, 3)
     inner, part = settings.sampler.tell(key_tell, state.inner, unit, outcome)
     known, info = settings.guard.tell(state.known, key_guard, unit, outcome)

@@ -246,10 +246,7 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
 def _tell(
     settings: CmaSettings, key: Array, state: CmaState, unit: Array, outcome: Outcome
 ) -> tuple[CmaState, CmaInfo]:
-    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `cma_es` takes one objective"
-        raise _checks.fail("cma_es.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
     told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))

@@ -242,10 +242,7 @@ def _best(state: DeState) -> Array:
 def _tell(
     settings: DeSettings, key: Array, state: DeState, unit: Array, outcome: Outcome
 ) -> tuple[DeState, DeInfo]:
-    unit, outcome = told_rows("de.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `de` takes one objective"
-        raise _checks.fail("de.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("de.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
     told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))

@@ -259,20 +259,16 @@ def tell(
     outcome: Outcome,
 ) -> tuple[NsgaState, NsgaInfo]:
     """Lets told points join, in the order in which they were asked."""
-    unit, outcome = told_rows(where, settings.space, unit, outcome)
-    m, q = settings.num_objectives, unit.shape[0]
-    value = outcome.value
-    if value.shape not in ((q, m), *(((q,),) if m == 1 else ())):
-        expected = f"of shape [q, {m}], since num_objectives={m}"
-        raise _checks.fail(where, "outcome.value", expected, value.shape)
+    objectives = (settings.num_objectives,)
+    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
-    violation = jnp.zeros(q, dtype) if violation is None else violation.astype(dtype)
+    violation = jnp.zeros(unit.shape[0], dtype) if violation is None else violation.astype(dtype)
     violation = jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf, posinf=jnp.inf)
     state, number = _resolved(dataclasses.replace(state, known=known), unit)
     order = jnp.argsort(number, stable=True)
-    told = (unit, value.reshape(q, m).astype(dtype), violation)
+    told = (unit, outcome.value.astype(dtype), violation)
     members, _ = jax.lax.scan(
         lambda members, row: (_joined(settings, survive, members, *row), None),
         state.members,

@@ -195,7 +195,7 @@ def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tupl
 def _tell(
     settings: GradientSettings, key: Array, state: GradientState, unit: Array, outcome: Outcome
 ) -> tuple[GradientState, GradientInfo]:
-    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome, ())
     slope = _checked_gradient(unit, outcome)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
@@ -242,10 +242,7 @@ def _absorb(
 
 
 def _checked_gradient(unit: Array, outcome: Outcome) -> Array:
-    """The gradient `[q, d]`; refuses outcomes of several objectives or without one."""
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `gradient` takes one objective"
-        raise _checks.fail("gradient.tell", "outcome.value", expected, outcome.value.shape)
+    """The gradient `[q, d]`; refuses outcomes without one, or with one of another shape."""
     if outcome.gradient is None:
         raise ValueError(
             "gradient.tell: `outcome.gradient` must be given with every trial, got None; let the "

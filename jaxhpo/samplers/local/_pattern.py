@@ -209,10 +209,7 @@ def _near(settings: PatternSettings, key: Array, poll: Poll) -> Array:
 def _tell(
     settings: PatternSettings, key: Array, state: PatternState, unit: Array, outcome: Outcome
 ) -> tuple[PatternState, PatternInfo]:
-    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `pattern` takes one objective"
-        raise _checks.fail("pattern.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome, ())
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
     is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME).all(axis=2)

@@ -238,10 +238,7 @@ def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, 
 def _tell(
     settings: TpeSettings, key: Array, state: TpeState, unit: Array, outcome: Outcome
 ) -> tuple[TpeState, TpeInfo]:
-    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `tpe` takes one objective"
-        raise _checks.fail("tpe.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome, ())
     check_room("tpe.tell", state.rows, unit)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     outcome = Outcome(outcome.value, violation=summed_violation(outcome.violation))
