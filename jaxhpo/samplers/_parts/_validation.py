@@ -78,16 +78,17 @@ def _checked_outcome(where: str, q: int, d: int, outcome: Any) -> Outcome:
 
 def _of_objectives(where: str, objectives: tuple[int, ...], outcome: Outcome) -> Outcome:
     """The outcome with values `[q, *objectives]`; `[q]` will do for `[q, 1]`."""
-    value, se, violation, gradient = outcome
-    if objectives == (1,) and value.ndim == 1:
-        value, se, gradient = (a if a is None else a[:, None] for a in (value, se, gradient))
-    if value.shape[1:] != objectives:
+    if objectives == (1,) and outcome.value.ndim == 1:
+        one = Outcome(outcome.value, outcome.se, gradient=outcome.gradient)
+        one = jax.tree.map(lambda part: part[:, None], one)
+        outcome = one._replace(violation=outcome.violation)
+    if outcome.value.shape[1:] != objectives:
         expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
         if objectives:
             m = objectives[0]
             expected = f"of shape [q, {m}], since num_objectives={m}"
-        raise _checks.fail(where, "outcome.value", expected, value.shape)
-    return Outcome(value, se, violation, gradient)
+        raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
+    return outcome
 
 
 def real_array(where: str, argument: str, array: Any) -> Array:

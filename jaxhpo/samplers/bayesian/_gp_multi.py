@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks, acquisition
+from jaxhpo import _checks
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._pending import check_space
@@ -17,10 +17,8 @@ from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._multi_acquisition import several_rules
 from jaxhpo.samplers.bayesian._settings import (
-    NOISE_FLOOR,
     GpSettings,
-    Options,
-    check_choice,
+    check_options,
     first_state,
     make_settings,
 )
@@ -119,27 +117,19 @@ def gp_multi(
     """
     space = check_space("gp_multi", space)
     m = _checks.check_count("gp_multi", "num_objectives", num_objectives, 1)
-    start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
-    check_choice("gp_multi", "kernel", kernel, ("matern52", "rbf"))
-    check_choice("gp_multi", "precision", precision, tuple(NOISE_FLOOR))
-    if not isinstance(constrained, bool):
-        raise TypeError(
-            f"gp_multi: `constrained` must be a bool, got {_checks.describe(constrained)}."
-        )
-    num_candidates = _checks.check_count("gp_multi", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_count("gp_multi", "num_lanes", num_lanes, 3)
-    options = Options(
-        batch_size=_checks.check_count("gp_multi", "batch_size", batch_size, 1),
-        capacity=_checks.check_count("gp_multi", "capacity", capacity, 1),
-        num_startup=_checks.check_count("gp_multi", "num_startup", start, 1),
-        acquisition_function="log_ei",
-        constrained=constrained,
+    options = check_options(
+        "gp_multi",
+        space,
+        batch_size=batch_size,
+        capacity=capacity,
+        num_startup=num_startup,
+        num_candidates=num_candidates,
+        num_lanes=num_lanes,
+        num_active=num_active,
         precision=precision,
-        num_basins=0,
-        num_active=_checks.check_count("gp_multi", "num_active", num_active, 32),
-        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
+        constrained=constrained,
     )
-    settings = GpMultiSettings(make_settings(space, options, kernel=kernel), m)
+    settings = GpMultiSettings(make_settings("gp_multi", space, options, kernel=kernel), m)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="gp_multi")
 
 

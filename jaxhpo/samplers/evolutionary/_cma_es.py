@@ -130,13 +130,11 @@ def cma_es(
     max_doublings = _checks.check_count("cma_es", "max_doublings", max_doublings, 0)
     if max_doublings > 30:
         raise _checks.fail("cma_es", "max_doublings", "at most 30", max_doublings)
-    for name, flag in (("separable", separable), ("adapts_rates", adapts_rates)):
-        if not isinstance(flag, bool):
-            raise TypeError(f"cma_es: `{name}` must be a bool, got {_checks.describe(flag)}.")
+    separable = _checks.check_bool("cma_es", "separable", separable)
+    adapts_rates = _checks.check_bool("cma_es", "adapts_rates", adapts_rates)
     if separable and adapts_rates:
         raise _checks.fail("cma_es", "adapts_rates", "False where `separable`", adapts_rates)
-    if not isinstance(restarts, str) or restarts not in RESTARTS:
-        raise _checks.fail("cma_es", "restarts", f"one of {', '.join(RESTARTS)}", restarts)
+    restarts = _checks.check_choice("cma_es", "restarts", restarts, RESTARTS)
     sigma = _checks.check_positive("cma_es", "sigma", sigma)
     cov = None
     step = jnp.asarray(sigma, dtype)

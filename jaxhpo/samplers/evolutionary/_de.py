@@ -133,8 +133,7 @@ def de(
     if population_size is None:
         population_size = max(8, min(5 * space.num_dims, 100))
     population_size = _checks.check_count("de", "population_size", population_size, NUM_SAMPLES + 1)
-    if not isinstance(strategy, str) or strategy not in STRATEGIES:
-        raise _checks.fail("de", "strategy", f"one of {', '.join(STRATEGIES)}", strategy)
+    strategy = _checks.check_choice("de", "strategy", strategy, STRATEGIES)
     ends = mutation if isinstance(mutation, tuple | list) else (mutation, mutation)
     if len(ends) != 2:
         raise _checks.fail("de", "mutation", "a number or two of them", mutation)

@@ -133,9 +133,7 @@ def make_settings(
         name: _checks.check_count(where, name, settings.pop(name), minimum)
         for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
     }
-    crossover = settings.pop("crossover")
-    if not isinstance(crossover, str) or crossover not in CROSSOVERS:
-        raise _checks.fail(where, "crossover", f"one of {', '.join(CROSSOVERS)}", crossover)
+    crossover = _checks.check_choice(where, "crossover", settings.pop("crossover"), CROSSOVERS)
     if settings["mutation_probability"] is None:
         settings["mutation_probability"] = 1 / space.num_dims
     for name, value in settings.items():

@@ -156,12 +156,8 @@ def tpe(
     capacity = _checks.check_count("tpe", "capacity", capacity, 1)
     num_startup = _checks.check_count("tpe", "num_startup", num_startup, 1)
     num_candidates = _checks.check_count("tpe", "num_candidates", num_candidates, 1)
-    if not isinstance(multivariate, bool):
-        raise TypeError(
-            f"tpe: `multivariate` must be a bool, got {_checks.describe(multivariate)}."
-        )
-    if not isinstance(split, str) or split not in SPLITS:
-        raise _checks.fail("tpe", "split", f"one of {', '.join(SPLITS)}", split)
+    multivariate = _checks.check_bool("tpe", "multivariate", multivariate)
+    split = _checks.check_choice("tpe", "split", split, SPLITS)
     prior_weight = _checks.check_positive("tpe", "prior_weight", prior_weight)
     settings = TpeSettings(
         space=space,
