@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
 from jaxhpo.samplers._parts._bitset import Visited
+from jaxhpo.samplers._parts._chunks import by_row
 from jaxhpo.samplers._parts._observations import check_room
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers.bayesian import _local_turns as local
@@ -55,12 +56,7 @@ def propose(
         unit = settings.space.snap(unit)
         return dataclasses.replace(state, start=start, rows=state.rows.ask(unit)), unit
 
-    q = settings.options.batch_size
-    if q == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(q, dtype=jnp.uint32))
-    return jax.lax.scan(row, state, keys)
+    return by_row(row, state, key, settings.options.batch_size)
 
 
 def absorb(

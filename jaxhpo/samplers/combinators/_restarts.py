@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import row_keys, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._parts._validation import told_rows
@@ -122,8 +122,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
         is_new = settings.guard.allowed(known, unit[None])[0]
         return settings.guard.settle(known, key, jnp.where(is_new, unit, jnp.nan))
 
-    numbers = jnp.arange(unit.shape[0], dtype=jnp.uint32)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key_guard, i))(numbers)
+    keys = row_keys(key_guard, unit.shape[0])
     known, unit = jax.lax.scan(row, state.known, (keys, unit))
     return state._replace(inner=inner, known=known), unit
 

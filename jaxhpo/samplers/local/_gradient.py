@@ -10,16 +10,16 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local._lbfgs import Lane, absorbed, no_lane
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
-_SAME = 1e-6
 _HALVINGS = 6
 """So many shorter steps are looked at where one breaks a constraint or is known."""
 
@@ -172,11 +172,7 @@ def _ask(
         )
         return GradientState(lanes, state.num_asked + 1, state.num_descents, known), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tuple[Array, Array]:
@@ -225,8 +221,7 @@ def _absorb(
 ) -> GradientState:
     """One told point to its lane; a stranger to a lane that has neither start nor trial."""
     lanes = state.lanes
-    is_same = (jnp.abs(lanes.trial - unit[None, :]) <= _SAME).all(axis=1)
-    is_own = lanes.is_pending & is_same
+    is_own = lanes.is_pending & are_same(lanes.trial, unit)
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine
     takes = jnp.where(jnp.any(is_own), is_own, is_empty) & has_proposal(unit)
     number = jnp.argmax(takes)
