@@ -92,10 +92,10 @@ class Observations:
 
     def _tell_block(self, unit: Array, *news: Array) -> Observations:
         """Tells points `[q, d]` that are compared with each other and with every row."""
-        is_mine = are_same(unit[:, None], self.unit) & (self.status == PENDING)[None, :]
+        is_mine = are_same(unit[:, None], self.unit[None]) & (self.status == PENDING)[None, :]
         if unit.shape[0] > 1:
             # Of told points that are the same, each resolves a pending row of its own, in order.
-            is_same = are_same(unit[:, None], unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
+            is_same = are_same(unit[:, None], unit[None]) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
             turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
             is_mine &= jnp.cumsum(is_mine, axis=1, dtype=jnp.int32) == turn[:, None] + 1
         n = self.unit.shape[0]

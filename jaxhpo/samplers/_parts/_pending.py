@@ -128,7 +128,7 @@ def _match_one_by_one(
         `[n]` and `[q]` bool: which rows are paired.
     """
     slot = take_first(
-        is_set, (told, is_point), lambda row: jnp.all(marks == row[0], axis=1) & row[1]
+        is_set, (told, is_point), lambda row: jnp.all(marks == row[0][None, :], axis=1) & row[1]
     )
     return jnp.zeros_like(is_set).at[slot].set(True, mode="drop"), slot < is_set.shape[0]
 

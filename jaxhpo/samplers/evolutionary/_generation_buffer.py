@@ -150,7 +150,7 @@ class Rows:
         def drop(rows: Rows) -> Rows:
             is_new, is_spare = has_proposal(unit), rows.seen.status == PENDING
             if resolves:
-                is_match = are_same(unit[:, None], rows.seen.unit) & is_spare[None, :]
+                is_match = are_same(unit[:, None], rows.seen.unit[None]) & is_spare[None, :]
                 is_new &= ~jnp.any(is_match, axis=1)
                 is_spare &= ~jnp.any(is_match, axis=0)
             missing = rows.seen.num_rows + jnp.sum(is_new, dtype=jnp.int32) - n

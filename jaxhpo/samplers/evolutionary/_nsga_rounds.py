@@ -210,7 +210,7 @@ def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
     allowed = settings.guard.allowed(state.known, unit)
     is_member = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     for points, counts in ((members.unit, is_member), (state.waiting, state.number >= 0)):
-        is_same = are_same(unit[:, None], points) & counts[None, :]
+        is_same = are_same(unit[:, None], points[None]) & counts[None, :]
         allowed &= ~jnp.any(is_same, axis=1)
     allowed &= is_first | (members.num_used >= 2)
     best = jnp.argmax(allowed)
@@ -274,7 +274,7 @@ def tell(
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
     """Takes told points out of those that wait; strangers get the numbers that follow."""
-    slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point))
+    slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point[None]))
     own = state.number.at[slot].get(mode="fill", fill_value=-1)
     is_stranger = has_proposal(unit) & (own < 0)
     count = state.num_asked + jnp.cumsum(is_stranger, dtype=jnp.int32)

@@ -221,7 +221,7 @@ def _absorb(
 ) -> GradientState:
     """One told point to its lane; a stranger to a lane that has neither start nor trial."""
     lanes = state.lanes
-    is_own = lanes.is_pending & are_same(lanes.trial, unit)
+    is_own = lanes.is_pending & are_same(lanes.trial, unit[None])
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine
     takes = jnp.where(jnp.any(is_own), is_own, is_empty) & has_proposal(unit)
     number = jnp.argmax(takes)

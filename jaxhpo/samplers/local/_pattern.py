@@ -206,7 +206,7 @@ def _tell(
     unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome, ())
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
-    is_same = are_same(unit[:, None], points) & is_point[None, :]
+    is_same = are_same(unit[:, None], points[None]) & is_point[None, :]
     # What comes back from the space's values may be a rounding off: then it is not known again.
     own = points[jnp.argmax(is_same, axis=1)]
     unit = jnp.where(jnp.any(is_same, axis=1)[:, None], own, unit)

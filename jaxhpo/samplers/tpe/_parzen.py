@@ -205,7 +205,7 @@ def _log_stepped(mixture: Parzen, point: Points) -> Array:
 
 
 def _log_category(mixture: Parzen, point: Points) -> Array:
-    is_same = are_same(point.place[:, None, None], mixture.mean[:, None])
+    is_same = are_same(point.place[:, None, None], mixture.mean[None, :, None])
     prior = (point.high - point.low)[:, None]
     share = mixture.share[None, :]
     return jnp.log(jnp.where(is_same, share, 0) + (1 - share) * prior)
