@@ -10,7 +10,7 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -113,7 +113,7 @@ def unknown_name(where: str, argument: str, names: Sequence[str], got: str) -> V
     return ValueError(f"{error}{did_you_mean(got, names) or '.'}")
 
 
-def check_choice(where: str, argument: str, value: Any, options: Sequence[str]) -> str:
+def check_choice(where: str, argument: str, value: Any, options: Collection[str]) -> str:
     """Requires one of a few names and returns it."""
     if not isinstance(value, str) or value not in options:
         raise fail(where, argument, f"one of {', '.join(map(repr, options))}", value)

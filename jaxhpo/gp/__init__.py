@@ -21,7 +21,6 @@ from jaxhpo.gp._posterior import Prediction as Prediction
 from jaxhpo.gp._posterior import condition as condition
 from jaxhpo.gp._precision import argmax as argmax
 from jaxhpo.gp._precision import cast as cast
-from jaxhpo.gp._precision import in_float64 as in_float64
 from jaxhpo.gp._quasi_newton import Minimum as Minimum
 from jaxhpo.gp._quasi_newton import minimize_box as minimize_box
 from jaxhpo.gp._warp import SHARPNESS as SHARPNESS
@@ -47,7 +46,6 @@ __all__ = [
     "default_prior",
     "draw_paths",
     "fit",
-    "in_float64",
     "log_marginal_likelihood",
     "matern52",
     "minimize_box",

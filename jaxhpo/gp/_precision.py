@@ -1,35 +1,11 @@
-"""Local float64: the linear algebra of a Gaussian process, whatever the global switch says."""
+"""Local float64, whatever the global switch says: casts, and what cannot be lowered there."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-
-
-def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Runs a function of arrays in float64 and returns in default float dtype.
-
-    Real arrays are cast on the way in and on the way out; all else passes. Works under `jit`,
-    `vmap` and control flow. Do not differentiate through it: gradients are taken inside.
-
-    Args:
-        function: takes and returns pytrees of arrays.
-
-    Returns:
-        The wrapped function.
-    """
-
-    @functools.wraps(function)
-    def wrapped(*args: Any) -> Any:
-        outer = jnp.result_type(float)
-        with jax.enable_x64(True):
-            return cast(function(*cast(args, jnp.float64)), outer)
-
-    return wrapped
 
 
 def cast(tree: Any, dtype: Any) -> Any:

@@ -113,14 +113,9 @@ def choose(
     if num_trials is not None:
         num_trials = _checks.check_count(where, "num_trials", num_trials, 1)
     num_objectives = _checks.check_count(where, "num_objectives", num_objectives, 1)
-    flags = {
-        "has_gradient": has_gradient,
-        "is_noisy": is_noisy,
-        "has_constraints": has_constraints,
-    }
-    for name, flag in flags.items():
-        if not isinstance(flag, bool):
-            raise TypeError(f"{where}: `{name}` must be a bool, got {_checks.describe(flag)}.")
+    has_gradient = _checks.check_bool(where, "has_gradient", has_gradient)
+    is_noisy = _checks.check_bool(where, "is_noisy", is_noisy)
+    has_constraints = _checks.check_bool(where, "has_constraints", has_constraints)
     choice = _choose(
         space, num_trials, num_objectives, has_gradient and not is_noisy, has_constraints
     )

@@ -94,5 +94,5 @@ def test_its_proposals_lie_around_the_best_point():
 
 
 def test_a_wrong_type_is_named():
-    with pytest.raises(TypeError, match="gp: `trust_region` must be a bool, got 1"):
+    with pytest.raises(TypeError, match="gp: `trust_region` must be True or False, got 1"):
         hpo.samplers.gp(hpo.Space({"x": hpo.uniform(0.0, 1.0)}), trust_region=1)

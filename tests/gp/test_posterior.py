@@ -235,18 +235,3 @@ def test_float32_with_a_nugget_is_near_float64():
             found.append(jax.tree.map(np.asarray, problems.predict(posterior, jnp.asarray(points))))
     np.testing.assert_allclose(found[0].mean, found[1].mean, atol=5e-3)
     np.testing.assert_allclose(found[0].variance, found[1].variance, atol=5e-3)
-
-
-def test_local_float64_under_jit_vmap_and_scan():
-    @gp.in_float64
-    def third(x):
-        assert x.dtype == jnp.float64
-        return x / 3.0
-
-    x = jnp.arange(4.0)
-    outer = jnp.result_type(float)
-    for run in (third, jax.jit(third), jax.vmap(third)):
-        assert run(x).dtype == outer
-        np.testing.assert_allclose(run(x), x / 3, rtol=1e-6)
-    _, rows = jax.lax.scan(lambda c, row: (c, third(row)), 0, x)
-    assert rows.dtype == outer

@@ -239,5 +239,5 @@ def test_minimize_tells_auto_how_many_trials_there_are():
 def test_choice_refuses_what_it_cannot_mean():
     with pytest.raises(ValueError, match=r"samplers.choose: `num_trials` must be at least 1"):
         samplers.choose(SPACE, num_trials=0)
-    with pytest.raises(TypeError, match=r"samplers.choose: `has_gradient` must be a bool"):
+    with pytest.raises(TypeError, match=r"samplers.choose: `has_gradient` must be True or False"):
         samplers.choose(SPACE, has_gradient=1)

@@ -111,7 +111,7 @@ def test_members_are_replaced_by_the_rules_of_constraints():
     ("settings", "message"),
     [
         ({"population_size": 5}, "`population_size` must be at least 6, got 5"),
-        ({"strategy": "best3bin"}, "`strategy` must be one of best1bin"),
+        ({"strategy": "best3bin"}, "`strategy` must be one of 'best1bin'"),
         ({"mutation": (0.5, 0.6, 0.7)}, "`mutation` must be a number or two of them"),
         ({"mutation": -0.5}, "`mutation` must be greater than 0"),
         ({"recombination": 1.5}, "`recombination` must be at most 1, got 1.5"),

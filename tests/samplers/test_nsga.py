@@ -170,7 +170,7 @@ def test_failures_never_join_and_violations_lose(small):
 
 
 def test_what_the_factories_refuse():
-    with pytest.raises(ValueError, match="nsga2: `crossover` must be one of sbx, uniform"):
+    with pytest.raises(ValueError, match="nsga2: `crossover` must be one of 'sbx', 'uniform'"):
         hpo.samplers.nsga2(SPACE, crossover="blx")
     with pytest.raises(ValueError, match="nsga3: `divisions` must be at least 1"):
         hpo.samplers.nsga3(SPACE, divisions=0)

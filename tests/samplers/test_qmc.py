@@ -105,11 +105,13 @@ def test_scipy_is_not_imported_for_common_dimensions():
 
 def test_bad_arguments():
     space = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
-    with pytest.raises(ValueError, match="`sequence` must be 'sobol' or 'halton', got 'niederr"):
+    with pytest.raises(
+        ValueError, match="`sequence` must be one of 'sobol', 'halton', got 'niederr"
+    ):
         hpo.samplers.qmc(space, sequence="niederreiter")
-    with pytest.raises(ValueError, match="`sequence` must be 'sobol' or 'halton', got 3"):
+    with pytest.raises(ValueError, match="`sequence` must be one of 'sobol', 'halton', got 3"):
         hpo.samplers.qmc(space, sequence=3)
-    with pytest.raises(TypeError, match="`scramble` must be a bool, got 1"):
+    with pytest.raises(TypeError, match="`scramble` must be True or False, got 1"):
         hpo.samplers.qmc(space, scramble=1)
     wide = hpo.Space({"x": hpo.uniform(0.0, 1.0, shape=(1112,))})
     with pytest.raises(ValueError, match="at most 1111 dimensions for 'sobol'; use `random`, got"):

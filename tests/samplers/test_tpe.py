@@ -309,7 +309,7 @@ def test_failed_trials_repel():
     [
         ({"num_startup": 0}, "`num_startup` must be at least 1"),
         ({"num_candidates": 0}, "`num_candidates` must be at least 1"),
-        ({"split": "half"}, "`split` must be one of tenth, sqrt, got 'half'"),
+        ({"split": "half"}, "`split` must be one of 'tenth', 'sqrt', got 'half'"),
         ({"prior_weight": 0.0}, "`prior_weight` must be greater than 0"),
     ],
 )

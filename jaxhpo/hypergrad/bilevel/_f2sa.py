@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_count
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
 from jaxhpo.hypergrad.bilevel._solver import (
     Array,
@@ -16,11 +15,11 @@ from jaxhpo.hypergrad.bilevel._solver import (
     BilevelState,
     PyTree,
     Settings,
-    check_problem,
     descend_along,
     make_solver,
     moved,
     schedule,
+    settings_of,
 )
 
 
@@ -76,15 +75,8 @@ def f2sa(
         Kwon et al., "A fully first-order method for stochastic bilevel optimization", ICML 2023.
     """
     where = "f2sa"
-    step = schedule(where, "inner_step", inner_step)
-    settings = Settings(
-        problem=check_problem(where, problem),
-        inner=step,
-        linear=step,
-        outer=schedule(where, "outer_step", outer_step),
-        penalty=schedule(where, "penalty", penalty),
-        num_inner=check_count(where, "num_inner", num_inner, 1),
-    )
+    settings = settings_of(where, problem, inner_step, outer_step, num_inner=num_inner)
+    settings = dataclasses.replace(settings, penalty=schedule(where, "penalty", penalty))
     return make_solver(where, settings, _update, _remember)
 
 

@@ -17,7 +17,6 @@ from jaxhpo.hypergrad.bilevel._solver import (
     PyTree,
     Settings,
     add,
-    check_problem,
     descend_along,
     make_solver,
     moved,
@@ -83,22 +82,18 @@ def saba(
         variance reduction algorithms", NeurIPS 2022.
     """
     where = "saba"
-    check_problem(where, problem)
-    _num_blocks(where, "batch_size", problem.num_train, problem.batch_size)
-    size = problem.validation_batch_size
-    _num_blocks(where, "validation_batch_size", problem.num_validation, size)
     settings = settings_of(where, problem, inner_step, outer_step, linear_step)
+    _check_divides(where, "batch_size", problem.num_train, problem.batch_size)
+    size = problem.validation_batch_size
+    _check_divides(where, "validation_batch_size", problem.num_validation, size)
     return make_solver(where, settings, _update, _remember)
 
 
-def _num_blocks(where: str, argument: str, num_examples: int, size: int | None) -> int:
-    if size is None:
-        return 1
-    if num_examples % size:
+def _check_divides(where: str, argument: str, num_examples: int, size: int | None) -> None:
+    if size is not None and num_examples % size:
         divisor = max(d for d in range(1, size + 1) if num_examples % d == 0)
         expected = f"a divisor of the {num_examples} examples, such as {divisor}"
         raise fail(where, argument, expected, size)
-    return num_examples // size
 
 
 def _block(data: PyTree, num_examples: int, size: int | None, i: Array) -> PyTree:

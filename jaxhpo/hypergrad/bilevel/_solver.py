@@ -90,15 +90,19 @@ def settings_of(
     problem: BilevelProblem,
     inner_step: Any,
     outer_step: Any,
-    linear_step: Any,
+    linear_step: Any = None,
     *,
     num_inner: int = 1,
     num_linear: int = 1,
 ) -> Settings:
-    """Checks the arguments that solvers with a linear system share; their errors name `where`."""
+    """Checks the arguments that solvers share; their errors name `where`."""
+    if not isinstance(problem, BilevelProblem):
+        raise TypeError(
+            f"{where}: `problem` must come from bilevel.problem, got {describe(problem)}."
+        )
     linear = inner_step if linear_step is None else linear_step
     return Settings(
-        problem=check_problem(where, problem),
+        problem=problem,
         inner=schedule(where, "inner_step", inner_step),
         linear=schedule(where, "linear_step", linear),
         outer=schedule(where, "outer_step", outer_step),
@@ -190,15 +194,6 @@ def _real_params(where: str, params: PyTree) -> PyTree:
 
 def _hparams(settings: Settings, state: BilevelState) -> PyTree:
     return settings.problem.hparams(state.free)
-
-
-def check_problem(where: str, problem: Any) -> BilevelProblem:
-    """Requires a problem made by `bilevel.problem`."""
-    if not isinstance(problem, BilevelProblem):
-        raise TypeError(
-            f"{where}: `problem` must come from bilevel.problem, got {describe(problem)}."
-        )
-    return problem
 
 
 def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:

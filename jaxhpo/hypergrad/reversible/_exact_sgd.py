@@ -1,4 +1,4 @@
-"""SGD with momentum in fixed point, there and back: every operation has an exact inverse."""
+"""The run of `reversible`: SGD with momentum in fixed point, forward and then step by step back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact hypergradients of SGD with momentum by running it backwards, bit for bit.
+"""The estimator `reversible`: SGD with momentum run backwards, bit for bit, as in `_exact_sgd`.
 
 Parameters and velocity are integers (fixed point). Every operation on them has an exact inverse
 except the decay of the velocity, `v n / d`; the digits that the division would lose go into an

@@ -73,11 +73,6 @@ def make_plan(num_steps: int, slots: int) -> Plan:
     return Plan(starts[:, 0], starts[:, 1], table)
 
 
-def count_steps(plan: Plan) -> int:
-    """Forward steps that a plan takes, the first run included."""
-    return int(np.sum(np.arange(len(plan.position)) - plan.position))
-
-
 def sweep_binomial(run: Run, carry: Carry, first: int, num_steps: int, slots: int) -> Sweep:
     """Runs forward, then back, with `slots` stored states (Revolve).
 

@@ -1,4 +1,8 @@
-"""Reverse sweeps over a run: from recorded states, and from recomputed ones, level by level."""
+"""Reverse sweeps of derivatives over a run that goes forward only.
+
+Its states are recorded, or recomputed level by level; `hypergrad.reversible` runs training itself
+backwards.
+"""
 
 from __future__ import annotations
 

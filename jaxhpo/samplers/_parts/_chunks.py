@@ -1,32 +1,74 @@
-"""Long tells in pieces, and several constraints as one."""
+"""Batches: asked row after row, told in pieces; and several constraints as one."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array
 
+State = TypeVar("State")
+Told = TypeVar("Told")
 
-def in_pieces(told: Any, size: int) -> Any:
-    """Cuts the arrays `[q, …]` of a pytree into `[pieces, size, …]`, padded with NaN.
+
+def row_keys(key: Array, count: int) -> Array:
+    """Keys `[count]` of the rows of a batch: a row has the same in a longer batch."""
+    numbers = jnp.arange(count, dtype=jnp.uint32)
+    return jax.vmap(lambda number: jax.random.fold_in(key, number))(numbers)
+
+
+def by_row(
+    row: Callable[[State, Array], tuple[State, Array]], state: State, key: Array, count: int
+) -> tuple[State, Array]:
+    """Proposes row after row, so that each knows of those before it.
 
     Args:
-        told: pytree of real arrays.
+        row: from a state and a key to the next state and a point `[d]`.
+        state: the state.
+        key: a single row takes it as it is, several take `row_keys`.
+        count: static; rows.
+
+    Returns:
+        The state, and the points `[count, d]`.
+    """
+    if count == 1:
+        state, unit = row(state, key)
+        return state, unit[None]
+    return jax.lax.scan(row, state, row_keys(key, count))
+
+
+def by_piece(
+    absorb: Callable[[State, Told, Array | None], State], state: State, told: Told, size: int
+) -> State:
+    """Takes in what is told, in pieces if it is long, so that buffers of a fixed size do.
+
+    Args:
+        absorb: from a state, told rows and the number of their piece, uint32 (None where there is
+            but one), to the next state.
+        state: the state.
+        told: pytree of real arrays `[q, …]`; the last piece is filled up with NaN.
         size: static; rows of a piece.
 
     Returns:
-        The pytree.
+        The state.
     """
+    q = jax.tree.leaves(told)[0].shape[0]
+    if q <= size:
+        return absorb(state, told, None)
+    pieces = -(-q // size)
 
     def cut(part: Array) -> Array:
-        pieces = -(-part.shape[0] // size)
-        padding = jnp.full((pieces * size - part.shape[0], *part.shape[1:]), jnp.nan, part.dtype)
+        padding = jnp.full((pieces * size - q, *part.shape[1:]), jnp.nan, part.dtype)
         return jnp.concatenate([part, padding]).reshape(pieces, size, *part.shape[1:])
 
-    return jax.tree.map(cut, told)
+    def one(state: State, piece: tuple[Array, Told]) -> tuple[State, None]:
+        return absorb(state, piece[1], piece[0]), None
+
+    numbers = jnp.arange(pieces, dtype=jnp.uint32)
+    return jax.lax.scan(one, state, (numbers, jax.tree.map(cut, told)))[0]
 
 
 def summed_violation(violation: Array | None) -> Array | None:

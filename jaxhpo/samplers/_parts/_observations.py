@@ -7,17 +7,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo.samplers._parts._chunks import by_piece
+from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._scatter import place_rows
 
 EMPTY, PENDING, TOLD = 0, 1, 2
-
-SAME = 4.0 * float(np.finfo(np.float32).eps)
-"""A told point resolves a pending one this near: two programs may round a cell's centre apart.
-Proposals are kept further apart than that."""
 
 _BLOCK = 64
 """Points told at once that are compared with all rows at once."""
@@ -91,21 +88,14 @@ class Observations:
         if outcome.violation is not None:
             violation = largest_violation(outcome.violation, dtype)
         points = (unit, value, se, violation)
-        if unit.shape[0] <= _BLOCK:
-            return self._tell_block(*points)
-
-        def one(rows: Observations, block: tuple[Array, ...]) -> tuple[Observations, None]:
-            return rows._tell_block(*block), None
-
-        rows, _ = jax.lax.scan(one, self, tuple(_blocks(array) for array in points))
-        return rows
+        return by_piece(lambda rows, block, _: rows._tell_block(*block), self, points, _BLOCK)
 
     def _tell_block(self, unit: Array, *news: Array) -> Observations:
         """Tells points `[q, d]` that are compared with each other and with every row."""
-        is_mine = _same(unit, self.unit) & (self.status == PENDING)[None, :]
+        is_mine = are_same(unit[:, None], self.unit[None]) & (self.status == PENDING)[None, :]
         if unit.shape[0] > 1:
             # Of told points that are the same, each resolves a pending row of its own, in order.
-            is_same = _same(unit, unit) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
+            is_same = are_same(unit[:, None], unit[None]) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
             turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
             is_mine &= jnp.cumsum(is_mine, axis=1, dtype=jnp.int32) == turn[:, None] + 1
         n = self.unit.shape[0]
@@ -190,21 +180,9 @@ def check_room(where: str, rows: Observations, unit: Any) -> None:
         )
 
 
-def _blocks(array: Array) -> Array:
-    """Rows `[q, …]` in blocks `[b, _BLOCK, …]`, filled up with NaN, which is no point."""
-    missing = -array.shape[0] % _BLOCK
-    padding = jnp.full((missing, *array.shape[1:]), jnp.nan, array.dtype)
-    return jnp.concatenate([array, padding]).reshape(-1, _BLOCK, *array.shape[1:])
-
-
 def _known_error(se: Array) -> Array:
     """Standard errors, finite; 0 for what is none: NaN or negative."""
     return jnp.where(se > 0, jnp.minimum(se, jnp.finfo(se.dtype).max), 0)
-
-
-def _same(left: Array, right: Array) -> Array:
-    """Which points `[a, d]` are which of `[b, d]`, `[a, b]`; NaN is nobody's equal."""
-    return jnp.all(jnp.abs(left[:, None, :] - right[None, :, :]) <= SAME, axis=2)
 
 
 def largest_violation(violation: Array, dtype: Any) -> Array:

@@ -12,6 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
 from jaxhpo._status import Status
 from jaxhpo.samplers._parts._configurations import mix_hash
+from jaxhpo.samplers._parts._same import take_first
 from jaxhpo.space import Space
 
 MIN_PENDING = 64
@@ -126,15 +127,10 @@ def _match_one_by_one(
     Returns:
         `[n]` and `[q]` bool: which rows are paired.
     """
-
-    def one(left: Array, row: tuple[Array, Array]) -> tuple[Array, Array]:
-        mark, is_point = row
-        match = left & jnp.all(marks == mark[None, :], axis=1) & is_point
-        first = jnp.argmax(match)
-        return left.at[first].set(left[first] & ~match[first]), match[first]
-
-    left, is_known = jax.lax.scan(one, is_set, (told, is_point))
-    return is_set & ~left, is_known
+    slot = take_first(
+        is_set, (told, is_point), lambda row: jnp.all(marks == row[0][None, :], axis=1) & row[1]
+    )
+    return jnp.zeros_like(is_set).at[slot].set(True, mode="drop"), slot < is_set.shape[0]
 
 
 def _match_sorted(marks: Array, is_set: Array, told: Array, is_point: Array) -> tuple[Array, Array]:
@@ -160,6 +156,11 @@ def _match_sorted(marks: Array, is_set: Array, told: Array, is_point: Array) -> 
     is_paired = is_valid & (rank < jnp.minimum(num_pending, num_told)[group])
     is_paired = jnp.zeros_like(is_paired).at[order].set(is_paired)
     return is_paired[:n], is_paired[n:]
+
+
+def num_waiting(batch_size: int) -> int:
+    """Rows for pending points where a sampler needs more than their marks: two batches at least."""
+    return max(MIN_PENDING, 2 * batch_size)
 
 
 def empty_pending(batch_size: int) -> Pending:

@@ -14,7 +14,13 @@ from jaxhpo._base import Array, Outcome
 from jaxhpo.space import Space
 
 
-def told_rows(where: str, space: Space, unit: Any, outcome: Any) -> tuple[Array, Outcome]:
+def told_rows(
+    where: str,
+    space: Space,
+    unit: Any,
+    outcome: Any,
+    objectives: tuple[int, ...] | None = None,
+) -> tuple[Array, Outcome]:
     """Checks what is told; values are looked at where they are known.
 
     Args:
@@ -22,6 +28,8 @@ def told_rows(where: str, space: Space, unit: Any, outcome: Any) -> tuple[Array,
         space: the search space.
         unit: `[q, d]` points of the unit cube, q at least 1; NaN rows are none.
         outcome: what became of them, in arrays or nested lists.
+        objectives: shape of one trial's value: `()` where the sampler takes one objective, `(m,)`
+            where it is made for `m`, None where it takes any number.
 
     Returns:
         The snapped points in default float dtype, and the outcome in floating arrays.
@@ -38,6 +46,8 @@ def told_rows(where: str, space: Space, unit: Any, outcome: Any) -> tuple[Array,
     if not _checks.is_in_cube(unit if isinstance(unit, np.ndarray) else points):
         raise _checks.fail(where, "unit", "in the unit cube", unit)
     outcome = _checked_outcome(where, points.shape[0], space.num_dims, outcome)
+    if objectives is not None:
+        outcome = _of_objectives(where, objectives, outcome)
     return space.snap(points.astype(jnp.result_type(float))), outcome
 
 
@@ -64,6 +74,21 @@ def _checked_outcome(where: str, q: int, d: int, outcome: Any) -> Outcome:
         expected = f"of shape {(*value.shape, d)}"
         raise _checks.fail(where, "outcome.gradient", expected, gradient.shape)
     return Outcome(value, se, violation, gradient)
+
+
+def _of_objectives(where: str, objectives: tuple[int, ...], outcome: Outcome) -> Outcome:
+    """The outcome with values `[q, *objectives]`; `[q]` will do for `[q, 1]`."""
+    if objectives == (1,) and outcome.value.ndim == 1:
+        one = Outcome(outcome.value, outcome.se, gradient=outcome.gradient)
+        one = jax.tree.map(lambda part: part[:, None], one)
+        outcome = one._replace(violation=outcome.violation)
+    if outcome.value.shape[1:] != objectives:
+        expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
+        if objectives:
+            m = objectives[0]
+            expected = f"of shape [q, {m}], since num_objectives={m}"
+        raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
+    return outcome
 
 
 def real_array(where: str, argument: str, array: Any) -> Array:

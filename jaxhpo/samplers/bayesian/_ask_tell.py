@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
 from jaxhpo.samplers._parts._bitset import Visited
+from jaxhpo.samplers._parts._chunks import by_row
 from jaxhpo.samplers._parts._observations import check_room
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers.bayesian import _local_turns as local
@@ -56,12 +56,7 @@ def propose(
         unit = settings.space.snap(unit)
         return dataclasses.replace(state, start=start, rows=state.rows.ask(unit)), unit
 
-    q = settings.options.batch_size
-    if q == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(q, dtype=jnp.uint32))
-    return jax.lax.scan(row, state, keys)
+    return by_row(row, state, key, settings.options.batch_size)
 
 
 def absorb(
@@ -71,18 +66,13 @@ def absorb(
     state: GpState,
     unit: Any,
     outcome: Outcome,
-    num_objectives: int | None = None,
+    objectives: tuple[int, ...] = (),
 ) -> tuple[GpState, Array, Any]:
     """The state that knows told points, the points, and what the sequence reports.
 
-    `num_objectives` is None where a trial has one value without an axis of its own.
+    `objectives` is the shape of one trial's value, as for `told_rows`.
     """
-    unit, outcome = told_rows(where, settings.space, unit, outcome)
-    expected = f"of shape [q]: `{where.split('.')[0]}` takes one objective"
-    if num_objectives is not None:
-        expected = f"of shape [q, {num_objectives}], since num_objectives={num_objectives}"
-    if outcome.value.shape[1:] != (() if num_objectives is None else (num_objectives,)):
-        raise _checks.fail(where, "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
     check_room(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)
     rows = state.rows.tell(unit, outcome)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxhpo import _checks, acquisition
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
 from jaxhpo.samplers._parts._pending import check_space
@@ -15,12 +14,8 @@ from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian._ask_tell import absorb, propose, resize
 from jaxhpo.samplers.bayesian._search import single_rules
 from jaxhpo.samplers.bayesian._settings import (
-    ACQUISITIONS,
-    NOISE_FLOOR,
     GpSettings,
-    Options,
-    check_belief,
-    check_choice,
+    check_options,
     first_state,
     make_settings,
 )
@@ -147,36 +142,29 @@ def gp(
         2019, https://arxiv.org/abs/1910.01739 (how a trust region grows and shrinks).
     """
     space = check_space("gp", space)
-    start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
-    check_choice("gp", "acquisition_function", acquisition_function, ACQUISITIONS)
-    check_choice("gp", "kernel", kernel, ("matern52", "rbf"))
-    check_choice("gp", "precision", precision, tuple(NOISE_FLOOR))
-    if not isinstance(constrained, bool):
-        raise TypeError(f"gp: `constrained` must be a bool, got {_checks.describe(constrained)}.")
-    if not isinstance(trust_region, bool):
-        raise TypeError(f"gp: `trust_region` must be a bool, got {_checks.describe(trust_region)}.")
-    num_candidates = _checks.check_count("gp", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_count("gp", "num_lanes", num_lanes, 3)
-    options = Options(
-        batch_size=_checks.check_count("gp", "batch_size", batch_size, 1),
-        capacity=_checks.check_count("gp", "capacity", capacity, 1),
-        num_startup=_checks.check_count("gp", "num_startup", start, 1),
+    options = check_options(
+        "gp",
+        space,
+        batch_size=batch_size,
+        capacity=capacity,
+        num_startup=num_startup,
+        num_candidates=num_candidates,
+        num_lanes=num_lanes,
+        num_active=num_active,
+        precision=precision,
         acquisition_function=acquisition_function,
         constrained=constrained,
-        precision=precision,
-        num_basins=_checks.check_count("gp", "num_basins", num_basins, 0),
-        num_active=_checks.check_count("gp", "num_active", num_active, 32),
-        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
-        # Where all is discrete, a small region soon holds nothing new.
-        trust_region=trust_region and bool((space.num_levels == 0).any()),
+        num_basins=num_basins,
+        trust_region=trust_region,
     )
     settings = make_settings(
+        "gp",
         space,
         options,
         kernel=kernel,
-        beta=_checks.check_positive("gp", "beta", beta),
-        belief=None if prior is None else check_belief("gp", prior, space),
-        strength=_checks.check_positive("gp", "prior_strength", prior_strength),
+        beta=beta,
+        prior=prior,
+        prior_strength=prior_strength,
     )
     return make_sampler(settings, first_state, _ask, _tell, resize, name="gp")
 

@@ -8,20 +8,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks, acquisition
+from jaxhpo import _checks
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._pending import check_space
-from jaxhpo.samplers._parts._validation import real_array
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._multi_acquisition import several_rules
 from jaxhpo.samplers.bayesian._settings import (
-    NOISE_FLOOR,
     GpSettings,
-    Options,
-    check_choice,
+    check_options,
     first_state,
     make_settings,
 )
@@ -120,27 +117,19 @@ def gp_multi(
     """
     space = check_space("gp_multi", space)
     m = _checks.check_count("gp_multi", "num_objectives", num_objectives, 1)
-    start = min(10, max(4, space.num_dims + 1)) if num_startup is None else num_startup
-    check_choice("gp_multi", "kernel", kernel, ("matern52", "rbf"))
-    check_choice("gp_multi", "precision", precision, tuple(NOISE_FLOOR))
-    if not isinstance(constrained, bool):
-        raise TypeError(
-            f"gp_multi: `constrained` must be a bool, got {_checks.describe(constrained)}."
-        )
-    num_candidates = _checks.check_count("gp_multi", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_count("gp_multi", "num_lanes", num_lanes, 3)
-    options = Options(
-        batch_size=_checks.check_count("gp_multi", "batch_size", batch_size, 1),
-        capacity=_checks.check_count("gp_multi", "capacity", capacity, 1),
-        num_startup=_checks.check_count("gp_multi", "num_startup", start, 1),
-        acquisition_function="log_ei",
-        constrained=constrained,
+    options = check_options(
+        "gp_multi",
+        space,
+        batch_size=batch_size,
+        capacity=capacity,
+        num_startup=num_startup,
+        num_candidates=num_candidates,
+        num_lanes=num_lanes,
+        num_active=num_active,
         precision=precision,
-        num_basins=0,
-        num_active=_checks.check_count("gp_multi", "num_active", num_active, 32),
-        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
+        constrained=constrained,
     )
-    settings = GpMultiSettings(make_settings(space, options, kernel=kernel), m)
+    settings = GpMultiSettings(make_settings("gp_multi", space, options, kernel=kernel), m)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="gp_multi")
 
 
@@ -166,23 +155,14 @@ def _tell(
     settings: GpMultiSettings, key: Array, state: GpState, unit: Any, outcome: Outcome
 ) -> tuple[GpState, GpMultiInfo]:
     m = settings.num_objectives
-    if m == 1 and isinstance(outcome, Outcome):
-        value, se = (_column(name, getattr(outcome, name)) for name in ("value", "se"))
-        outcome = Outcome(value, se, outcome.violation)
-    state, _, info = _ask_tell.absorb("gp_multi.tell", settings.base, key, state, unit, outcome, m)
+    state, _, info = _ask_tell.absorb(
+        "gp_multi.tell", settings.base, key, state, unit, outcome, (m,)
+    )
     scales = [jnp.exp(engine.unravel(one.theta).log_lengthscale) for one in state.fitted[:m]]
     tally, rows = state.tally, state.rows
     return state, GpMultiInfo(
         info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)
     )
-
-
-def _column(name: str, part: Any) -> Any:
-    """A vector as a matrix of one column; anything else as it is."""
-    if part is None:
-        return None
-    array = real_array("gp_multi.tell", f"outcome.{name}", part)
-    return array[:, None] if array.ndim == 1 else array
 
 
 def _resize(settings: GpMultiSettings, state: GpState, capacity: int) -> GpState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -89,16 +90,61 @@ class GpSettings:
     options: Options = dataclasses.field(metadata={"static": True})
 
 
+def check_options(
+    where: str,
+    space: Space,
+    *,
+    batch_size: Any,
+    capacity: Any,
+    num_startup: Any,
+    num_candidates: Any,
+    num_lanes: Any,
+    num_active: Any,
+    precision: Any,
+    acquisition_function: Any = "log_ei",
+    constrained: Any = False,
+    num_basins: Any = 0,
+    trust_region: Any = False,
+) -> Options:
+    """Checks the static arguments that the samplers share, as `gp` documents them."""
+    if num_startup is None:
+        num_startup = min(10, max(4, space.num_dims + 1))
+    count = functools.partial(_checks.check_count, where)
+    num_candidates = count("num_candidates", num_candidates, 16)
+    trust_region = _checks.check_bool(where, "trust_region", trust_region)
+    return Options(
+        batch_size=count("batch_size", batch_size, 1),
+        capacity=count("capacity", capacity, 1),
+        num_startup=count("num_startup", num_startup, 1),
+        acquisition_function=_checks.check_choice(
+            where, "acquisition_function", acquisition_function, ACQUISITIONS
+        ),
+        constrained=_checks.check_bool(where, "constrained", constrained),
+        precision=_checks.check_choice(where, "precision", precision, NOISE_FLOOR),
+        num_basins=count("num_basins", num_basins, 0),
+        num_active=count("num_active", num_active, 32),
+        budget=acquisition.Budget(
+            num_candidates, num_candidates // 4, count("num_lanes", num_lanes, 3)
+        ),
+        # Where all is discrete, a small region soon holds nothing new.
+        trust_region=trust_region and bool((space.num_levels == 0).any()),
+    )
+
+
 def make_settings(
+    where: str,
     space: Space,
     options: Options,
     *,
-    kernel: str = "matern52",
+    kernel: Any = "matern52",
     beta: Any = 4.0,
-    belief: Callable[[Any], Array] | None = None,
-    strength: Any = 10.0,
+    prior: Any = None,
+    prior_strength: Any = 10.0,
 ) -> GpSettings:
-    """Settings for a space; host side."""
+    """Settings for a space, of arguments as `gp` documents them; host side."""
+    kernel = _checks.check_choice(where, "kernel", kernel, ("matern52", "rbf"))
+    beta = _checks.check_positive(where, "beta", beta)
+    prior_strength = _checks.check_positive(where, "prior_strength", prior_strength)
     d, dtype = space.num_dims, jnp.result_type(float)
     num_candidates = options.budget.num_global + options.budget.num_local
     embedding = acquisition.embedding_of(space)
@@ -108,8 +154,8 @@ def make_settings(
         table=jnp.asarray(candidate_table(num_candidates, d + 2)),
         prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
         beta=jnp.asarray(beta, dtype),
-        belief=belief,
-        strength=jnp.asarray(strength, dtype),
+        belief=None if prior is None else _check_belief(where, prior, space),
+        strength=jnp.asarray(prior_strength, dtype),
         kernel=embedding.kernel(kernel),
         embedding=embedding,
         lattice=finite_lattice(space),
@@ -141,13 +187,7 @@ def candidate_table(count: int, num_dims: int) -> np.ndarray:
     return (digits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def check_choice(where: str, argument: str, value: Any, known: tuple[str, ...]) -> None:
-    """Refuses a name that is not one of `known`."""
-    if not isinstance(value, str) or value not in known:
-        raise _checks.fail(where, argument, f"one of {', '.join(known)}", value)
-
-
-def check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
+def _check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
     """A log density of one params pytree, as a callable pytree; traced once to see its shape."""
     _checks.check_callable(where, "prior", log_density)
     unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))

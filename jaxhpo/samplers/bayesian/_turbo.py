@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo import _checks, acquisition
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._traits import register
@@ -17,11 +16,8 @@ from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._search import single_rules
 from jaxhpo.samplers.bayesian._settings import (
-    ACQUISITIONS,
-    NOISE_FLOOR,
     GpSettings,
-    Options,
-    check_choice,
+    check_options,
     first_state,
     make_settings,
 )
@@ -124,23 +120,22 @@ def turbo(
         https://arxiv.org/abs/1910.01739.
     """
     space = check_space("turbo", space)
-    startup = min(40, max(4, 2 * space.num_dims)) if num_startup is None else num_startup
-    check_choice("turbo", "acquisition_function", acquisition_function, ACQUISITIONS)
-    check_choice("turbo", "precision", precision, tuple(NOISE_FLOOR))
-    num_candidates = _checks.check_count("turbo", "num_candidates", num_candidates, 16)
-    num_lanes = _checks.check_count("turbo", "num_lanes", num_lanes, 3)
-    options = Options(
-        batch_size=_checks.check_count("turbo", "batch_size", batch_size, 1),
-        capacity=_checks.check_count("turbo", "capacity", capacity, 1),
-        num_startup=_checks.check_count("turbo", "num_startup", startup, 1),
-        acquisition_function=acquisition_function,
-        constrained=False,
+    if num_startup is None:
+        num_startup = min(40, max(4, 2 * space.num_dims))
+    options = check_options(
+        "turbo",
+        space,
+        batch_size=batch_size,
+        capacity=capacity,
+        num_startup=num_startup,
+        num_candidates=num_candidates,
+        num_lanes=num_lanes,
+        num_active=num_active,
         precision=precision,
-        num_basins=0,
-        num_active=_checks.check_count("turbo", "num_active", num_active, 32),
-        budget=acquisition.Budget(num_candidates, num_candidates // 4, num_lanes),
+        acquisition_function=acquisition_function,
     )
-    return make_sampler(make_settings(space, options), _init, _ask, _tell, _resize, name="turbo")
+    settings = make_settings("turbo", space, options)
+    return make_sampler(settings, _init, _ask, _tell, _resize, name="turbo")
 
 
 def _init(settings: GpSettings, key: Array) -> TurboState:

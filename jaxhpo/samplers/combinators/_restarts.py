@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import row_keys, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._parts._validation import told_rows
@@ -122,8 +122,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
         is_new = settings.guard.allowed(known, unit[None])[0]
         return settings.guard.settle(known, key, jnp.where(is_new, unit, jnp.nan))
 
-    numbers = jnp.arange(unit.shape[0], dtype=jnp.uint32)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key_guard, i))(numbers)
+    keys = row_keys(key_guard, unit.shape[0])
     known, unit = jax.lax.scan(row, state.known, (keys, unit))
     return state._replace(inner=inner, known=known), unit
 
@@ -131,10 +130,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
 def _tell(
     settings: RestartSettings, key: Array, state: RestartState, unit: Array, outcome: Outcome
 ) -> tuple[RestartState, RestartInfo]:
-    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `with_restarts` takes one objective"
-        raise _checks.fail("with_restarts.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome, ())
     key_tell, key_guard, key_fresh = jax.random.split(key, 3)
     inner, part = settings.sampler.tell(key_tell, state.inner, unit, outcome)
     known, info = settings.guard.tell(state.known, key_guard, unit, outcome)

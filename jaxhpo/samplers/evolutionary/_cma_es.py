@@ -13,9 +13,9 @@ import numpy as np
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo._linalg import matmul
-from jaxhpo.samplers._parts._chunks import in_pieces, summed_violation
+from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import make_guard
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._pending import check_space, num_waiting
 from jaxhpo.samplers._parts._validation import real_array, told_rows
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary import _cma_update as cma
@@ -23,8 +23,6 @@ from jaxhpo.samplers.evolutionary._cma_restart import RESTARTS, first_restarts
 from jaxhpo.samplers.evolutionary._cma_steps import CmaSettings, CmaState, absorb, draw
 from jaxhpo.samplers.evolutionary._generation_buffer import no_rows
 from jaxhpo.space import Space
-
-_SPARE_ROWS = 64
 
 _TOP, _PRIOR = 0.1, 0.1
 """Warm start: the share of source points that counts, and the deviation added (Nomura et al.)."""
@@ -130,13 +128,11 @@ def cma_es(
     max_doublings = _checks.check_count("cma_es", "max_doublings", max_doublings, 0)
     if max_doublings > 30:
         raise _checks.fail("cma_es", "max_doublings", "at most 30", max_doublings)
-    for name, flag in (("separable", separable), ("adapts_rates", adapts_rates)):
-        if not isinstance(flag, bool):
-            raise TypeError(f"cma_es: `{name}` must be a bool, got {_checks.describe(flag)}.")
+    separable = _checks.check_bool("cma_es", "separable", separable)
+    adapts_rates = _checks.check_bool("cma_es", "adapts_rates", adapts_rates)
     if separable and adapts_rates:
         raise _checks.fail("cma_es", "adapts_rates", "False where `separable`", adapts_rates)
-    if not isinstance(restarts, str) or restarts not in RESTARTS:
-        raise _checks.fail("cma_es", "restarts", f"one of {', '.join(RESTARTS)}", restarts)
+    restarts = _checks.check_choice("cma_es", "restarts", restarts, RESTARTS)
     sigma = _checks.check_positive("cma_es", "sigma", sigma)
     cov = None
     step = jnp.asarray(sigma, dtype)
@@ -211,7 +207,7 @@ def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Arr
 
 
 def _init(settings: CmaSettings, key: Array) -> CmaState:
-    num_rows = settings.most + max(_SPARE_ROWS, 2 * settings.batch_size)
+    num_rows = settings.most + num_waiting(settings.batch_size)
     return CmaState(
         settings.first,
         no_rows(num_rows, settings.space.num_dims),
@@ -231,13 +227,9 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
         rows = state.rows.ask(unit[None], raw[None], state.gaussian.generation)
         return dataclasses.replace(state, rows=rows, known=known), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    if settings.guard.may_refuse:  # what one row takes is refused to the next
-        numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers)
-        return jax.lax.scan(row, state, keys)
+    # What one row takes is refused to the next.
+    if settings.batch_size == 1 or settings.guard.may_refuse:
+        return by_row(row, state, key, settings.batch_size)
     unit, raw = draw(settings, key, state, settings.batch_size)
     rows = state.rows.ask(unit, raw, state.gaussian.generation)
     return dataclasses.replace(state, rows=rows), unit
@@ -246,28 +238,19 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
 def _tell(
     settings: CmaSettings, key: Array, state: CmaState, unit: Array, outcome: Outcome
 ) -> tuple[CmaState, CmaInfo]:
-    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `cma_es` takes one objective"
-        raise _checks.fail("cma_es.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
     told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
     # Long histories come in pieces of a population, so that the buffers can take them.
-    size = settings.population_size
-    if unit.shape[0] <= size:
-        state = absorb(settings, key, state, told)
-    else:
-        told = in_pieces(told, size)
-        pieces = told[0].shape[0]
-        state, _ = jax.lax.scan(
-            lambda state, item: (
-                absorb(settings, jax.random.fold_in(key, item[0]), state, item[1]),
-                None,
-            ),
-            state,
-            (jnp.arange(pieces, dtype=jnp.uint32), told),
-        )
+    state = by_piece(
+        lambda state, told, number: absorb(
+            settings, key if number is None else jax.random.fold_in(key, number), state, told
+        ),
+        state,
+        told,
+        settings.population_size,
+    )
     restarts = state.restarts
     return state, CmaInfo(
         info.status,

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import in_pieces, summed_violation
+from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._pending import check_space, num_waiting
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary._de_trial import NUM_SAMPLES, STRATEGIES, crossover_mask, mutant
@@ -20,7 +20,6 @@ from jaxhpo.samplers.evolutionary._generation_buffer import Rows, no_rows
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
-_SPARE_ROWS = 64
 _SPARE = 8
 """Where proposals may be refused (a finite space, constraints), so many trial vectors are tried."""
 
@@ -133,8 +132,7 @@ def de(
     if population_size is None:
         population_size = max(8, min(5 * space.num_dims, 100))
     population_size = _checks.check_count("de", "population_size", population_size, NUM_SAMPLES + 1)
-    if not isinstance(strategy, str) or strategy not in STRATEGIES:
-        raise _checks.fail("de", "strategy", f"one of {', '.join(STRATEGIES)}", strategy)
+    strategy = _checks.check_choice("de", "strategy", strategy, STRATEGIES)
     ends = mutation if isinstance(mutation, tuple | list) else (mutation, mutation)
     if len(ends) != 2:
         raise _checks.fail("de", "mutation", "a number or two of them", mutation)
@@ -168,7 +166,7 @@ def _init(settings: DeSettings, key: Array) -> DeState:
         nothing,
         nothing,
         jnp.zeros((), jnp.int32),
-        no_rows(p + max(_SPARE_ROWS, 2 * settings.batch_size), d),
+        no_rows(p + num_waiting(settings.batch_size), d),
         settings.guard.init(key_guard),
     )
 
@@ -188,11 +186,7 @@ def _ask(settings: DeSettings, key: Array, state: DeState) -> tuple[DeState, Arr
             known=known,
         ), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _draw(settings: DeSettings, key: Array, state: DeState, target: Array) -> tuple[Array, Array]:
@@ -242,24 +236,18 @@ def _best(state: DeState) -> Array:
 def _tell(
     settings: DeSettings, key: Array, state: DeState, unit: Array, outcome: Outcome
 ) -> tuple[DeState, DeInfo]:
-    unit, outcome = told_rows("de.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `de` takes one objective"
-        raise _checks.fail("de.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("de.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
     told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
-    if unit.shape[0] <= settings.population_size:
-        state = _absorb(state, told)
-    else:
-        told = in_pieces(told, settings.population_size)
-        state, _ = jax.lax.scan(lambda state, piece: (_absorb(state, piece), None), state, told)
+    state = by_piece(_absorb, state, told, settings.population_size)
     spread = jnp.mean(jnp.std(state.population, axis=0))
     return state, DeInfo(info.status, info.num_told, info.num_failed, spread)
 
 
-def _absorb(state: DeState, told: tuple[Array, Outcome]) -> DeState:
+def _absorb(state: DeState, told: tuple[Array, Outcome], number: Array | None) -> DeState:
     """Lets told points compete, in the order in which they were asked."""
+    del number  # no randomness
     rows = state.rows.tell(*told)
     state = dataclasses.replace(state, rows=rows)
 

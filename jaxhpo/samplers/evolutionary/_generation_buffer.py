@@ -14,11 +14,11 @@ from jaxhpo.samplers._parts._cond import once_if
 from jaxhpo.samplers._parts._observations import (
     EMPTY,
     PENDING,
-    SAME,
     Observations,
     largest_violation,
     no_observations,
 )
+from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._scatter import place_rows
 
 _FEW = 512
@@ -95,8 +95,7 @@ class Rows:
         """Whether the points `[q, d]` are all that there is, pending and in this order."""
         seen, q = self.seen, unit.shape[0]
         is_next = (seen.status[:q] == PENDING) & (self.age[:q] >= 0)
-        is_same = jnp.all(jnp.abs(unit - seen.unit[:q]) <= SAME, axis=1)
-        return (seen.num_rows == q) & jnp.all(is_next & is_same)
+        return (seen.num_rows == q) & jnp.all(is_next & are_same(unit, seen.unit[:q]))
 
     def num_told(self) -> Array:
         """Told points that count, int32."""
@@ -151,8 +150,7 @@ class Rows:
         def drop(rows: Rows) -> Rows:
             is_new, is_spare = has_proposal(unit), rows.seen.status == PENDING
             if resolves:
-                is_match = jnp.abs(unit[:, None, :] - rows.seen.unit[None, :, :]) <= SAME
-                is_match = jnp.all(is_match, axis=2) & is_spare[None, :]
+                is_match = are_same(unit[:, None], rows.seen.unit[None]) & is_spare[None, :]
                 is_new &= ~jnp.any(is_match, axis=1)
                 is_spare &= ~jnp.any(is_match, axis=0)
             missing = rows.seen.num_rows + jnp.sum(is_new, dtype=jnp.int32) - n

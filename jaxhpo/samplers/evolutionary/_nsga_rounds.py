@@ -17,10 +17,10 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, has_proposal
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
-from jaxhpo.samplers._parts._observations import SAME
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._pending import check_space, num_waiting
+from jaxhpo.samplers._parts._same import are_same, take_first
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers.evolutionary._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers.space_filling._random import RandomState
@@ -28,8 +28,6 @@ from jaxhpo.space import Space
 
 _SPARE = 8
 """Where a child is refused (known, or breaks a constraint), so many are tried."""
-
-_MIN_PENDING = 64
 
 _FEW_LEVELS = 20
 """Ordered coordinates of so few levels are drawn anew: a small step would not leave its cell."""
@@ -133,9 +131,7 @@ def make_settings(
         name: _checks.check_count(where, name, settings.pop(name), minimum)
         for name, minimum in (("batch_size", 1), ("population_size", 4), ("offspring_size", 1))
     }
-    crossover = settings.pop("crossover")
-    if not isinstance(crossover, str) or crossover not in CROSSOVERS:
-        raise _checks.fail(where, "crossover", f"one of {', '.join(CROSSOVERS)}", crossover)
+    crossover = _checks.check_choice(where, "crossover", settings.pop("crossover"), CROSSOVERS)
     if settings["mutation_probability"] is None:
         settings["mutation_probability"] = 1 / space.num_dims
     for name, value in settings.items():
@@ -163,7 +159,7 @@ def init(settings: NsgaSettings, key: Array) -> NsgaState:
     key_place, key_guard = jax.random.split(key)
     order, place = jax.random.uniform(key_place, (2, p, d), dtype)
     cells = jnp.argsort(order, axis=0)
-    c, k = p + settings.offspring_size, max(_MIN_PENDING, 2 * settings.batch_size)
+    c, k = p + settings.offspring_size, num_waiting(settings.batch_size)
     zero = jnp.zeros((), jnp.int32)
     members = Members(
         jnp.zeros((c, d), dtype),
@@ -200,11 +196,7 @@ def ask(settings: NsgaSettings, key: Array, state: NsgaState) -> tuple[NsgaState
             known=known,
         ), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(rows))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
@@ -218,8 +210,8 @@ def _draw(settings: NsgaSettings, key: Array, state: NsgaState) -> Array:
     allowed = settings.guard.allowed(state.known, unit)
     is_member = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     for points, counts in ((members.unit, is_member), (state.waiting, state.number >= 0)):
-        is_same = jnp.all(jnp.abs(unit[:, None, :] - points[None, :, :]) <= SAME, axis=2)
-        allowed &= ~jnp.any(is_same & counts[None, :], axis=1)
+        is_same = are_same(unit[:, None], points[None]) & counts[None, :]
+        allowed &= ~jnp.any(is_same, axis=1)
     allowed &= is_first | (members.num_used >= 2)
     best = jnp.argmax(allowed)
     return jnp.where(allowed[best], unit[best], jnp.nan)
@@ -259,20 +251,16 @@ def tell(
     outcome: Outcome,
 ) -> tuple[NsgaState, NsgaInfo]:
     """Lets told points join, in the order in which they were asked."""
-    unit, outcome = told_rows(where, settings.space, unit, outcome)
-    m, q = settings.num_objectives, unit.shape[0]
-    value = outcome.value
-    if value.shape not in ((q, m), *(((q,),) if m == 1 else ())):
-        expected = f"of shape [q, {m}], since num_objectives={m}"
-        raise _checks.fail(where, "outcome.value", expected, value.shape)
+    objectives = (settings.num_objectives,)
+    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
-    violation = jnp.zeros(q, dtype) if violation is None else violation.astype(dtype)
+    violation = jnp.zeros(unit.shape[0], dtype) if violation is None else violation.astype(dtype)
     violation = jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf, posinf=jnp.inf)
     state, number = _resolved(dataclasses.replace(state, known=known), unit)
     order = jnp.argsort(number, stable=True)
-    told = (unit, value.reshape(q, m).astype(dtype), violation)
+    told = (unit, outcome.value.astype(dtype), violation)
     members, _ = jax.lax.scan(
         lambda members, row: (_joined(settings, survive, members, *row), None),
         state.members,
@@ -286,20 +274,14 @@ def tell(
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
     """Takes told points out of those that wait; strangers get the numbers that follow."""
-
-    def one(carry: tuple[Array, Array], point: Array) -> tuple[tuple[Array, Array], Array]:
-        number, count = carry
-        is_same = jnp.all(jnp.abs(state.waiting - point[None, :]) <= SAME, axis=1) & (number >= 0)
-        first, is_known = jnp.argmax(is_same), jnp.any(is_same)
-        is_stranger = has_proposal(point) & ~is_known
-        own = jnp.where(is_known, number[first], count)
-        own = jnp.where(has_proposal(point), own, jnp.iinfo(jnp.int32).max)
-        slot = jnp.where(is_known, first, number.shape[0])
-        number = number.at[slot].set(-1, mode="drop")
-        return (number, count + is_stranger.astype(jnp.int32)), own
-
-    (number, count), own = jax.lax.scan(one, (state.number, state.num_asked), unit)
-    return dataclasses.replace(state, number=number, num_asked=count), own
+    slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point[None]))
+    own = state.number.at[slot].get(mode="fill", fill_value=-1)
+    is_stranger = has_proposal(unit) & (own < 0)
+    count = state.num_asked + jnp.cumsum(is_stranger, dtype=jnp.int32)
+    own = jnp.where(is_stranger, count - 1, own)
+    own = jnp.where(has_proposal(unit), own, jnp.iinfo(jnp.int32).max)
+    number = state.number.at[slot].set(-1, mode="drop")
+    return dataclasses.replace(state, number=number, num_asked=count[-1]), own
 
 
 def _joined(
@@ -322,11 +304,9 @@ def _joined(
         num_used=members.num_used + is_point.astype(jnp.int32),
     )
     is_time = is_point & ((grown.num_used == p) | (grown.num_used == c))
-    return jax.lax.cond(is_time, lambda rows: _survivors(settings, survive, rows), _same, grown)
-
-
-def _same(members: Members) -> Members:
-    return members
+    return jax.lax.cond(
+        is_time, lambda rows: _survivors(settings, survive, rows), lambda rows: rows, grown
+    )
 
 
 def _survivors(settings: NsgaSettings, survive: Survive, members: Members) -> Members:

@@ -10,16 +10,16 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local._lbfgs import Lane, absorbed, no_lane
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
-_SAME = 1e-6
 _HALVINGS = 6
 """So many shorter steps are looked at where one breaks a constraint or is known."""
 
@@ -172,11 +172,7 @@ def _ask(
         )
         return GradientState(lanes, state.num_asked + 1, state.num_descents, known), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tuple[Array, Array]:
@@ -195,7 +191,7 @@ def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tupl
 def _tell(
     settings: GradientSettings, key: Array, state: GradientState, unit: Array, outcome: Outcome
 ) -> tuple[GradientState, GradientInfo]:
-    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome)
+    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome, ())
     slope = _checked_gradient(unit, outcome)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
@@ -225,8 +221,7 @@ def _absorb(
 ) -> GradientState:
     """One told point to its lane; a stranger to a lane that has neither start nor trial."""
     lanes = state.lanes
-    is_same = (jnp.abs(lanes.trial - unit[None, :]) <= _SAME).all(axis=1)
-    is_own = lanes.is_pending & is_same
+    is_own = lanes.is_pending & are_same(lanes.trial, unit[None])
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine
     takes = jnp.where(jnp.any(is_own), is_own, is_empty) & has_proposal(unit)
     number = jnp.argmax(takes)
@@ -242,10 +237,7 @@ def _absorb(
 
 
 def _checked_gradient(unit: Array, outcome: Outcome) -> Array:
-    """The gradient `[q, d]`; refuses outcomes of several objectives or without one."""
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `gradient` takes one objective"
-        raise _checks.fail("gradient.tell", "outcome.value", expected, outcome.value.shape)
+    """The gradient `[q, d]`; refuses outcomes without one, or with one of another shape."""
     if outcome.gradient is None:
         raise ValueError(
             "gradient.tell: `outcome.gradient` must be given with every trial, got None; let the "

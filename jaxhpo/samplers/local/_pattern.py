@@ -10,18 +10,16 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._same import SAME, are_same
 from jaxhpo.samplers._parts._validation import told_rows
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local import _pattern_poll as polls
 from jaxhpo.samplers.local._pattern_poll import Poll, Shape
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
-
-_SAME = 1e-6
-"""A told point is the poll point this near."""
 
 _LEFT = 0.02
 """After a restart, points this near to where the last descent ended do not start the next."""
@@ -140,8 +138,8 @@ def pattern(
         raise _checks.fail("pattern", "first_step", f"at most {polls.LARGEST_STEP}", first_step)
     if not any(map(_checks.is_traced, (first_step, min_step))) and first_step < min_step:
         raise _checks.fail("pattern", "first_step", f"at least `min_step`, {min_step}", first_step)
-    if not _checks.is_traced(min_step) and min_step < 2 * _SAME:
-        raise _checks.fail("pattern", "min_step", f"at least {2 * _SAME}", min_step)
+    if not _checks.is_traced(min_step) and min_step < 2 * SAME:
+        raise _checks.fail("pattern", "min_step", f"at least {2 * SAME}", min_step)
     dtype = jnp.result_type(float)
     settings = PatternSettings(
         space=space,
@@ -173,11 +171,7 @@ def _ask(settings: PatternSettings, key: Array, state: PatternState) -> tuple[Pa
         known, unit = settings.guard.settle(state.known, key_start, unit)
         return dataclasses.replace(state, poll=poll, known=known), unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _next(settings: PatternSettings, key: Array, state: PatternState) -> tuple[Poll, Array]:
@@ -209,14 +203,10 @@ def _near(settings: PatternSettings, key: Array, poll: Poll) -> Array:
 def _tell(
     settings: PatternSettings, key: Array, state: PatternState, unit: Array, outcome: Outcome
 ) -> tuple[PatternState, PatternInfo]:
-    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `pattern` takes one objective"
-        raise _checks.fail("pattern.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome, ())
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
-    is_same = (jnp.abs(unit[:, None, :] - points[None, :, :]) <= _SAME).all(axis=2)
-    is_same &= is_point[None, :]
+    is_same = are_same(unit[:, None], points[None]) & is_point[None, :]
     # What comes back from the space's values may be a rounding off: then it is not known again.
     own = points[jnp.argmax(is_same, axis=1)]
     unit = jnp.where(jnp.any(is_same, axis=1)[:, None], own, unit)

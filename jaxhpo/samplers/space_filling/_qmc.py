@@ -121,10 +121,8 @@ def qmc(
         https://arxiv.org/abs/2008.08051, on why scrambling is the default.
     """
     space = check_space("qmc", space)
-    if not isinstance(sequence, str) or sequence not in _PLAIN:
-        raise _checks.fail("qmc", "sequence", " or ".join(map(repr, _PLAIN)), sequence)
-    if not isinstance(scramble, bool):
-        raise TypeError(f"qmc: `scramble` must be a bool, got {_checks.describe(scramble)}.")
+    sequence = _checks.check_choice("qmc", "sequence", sequence, _PLAIN)
+    scramble = _checks.check_bool("qmc", "scramble", scramble)
     batch_size = _checks.check_count("qmc", "batch_size", batch_size, 1)
     if space.num_dims > _MAX_DIMS[sequence]:
         expected = f"of at most {_MAX_DIMS[sequence]} dimensions for {sequence!r}; use `random`"

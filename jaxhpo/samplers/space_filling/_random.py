@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._bitset import Visited
+from jaxhpo.samplers._parts._chunks import row_keys
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
@@ -102,8 +103,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
 
 
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
-    rows = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    keys = jax.vmap(lambda row: jax.random.fold_in(key, row))(rows)
+    keys = row_keys(key, settings.batch_size)
     if settings.lattice is None or state.visited is None:
         return state, jax.vmap(lambda key_row: _draw_free(settings.space, key_row))(keys)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array
+from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers.tpe._neighbours import Neighbours
 from jaxhpo.space import Space, cell_ends
 
@@ -23,9 +24,6 @@ CONTINUOUS, STEPPED = 0, -1
 
 _FLAT = 25
 """The newest observations have full weight; the ramp over the older ones ends here (Optuna)."""
-
-_SAME = 4.0 * float(np.finfo(np.float32).eps)
-"""Two programs may round the centre of one cell so far apart."""
 
 _NARROW = 0.1
 """Cells narrower than this, in standard deviations, are not a difference of two probabilities."""
@@ -207,7 +205,7 @@ def _log_stepped(mixture: Parzen, point: Points) -> Array:
 
 
 def _log_category(mixture: Parzen, point: Points) -> Array:
-    is_same = jnp.abs(point.place[:, None] - mixture.mean[None, :]) <= _SAME
+    is_same = are_same(point.place[:, None, None], mixture.mean[None, :, None])
     prior = (point.high - point.low)[:, None]
     share = mixture.share[None, :]
     return jnp.log(jnp.where(is_same, share, 0) + (1 - share) * prior)

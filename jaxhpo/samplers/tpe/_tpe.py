@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
-from jaxhpo.samplers._parts._chunks import summed_violation
+from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._observations import Observations, check_room, no_observations
 from jaxhpo.samplers._parts._pending import check_space
@@ -156,12 +156,8 @@ def tpe(
     capacity = _checks.check_count("tpe", "capacity", capacity, 1)
     num_startup = _checks.check_count("tpe", "num_startup", num_startup, 1)
     num_candidates = _checks.check_count("tpe", "num_candidates", num_candidates, 1)
-    if not isinstance(multivariate, bool):
-        raise TypeError(
-            f"tpe: `multivariate` must be a bool, got {_checks.describe(multivariate)}."
-        )
-    if not isinstance(split, str) or split not in SPLITS:
-        raise _checks.fail("tpe", "split", f"one of {', '.join(SPLITS)}", split)
+    multivariate = _checks.check_bool("tpe", "multivariate", multivariate)
+    split = _checks.check_choice("tpe", "split", split, SPLITS)
     prior_weight = _checks.check_positive("tpe", "prior_weight", prior_weight)
     settings = TpeSettings(
         space=space,
@@ -228,20 +224,13 @@ def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, 
         )
         return state, unit
 
-    if settings.batch_size == 1:
-        state, unit = row(state, key)
-        return state, unit[None]
-    numbers = jnp.arange(settings.batch_size, dtype=jnp.uint32)
-    return jax.lax.scan(row, state, jax.vmap(lambda i: jax.random.fold_in(key, i))(numbers))
+    return by_row(row, state, key, settings.batch_size)
 
 
 def _tell(
     settings: TpeSettings, key: Array, state: TpeState, unit: Array, outcome: Outcome
 ) -> tuple[TpeState, TpeInfo]:
-    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome)
-    if outcome.value.ndim != 1:
-        expected = "of shape [q]: `tpe` takes one objective"
-        raise _checks.fail("tpe.tell", "outcome.value", expected, outcome.value.shape)
+    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome, ())
     check_room("tpe.tell", state.rows, unit)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     outcome = Outcome(outcome.value, violation=summed_violation(outcome.violation))
