@@ -205,6 +205,7 @@ class Run:
         )
         done = np.flatnonzero(~np.isin(result.status, (Status.EMPTY, Status.RUNNING)))
         endings = build_endings(
+            _WHERE,
             self.study,
             [batch.trial_ids[i] for i in done],
             result.losses[done],
