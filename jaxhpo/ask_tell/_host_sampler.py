@@ -6,16 +6,14 @@ been told, so a worker that starts anew and is told the same trials goes on as t
 
 from __future__ import annotations
 
-import zlib
-from collections import deque
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxhpo.ask_tell._compiled import Driver, asked_shape
+from jaxhpo.ask_tell._compiled import asked_shape
 from jaxhpo.ask_tell._recipe import Recipe
+from jaxhpo.ask_tell._replay import Proposer, Told
 from jaxhpo.progress import told_if_slow
 from jaxhpo.space import Space
 
@@ -35,20 +33,17 @@ class HostSampler:
             label: names this space among others of the same seed, whose draws must differ.
             num_objectives: values of one trial.
         """
-        self._space = space
-        key = jax.random.fold_in(jax.random.key(seed), np.uint32(zlib.crc32(label.encode())))
         sampler = recipe.make(space, num_objectives)
-        self._driver = Driver(sampler, space, key, num_objectives)
-        self._rows_an_ask: int = asked_shape(sampler).shape[0]
-        self._num_objectives = num_objectives
+        asked = asked_shape(sampler)
+        self._space, self._num_objectives = space, num_objectives
+        self._proposer = Proposer(space, sampler, seed, asked, num_objectives, label)
         self._where, self._has_asked = recipe.where, False
-        self.reset()
+        self._num_told = 0
 
     def reset(self) -> None:
         """Forgets everything that was told and asked."""
-        self._driver.reset()
-        self._queue: deque[tuple[np.ndarray, Any]] = deque()
-        self._held = 0
+        self._proposer.reset()
+        self._num_told = 0
 
     def ask(self, number: int) -> tuple[np.ndarray, Any] | None:
         """Proposes the point of a trial.
@@ -59,15 +54,13 @@ class HostSampler:
         Returns:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
-        if not self._queue:
-            with self._waiting():
-                self._driver.make_room(self._held + self._rows_an_ask)
-                unit, values = self._driver.ask(number)
-            self._held += len(unit)
-            rows = self._space.decode(values)
-            has_point = ~np.isnan(unit).any(axis=1)
-            self._queue.extend((unit[i], rows[i]) for i in np.flatnonzero(has_point))
-        return self._queue.popleft() if self._queue else None
+        with self._waiting():
+            unit, values = self._proposer.propose(number, 1, held=self._held())
+        return (unit[0], self._space.decode(values)[0]) if len(unit) else None
+
+    def _held(self) -> int:
+        """Points that the sampler has at most: one that was asked may have been told as well."""
+        return self._proposer.num_asked + self._num_told
 
     def _waiting(self) -> AbstractContextManager[None]:
         """Says once what takes so long where the first proposal does."""
@@ -86,11 +79,10 @@ class HostSampler:
         """
         if len(unit) == 0:
             return
-        self._held += len(unit)
-        self._driver.make_room(self._held + self._rows_an_ask)
+        self._num_told += len(unit)
         shaped = value if self._num_objectives > 1 else value[:, 0]
-        self._driver.tell(self._held, unit, shaped, violation)
+        self._proposer.tell(Told(unit, shaped, violation), self._held())
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""
-        return np.asarray(self._space.to_unit(self._space.encode(params, np.float64)))
+        return self._proposer.unit_of(params)

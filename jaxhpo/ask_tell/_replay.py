@@ -6,6 +6,7 @@ Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed dep
 
 from __future__ import annotations
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,10 +42,21 @@ class Told(NamedTuple):
 
 
 class Proposer:
-    """A sampler with its state. Nothing here is stored: seed and history give it back."""
+    """A sampler with its state. Nothing here is stored: seed and history give it back.
+
+    Attributes:
+        sampler: what proposes.
+        num_asked: points asked for since the last `reset`, those in the queue included.
+    """
 
     def __init__(
-        self, space: Space, sampler: Sampler, seed: int, asked: Any, num_objectives: int = 1
+        self,
+        space: Space,
+        sampler: Sampler,
+        seed: int,
+        asked: Any,
+        num_objectives: int = 1,
+        label: str | None = None,
     ) -> None:
         """Takes up a sampler.
 
@@ -54,9 +66,13 @@ class Proposer:
             seed: the study's seed.
             asked: shape and dtype of one ask, as `asked_shape` gives it.
             num_objectives: values of one trial.
+            label: tells apart samplers of one seed whose draws must differ; None is without.
         """
         self._space, self.sampler = space, sampler
-        self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
+        key = jax.random.key(seed)
+        if label is not None:
+            key = jax.random.fold_in(key, np.uint32(zlib.crc32(label.encode())))
+        self._driver = Driver(sampler, space, key, num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
         self.reset()
@@ -68,6 +84,7 @@ class Proposer:
             told: the whole history, or None for a new study.
         """
         self._driver.reset()
+        self.num_asked = 0
         self._queue: deque[_Proposal] = deque()
         if told is None or len(told.value) == 0:
             return
@@ -78,7 +95,7 @@ class Proposer:
         if whole:
             self.tell(told.rows(slice(whole)), whole)
         if whole < n:
-            self._ask(whole, 1, 1)
+            self._ask(whole, 1, 1, whole)
             for _ in range(min(n - whole, len(self._queue))):
                 self._queue.popleft()
             self.tell(told.rows(slice(whole, None)), n)
@@ -87,7 +104,9 @@ class Proposer:
         """Whether a history of so many trials ends inside a batch of the sampler."""
         return count % self._rows_an_ask != 0
 
-    def propose(self, first: int, count: int, block: int = 1) -> tuple[np.ndarray, Any]:
+    def propose(
+        self, first: int, count: int, block: int = 1, held: int | None = None
+    ) -> tuple[np.ndarray, Any]:
         """Proposes points for the trials `first`, `first + 1`, ….
 
         Args:
@@ -95,16 +114,19 @@ class Proposer:
             count: how many points.
             block: how many asks one compiled program makes at most; one program is compiled for
                 each value of it.
+            held: points that the sampler has at most, asked or told; `first`, if None, which is
+                right where no number was left out.
 
         Returns:
             Points `[m, d]` and their values pytree in the host's precision; `m` is less than
             `count` only if the sampler has no further point.
         """
+        held = first if held is None else held
         while len(self._queue) < count:
             missing = count - len(self._queue)
             asks = min(block, -(-missing // self._rows_an_ask))
             before = len(self._queue)
-            self._ask(first + before, asks, block)
+            self._ask(first + before, asks, block, held + before)
             if len(self._queue) < before + asks * self._rows_an_ask:
                 break
         taken = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
@@ -133,10 +155,11 @@ class Proposer:
         values = self._space.encode(list(params), np.float64)
         return np.asarray(self._space.to_unit(values), self._dtype)
 
-    def _ask(self, number: int, asks: int, block: int) -> None:
+    def _ask(self, number: int, asks: int, block: int, held: int) -> None:
         """Asks `asks` times and queues what was proposed."""
-        self._driver.make_room(number + asks * self._rows_an_ask)
+        self._driver.make_room(held + asks * self._rows_an_ask)
         rows, values = self._driver.ask(number, asks, block)
+        self.num_asked += len(rows)
         columns, structure = jax.tree.flatten(values)
         for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
             self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))

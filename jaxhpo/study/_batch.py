@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
     from jaxhpo.study.storage._rows import Row
 
-_WHERE = "Study.record"
 _ENDED = (Status.COMPLETE, Status.FAILED, Status.PRUNED, Status.INFEASIBLE)
 
 
 def build_rows(
+    where: str,
     study: StudyCore,
     unit: np.ndarray,
     decoded: Sequence[Any],
@@ -35,6 +35,7 @@ def build_rows(
     """Checks the arrays of a batch against each other and makes one row a trial.
 
     Args:
+        where: the public function, for errors.
         study: the study.
         unit: `[n, d]` points.
         decoded: `n` Python params.
@@ -48,8 +49,8 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
-    begun = _time("start", start)
-    endings = build_endings(study, range(len(decoded)), values, **details)
+    begun = _time(where, "start", start)
+    endings = build_endings(where, study, range(len(decoded)), values, **details)
     rows = []
     for own, point, params in zip(endings, unit, decoded, strict=True):
         row = study._sampler.make_row(own.status, own.value, point, params)
@@ -67,6 +68,7 @@ def build_rows(
 
 
 def build_endings(
+    where: str,
     study: StudyCore,
     trial_ids: Sequence[int],
     values: Any,
@@ -82,6 +84,7 @@ def build_endings(
     """Checks the arrays of a batch against each other and says how each trial ended.
 
     Args:
+        where: the public function, for errors.
         study: the study.
         trial_ids: the trials' identifiers.
         values: see `Study.record`, as the rest.
@@ -100,12 +103,12 @@ def build_endings(
         ValueError: shapes that do not fit together.
     """
     n = len(trial_ids)
-    value = _values(n, len(study.directions), values)
-    broken, errors = _violations(n, violation), _errors(value, se)
-    codes = _codes(n, status)
-    spent = None if seconds is None else _seconds(n, seconds)
-    steps, curve = _curves(n, curves, curve_steps)
-    now = _time("end", end) or datetime.datetime.now()
+    value = _values(where, n, len(study.directions), values)
+    broken, errors = _violations(where, n, violation), _errors(where, value, se)
+    codes = _codes(where, n, status)
+    spent = None if seconds is None else _seconds(where, n, seconds)
+    steps, curve = _curves(where, n, curves, curve_steps)
+    now = _time(where, "end", end) or datetime.datetime.now()
     endings = []
     for i in range(n):
         own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
@@ -123,19 +126,19 @@ def build_endings(
     return endings
 
 
-def _codes(n: int, status: Any) -> np.ndarray:
+def _codes(where: str, n: int, status: Any) -> np.ndarray:
     """Status codes `[n]` of ended trials."""
     if status is None:
         return np.full(n, Status.COMPLETE)
     expected = f"codes of {', '.join(one.name for one in _ENDED)}"
     try:
-        codes = _column(n, "status", status)
+        codes = _column(where, n, "status", status)
     except TypeError:
         raise TypeError(
-            f"{_WHERE}: `status` must be {expected}, got {_checks.describe(status)}."
+            f"{where}: `status` must be {expected}, got {_checks.describe(status)}."
         ) from None
     if not np.isin(codes, _ENDED).all():
-        raise _checks.fail(_WHERE, "status", expected, status)
+        raise _checks.fail(where, "status", expected, status)
     return codes
 
 
@@ -162,86 +165,86 @@ def _reason(
     return f"the value was {shown}{after}: {explain(Status.FAILED)}"
 
 
-def _violations(n: int, violation: Any) -> np.ndarray:
+def _violations(where: str, n: int, violation: Any) -> np.ndarray:
     """Violations `[n, k]`, no column without constraints."""
     if violation is None:
         return np.zeros((n, 0))
-    found = _checks.real_numbers(_WHERE, "violation", violation)
+    found = _checks.real_numbers(where, "violation", violation)
     if found.ndim not in (1, 2) or len(found) != n:
         expected = f"of shape [{n}] or [{n}, k], one row a trial"
-        raise _checks.fail(_WHERE, "violation", expected, found.shape)
+        raise _checks.fail(where, "violation", expected, found.shape)
     return found[:, None] if found.ndim == 1 else found
 
 
-def _errors(value: np.ndarray, se: Any) -> np.ndarray:
+def _errors(where: str, value: np.ndarray, se: Any) -> np.ndarray:
     """Standard errors `[n, m]` of values `[n, m]`, NaN where unknown."""
     if se is None:
         return np.full(value.shape, np.nan)
-    found, (n, m) = _checks.real_numbers(_WHERE, "se", se), value.shape
+    found, (n, m) = _checks.real_numbers(where, "se", se), value.shape
     if found.shape not in ((n, m), *([(n,)] if m == 1 else [])):
         expected = f"of shape [{n}], one a value" if m == 1 else f"of shape [{n}, {m}]"
-        raise _checks.fail(_WHERE, "se", expected, found.shape)
+        raise _checks.fail(where, "se", expected, found.shape)
     if (found < 0).any():
-        raise _checks.fail(_WHERE, "se", "at least 0, or NaN", found)
+        raise _checks.fail(where, "se", "at least 0, or NaN", found)
     return found.reshape(n, m)
 
 
-def _values(n: int, num_objectives: int, values: Any) -> np.ndarray:
+def _values(where: str, n: int, num_objectives: int, values: Any) -> np.ndarray:
     """Values `[n, m]`."""
     if num_objectives == 1:
-        return _column(n, "values", values).reshape(n, 1)
-    rows = _checks.real_numbers(_WHERE, "values", values)
+        return _column(where, n, "values", values).reshape(n, 1)
+    rows = _checks.real_numbers(where, "values", values)
     if rows.shape != (n, num_objectives):
         expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
-        raise _checks.fail(_WHERE, "values", expected, rows.shape)
+        raise _checks.fail(where, "values", expected, rows.shape)
     return rows
 
 
-def _column(n: int, name: str, values: Any) -> np.ndarray:
-    column = _checks.real_numbers(_WHERE, name, values)
+def _column(where: str, n: int, name: str, values: Any) -> np.ndarray:
+    column = _checks.real_numbers(where, name, values)
     if column.shape != (n,):
-        raise _checks.fail(_WHERE, name, f"of shape [{n}], one a trial", column.shape)
+        raise _checks.fail(where, name, f"of shape [{n}], one a trial", column.shape)
     return column
 
 
-def _seconds(n: int, seconds: Any) -> np.ndarray:
+def _seconds(where: str, n: int, seconds: Any) -> np.ndarray:
     """Seconds `[n]` that each trial took."""
-    found = _checks.real_numbers(_WHERE, "seconds", seconds)
+    found = _checks.real_numbers(where, "seconds", seconds)
     if found.shape not in ((), (n,)) or not np.isfinite(found).all() or (found < 0).any():
         expected = f"one finite number of at least 0, or an array of shape [{n}]"
-        raise _checks.fail(_WHERE, "seconds", expected, seconds)
+        raise _checks.fail(where, "seconds", expected, seconds)
     return np.broadcast_to(found, (n,))
 
 
-def _time(name: str, time: Any) -> datetime.datetime | None:
+def _time(where: str, name: str, time: Any) -> datetime.datetime | None:
     """A time without a zone, as the storage has them; None passes."""
     if time is None:
         return None
     expected = "a datetime.datetime or None"
     found: datetime.datetime = _checks.check_instance(
-        _WHERE, name, time, datetime.datetime, expected
+        where, name, time, datetime.datetime, expected
     )
     # Storages hold local times without a zone.
     return found if found.tzinfo is None else found.astimezone().replace(tzinfo=None)
 
 
-def _steps(curve_steps: Any) -> list[int]:
-    found = _checks.real_numbers(_WHERE, "curve_steps", curve_steps)
+def _steps(where: str, curve_steps: Any) -> list[int]:
+    found = _checks.real_numbers(where, "curve_steps", curve_steps)
     if found.ndim != 1 or not (np.isfinite(found) & (np.abs(found) < 2**53)).all():
-        raise _checks.fail(_WHERE, "curve_steps", "of shape [r], integers", curve_steps)
+        raise _checks.fail(where, "curve_steps", "of shape [r], integers", curve_steps)
     if (found != np.round(found)).any():
-        raise _checks.fail(_WHERE, "curve_steps", "integers", curve_steps)
+        raise _checks.fail(where, "curve_steps", "integers", curve_steps)
     return [int(step) for step in found]
 
 
-def _curves(n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarray]:
+def _curves(where: str, n: int, curves: Any, curve_steps: Any) -> tuple[list[int], np.ndarray]:
     if curves is None:
         return [], np.zeros((n, 0))
-    curve = _checks.real_numbers(_WHERE, "curves", curves)
-    steps = [] if curve_steps is None else _steps(curve_steps)
+    curve = _checks.real_numbers(where, "curves", curves)
+    steps = [] if curve_steps is None else _steps(where, curve_steps)
     if curve.shape != (n, len(steps)):
         expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
-        raise _checks.fail(_WHERE, "curves", expected, curve.shape)
+        raise _checks.fail(where, "curves", expected, curve.shape)
     if steps != sorted(set(steps)):
-        raise _checks.fail(_WHERE, "curve_steps", "rising", steps)
+        raise _checks.fail(where, "curve_steps", "rising", steps)
     return steps, curve

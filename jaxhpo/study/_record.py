@@ -79,6 +79,7 @@ def record(
     params, decoded = _read_params(study.space, params)
     unit = np.asarray(study.space.to_unit(params))
     rows = build_rows(
+        _WHERE,
         study,
         unit,
         decoded,

@@ -9,8 +9,8 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo._base import Sampler
+from jaxhpo.ask_tell import HostSampler, Recipe
 from jaxhpo.ask_tell._compiled import Driver
-from jaxhpo.ask_tell._recipe import Engine, Recipe
 
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
 
@@ -47,10 +47,10 @@ def test_what_was_told_comes_before_the_next_ask_once(rows):
 
 def test_the_first_ask_has_room_for_a_whole_batch():
     recipe = Recipe("here", lambda space: hpo.samplers.tpe(space, batch_size=80), {})
-    engine = Engine(recipe, SPACE, 0, "here", 1)
+    engine = HostSampler(recipe, SPACE, 0, "here", 1)
     assert engine.ask(0) is not None
-    assert int(engine._driver._state.rows.num_rows) == 80
-    assert int(engine._driver._state.rows.num_dropped) == 0
+    assert int(engine._proposer._driver._state.rows.num_rows) == 80
+    assert int(engine._proposer._driver._state.rows.num_dropped) == 0
 
 
 def test_more_room_is_one_program(caplog):

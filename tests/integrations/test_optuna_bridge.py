@@ -63,6 +63,15 @@ def test_trials_outside_the_space_are_left_out_and_counted(caplog):
     assert f"{12 - inside} of 12 trials do not lie in `space`" in caplog.text
 
 
+def test_a_curve_that_cannot_be_stored_is_an_error_of_the_import():
+    theirs = optuna.create_study()
+    values = {"value": 1.0, "intermediate_values": {2**60: 1.0}}
+    distributions = {"x": optuna.distributions.FloatDistribution(-1.0, 3.0)}
+    theirs.add_trial(optuna.create_trial(params={"x": 0.0}, distributions=distributions, **values))
+    with pytest.raises(ValueError, match=r"^import_study: `curve_steps` must be .* integers"):
+        import_study(theirs)
+
+
 def several(trial):
     x, y = (trial.suggest_float(name, 0.0, 1.0) for name in "xy")
     if trial.number == 3:

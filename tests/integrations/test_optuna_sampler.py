@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from jaxhpo.ask_tell._recipe import HostSampler
+from jaxhpo.ask_tell import HostSampler
 from jaxhpo.integrations.optuna import JaxhpoSampler
 from tests.compiler import fewer_optimizations
 

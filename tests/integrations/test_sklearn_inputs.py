@@ -195,6 +195,7 @@ def test_a_program_s_compilation_is_not_on_the_fits_account():
 def test_it_says_what_takes_long(monkeypatch, capfd):
     tree = DecisionTreeClassifier(random_state=0)
     space = {"max_depth": [1, 2, 3, None]}
+    monkeypatch.setattr(_reporter, "SLOW_SECONDS", 3600.0)
     SearchCV(tree, space, n_iter=2, cv=2).fit(X, Y)
     quiet = capfd.readouterr()
     assert (quiet.out, quiet.err) == ("", "")

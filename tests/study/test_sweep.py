@@ -158,6 +158,18 @@ def test_bad_settings_of_a_sweep_are_named(settings, error, message):
     assert study.trials == []
 
 
+def test_a_result_that_does_not_fit_together_is_an_error_of_the_sweep(monkeypatch):
+    sweep = population.sweep
+
+    def turned(*args, **options):
+        result = sweep(*args, **options)
+        return dataclasses.replace(result, curve_steps=result.curve_steps[::-1])
+
+    monkeypatch.setattr(population, "sweep", turned)
+    with pytest.raises(ValueError, match=r"^Study.sweep: `curve_steps` must be rising"):
+        Study(SPACE, "random", storage=None).sweep(TRAINING, num_trials=2, num_steps=2)
+
+
 def test_a_study_that_maximises_cannot_sweep_a_loss():
     with pytest.raises(ValueError, match="direction 'minimize'"):
         Study(SPACE, "qmc", storage=None, direction="maximize").sweep(

@@ -106,6 +106,7 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
     encoded = copy.space.encode([params for _, params in kept], np.float64)
     unit = np.asarray(copy.space.to_unit(encoded))
     rows = build_rows(
+        "import_study",
         copy,
         unit,
         copy.space.decode(encoded),

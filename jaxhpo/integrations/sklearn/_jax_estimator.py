@@ -14,7 +14,7 @@ from sklearn.model_selection._validation import _score
 from sklearn.utils.metaestimators import _safe_split
 from sklearn.utils.validation import _check_method_params, _num_samples
 
-Candidate = dict[str, Any]
+from jaxhpo.integrations.sklearn._task import Params, Records, Task
 
 
 class JaxEstimator(BaseEstimator):
@@ -81,45 +81,22 @@ def is_vmappable(estimator: Any, fit_params: Any) -> bool:
 class VmapFolds:
     """Trains folds × candidates in one program a group of equal static parameters."""
 
-    def __init__(
-        self,
-        estimator: JaxEstimator,
-        X: Any,
-        y: Any,
-        splits: Sequence[tuple[np.ndarray, np.ndarray]],
-        *,
-        sample_weight: Any,
-        scorer: Any,
-        score_params: dict[str, Any],
-        error_score: Any,
-        return_train_score: bool,
-        batch_size: int,
-    ) -> None:
+    def __init__(self, task: Task, batch_size: int) -> None:
         """Takes the data up; nothing is compiled yet.
 
         Args:
-            estimator: unfitted; it is cloned.
-            X: `[n, p]` data.
-            y: `[n]` targets.
-            splits: rows to train on and to test on, one pair a fold.
-            sample_weight: `[n]` weights or None.
-            scorer: scikit-learn's.
-            score_params: what the scorer gets besides.
-            error_score: score of what cannot be scored, or "raise".
-            return_train_score: whether to score the training rows too.
+            task: what is fitted; its estimator is a `JaxEstimator`.
             batch_size: candidates that a program takes; fewer are filled up.
         """
-        self._estimator, self._X, self._y, self._splits = estimator, X, y, splits
-        self._scorer, self._score_params = scorer, score_params
-        self._error_score, self._batch_size = error_score, batch_size
-        self._return_train_score = return_train_score
-        weight = np.zeros((len(splits), _num_samples(X)))
-        for row, (train, _) in zip(weight, splits, strict=True):
+        self._task, self._batch_size = task, batch_size
+        sample_weight = task.fit_params.get("sample_weight")
+        weight = np.zeros((task.num_folds, _num_samples(task.X)))
+        for row, (train, _) in zip(weight, task.splits, strict=True):
             row[train] = 1.0 if sample_weight is None else np.asarray(sample_weight)[train]
         self._weight = jnp.asarray(weight, jnp.result_type(float))
         self._programs: dict[str, Callable[..., Any]] = {}
 
-    def run(self, candidates: Sequence[Candidate]) -> list[list[dict[str, Any]]]:
+    def run(self, candidates: Sequence[Params]) -> list[Records]:
         """Evaluates candidates on all folds.
 
         Args:
@@ -130,9 +107,11 @@ class VmapFolds:
         """
         groups: dict[str, list[int]] = {}
         for i, params in enumerate(candidates):
-            static = {k: v for k, v in sorted(params.items()) if k not in self._estimator.traced}
+            static = {
+                k: v for k, v in sorted(params.items()) if k not in self._task.estimator.traced
+            }
             groups.setdefault(repr(static), []).append(i)
-        found: dict[int, list[dict[str, Any]]] = {}
+        found: dict[int, Records] = {}
         for label, members in groups.items():
             for at in range(0, len(members), self._batch_size):
                 part = members[at : at + self._batch_size]
@@ -142,9 +121,9 @@ class VmapFolds:
                     found[i] = records
         return [found[i] for i in range(len(candidates))]
 
-    def _run_group(self, label: str, candidates: Sequence[Candidate]) -> list[list[dict[str, Any]]]:
-        first = clone(self._estimator).set_params(**candidates[0])
-        X, y = first.jax_prepare(self._X, self._y)
+    def _run_group(self, label: str, candidates: Sequence[Params]) -> list[Records]:
+        first = clone(self._task.estimator).set_params(**candidates[0])
+        X, y = first.jax_prepare(self._task.X, self._task.y)
         hparams = _traced_values(first, candidates, self._batch_size)
         arguments = (_key_of(first), hparams, X, y, self._weight)
         if label not in self._programs:
@@ -154,20 +133,20 @@ class VmapFolds:
         start = time.perf_counter()  # the time of fits is not that of compilations
         fitted = self._programs[label](*arguments)
         fitted = jax.tree.map(np.asarray, fitted)
-        seconds = (time.perf_counter() - start) / (len(candidates) * len(self._splits))
+        seconds = (time.perf_counter() - start) / (len(candidates) * self._task.num_folds)
         records = []
         for i, params in enumerate(candidates):
             row = []
-            for k in range(len(self._splits)):
-                estimator = clone(self._estimator).set_params(**params)
-                estimator.jax_prepare(self._X, self._y)
+            for k in range(self._task.num_folds):
+                estimator = clone(self._task.estimator).set_params(**params)
+                estimator.jax_prepare(self._task.X, self._task.y)
                 estimator.jax_install(jax.tree.map(lambda leaf, i=i, k=k: leaf[i, k], fitted))
                 row.append(self._record(estimator, k, seconds))
             records.append(row)
         return records
 
     def _record(self, estimator: JaxEstimator, fold: int, seconds: float) -> dict[str, Any]:
-        train, test = self._splits[fold]
+        train, test = self._task.splits[fold]
         start = time.perf_counter()
         record = {
             "test_scores": self._score(estimator, test, train),
@@ -176,14 +155,14 @@ class VmapFolds:
             "score_time": time.perf_counter() - start,
             "fit_error": None,
         }
-        if self._return_train_score:
+        if self._task.return_train_score:
             record["train_scores"] = self._score(estimator, train, None)
         return record
 
     def _score(self, estimator: JaxEstimator, rows: np.ndarray, train: Any) -> Any:
-        X, y = _safe_split(estimator, self._X, self._y, rows, train)
-        params = _check_method_params(self._X, params=self._score_params, indices=rows)
-        return _score(estimator, X, y, self._scorer, params, self._error_score)
+        X, y = _safe_split(estimator, self._task.X, self._task.y, rows, train)
+        params = _check_method_params(self._task.X, params=self._task.score_params, indices=rows)
+        return _score(estimator, X, y, self._task.scorer, params, self._task.error_score)
 
 
 def _key_of(estimator: Any) -> jax.Array:
@@ -192,7 +171,7 @@ def _key_of(estimator: Any) -> jax.Array:
 
 
 def _traced_values(
-    estimator: JaxEstimator, candidates: Sequence[Candidate], size: int
+    estimator: JaxEstimator, candidates: Sequence[Params], size: int
 ) -> dict[str, jax.Array]:
     """Traced parameters: scalars of the estimator itself, or a column of candidates."""
     dtype = jnp.result_type(float)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jaxhpo.integrations.sklearn._store import Candidate
+from jaxhpo.integrations.sklearn._task import Candidate
 from jaxhpo.progress import Progress, Reporter, make_reporter
 
 

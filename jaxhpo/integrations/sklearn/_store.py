@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import math
+import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 import joblib
 import numpy as np
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import check_random_state
 
+from jaxhpo import samplers
+from jaxhpo._checks import fail
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
+from jaxhpo.integrations.sklearn._progress import metric_name
+from jaxhpo.integrations.sklearn._task import Candidate, Task
 from jaxhpo.progress import told_if_slow
 from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
@@ -27,23 +33,16 @@ _ATTR = "search_cv"
 _NUM_QUANTILES = 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One evaluated candidate.
+def space_of(search: BaseSearchCV) -> Space:
+    """Makes the space of a `SearchCV`'s `param_distributions`; a `Space` is taken as it is.
 
-    Attributes:
-        params: for `set_params`.
-        records: one a fold, those of folds that it did not see left out.
-        value: what the sampler was told.
+    Raises:
+        TypeError: a space of something else than parameters by name.
+        ValueError: no sampler of ours is called so.
     """
-
-    params: dict[str, Any]
-    records: list[dict[str, Any]]
-    value: float
-
-
-def read_space(where: str, param_distributions: Any) -> Space:
-    """Makes the space of a `param_distributions`; a `Space` is taken as it is."""
+    sampler, param_distributions = search.sampler, search.param_distributions
+    if isinstance(sampler, str) and sampler not in samplers.names():
+        raise fail("SearchCV", "sampler", f"one of {', '.join(samplers.names())}", sampler)
     if not isinstance(param_distributions, Space):
         return from_sklearn(param_distributions, num_quantiles=_NUM_QUANTILES)
     try:
@@ -54,10 +53,39 @@ def read_space(where: str, param_distributions: Any) -> Space:
         params = None
     if not isinstance(params, Mapping):
         raise TypeError(
-            f"{where}: `param_distributions` must be a space over a dict from parameter names, "
+            f"SearchCV: `param_distributions` must be a space over a dict from parameter names, "
             f"got {param_distributions!r}."
         )
     return param_distributions
+
+
+def open_ledger(search: BaseSearchCV, space: Space, task: Task) -> Ledger:
+    """Opens what a `SearchCV` writes its candidates down in, or goes on with it."""
+    is_stored, scoring = search.storage is not None, search.scoring
+    told = {
+        "estimator": type(search.estimator).__qualname__,
+        "data": (task.X, task.y) if is_stored else None,
+        "folds": task.splits if is_stored else None,
+        "scoring": repr(type(scoring).__name__ if callable(scoring) else scoring),
+        "training scores": search.return_train_score,
+    }
+    return Ledger(
+        space,
+        search.sampler,
+        storage=search.storage,
+        name=search.study_name if is_stored else None,
+        seed=_seed_of(search.random_state, is_stored),
+        task=told,
+        metric=metric_name(scoring, task.metric),
+    )
+
+
+def _seed_of(random_state: Any, is_stored: bool) -> int | None:
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    if random_state is None and is_stored:
+        return None  # that of the stored search
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
 class Ledger:
