@@ -51,7 +51,7 @@ def spaces() -> Figure:
     draws = space.decode(space.sample(jax.random.key(0), 1000))
     figure = Figure(figsize=(9.0, 4.4), layout="constrained")
     for axes, (name, dimension) in zip(
-        figure.subplots(2, 4, sharey=False).ravel(), dimensions.items(), strict=True
+        figure.subplots(2, 4).ravel(), dimensions.items(), strict=True
     ):
         values = [draw[name] for draw in draws]
         if "log_uniform" in name:
@@ -67,7 +67,7 @@ def spaces() -> Figure:
             axes.hist(values, 20, color="C0")
         axes.set_title(name, fontsize="small", family="monospace")
         axes.set_ylim(bottom=0)
-    figure.supylabel("draws of 1,000", fontsize="medium")
+    figure.supylabel("number of draws, of 1,000", fontsize="medium")
     return figure
 
 
@@ -85,14 +85,16 @@ def populations() -> Figure:
     left.plot(steps, curves.T, color="C0", lw=0.6, alpha=0.25)
     best = int(np.nanargmin(ends))
     left.plot(steps, curves[best], color="C3", lw=2, label="the best trial")
-    left.set(xlabel="training step", ylabel="validation cross-entropy", yscale="log")
+    limits = (0.05, 30)  # trials that diverge leave the picture at its top
+    left.set(xlabel="training step", ylabel="validation cross-entropy", yscale="log", ylim=limits)
     left.legend(frameon=False, loc="upper right")
     right.scatter(rates, ends, s=10, color="C0", alpha=0.6, label="a trial")
     right.scatter(rates[best], ends[best], s=50, color="C3", label="the best trial")
     right.set(
-        xlabel="learning rate", ylabel="cross-entropy after 200 steps", xscale="log", yscale="log"
-    )
-    right.legend(frameon=False, loc="upper center")
+        xlabel="learning rate", ylabel="cross-entropy after 200 steps", xscale="log", yscale="log",
+        ylim=limits,
+    )  # fmt: skip
+    right.legend(frameon=False, loc="upper left")
     return figure
 
 
@@ -100,8 +102,8 @@ def bayesian_optimization() -> Figure:
     """What the model believes after some trials, and how fast it gets there."""
     figure, (left, right) = new_figure()
     function = hpo.problems.branin()
-    keys = jax.random.split(jax.random.key(0), 32)
-    numbers = np.arange(1, 61)
+    keys = jax.random.split(jax.random.key(0), 16)
+    numbers = np.arange(1, 51)
     for colour, (name, label) in zip(
         ("C7", "C1", "C0"),
         (("random", "random"), ("tpe", "tpe"), ("gp", "gp: Gaussian process")),
@@ -115,7 +117,7 @@ def bayesian_optimization() -> Figure:
         right.fill_between(numbers, low, high, color=colour, alpha=0.2, lw=0)
         right.plot(numbers, middle, color=colour, label=label)
     right.set(xlabel="trial", ylabel="regret on Branin's function", yscale="log")
-    right.set_title("median and quartiles of 32 studies", fontsize="medium")
+    right.set_title("median and quartiles of 16 studies", fontsize="medium")
     right.legend(frameon=False, loc="lower left")
 
     def wavy(params):
@@ -130,23 +132,59 @@ def bayesian_optimization() -> Figure:
     left.plot(
         [trial.params["x"] for trial in study.trials], study.values, "o", color="C3", label="trials"
     )
-    left.set(xlabel="x", ylabel="value")
+    left.lines[0].set_label("median of the model")
+    left.collections[0].set_label("90 % band")
+    left.set(xlabel="x", ylabel="value", ylim=(-2.3, 4.6))
+    left.legend(frameon=False, loc="upper left", ncols=2)
     left.set_title("the model after 8 trials", fontsize="medium")
     return figure
 
 
 def hypergradients() -> Figure:
-    """A learning-rate schedule learned by descent, and what it buys."""
+    """A hundred learning rates, one per step, learned at once; losses on runs that nothing saw."""
     task = hpo.problems.schedule()
-    steps = task.num_steps
-    space = hpo.Space({"lr": hpo.log_uniform(1e-3, 1.0, shape=100)})
-    print({k: np.shape(v) for k, v in task.hparams.items()}, steps, space.num_dims)
-    raise SystemExit
+    estimator = hpo.hypergrad.unrolled(
+        hpo.training.averaged(task.training, 4), num_steps=task.num_steps
+    )
+    path = hpo.hypergrad.descend(
+        estimator, task.hparams, optax.adam(task.outer_lr), key=0, num_outer=60, space=task.space
+    )
+    mean = jax.jit(hpo.training.objective(hpo.training.averaged(task.training, 32), task.num_steps))
+    constants = np.logspace(-2.5, 0, 16)
+    ends = [
+        float(mean(jax.random.key(9), {"lr": jnp.full(task.num_steps, rate, jnp.float32)}))
+        for rate in constants
+    ]
+    learned = float(mean(jax.random.key(9), path.best_hparams))
+    figure, (left, right) = new_figure()
+    left.plot(np.asarray(task.hparams["lr"]), color="C7", label="start: 0.05 at every step")
+    left.plot(np.asarray(path.best_hparams["lr"]), color="C0", label="after 60 hypergradients")
+    left.set(xlabel="training step", ylabel="learning rate", ylim=(0, 0.95))
+    left.legend(frameon=False, loc="upper left")
+    right.plot(constants, ends, "o-", color="C7", label="one rate for all steps")
+    right.axhline(learned, color="C0", label="the learned schedule")
+    right.set(xlabel="learning rate", ylabel="validation cross-entropy", xscale="log", yscale="log")
+    right.set_title("means of 32 runs from fresh keys", fontsize="medium")
+    right.legend(frameon=False, loc="upper center")
+    return figure
 
 
 def several_objectives() -> Figure:
-    """Two samplers and the true front on a problem of two objectives."""
-    figure, (left, right) = new_figure()
+    """The trials of three samplers in the plane of two objectives, and the true front."""
+    problem = hpo.problems.zdt1(8)
+    figure, axes = new_figure(3)
+    front = problem.front(200)
+    for place, name in zip(axes, ("random", "nsga2", "gp_multi"), strict=True):
+        result = hpo.minimize(problem.objective, problem.space, name, key=0, num_trials=100)
+        values, mask = np.asarray(result.trials.value), np.asarray(result.front)
+        place.plot(*values[~mask].T, "o", ms=3, color="C7", alpha=0.6, label="dominated trials")
+        place.plot(*values[mask].T, "o", ms=5, color="C0", label="front found")
+        place.plot(*front.T, color="black", lw=1, label="true front")
+        place.set(xlabel="objective 1", xlim=(-0.03, 1.03), ylim=(-0.2, 7))
+        place.set_title(f"{name}, 100 trials", fontsize="medium")
+    axes[0].set_ylabel("objective 2")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
