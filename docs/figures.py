@@ -22,6 +22,7 @@ import jaxhpo as hpo
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from PIL import Image
 
 HERE = pathlib.Path(__file__).parent
 LARGEST = 120_000  # bytes
@@ -198,6 +199,7 @@ def main() -> None:
         start = time.perf_counter()
         path = HERE / f"{name}.png"
         known[name]().savefig(path, dpi=100)
+        Image.open(path).convert("RGB").quantize(64).save(path, optimize=True)
         size = path.stat().st_size
         print(f"{path.name}: {size / 1000:.0f} kB in {time.perf_counter() - start:.0f} s")
         if size > LARGEST:
