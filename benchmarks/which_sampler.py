@@ -1,4 +1,4 @@
-"""Which sampler for which problem: from runs of `jaxhpo bench` to `docs/which-sampler.md`.
+"""Which sampler for which problem: from runs of `jaxhpo bench` to `docs/choosing-a-sampler.md`.
 
     jaxhpo bench --out bench/short --trials 100 --seeds 10 \\
         --samplers random,qmc,pattern,de,cma_es,tpe,gp,turbo --problems standard,bbob
@@ -36,7 +36,7 @@ from jaxhpo.benchmarking import _draw as draw
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGE = ROOT / "docs" / "which-sampler.md"
+PAGE = ROOT / "docs" / "choosing-a-sampler.md"
 BEGIN, END = "<!-- made by benchmarks/which_sampler.py -->", "<!-- end -->"
 SHARES = (1, 3, 5, 10)  # tenths of the trials
 TITLES = {
@@ -154,7 +154,6 @@ def page(arguments):
         )
         lines += [f"{what} at the end:", "", *problem_lines(records, table), ""]
     fill(PAGE, lines)
-    fill(ROOT / "README.md", [*rank_lines(benchmarking.unpack(files()["short"])), ""])
 
 
 def check(arguments):

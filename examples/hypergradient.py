@@ -1,8 +1,8 @@
-"""Learn a whole learning-rate schedule, one rate a step, by hypergradient descent.
+"""Learn a whole learning-rate schedule, one rate per step, by hypergradient descent.
 
     python examples/hypergradient.py
 
-A small network on two noisy spirals. Random search would face one dimension a step; the
+A small network on two noisy spirals. Random search would face one dimension per step; the
 hypergradient costs the same for forty numbers as for one.
 """
 

@@ -30,7 +30,7 @@ def branin(key, params):
 
 
 def regrets(sampler):
-    """Simple regret `[NUM_STUDIES, NUM_TRIALS]`: one program, a key a study."""
+    """Simple regret `[NUM_STUDIES, NUM_TRIALS]`: one program, one key per study."""
     keys = jax.random.split(jax.random.key(0), NUM_STUDIES)
     results = hpo.minimize_many(branin, space, sampler, keys=keys, num_trials=NUM_TRIALS)
     return np.maximum(np.asarray(results.best_so_far) - MINIMUM, 1e-6)

@@ -82,7 +82,7 @@ def choose(
 ) -> Choice:
     """Chooses a sampler by dimension, kind of space, budget, objectives and gradients.
 
-    The rules come from the measurements in `docs/which-sampler.md`.
+    The rules come from the measurements in `docs/choosing-a-sampler.md`.
 
     Args:
         space: the search space.

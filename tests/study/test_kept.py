@@ -444,6 +444,6 @@ def test_a_disk_that_is_full(tmp_path, name):
 
 
 def test_the_files_are_named_in_the_documentation():
-    text = pathlib.Path(hpo.__file__).parents[1].joinpath("docs", "storage.md").read_text()
+    text = pathlib.Path(hpo.__file__).parents[1].joinpath("docs", "durable-studies.md").read_text()
     assert _patience.PATIENCE_VARIABLE in text
     assert ".unsaved-" in text
