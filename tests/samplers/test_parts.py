@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxhpo as hpo
-from jaxhpo.samplers._parts import _bitset, _configurations, _pending
+from jaxhpo.samplers._parts import _bitset, _chunks, _configurations, _pending, _same
 from jaxhpo.samplers._parts._observations import PENDING, TOLD, no_observations
 from jaxhpo.samplers._parts._scatter import place_rows
 from jaxhpo.samplers.evolutionary import _generation_buffer
@@ -213,3 +213,31 @@ def test_used_rows_are_ranked_as_by_a_stable_sort(size, rows):
     is_used = group < 3
     found = np.asarray(_ranks(jnp.asarray(group), jnp.asarray(score, jnp.result_type(float))))
     np.testing.assert_array_equal(found[is_used], expected[is_used])
+
+
+def test_each_told_row_takes_the_first_open_row_that_is_its_like():
+    rows = jnp.asarray([[0.5], [0.2], [0.5], [0.5], [jnp.nan]])
+    told = jnp.asarray([[0.5], [0.2 + 1e-7], [0.5], [0.2], [jnp.nan], [0.9]])
+    is_open = jnp.asarray([True, True, False, True, True])
+    slot = _same.take_first(is_open, told, lambda row: _same.are_same(rows, row[None]))
+    assert slot.tolist() == [0, 1, 3, 5, 5, 5]
+
+
+def test_points_are_one_up_to_rounding_in_every_coordinate():
+    point, step = jnp.full((1, 2), 0.5), _same.SAME
+    near = point + jnp.asarray([[0.5 * step, -0.5 * step], [0.0, 2 * step], [jnp.nan, 0.0]])
+    assert _same.are_same(near, point).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("q", [1, 3, 4, 6])
+def test_pieces_hold_all_rows_in_order(q):
+    told = jnp.arange(q, dtype=float)
+
+    def absorb(whole, piece, number):
+        start = jnp.uint32(0) if number is None else number * 3
+        assert (number is None) == (q <= 3)
+        place = start + jnp.arange(piece.shape[0], dtype=jnp.uint32)
+        return whole.at[place].set(piece, mode="drop")
+
+    whole = _chunks.by_piece(absorb, jnp.full(q, -1.0), told, 3)
+    np.testing.assert_array_equal(whole, told)

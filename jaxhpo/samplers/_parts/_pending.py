@@ -65,6 +65,9 @@ class Tally:
 class Pending:
     """Points asked and not yet told: a ring of 64-bit fingerprints.
 
+    For samplers that only count. Those that learn from pending points keep the points themselves
+    with their values (`Observations`), which takes a row for each.
+
     More points than fit may be pending. The oldest then lose their fingerprint and are only
     counted, and that many unknown points are taken for them as they are told: every point is still
     counted once.

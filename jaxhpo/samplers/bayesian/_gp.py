@@ -143,28 +143,13 @@ def gp(
     """
     space = check_space("gp", space)
     options = check_options(
-        "gp",
-        space,
-        batch_size=batch_size,
-        capacity=capacity,
-        num_startup=num_startup,
-        num_candidates=num_candidates,
-        num_lanes=num_lanes,
-        num_active=num_active,
-        precision=precision,
-        acquisition_function=acquisition_function,
-        constrained=constrained,
-        num_basins=num_basins,
-        trust_region=trust_region,
-    )
+        "gp", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
+        precision=precision, acquisition_function=acquisition_function, constrained=constrained,
+        num_basins=num_basins, trust_region=trust_region,
+    )  # fmt: skip
     settings = make_settings(
-        "gp",
-        space,
-        options,
-        kernel=kernel,
-        beta=beta,
-        prior=prior,
-        prior_strength=prior_strength,
+        "gp", space, options, kernel=kernel, beta=beta, prior=prior, prior_strength=prior_strength
     )
     return make_sampler(settings, first_state, _ask, _tell, resize, name="gp")
 

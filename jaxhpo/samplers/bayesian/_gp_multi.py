@@ -118,17 +118,10 @@ def gp_multi(
     space = check_space("gp_multi", space)
     m = _checks.check_count("gp_multi", "num_objectives", num_objectives, 1)
     options = check_options(
-        "gp_multi",
-        space,
-        batch_size=batch_size,
-        capacity=capacity,
-        num_startup=num_startup,
-        num_candidates=num_candidates,
-        num_lanes=num_lanes,
-        num_active=num_active,
-        precision=precision,
-        constrained=constrained,
-    )
+        "gp_multi", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
+        precision=precision, constrained=constrained,
+    )  # fmt: skip
     settings = GpMultiSettings(make_settings("gp_multi", space, options, kernel=kernel), m)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="gp_multi")
 

@@ -123,17 +123,10 @@ def turbo(
     if num_startup is None:
         num_startup = min(40, max(4, 2 * space.num_dims))
     options = check_options(
-        "turbo",
-        space,
-        batch_size=batch_size,
-        capacity=capacity,
-        num_startup=num_startup,
-        num_candidates=num_candidates,
-        num_lanes=num_lanes,
-        num_active=num_active,
-        precision=precision,
-        acquisition_function=acquisition_function,
-    )
+        "turbo", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
+        precision=precision, acquisition_function=acquisition_function,
+    )  # fmt: skip
     settings = make_settings("turbo", space, options)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="turbo")
 

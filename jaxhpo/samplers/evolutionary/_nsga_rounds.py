@@ -88,7 +88,8 @@ class NsgaState:
         first: `[p, d]` the first points, a Latin hypercube.
         members: the population, and behind it the children that wait for the next survival.
         num_asked: `[]` int32 points asked, and told without being asked.
-        waiting: `[k, d]` pending points, a ring.
+        waiting: `[k, d]` pending points, a ring: what is told moves to `members`, so these rows
+            need none of the values of `Observations`, and the oldest may be forgotten.
         number: `[k]` int32 place of each in the order of asks; -1 where there is none.
         known: state of the random search, which also keeps count of a finite space.
     """

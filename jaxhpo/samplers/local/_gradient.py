@@ -45,7 +45,8 @@ class GradientState:
     """State of `gradient`.
 
     Attributes:
-        lanes: the descents, leading axis the number of lanes.
+        lanes: the descents, leading axis the number of lanes. Each keeps its own pending point:
+            what a told value means depends on where its line search stands.
         num_asked: `[]` int32.
         num_descents: `[]` int32, descents that have ended.
         known: state of the random search, which also keeps count of a finite space.

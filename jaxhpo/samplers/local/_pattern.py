@@ -45,7 +45,8 @@ class PatternState:
     """State of `pattern`.
 
     Attributes:
-        poll: centre, steps and poll points of this descent.
+        poll: centre and steps of this descent. They say where its poll points are, so that of
+            pending ones only a flag is kept.
         num_seen: `[]` int32 points told since this descent began that it may start from.
         left: `[d]` where the last descent ended; infinite in the first.
         num_restarts: `[]` int32.
