@@ -88,7 +88,7 @@ def populations() -> Figure:
     left.plot(steps, curves[best], color="C3", lw=2, label="the best trial")
     limits = (0.05, 30)  # trials that diverge leave the picture at its top
     left.set(xlabel="training step", ylabel="validation cross-entropy", yscale="log", ylim=limits)
-    left.legend(frameon=False, loc="upper right")
+    left.legend(loc="upper right", framealpha=1.0)
     right.scatter(rates, ends, s=10, color="C0", alpha=0.6, label="a trial")
     right.scatter(rates[best], ends[best], s=50, color="C3", label="the best trial")
     right.set(
