@@ -145,9 +145,8 @@ class Engine:
             num_objectives: values of one trial.
         """
         self._space = space
-        key = jax.random.fold_in(jax.random.key(seed), np.uint32(zlib.crc32(label.encode())))
         sampler = recipe.make(space, num_objectives)
-        self._driver = Driver(sampler, space, key, num_objectives)
+        self._driver = Driver(sampler, space, (seed, zlib.crc32(label.encode())), num_objectives)
         self._rows_an_ask: int = asked_shape(sampler).shape[0]
         self._num_objectives = num_objectives
         self._where, self._has_asked = recipe.where, False

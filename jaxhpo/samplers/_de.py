@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._de_trial import NUM_SAMPLES, STRATEGIES, crossover_mask, mutant
 from jaxhpo.samplers._drawn_rows import Rows, no_rows
 from jaxhpo.samplers._guard import Guard, has_levels, make_guard
@@ -148,8 +148,8 @@ def de(
     settings = DeSettings(
         space=space,
         guard=make_guard(space, keeps_account=has_levels(space)),
-        mutation=jnp.stack([jnp.asarray(end, dtype) for end in ends]),
-        recombination=jnp.asarray(recombination, dtype),
+        mutation=setting(ends, dtype),
+        recombination=setting(recombination, dtype),
         batch_size=batch_size,
         population_size=population_size,
         strategy=strategy,

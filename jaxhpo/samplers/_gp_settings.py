@@ -13,7 +13,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxhpo import _checks, acquisition, gp
-from jaxhpo._base import Array, Sampler
+from jaxhpo._base import Array, Sampler, setting
 from jaxhpo.samplers import _sobol
 from jaxhpo.samplers._gp_fits import first_fitted
 from jaxhpo.samplers._gp_local import first_region
@@ -104,11 +104,11 @@ def make_settings(
     return GpSettings(
         space=space,
         start=qmc(space),
-        table=jnp.asarray(candidate_table(num_candidates, d + 2)),
+        table=setting(candidate_table(num_candidates, d + 2)),
         prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
-        beta=jnp.asarray(beta, dtype),
+        beta=setting(beta, dtype),
         belief=belief,
-        strength=jnp.asarray(strength, dtype),
+        strength=setting(strength, dtype),
         kernel=embedding.kernel(kernel),
         embedding=embedding,
         lattice=finite_lattice(space),

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers import _parzen as parzen
 from jaxhpo.samplers._gp_state import Observations, check_room, no_observations
 from jaxhpo.samplers._guard import Guard, make_guard
@@ -166,7 +166,7 @@ def tpe(
     settings = TpeSettings(
         space=space,
         guard=make_guard(space),
-        prior_weight=jnp.asarray(prior_weight, jnp.result_type(float)),
+        prior_weight=setting(prior_weight, jnp.result_type(float)),
         kinds=parzen.kinds_of(space),
         batch_size=batch_size,
         capacity=capacity,

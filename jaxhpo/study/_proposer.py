@@ -56,7 +56,7 @@ class Proposer:
             num_objectives: values of one trial.
         """
         self._space, self.sampler = space, sampler
-        self._driver = Driver(sampler, space, jax.random.key(seed), num_objectives)
+        self._driver = Driver(sampler, space, (seed,), num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
         self.reset()
