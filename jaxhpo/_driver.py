@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _cache, _owned
-from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
+from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
+from jaxhpo.samplers._traits import traits_of
 from jaxhpo.space import Space
 
 # Streams of a driver's key beside those of the trials, which count up from 0.
@@ -26,6 +27,9 @@ _SMALLEST_PAD = 16
 
 SMALLEST_CAPACITY = 64
 """Observations that a sampler's buffers hold at first; they double as they fill up."""
+
+_FEW_CAPACITIES = (256, 2048)
+"""The first ones where an empty row costs next to nothing: a program costs more than they do."""
 
 
 class _Told(NamedTuple):
@@ -139,7 +143,7 @@ class Driver:
     def make_room(self, count: int) -> None:
         """Lets the sampler's buffers hold `count` observations; one program a capacity."""
         if self._sampler.resize is not None and count > self._capacity:
-            self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
+            self._capacity = capacity_for(self._sampler, count)
             if self._state is None:
                 self._start()
             else:
@@ -174,6 +178,17 @@ class Driver:
         se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
         return _Told(np.uint32(count), *parts)
+
+
+def capacity_for(sampler: Sampler, count: int) -> int:
+    """Rows of the buffers in which a sampler holds `count` observations, if it grows at all."""
+    if sampler.resize is None:
+        return 0
+    if traits_of(name_of(sampler)).has_cheap_rows:
+        smallest = next((size for size in _FEW_CAPACITIES if size >= count), 0)
+    else:
+        smallest = SMALLEST_CAPACITY
+    return max(smallest, padded_size(count))
 
 
 def padded_size(n: int) -> int:

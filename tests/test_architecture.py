@@ -39,7 +39,7 @@ ALLOWED = {
     "acquisition": BASE | {"space", "gp"},
     "pareto": BASE,
     "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
-    "_driver": BASE | {"space", "_cache"},
+    "_driver": BASE | {"space", "samplers", "_cache"},
     "_evaluate": BASE | {"space"},
     "_minimize": BASE | {"space", "samplers", "_evaluate", "pareto"},
     "_many": BASE | {"space", "samplers", "_minimize"},

@@ -85,7 +85,7 @@ class TpeInfo(NamedTuple):
     num_good: Array
 
 
-@register()
+@register(has_cheap_rows=True)
 def tpe(
     space: Space,
     *,
