@@ -28,7 +28,7 @@ _SMALLEST_PAD = 16
 SMALLEST_CAPACITY = 64
 """Observations that a sampler's buffers hold at first; they double as they fill up."""
 
-_FEW_CAPACITIES = (256, 2048)
+_FEW_CAPACITIES = (256, 2048, 16384)
 """The first ones where an empty row costs next to nothing: a program costs more than they do."""
 
 
