@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.tree_util import Partial
 
 from jaxhpo import _checks
@@ -167,6 +168,23 @@ class _Keyed:
     @property
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.function)
+
+
+def setting(value: Any, dtype: Any = None) -> Array:
+    """A number or an array of a settings record, put on the device.
+
+    `jnp.asarray` would compile a program for each of them, in every process.
+
+    Args:
+        value: numbers, nested lists of them or an array; traced or not.
+        dtype: of the array; None keeps that of `value`.
+
+    Returns:
+        The array.
+    """
+    if any(isinstance(leaf, Array) for leaf in jax.tree.leaves(value)):
+        return jnp.asarray(value, dtype)
+    return jax.device_put(np.asarray(value, dtype))
 
 
 def name_of(sampler: Sampler) -> str:

@@ -7,16 +7,18 @@ that a trial costs one call.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal
+from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
 from jaxhpo._tracing import owned
 from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
 
 # Streams of a driver's key beside those of the trials, which count up from 0.
@@ -26,6 +28,9 @@ _SMALLEST_PAD = 16
 
 SMALLEST_CAPACITY = 64
 """Observations that a sampler's buffers hold at first; they double as they fill up."""
+
+_FEW_CAPACITIES = (256, 2048, 16384)
+"""The first ones where an empty row costs next to nothing: a program costs more than they do."""
 
 
 class _Told(NamedTuple):
@@ -38,10 +43,19 @@ class _Told(NamedTuple):
     se: np.ndarray
 
 
+class _Keys(NamedTuple):
+    """Keys from which those of the asks and those of the tells are folded."""
+
+    ask: jax.Array
+    tell: jax.Array
+
+
 class Driver:
     """A sampler with its state."""
 
-    def __init__(self, sampler: Sampler, space: Space, key: jax.Array, num_objectives: int) -> None:
+    def __init__(
+        self, sampler: Sampler, space: Space, seeds: Sequence[int], num_objectives: int
+    ) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
         Every study and every integration comes through here, so this is where JAX's compilation
@@ -50,13 +64,14 @@ class Driver:
         Args:
             sampler: any sampler over the space.
             space: what it searches.
-            key: decides everything.
+            seeds: decides everything: the key's seed, then numbers below 2**32 folded into it.
             num_objectives: values of one trial.
         """
         _compilation_cache.enable_compilation_cache()
-        self._sampler, self._space, self._key = sampler, space, key
-        self._init_key = jax.random.fold_in(key, np.uint32(_INIT_STREAM))
-        self._tell_key = jax.random.fold_in(key, np.uint32(_TELL_STREAM))
+        self._sampler, self._space = sampler, space
+        # What an integer is cut to here, `jax.random.key` cuts it to as well.
+        self._seed = np.int64(seeds[0]).astype(jnp.result_type(int))
+        self._folded = tuple(np.uint32(number) for number in seeds[1:])
         self._dtype = np.dtype(jnp.result_type(float))
         tail = () if num_objectives == 1 else (num_objectives,)
         self._nothing = self._padded(
@@ -67,6 +82,7 @@ class Driver:
     def reset(self) -> None:
         """Forgets everything that was told and asked."""
         self._state: Any = None
+        self._keys: Any = None
         self._waiting = self._nothing
         self._capacity = 0
 
@@ -86,8 +102,7 @@ class Driver:
         self._state, unit = _tell_and_ask(
             self._sampler.tell,
             self._sampler.ask,
-            self._tell_key,
-            self._key,
+            self._keys,
             self._state,
             self._waiting,
             np.uint32(number),
@@ -129,19 +144,25 @@ class Driver:
     def make_room(self, count: int) -> None:
         """Lets the sampler's buffers hold `count` observations; one program a capacity."""
         if self._sampler.resize is not None and count > self._capacity:
-            self._start()
-            self._capacity = max(SMALLEST_CAPACITY, padded_size(count))
-            self._state = _resize(self._sampler.resize, self._state, self._capacity)
+            self._capacity = capacity_for(self._sampler, count)
+            if self._state is None:
+                self._start()
+            else:
+                self._state = _resize(self._sampler.resize, self._state, self._capacity)
 
     def _start(self) -> None:
+        """Makes the first state, if there is none, with the room that it is to have."""
         if self._state is None:
-            self._state = _init(self._sampler.init, self._init_key)
+            resize = self._sampler.resize if self._capacity else None
+            self._keys, self._state = _init(
+                self._sampler.init, resize, self._seed, self._folded, self._capacity
+            )
 
     def _flush(self) -> None:
         """Tells what is waiting for an ask."""
         if self._waiting is not self._nothing:
             self._start()
-            self._state = _tell(self._sampler.tell, self._tell_key, self._state, self._waiting)
+            self._state = _tell(self._sampler.tell, self._keys, self._state, self._waiting)
             self._waiting = self._nothing
 
     def _padded(
@@ -160,6 +181,17 @@ class Driver:
         return _Told(np.uint32(count), *parts)
 
 
+def capacity_for(sampler: Sampler, count: int) -> int:
+    """Rows of the buffers in which a sampler holds `count` observations, if it grows at all."""
+    if sampler.resize is None:
+        return 0
+    if traits_of(name_of(sampler)).has_cheap_rows:
+        smallest = next((size for size in _FEW_CAPACITIES if size >= count), 0)
+    else:
+        smallest = SMALLEST_CAPACITY
+    return max(smallest, padded_size(count))
+
+
 def padded_size(n: int) -> int:
     """The next power of two, so that few programs are compiled."""
     return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
@@ -167,7 +199,7 @@ def padded_size(n: int) -> int:
 
 def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
-    given = (sampler, jax.random.key(0))
+    given = (sampler, jax.eval_shape(lambda: jax.random.key(0)))
     shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
     return shape
 
@@ -188,11 +220,21 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
     return padded
 
 
-def _start(init: Callable[..., Any], key: jax.Array) -> Any:
-    return init(key)
+def _start(
+    init: Callable[..., Any],
+    resize: Callable[..., Any] | None,
+    seed: jax.Array,
+    folded: tuple[jax.Array, ...],
+    capacity: int,
+) -> tuple[_Keys, Any]:
+    """The keys and the first state, in buffers of `capacity` rows if there is `resize`."""
+    key = functools.reduce(jax.random.fold_in, folded, jax.random.key(seed))
+    state = init(jax.random.fold_in(key, np.uint32(_INIT_STREAM)))
+    keys = _Keys(key, jax.random.fold_in(key, np.uint32(_TELL_STREAM)))
+    return keys, state if resize is None else resize(state, capacity)
 
 
-_init = owned.jit(_start, functions_in=(0,))
+_init = owned.jit(_start, functions_in=(0, 1), static_argnums=(4,))
 
 
 def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
@@ -203,10 +245,11 @@ def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
 _resize = owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
 
 
-def _take(tell: Callable[..., Any], key: jax.Array, state: Any, told: _Told) -> Any:
+def _take(tell: Callable[..., Any], keys: _Keys, state: Any, told: _Told) -> Any:
     value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
     outcome = Outcome(value, se, violation)
-    return tell(jax.random.fold_in(key, told.count), state, jnp.asarray(told.unit), outcome)[0]
+    key = jax.random.fold_in(keys.tell, told.count)
+    return tell(key, state, jnp.asarray(told.unit), outcome)[0]
 
 
 _tell = owned.jit(_take, functions_in=(0,))
@@ -215,8 +258,7 @@ _tell = owned.jit(_take, functions_in=(0,))
 def _take_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    tell_key: jax.Array,
-    key: jax.Array,
+    keys: _Keys,
     state: Any,
     told: _Told,
     first: jax.Array,
@@ -225,23 +267,23 @@ def _take_and_ask(
 ) -> tuple[Any, jax.Array]:
     """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
     has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
-    news = _take(tell, tell_key, state, told)
+    news = _take(tell, keys, state, told)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
-    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
+    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, keys.ask, state)
     rows = shape.shape[0]
 
     def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         state, unit = carry
         number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
-        state, proposed = ask(jax.random.fold_in(key, number), state)
+        state, proposed = ask(jax.random.fold_in(keys.ask, number), state)
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
     if block == 1:
-        state, unit = ask(jax.random.fold_in(key, first), state)
+        state, unit = ask(jax.random.fold_in(keys.ask, first), state)
     else:
         start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
         state, unit = jax.lax.fori_loop(0, asks, body, start)
     return state, unit
 
 
-_tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(8,))
+_tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(7,))

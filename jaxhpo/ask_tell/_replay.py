@@ -69,10 +69,8 @@ class Proposer:
             label: tells apart samplers of one seed whose draws must differ; None is without.
         """
         self._space, self.sampler = space, sampler
-        key = jax.random.key(seed)
-        if label is not None:
-            key = jax.random.fold_in(key, np.uint32(zlib.crc32(label.encode())))
-        self._driver = Driver(sampler, space, key, num_objectives)
+        seeds = (seed,) if label is None else (seed, zlib.crc32(label.encode()))
+        self._driver = Driver(sampler, space, seeds, num_objectives)
         self._rows_an_ask: int = asked.shape[0]
         self._dtype = np.dtype(asked.dtype)
         self.reset()

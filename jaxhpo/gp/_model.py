@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, setting
 from jaxhpo._checks import check_count, check_positive, fail
 from jaxhpo.gp._kernels import Kernel, squared_distances
 
@@ -97,11 +97,11 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
     floor = math.log(float(noise_floor))
     g = num_groups
     return Prior(
-        mean=jnp.asarray([LENGTHSCALE_MEAN + log_d] * g + [0.0, NOISE_MEAN], dtype),
-        sd=jnp.asarray([LENGTHSCALE_SD] * g + [SCALE_SD, NOISE_SD], dtype),
-        lower=jnp.asarray([math.log(0.02)] * g + [math.log(0.05), floor], dtype),
-        upper=jnp.asarray([math.log(50.0) + log_d] * g + [math.log(20.0), 0.0], dtype),
-        bias=jnp.asarray(BIAS, dtype),
+        mean=setting([LENGTHSCALE_MEAN + log_d] * g + [0.0, NOISE_MEAN], dtype),
+        sd=setting([LENGTHSCALE_SD] * g + [SCALE_SD, NOISE_SD], dtype),
+        lower=setting([math.log(0.02)] * g + [math.log(0.05), floor], dtype),
+        upper=setting([math.log(50.0) + log_d] * g + [math.log(20.0), 0.0], dtype),
+        bias=setting(BIAS, dtype),
     )
 
 

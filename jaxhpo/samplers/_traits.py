@@ -25,6 +25,7 @@ class Traits(NamedTuple):
         plans_ahead: its points fill the space evenly, in an order that nothing changes.
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_finite: it ends, on continuous spaces too.
+        has_cheap_rows: a row of its buffers that nothing is in costs next to nothing.
     """
 
     several_objectives: bool = False
@@ -35,6 +36,7 @@ class Traits(NamedTuple):
     plans_ahead: bool = False
     resumes_exactly: bool = True
     is_finite: bool = False
+    has_cheap_rows: bool = False
 
 
 class Entry(NamedTuple):

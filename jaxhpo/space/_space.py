@@ -66,7 +66,8 @@ class Space:
         self._root, self._leaves = _layout.build_layout(tree)
         self._constraints = check_constraints(constraints, self._leaves)
         if self._constraints and not self._is_traced:
-            self.sample(jax.random.key(0), 1)  # says so if they leave nothing
+            # In one program: each operation alone would be compiled by itself.
+            self._check_drawn(jax.jit(lambda: sample_unit(self, jax.random.key(0), 1))())
 
     # -- pytree ------------------------------------------------------------------------------
 
@@ -330,14 +331,19 @@ class Space:
         key = _checks.check_key("Space.sample", key)
         n = _checks.check_count("Space.sample", "n", n, 1)
         unit = sample_unit(self, key, n)
-        if self._constraints and not _checks.is_traced(unit) and bool(jnp.isnan(unit).any()):
+        if self._constraints and not _checks.is_traced(unit):
+            self._check_drawn(unit)
+        if not _checks.is_traced(unit) and fault_of(self._leaves, unit.dtype) is not None:
+            return self.host_values(unit)
+        return self.from_unit(unit)
+
+    def _check_drawn(self, unit: Array) -> None:
+        """Says so if the constraints leave nothing."""
+        if np.isnan(unit).any():
             raise ValueError(
                 "Space.sample: `constraints` left no allowed point to be found in a million draws; "
                 "loosen them, or narrow the dimensions to the allowed region."
             )
-        if not _checks.is_traced(unit) and fault_of(self._leaves, unit.dtype) is not None:
-            return self.host_values(unit)
-        return self.from_unit(unit)
 
     def active(self, values: Any) -> Any:
         """Which leaves count, as a pytree of bools `[...]` of the values' structure."""

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from jaxhpo._base import Sampler
@@ -33,8 +32,6 @@ logger = logging.getLogger("jaxhpo")
 
 # Writers that keep taking each other's number get any number after this many attempts.
 _MAX_ATTEMPTS = 400
-# Stream of the seed's key that fills up trials which others have enqueued in part.
-_WAITING_STREAM = 2**32 - 4
 
 
 class StoredSampler:
@@ -137,8 +134,7 @@ class StoredSampler:
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
         begun: list[Trial] = []
-        key = jax.random.fold_in(jax.random.key(self._seed), _WAITING_STREAM)
-        for number, trial_id, values, unit in waiting(self._store, self._space, key):
+        for number, trial_id, values, unit in waiting(self._store, self._space, self._seed):
             [params] = self._space.decode(values)
             was_reserved = unit is not None
             unit = np.asarray(self._space.to_unit(values))[0] if unit is None else unit

@@ -38,7 +38,7 @@ def counting():
 
 @pytest.mark.parametrize("rows", [1, 3])
 def test_what_was_told_comes_before_the_next_ask_once(rows):
-    driver = Driver(counting(), SPACE, jax.random.key(0), 1)
+    driver = Driver(counting(), SPACE, (0,), 1)
     points = [driver.ask(0)[0], driver.ask(1)[0]]
     driver.tell(2, np.zeros((rows, 1)), np.zeros(rows), None)
     points += [driver.ask(2)[0], driver.ask(3)[0]]
@@ -55,7 +55,7 @@ def test_the_first_ask_has_room_for_a_whole_batch():
 
 def test_more_room_is_one_program(caplog):
     sampler = hpo.samplers.tpe(SPACE, batch_size=3)
-    driver = Driver(sampler, SPACE, jax.random.key(0), 1)
+    driver = Driver(sampler, SPACE, (0,), 1)
     driver.ask(0)
     with jax.log_compiles(), caplog.at_level("WARNING"):
         driver.make_room(1000)

@@ -14,7 +14,7 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxhpo import _checks, acquisition, gp
-from jaxhpo._base import Array, Sampler
+from jaxhpo._base import Array, Sampler, setting
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._observations import no_observations
 from jaxhpo.samplers._parts._pending import new_tally
@@ -151,11 +151,11 @@ def make_settings(
     return GpSettings(
         space=space,
         start=qmc(space),
-        table=jnp.asarray(candidate_table(num_candidates, d + 2)),
+        table=setting(candidate_table(num_candidates, d + 2)),
         prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
-        beta=jnp.asarray(beta, dtype),
+        beta=setting(beta, dtype),
         belief=None if prior is None else _check_belief(where, prior, space),
-        strength=jnp.asarray(prior_strength, dtype),
+        strength=setting(prior_strength, dtype),
         kernel=embedding.kernel(kernel),
         embedding=embedding,
         lattice=finite_lattice(space),

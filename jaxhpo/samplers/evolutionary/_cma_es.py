@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, make_sampler, setting
 from jaxhpo._linalg import matmul
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import make_guard
@@ -135,8 +135,8 @@ def cma_es(
     restarts = _checks.check_choice("cma_es", "restarts", restarts, RESTARTS)
     sigma = _checks.check_positive("cma_es", "sigma", sigma)
     cov = None
-    step = jnp.asarray(sigma, dtype)
-    mean = jnp.full(d, 0.5, dtype) if mean is None else _given_mean(mean, d, dtype)
+    step = setting(sigma, dtype)
+    mean = setting(np.full(d, 0.5), dtype) if mean is None else _given_mean(mean, d, dtype)
     if source is not None:
         mean, step, cov = _fit(source, d, separable)
     settings = CmaSettings(
@@ -149,7 +149,7 @@ def cma_es(
             separable=separable,
             adapts_rates=adapts_rates,
         ),
-        margin=jnp.asarray(1 / (d * population_size), dtype),
+        margin=setting(1 / (d * population_size), dtype),
         is_discrete=tuple(levels > 0 for levels in space.num_levels.tolist()),
         batch_size=batch_size,
         population_size=population_size,

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, setting
 from jaxhpo._linalg import cholesky, eigh, matmul, solve_lower, transposed_matmul
 from jaxhpo.samplers._parts._cond import once_if
 
@@ -105,12 +105,13 @@ def new_gaussian(
 ) -> Gaussian:
     """Starts with a distribution; `cov` is `[d, d]`, `[d]` if separable (static), None for 1."""
     d, dtype = mean.shape[0], mean.dtype
-    zeros, zero = jnp.zeros(d, dtype), jnp.zeros((), jnp.int32)
+    zeros, zero = setting(np.zeros(d), dtype), setting(0, jnp.int32)
     rates = None
     if adapts_rates:
-        rates = Rates(zeros, jnp.zeros((d, d), dtype), jnp.zeros(2, dtype), jnp.ones(2, dtype))
-    ones = jnp.ones(d, dtype)
-    one = ones if separable else jnp.eye(d, dtype=dtype)
+        square, power, rate = (setting(a, dtype) for a in (np.zeros((d, d)), [0, 0], [1, 1]))
+        rates = Rates(zeros, square, power, rate)
+    ones = setting(np.ones(d), dtype)
+    one = ones if separable else setting(np.eye(d), dtype)
     cov, root = (one, one) if cov is None else _rooted(cov)
     return Gaussian(mean, sigma, cov, root, zeros, zeros, ones, zero, rates)
 

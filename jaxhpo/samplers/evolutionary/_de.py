@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
@@ -146,8 +146,8 @@ def de(
     settings = DeSettings(
         space=space,
         guard=make_guard(space, keeps_account=has_levels(space)),
-        mutation=jnp.stack([jnp.asarray(end, dtype) for end in ends]),
-        recombination=jnp.asarray(recombination, dtype),
+        mutation=setting(ends, dtype),
+        recombination=setting(recombination, dtype),
         batch_size=batch_size,
         population_size=population_size,
         strategy=strategy,

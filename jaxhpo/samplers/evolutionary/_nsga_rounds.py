@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, has_proposal, setting
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
@@ -139,14 +139,14 @@ def make_settings(
         value = _checks.check_not_negative(where, name, value)
         if name.endswith("probability") and not _checks.is_traced(value) and value > 1:
             raise _checks.fail(where, name, "at most 1", value)
-        settings[name] = jnp.asarray(value, dtype)
+        settings[name] = setting(value, dtype)
     levels, is_category = space.num_levels, space.is_categorical
     return NsgaSettings(
         space=space,
         guard=make_guard(space, keeps_account=has_levels(space)),
-        is_category=jnp.asarray(is_category),
-        is_redrawn=jnp.asarray(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
-        directions=None if directions is None else jnp.asarray(directions, dtype),
+        is_category=setting(is_category),
+        is_redrawn=setting(is_category | ((levels > 0) & (levels <= _FEW_LEVELS))),
+        directions=None if directions is None else setting(directions, dtype),
         num_objectives=num_objectives,
         crossover=crossover,
         **sizes,

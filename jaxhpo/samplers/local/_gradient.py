@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
@@ -135,8 +135,8 @@ def gradient(
     settings = GradientSettings(
         space=space,
         guard=make_guard(space, keeps_account=True),
-        first_step=jnp.asarray(first_step, dtype),
-        tolerance=jnp.asarray(tolerance, dtype),
+        first_step=setting(first_step, dtype),
+        tolerance=setting(tolerance, dtype),
         is_continuous=tuple(bool(count == 0) for count in space.num_levels),
         num_lanes=lanes,
         memory=memory,

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
@@ -145,8 +145,8 @@ def pattern(
     settings = PatternSettings(
         space=space,
         guard=make_guard(space, keeps_account=True),
-        first_step=jnp.asarray(first_step, dtype),
-        min_step=jnp.asarray(min_step, dtype),
+        first_step=setting(first_step, dtype),
+        min_step=setting(min_step, dtype),
         shape=polls.shape_of(space),
         num_startup=num_startup,
         batch_size=batch_size,

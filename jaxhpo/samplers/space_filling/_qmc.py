@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, make_sampler, setting
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import HASHED_BITS, Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
@@ -127,7 +127,7 @@ def qmc(
     if space.num_dims > _MAX_DIMS[sequence]:
         expected = f"of at most {_MAX_DIMS[sequence]} dimensions for {sequence!r}; use `random`"
         raise _checks.fail("qmc", "space", expected, space.num_dims)
-    numbers = jnp.asarray(_NUMBERS[sequence](space.num_dims))
+    numbers = setting(_NUMBERS[sequence](space.num_dims))
     lattice = finite_lattice(space)
     settings = QmcSettings(space, numbers, lattice, sequence, scramble, batch_size)
     return make_sampler(settings, _init, _ask, _tell, name="qmc")

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._observations import Observations, check_room, no_observations
@@ -85,7 +85,7 @@ class TpeInfo(NamedTuple):
     num_good: Array
 
 
-@register()
+@register(has_cheap_rows=True)
 def tpe(
     space: Space,
     *,
@@ -162,7 +162,7 @@ def tpe(
     settings = TpeSettings(
         space=space,
         guard=make_guard(space),
-        prior_weight=jnp.asarray(prior_weight, jnp.result_type(float)),
+        prior_weight=setting(prior_weight, jnp.result_type(float)),
         kinds=parzen.kinds_of(space),
         batch_size=batch_size,
         capacity=capacity,

@@ -62,7 +62,7 @@ def open_meta(
         "sampler": sampler.text,
         "sampler_name": sampler.name,
         "seed": 0 if seed is None else seed,
-        "key_impl": str(jax.random.key_impl(jax.random.key(0))),
+        "key_impl": str(jax.config.jax_default_prng_impl),  # type: ignore[attr-defined]
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "versions": {"jaxhpo": _own_version(), "jax": jax.__version__},
     }

@@ -33,6 +33,9 @@ _WHERE = "Study.enqueue"
 _DRAWS = 256
 """Points at random among which what an enqueued trial leaves open is looked for."""
 
+_WAITING_STREAM = 2**32 - 4
+"""Stream of the seed's key that draws them."""
+
 
 class Waiting(NamedTuple):
     """A trial that waits; `values` is a batch of one, `unit` the point of one a batch has lost."""
@@ -49,20 +52,19 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
     values = space.encode(listed, np.float64)
-    is_allowed = np.asarray(space.feasible(values))
-    if not is_allowed.all():
+    if space.has_constraints and not (is_allowed := np.asarray(space.feasible(values))).all():
         expected = "allowed by the space's constraints"
         raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
     return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
 
 
-def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
+def waiting(store: Store, space: Space, seed: int) -> Iterator[Waiting]:
     """The trials that wait, those first that were enqueued first.
 
     Args:
         store: the study's rows.
         space: its space.
-        key: draws the parameters that a trial enqueued by Optuna leaves open.
+        seed: the study's; draws the parameters that a trial enqueued by Optuna leaves open.
 
     Yields:
         The trials. One that does not lie in the space ends as failed.
@@ -75,15 +77,14 @@ def waiting(store: Store, space: Space, key: jax.Array) -> Iterator[Waiting]:
             continue
         fixed = frozen.system_attrs.get(FIXED_ATTR, {})
         try:
-            draw = jax.random.fold_in(key, np.uint32(frozen.number))
-            values = _completed(space, fixed, draw)
+            values = _completed(space, fixed, (seed, frozen.number))
         except (ValueError, TypeError) as error:
             _refuse(store, frozen, f"the enqueued parameters do not lie in the space: {error}")
             continue
         yield Waiting(frozen.number, frozen._trial_id, values)
 
 
-def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
+def _completed(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]) -> Any:
     """Values of an enqueued trial, what it leaves open as in one of some points at random.
 
     Raises:
@@ -93,6 +94,8 @@ def _completed(space: Space, fixed: dict[str, Any], key: jax.Array) -> Any:
         return space.encode([space.unflatten_params(fixed)], np.float64)
     except ValueError as error:
         reason = error
+    key = jax.random.fold_in(jax.random.key(seeds[0]), _WAITING_STREAM)
+    key = jax.random.fold_in(key, np.uint32(seeds[1]))
     drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
     pool: dict[str, Any] = {}
     for flat in drawn:

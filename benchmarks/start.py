@@ -1,0 +1,110 @@
+"""Whole processes of a short study: what starting, compiling and tracing cost, beside Optuna.
+
+python benchmarks/start.py [--samplers random qmc tpe gp] [--trials 200] [--rounds 5]
+    [--before CHECKOUT]
+
+A process imports the library, runs a study in memory of a quadratic function in 6 uniform
+dimensions and ends. "cold" has an empty folder of compiled programs, "warm" the one that a cold
+process has left. `--before` runs another checkout of this package in the same rounds. Wall and CPU
+seconds of the process, smallest and median of interleaved rounds; and programs compiled in it.
+"""
+
+import argparse
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+NUM_DIMS = 6
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OURS = """
+import jax
+count = 0
+def listen(event, seconds, **facts):
+    global count
+    count += event == "/jax/core/compile/backend_compile_duration"
+jax.monitoring.register_event_duration_secs_listener(listen)
+import jaxhpo as hpo
+space = hpo.Space({{f"x{{i}}": hpo.uniform(0.0, 1.0) for i in range({dims})}})
+study = hpo.Study(space, {name!r}, storage=None, seed={seed})
+study.optimize(
+    lambda params: sum((x - 0.3) ** 2 for x in params.values()), num_trials={trials}, progress=False
+)
+print(count)
+"""
+OPTUNA = """
+import optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.create_study(sampler=optuna.samplers.{name}(seed={seed}))
+study.optimize(
+    lambda trial: sum((trial.suggest_float(f"x{{i}}", 0.0, 1.0) - 0.3) ** 2 for i in range({dims})),
+    n_trials={trials},
+)
+print(0)
+"""
+PEERS = {"random": "RandomSampler", "qmc": "QMCSampler", "tpe": "TPESampler", "gp": "GPSampler"}
+
+
+def process(script, environment):
+    """Wall and CPU seconds of a process, and the number that it prints last."""
+    start = time.perf_counter()
+    child = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with child.stdout, child.stderr:
+        text, errors = child.stdout.read(), child.stderr.read()
+        _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode:
+        raise RuntimeError(errors)
+    wall = time.perf_counter() - start
+    return wall, usage.ru_utime + usage.ru_stime, int(text.split()[-1])
+
+
+def one_round(name, seed, trials, checkouts):
+    """One row a kind of process, in the order in which they run."""
+    facts = {"dims": NUM_DIMS, "trials": trials, "seed": seed}
+    for label, checkout in checkouts.items():
+        script = OURS.format(name=name, **facts)
+        with tempfile.TemporaryDirectory() as folder:
+            environment = {"PYTHONPATH": str(checkout), "JAXHPO_CACHE_DIR": folder}
+            for state in ("cold", "warm"):
+                yield f"{label}, {state}", process(script, environment)
+    if name in PEERS:
+        script = OPTUNA.format(name=PEERS[name], **facts)
+        yield f"Optuna's {PEERS[name]}", process(script, {})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--samplers", nargs="+", default=list(PEERS))
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--before", type=pathlib.Path)
+    arguments = parser.parse_args()
+    checkouts = {"jaxhpo": ROOT}
+    if arguments.before:
+        checkouts = {"before": arguments.before.resolve(), **checkouts}
+    print(f"{arguments.trials} trials, {arguments.rounds} rounds; seconds (min / median)")
+    print("| sampler | process | wall | CPU | programs |")
+    print("|---|---|---|---|---|")
+    for name in arguments.samplers:
+        rows = {}
+        for seed in range(arguments.rounds):
+            for label, row in one_round(name, seed, arguments.trials, checkouts):
+                rows.setdefault(label, []).append(row)
+        for label, values in rows.items():
+            wall, cpu, programs = zip(*values, strict=True)
+            cells = [f"{min(v):.2f} / {statistics.median(v):.2f}" for v in (wall, cpu)]
+            print(f"| {name} | {label} | {cells[0]} | {cells[1]} | {max(programs)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""What a study compiles: the first state, and at each capacity one program beside the growth."""
+
+import jax
+import pytest
+from jaxhpo.study._meta import make_sampler
+
+import jaxhpo as hpo
+from jaxhpo import samplers
+from jaxhpo.ask_tell import _compiled
+from jaxhpo.samplers._traits import traits_of
+
+EVENT = "/jax/core/compile/backend_compile_duration"
+NUM_TRIALS = 200
+FEWER_TRIALS = {"gp": 70, "gp_multi": 70, "turbo": 70}  # two capacities, in less time
+QUICK = {"random", "tpe"}
+NAMES = [n for n in samplers.names() if n != "auto" and not traits_of(n).needs_gradients]
+TREE = {
+    "x": hpo.uniform(-1.0, 2.0),
+    "rate": hpo.log_uniform(1e-4, 1.0),
+    "k": hpo.integer(1, 9),
+    "kind": hpo.choice(["a", "b", "c"]),
+}
+
+
+@pytest.fixture
+def compiled():
+    """Names of the programs compiled since the test began, whatever was compiled before."""
+    names = []
+
+    def listen(event, seconds, **facts):
+        if event == EVENT:
+            names.append(facts.get("fun_name"))
+
+    jax.clear_caches()
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield names
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def run(space, name, num_trials, num_objectives=1):
+    direction = "minimize" if num_objectives == 1 else ["minimize"] * num_objectives
+    study = hpo.Study(space, name, storage=None, direction=direction)
+
+    def objective(params):
+        value = (params["x"] - 0.3) ** 2
+        return value if num_objectives == 1 else (value, abs(params["x"] - 1.0))
+
+    study.optimize(objective, num_trials=num_trials, progress=False)
+    return study
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
+def test_a_study_compiles_two_programs_a_capacity(name, compiled):
+    space, num_trials = hpo.Space(TREE), FEWER_TRIALS.get(name, NUM_TRIALS)
+    num_objectives = 2 if traits_of(name).several_objectives else 1
+    sampler, _ = make_sampler(name, space, num_objectives)
+    counts = range(1, num_trials + 1)
+    capacities = {_compiled.capacity_for(sampler, count) for count in counts}
+    run(space, name, num_trials, num_objectives)
+    assert len(compiled) == 2 * len(capacities), compiled
+
+
+def test_constraints_add_one_check(compiled):
+    space = hpo.Space(TREE, constraints=[lambda values: values["x"] < 1.5])
+    assert len(compiled) == 1, compiled
+    study = hpo.Study(space, "random", storage=None)
+    study.optimize(lambda params: params["x"], num_trials=3, progress=False)
+    assert len(compiled) == 3, compiled
+
+
+def test_trials_that_wait_compile_nothing(compiled):
+    study = hpo.Study(hpo.Space(TREE), "random", storage=None)
+    study.enqueue({"x": 0.5, "rate": 0.1, "k": 3, "kind": "b"})
+    study.optimize(lambda params: params["x"], num_trials=1, progress=False)
+    assert compiled == []
+    study.optimize(lambda params: params["x"], num_trials=3, progress=False)
+    assert len(compiled) == 2, compiled
+
+
+def test_a_study_opened_again_compiles_one_more(compiled, tmp_path):
+    """The program that tells a history at once."""
+    storage = f"sqlite:///{tmp_path}/study.db"
+    for _ in range(2):
+        jax.clear_caches()
+        compiled.clear()
+        study = hpo.Study(hpo.Space(TREE), "random", storage=storage, name="again")
+        study.optimize(lambda params: params["x"], num_trials=20, progress=False)
+    assert len(compiled) == 3, compiled
