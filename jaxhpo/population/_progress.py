@@ -33,8 +33,8 @@ class Progress(reports.Progress):
     steps_done: int = 0
     num_steps: int = 1
     seconds: float = 0.0
-    new_trials: np.ndarray = NO_TRIALS
-    new_losses: np.ndarray = NO_LOSSES
+    new_trials: np.ndarray = dataclasses.field(default_factory=lambda: NO_TRIALS)
+    new_losses: np.ndarray = dataclasses.field(default_factory=lambda: NO_LOSSES)
 
     @property
     def num_done(self) -> int:

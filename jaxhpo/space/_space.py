@@ -331,15 +331,15 @@ class Space:
         key = _checks.check_key("Space.sample", key)
         n = _checks.check_count("Space.sample", "n", n, 1)
         unit = sample_unit(self, key, n)
-        if self._constraints and not _checks.is_traced(unit):
-            self._check_drawn(unit)
-        if not _checks.is_traced(unit) and fault_of(self._leaves, unit.dtype) is not None:
-            return self.host_values(unit)
-        return self.from_unit(unit)
+        if _checks.is_traced(unit):
+            return self.from_unit(unit)
+        self._check_drawn(unit)
+        is_exact = fault_of(self._leaves, unit.dtype) is None
+        return self.from_unit(unit) if is_exact else self.host_values(unit)
 
     def _check_drawn(self, unit: Array) -> None:
         """Says so if the constraints leave nothing."""
-        if np.isnan(unit).any():
+        if self._constraints and np.isnan(unit).any():
             raise ValueError(
                 "Space.sample: `constraints` left no allowed point to be found in a million draws; "
                 "loosen them, or narrow the dimensions to the allowed region."
