@@ -6,6 +6,7 @@ from typing import Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo.space.dimensions._dimension import Array
 
@@ -49,3 +50,12 @@ def sample_unit(space: ConstrainedCube, key: Array, n: int) -> Array:
     start = (jnp.full(shape, jnp.nan, dtype), jnp.zeros((), jnp.int32))
     unit, _ = jax.lax.while_loop(is_open, draw, start)
     return unit
+
+
+def check_drawn(unit: Array) -> None:
+    """Says so if a space's constraints leave nothing: rows `[n, d]` that are still NaN."""
+    if np.isnan(unit).any():
+        raise ValueError(
+            "Space.sample: `constraints` left no allowed point to be found in a million draws; "
+            "loosen them, or narrow the dimensions to the allowed region."
+        )

@@ -19,7 +19,7 @@ from jaxhpo.space._enumerate import count_feasible
 from jaxhpo.space._features import active_leaves, feature_columns
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
-from jaxhpo.space._sample import sample_unit
+from jaxhpo.space._sample import check_drawn, sample_unit
 from jaxhpo.space._values import to_numpy
 from jaxhpo.space.dimensions._dimension import Array, Discrete
 
@@ -67,7 +67,7 @@ class Space:
         self._constraints = check_constraints(constraints, self._leaves)
         if self._constraints and not self._is_traced:
             # In one program: each operation alone would be compiled by itself.
-            self._check_drawn(jax.jit(lambda: sample_unit(self, jax.random.key(0), 1))())
+            check_drawn(jax.jit(lambda: sample_unit(self, jax.random.key(0), 1))())
 
     # -- pytree ------------------------------------------------------------------------------
 
@@ -333,17 +333,10 @@ class Space:
         unit = sample_unit(self, key, n)
         if _checks.is_traced(unit):
             return self.from_unit(unit)
-        self._check_drawn(unit)
+        if self._constraints:
+            check_drawn(unit)
         is_exact = fault_of(self._leaves, unit.dtype) is None
         return self.from_unit(unit) if is_exact else self.host_values(unit)
-
-    def _check_drawn(self, unit: Array) -> None:
-        """Says so if the constraints leave nothing."""
-        if self._constraints and np.isnan(unit).any():
-            raise ValueError(
-                "Space.sample: `constraints` left no allowed point to be found in a million draws; "
-                "loosen them, or narrow the dimensions to the allowed region."
-            )
 
     def active(self, values: Any) -> Any:
         """Which leaves count, as a pytree of bools `[...]` of the values' structure."""
