@@ -6,64 +6,17 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxhpo import progress as reports
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, explained
+from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Crew, Report
-
-
-class Progress(NamedTuple):
-    """What a sweep's `progress` callback is told, about once a call of the compiled program.
-
-    Attributes:
-        num_done: trials that have ended, failures included.
-        num_trials: trials in all.
-        steps_done: training steps taken, over all trials.
-        num_steps: training steps in all.
-        best_loss: smallest final loss so far; infinite before the first.
-        num_failed: trials whose loss was not finite.
-        is_compiling: whether the sweep waits for the compiler.
-        seconds: since the start.
-        new_trials: `[k]` numbers of the trials that ended since the last tick.
-        new_losses: `[k]` their losses, NaN where failed.
-    """
-
-    num_done: int
-    num_trials: int
-    steps_done: int
-    num_steps: int
-    best_loss: float
-    num_failed: int
-    is_compiling: bool
-    seconds: float
-    new_trials: np.ndarray
-    new_losses: np.ndarray
-
-
-def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
-    """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
-
-    Args:
-        reporter: the display.
-
-    Returns:
-        What a sweep calls, or None if the display is silent.
-    """
-
-    def show(tick: Progress) -> None:
-        done = tick.num_trials * tick.steps_done // tick.num_steps
-        best = tick.best_loss if math.isfinite(tick.best_loss) else None
-        message = "compiling" if tick.is_compiling else ""
-        reporter.update(reports.Progress(done, tick.num_trials, best, tick.num_failed, message))
-
-    return None if type(reporter) is reports.Reporter else show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,22 +163,20 @@ class Record:
         """Tells the callback how far the sweep has come."""
         if self.progress is None:
             return
-        trials = [t for t, _ in self._new] or [np.zeros(0, np.int32)]
-        losses = [v for _, v in self._new] or [np.zeros(0)]
-        self._new = []
+        new, self._new = self._new, []
         total = len(self._status)
         self.progress(
             Progress(
-                self._counts["done"],
-                total,
-                self._counts["steps"],
-                total * self.settings.steps[-1],
-                float(self._best_loss),
-                self._counts["failed"],
-                is_compiling,
-                time.perf_counter() - self.started,
-                np.concatenate(trials),
-                np.concatenate(losses),
+                done=self._counts["done"],
+                total=total,
+                best=float(self._best_loss) if math.isfinite(self._best_loss) else None,
+                failed=self._counts["failed"],
+                message=COMPILING if is_compiling else "",
+                steps_done=self._counts["steps"],
+                num_steps=total * self.settings.steps[-1],
+                seconds=time.perf_counter() - self.started,
+                new_trials=np.concatenate([np.zeros(0, np.int32), *(trials for trials, _ in new)]),
+                new_losses=np.concatenate([np.zeros(0), *(losses for _, losses in new)]),
             )
         )
 

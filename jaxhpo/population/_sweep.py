@@ -24,7 +24,8 @@ from jaxhpo.population._compile import Program, Settings, compile_group, trace_g
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._program_cache import Programs
-from jaxhpo.population._record import Record, Sweep, ticks_of
+from jaxhpo.population._progress import ticks_of
+from jaxhpo.population._record import Record, Sweep
 from jaxhpo.population._threads import Crew, Finished, Report
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.progress import make_reporter

@@ -9,11 +9,12 @@ Whatever takes long opens a reporter first, before it traces or compiles anythin
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxhpo._checks import describe
 from jaxhpo.progress._terminal import printable
@@ -25,8 +26,9 @@ SLOW_SECONDS = 2.0
 """Time after which silent work says what it is waiting for."""
 
 
-class Progress(NamedTuple):
-    """Where a running study, search or descent stands.
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a running study, search, sweep or descent stands.
 
     Attributes:
         done: trials (of a descent: steps) that ended in this call.

@@ -19,12 +19,12 @@ from jaxhpo.study.running._first_failures import (
 from jaxhpo.study.running._interrupts import exit_status as exit_status
 from jaxhpo.study.running._modules import import_from as import_from
 from jaxhpo.study.storage._distributions import internal_value as internal_value
+from jaxhpo.study.storage._errors import NoStudies as NoStudies
 from jaxhpo.study.storage._open import open_storage as open_storage
 from jaxhpo.study.storage._owner import this_process as this_process
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR as CONSTRAINTS_ATTR
 from jaxhpo.study.storage._rows import Ending as Ending
 from jaxhpo.study.storage._secrets import shown_url as shown_url
-from jaxhpo.study.storage.files._read_store import NoStudies as NoStudies
 from jaxhpo.study.storage.files._read_store import file_of as file_of
 from jaxhpo.study.storage.files._read_store import is_writable as is_writable
 from jaxhpo.study.storage.files._read_store import open_to_read as open_to_read

@@ -182,17 +182,10 @@ class Run:
 
     def _tick(self, event: population.Progress, best: float | None) -> None:
         """Translates the sweep's progress into the study's."""
-        loss = float(event.best_loss)
-        shown = loss if best is None else min(best, loss)
-        self.reporter.update(
-            Progress(
-                self.done + event.num_done,
-                self.num_trials,
-                shown if np.isfinite(shown) else None,
-                self.failed + event.num_failed,
-                "compiling" if event.is_compiling else "",
-            )
-        )
+        known = [one for one in (best, event.best) if one is not None]
+        shown, done = min(known, default=None), self.done + event.done
+        failed = self.failed + event.failed
+        self.reporter.update(Progress(done, self.num_trials, shown, failed, event.message))
 
     def _write(self, batch: Batch, result: population.Sweep) -> None:
         """Ends the trials of a batch that have ended; the others wait."""

@@ -19,6 +19,10 @@ class StorageError(RuntimeError):
     may_pass: bool = False
 
 
+class NoStudies(StorageError):
+    """A database that is whole, and of another program."""
+
+
 class StudyMismatchError(ValueError):
     """A study of this name exists and is not the one that was described."""
 
@@ -56,6 +60,25 @@ def readable_errors(storage: str) -> Iterator[None]:
     else:
         return
     raise told
+
+
+@contextlib.contextmanager
+def version_errors(storage: str) -> Iterator[None]:
+    """Turns Optuna's complaint about tables of another release into a `StorageError`.
+
+    Args:
+        storage: the storage as the user named it, passwords hidden.
+    """
+    import optuna
+
+    try:
+        yield
+    except (StorageError, optuna.exceptions.StorageInternalError):
+        raise
+    except RuntimeError as error:
+        raise StorageError(
+            f"Study: `storage` {storage!r} is of another Optuna version: {error}"
+        ) from error
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:

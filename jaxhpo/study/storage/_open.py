@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
 from jaxhpo.study.running._interrupts import pause
-from jaxhpo.study.storage._errors import StorageError, chain, readable_errors
+from jaxhpo.study.storage._errors import StorageError, chain, readable_errors, version_errors
 from jaxhpo.study.storage._secrets import shown_url, without_secrets
 from jaxhpo.study.storage.files._sqlite import (
-    Reader,
     check_sqlite_file,
     configure_sqlite,
     is_read_only,
+    read_sqlite,
 )
 
 if TYPE_CHECKING:
@@ -93,34 +93,24 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
     if parsed.drivername in ("postgresql", "postgres"):
         url = parsed.set(drivername=_postgres_driver()).render_as_string(hide_password=False)
     kwargs: dict[str, Any] = {}
-    is_file, reads_only = False, False
     if parsed.get_backend_name() == "sqlite":
         path = str(parsed.database)
         is_file = parsed.database not in (None, "", ":memory:") and not path.startswith("file:")
         kwargs["connect_args"] = {"timeout": BUSY_SECONDS}
         kwargs["pool_events"] = [(configure_sqlite, "connect")]
+        if is_file and is_read_only(path):
+            return read_sqlite(path, shown, BUSY_SECONDS), shown
         if is_file:
             check_sqlite_file(path, shown)
-            reads_only = is_read_only(path)
-        if reads_only:
-            kwargs = {"creator": Reader(path, BUSY_SECONDS)}
     elif parsed.get_backend_name() == "postgresql":
         kwargs["pool_events"] = [(_limit_lock_waits, "connect")]
-    with quiet_optuna(), readable_errors(shown):
+    with quiet_optuna(), readable_errors(shown), version_errors(shown):
         try:
-            storage = until_made(
-                lambda: optuna.storages.RDBStorage(url, kwargs, skip_table_creation=reads_only)
-            )
+            storage = until_made(lambda: optuna.storages.RDBStorage(url, kwargs))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise StorageError(
                 f"Study: `storage` {shown!r} needs a database driver that is not installed "
                 f'({without_secrets(str(error))}). For PostgreSQL: pip install "jaxhpo[postgres]".'
-            ) from error
-        except RuntimeError as error:
-            if isinstance(error, StorageError | optuna.exceptions.StorageInternalError):
-                raise
-            raise StorageError(
-                f"Study: `storage` {shown!r} is of another Optuna version: {error}"
             ) from error
     return optuna.storages.get_storage(storage), shown
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pathlib
-import sqlite3
 import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks.suggest import did_you_mean
-from jaxhpo.study.storage._errors import StorageError, explain_database_error, readable_errors
-from jaxhpo.study.storage._open import BUSY_SECONDS, open_storage, quiet_optuna
+from jaxhpo.study.storage._errors import StorageError, readable_errors
+from jaxhpo.study.storage._open import BUSY_SECONDS, open_storage
 from jaxhpo.study.storage._store import Store
-from jaxhpo.study.storage.files._sqlite import Reader, check_sqlite_file
+from jaxhpo.study.storage.files._sqlite import read_sqlite
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
 _WHERE = "load_study"
-
-
-class NoStudies(StorageError):
-    """A database that is whole, and of another program."""
 
 
 class ReadStore(Store):
@@ -83,7 +77,8 @@ def open_to_read(storage: Any) -> tuple[BaseStorage, str]:
         raise StorageError(f"Study: `storage` {str(storage)!r} cannot be read: no such file.")
     if path.suffix in (".log", ".journal", ".jsonl") and "://" not in os.fspath(storage):
         return open_storage(storage)  # which writes nothing to a journal that is there
-    return _open_sqlite(path)
+    shown = f"sqlite:///{path}"
+    return read_sqlite(str(path), shown, BUSY_SECONDS), shown
 
 
 def is_writable(storage: Any) -> bool:
@@ -111,31 +106,3 @@ def file_of(storage: Any) -> pathlib.Path | None:
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
         return None
     return pathlib.Path(str(url.database))
-
-
-def _open_sqlite(path: pathlib.Path) -> tuple[BaseStorage, str]:
-    """Opens a SQLite file in the database's own read-only mode."""
-    import optuna
-
-    shown = f"sqlite:///{path}"
-    with quiet_optuna(), readable_errors(shown):
-        try:
-            check_sqlite_file(str(path), shown)
-            connect = Reader(str(path), BUSY_SECONDS)
-            with contextlib.closing(connect()) as connection:
-                query = "SELECT name FROM sqlite_master WHERE type = 'table'"
-                names = {row[0] for row in connection.execute(query)}
-            if "studies" not in names:
-                raise NoStudies(f"Study: `storage` {shown!r} holds no studies.")
-            storage = optuna.storages.RDBStorage(
-                shown, {"creator": connect}, skip_table_creation=True
-            )
-        except sqlite3.Error as error:
-            raise StorageError(explain_database_error(shown, error)) from error
-        except RuntimeError as error:
-            if isinstance(error, StorageError | optuna.exceptions.StorageInternalError):
-                raise
-            raise StorageError(
-                f"Study: `storage` {shown!r} is of another Optuna version: {error}"
-            ) from error
-    return optuna.storages.get_storage(storage), shown

@@ -11,9 +11,18 @@ import tempfile
 import time
 import urllib.parse
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jaxhpo.study.storage._errors import StorageError
+from jaxhpo.study.storage._errors import (
+    NoStudies,
+    StorageError,
+    explain_database_error,
+    readable_errors,
+    version_errors,
+)
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 _MAGIC = b"SQLite format 3\0"
 # Readers that are at work may hold up a checkpoint for so long; the next one will do it.
@@ -139,6 +148,39 @@ class Reader:
         except sqlite3.DatabaseError:
             return True  # damaged: whoever reads on says so
         return True
+
+
+def read_sqlite(path: str, shown: str, timeout: float) -> BaseStorage:
+    """Opens a SQLite file in the database's own read-only mode, whatever may be written.
+
+    Args:
+        path: the file.
+        shown: its URL, as the user named it.
+        timeout: seconds to wait for a writer.
+
+    Returns:
+        The Optuna storage.
+
+    Raises:
+        NoStudies: the database is of another program.
+        StorageError: it cannot be read; the message says why.
+    """
+    import optuna
+
+    with readable_errors(shown), version_errors(shown):
+        check_sqlite_file(path, shown)
+        try:
+            connect = Reader(path, timeout)
+            with contextlib.closing(connect()) as connection:
+                query = "SELECT name FROM sqlite_master WHERE type = 'table'"
+                names = {row[0] for row in connection.execute(query)}
+        except sqlite3.Error as error:
+            raise StorageError(explain_database_error(shown, error)) from error
+        if "studies" not in names:
+            raise NoStudies(f"Study: `storage` {shown!r} holds no studies.")
+        settings = {"creator": connect}
+        storage = optuna.storages.RDBStorage(shown, settings, skip_table_creation=True)
+    return optuna.storages.get_storage(storage)
 
 
 def _uri(path: str) -> str:
