@@ -135,6 +135,10 @@ def _parts(
     elif facts.done:
         page.heading("Pareto front")
         page.figure(_figures.pareto(study, facts))
+        page.note(
+            "Red: trials that none dominates; blue: the others; grey: those that break a "
+            "constraint. Later ones are darker."
+        )
         yield "importance"
         _importance(page, facts, None, model)
     if any(trial.intermediate_values for trial in facts.trials):
