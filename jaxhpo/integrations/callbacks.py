@@ -2,6 +2,13 @@
 
 A callback is called after its trial is recorded, so one that raises ends the run and loses nothing;
 `forgiving` keeps the run going instead.
+
+`from_optuna` takes any callback of Optuna's, those of the package optuna-integration too. Those
+here log what they leave out of our trials: learning curves (TensorBoard, MLflow) and how a trial
+ended (MLflow, W&B). Beside that, `tensorboard` needs no TensorFlow; `mlflow` talks to a client, so
+the tracking URI and the run that the program itself has open stay as they are; and `wandb` begins
+its run with the first trial, names it after the study, logs the best value so far and ends with
+`close`.
 """
 
 from __future__ import annotations

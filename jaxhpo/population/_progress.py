@@ -12,10 +12,9 @@ import numpy as np
 from jaxhpo import progress as reports
 
 COMPILING = "compiling"
-NO_TRIALS, NO_LOSSES = np.zeros(0, np.int32), np.zeros(0)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Progress(reports.Progress):
     """What a sweep's `progress` callback is told, about once a call of the compiled program.
 
@@ -30,11 +29,11 @@ class Progress(reports.Progress):
         new_losses: `[k]` their losses, NaN where failed.
     """
 
-    steps_done: int = 0
-    num_steps: int = 1
-    seconds: float = 0.0
-    new_trials: np.ndarray = dataclasses.field(default_factory=lambda: NO_TRIALS)
-    new_losses: np.ndarray = dataclasses.field(default_factory=lambda: NO_LOSSES)
+    steps_done: int
+    num_steps: int
+    seconds: float
+    new_trials: np.ndarray
+    new_losses: np.ndarray
 
     @property
     def num_done(self) -> int:

@@ -15,7 +15,7 @@ from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, explained
-from jaxhpo.population._progress import COMPILING, NO_LOSSES, NO_TRIALS, Progress
+from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
 
 
@@ -175,8 +175,8 @@ class Record:
                 steps_done=self._counts["steps"],
                 num_steps=total * self.settings.steps[-1],
                 seconds=time.perf_counter() - self.started,
-                new_trials=np.concatenate([NO_TRIALS, *(trials for trials, _ in new)]),
-                new_losses=np.concatenate([NO_LOSSES, *(losses for _, losses in new)]),
+                new_trials=np.concatenate([np.zeros(0, np.int32), *(trials for trials, _ in new)]),
+                new_losses=np.concatenate([np.zeros(0), *(losses for _, losses in new)]),
             )
         )
 

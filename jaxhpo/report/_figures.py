@@ -1,32 +1,39 @@
-"""The report's figures as Plotly's own JSON."""
+"""The report's figures as Plotly's own JSON.
+
+The Pareto front is Optuna's. The others show what Optuna's do not: random search beside the
+history, few of many learning curves with the best one on top, shares that the model gives, and the
+seconds of a trial that was trained beside others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxhpo.report._traces import (
+    CROWD,
+    GOOD,
+    OTHER,
+    Figure,
+    layout_of,
+    line_of,
+    points_of,
+    value_axis_of,
+)
+
 if TYPE_CHECKING:
+    import optuna
     from optuna.trial import FrozenTrial
 
-    from jaxhpo.inspection import Surrogate
     from jaxhpo.report._baseline import Baseline
     from jaxhpo.report._facts import Facts
 
-GOOD, CROWD, OTHER = "#1f5fa8", "#9aa5b1", "#c2571a"
 # More points than this make a page slow; the best ones are always among those kept.
 MAX_POINTS = 2000
 _MAX_CURVES = 100
-_LOG = {"type": "log", "exponentformat": "power", "dtick": 1}
 _STATES = {"COMPLETE": GOOD, "PRUNED": "#d9a400", "FAIL": "#b3261e", "RUNNING": CROWD}
-
-
-class Figure(NamedTuple):
-    """Traces and layout of one figure."""
-
-    data: list[dict[str, Any]]
-    layout: dict[str, Any]
 
 
 def thinned(facts: Facts) -> np.ndarray:
@@ -47,17 +54,17 @@ def history(facts: Facts, baseline: Baseline | None) -> Figure:
     best = sign * np.minimum.accumulate(sign * value)
     some = thinned(facts)
     data = [
-        _points(numbers[some], value[some], "trials", CROWD),
-        _line(numbers, best, "best so far", GOOD, shape="hv"),
+        points_of(numbers[some], value[some], "trials", CROWD),
+        line_of(numbers, best, "best so far", GOOD, shape="hv"),
     ]
     if baseline is not None:
         band = {"fillcolor": "rgba(194,87,26,0.15)", "fill": "tonexty"}
         data += [
-            _line(numbers, baseline.lower, "", OTHER, width=0, showlegend=False),
-            _line(numbers, baseline.upper, "", OTHER, width=0, showlegend=False, **band),
-            _line(numbers, baseline.mean, "random search (mean)", OTHER, dash="dash"),
+            line_of(numbers, baseline.lower, "", OTHER, width=0, showlegend=False),
+            line_of(numbers, baseline.upper, "", OTHER, width=0, showlegend=False, **band),
+            line_of(numbers, baseline.mean, "random search (mean)", OTHER, dash="dash"),
         ]
-    return Figure(data, _layout("trial", facts.metrics[0], yaxis=_value_axis(value)))
+    return Figure(data, layout_of("trial", facts.metrics[0], yaxis=value_axis_of(value)))
 
 
 def regret(facts: Facts, baseline: Baseline) -> Figure:
@@ -72,10 +79,10 @@ def regret(facts: Facts, baseline: Baseline) -> Figure:
     theirs = np.where(theirs > 1e-12 * np.max(np.abs(value)), theirs, 0.0)
     zero, axis = _log_axis_with_zero(np.concatenate([ours, theirs]))
     data = [
-        _line(numbers, np.maximum(ours, zero), "this study", GOOD, shape="hv"),
-        _line(numbers, np.maximum(theirs, zero), "random search (mean)", OTHER, dash="dash"),
+        line_of(numbers, np.maximum(ours, zero), "this study", GOOD, shape="hv"),
+        line_of(numbers, np.maximum(theirs, zero), "random search (mean)", OTHER, dash="dash"),
     ]
-    return Figure(data, _layout("trial", "regret", yaxis=axis))
+    return Figure(data, layout_of("trial", "regret", yaxis=axis))
 
 
 def _log_axis_with_zero(regrets: np.ndarray) -> tuple[float, dict[str, Any]]:
@@ -105,86 +112,9 @@ def bars(shares: dict[str, float], label: str) -> Figure:
         "marker": {"color": GOOD},
     }
     height = 120 + 26 * len(names)
-    return Figure([trace], {**_layout(label, ""), "height": height, "margin": {"l": 160, "t": 20}})
-
-
-def one_slice(facts: Facts, name: str, surrogate: Surrogate | None) -> Figure:
-    """Values over one parameter, with the model's cut through the best trial."""
-    some = [facts.done[i] for i in thinned(facts) if name in facts.done[i].params]
-    x = [_cell(trial.params[name]) for trial in some]
-    colours = {
-        "color": [t.number for t in some],
-        "colorscale": "Blues",
-        "reversescale": True,
-        "size": 5,
-    }
-    data: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": x,
-            "y": [trial.values[0] for trial in some],
-            "marker": {**colours, "line": {"width": 0.5, "color": GOOD}},
-            "name": "trials",
-            "text": [f"trial {trial.number}" for trial in some],
-        }
-    ]
-    if surrogate is not None and name in surrogate.columns:
-        data += _cut(surrogate, name, float(facts.signs[0]))
-    yaxis = _value_axis(facts.value[:, 0])
-    layout = _layout(name, facts.metrics[0], xaxis=_axis(facts, name), yaxis=yaxis)
-    return Figure(data, {**layout, "height": 300})
-
-
-def _cut(surrogate: Surrogate, name: str, sign: float) -> list[dict[str, Any]]:
-    from jaxhpo.inspection import slice_of
-
-    cut = slice_of(surrogate, name)
-    keep = [i for i, tick in enumerate(cut.ticks[0]) if tick is not None]
-    x = [_cell(cut.ticks[0][i]) for i in keep]
-    lower, upper = (sign * getattr(cut.beliefs, end)[keep] for end in ("lower", "upper"))
-    median = sign * cut.beliefs.median[keep]
-    if not all(isinstance(tick, int | float) for tick in x):
-        ends = sorted((tuple(lower), tuple(upper)))
-        bars = {
-            "array": _numbers(np.asarray(ends[1]) - median),
-            "arrayminus": _numbers(median - np.asarray(ends[0])),
-            "symmetric": False,
-        }
-        return [{**_points(x, median, "model", OTHER), "error_y": {"type": "data", **bars}}]
-    band = {"fillcolor": "rgba(194,87,26,0.15)", "fill": "tonexty"}
-    return [
-        _line(x, lower, "", OTHER, width=0, showlegend=False),
-        _line(x, upper, "", OTHER, width=0, showlegend=False, **band),
-        _line(x, median, "model", OTHER),
-    ]
-
-
-def contour(facts: Facts, names: tuple[str, str], surrogate: Surrogate) -> Figure:
-    """The model's median over two parameters, through the best trial, with the trials."""
-    from jaxhpo.inspection import slice_of
-
-    cut = slice_of(surrogate, names, num_points=30)
-    z = float(facts.signs[0]) * cut.beliefs.median
-    x, y = ([_cell(tick) for tick in ticks] for ticks in cut.ticks)
-    some = [facts.done[i] for i in thinned(facts) if all(n in facts.done[i].params for n in names)]
-    points = _points(
-        [_cell(trial.params[names[0]]) for trial in some],
-        [_cell(trial.params[names[1]]) for trial in some],
-        "trials",
-        "#2b3440",
+    return Figure(
+        [trace], {**layout_of(label, ""), "height": height, "margin": {"l": 160, "t": 20}}
     )
-    is_numeric = all(isinstance(tick, float | int) for tick in (*x, *y))
-    surface = {
-        "type": "contour" if is_numeric else "heatmap",
-        "x": x,
-        "y": y,
-        "z": np.asarray(z).T.tolist(),
-        "colorscale": [[0, "#3d82cc"], [1, "#f3f6f9"]],
-        "reversescale": facts.directions[0] == "maximize",  # what is good is dark
-    }
-    axes = {"xaxis": _axis(facts, names[0]), "yaxis": _axis(facts, names[1])}
-    return Figure([surface, points], {**_layout(names[0], names[1], **axes), "showlegend": False})
 
 
 def curves(facts: Facts) -> Figure:
@@ -198,7 +128,7 @@ def curves(facts: Facts) -> Figure:
         is_best = trial.number in best
         colour = GOOD if is_best else _STATES.get(trial.state.name, CROWD)
         data.append(
-            _line(
+            line_of(
                 steps,
                 [trial.intermediate_values[step] for step in steps],
                 f"trial {trial.number}",
@@ -208,26 +138,31 @@ def curves(facts: Facts) -> Figure:
                 opacity=1.0 if is_best else 0.35,
             )
         )
-    return Figure(data, _layout("step", "intermediate value"))
+    return Figure(data, layout_of("step", "intermediate value"))
 
 
-def pareto(facts: Facts) -> Figure:
-    """All trials and the front, over the first two or three objectives."""
-    axes = "xyz"[: min(facts.value.shape[1], 3)]
-    is_deep = len(axes) == 3
-    kind = {"type": "scatter3d" if is_deep else "scatter", "mode": "markers"}
-    front = np.asarray([trial.values for trial in facts.front], np.float64)
-    data: list[dict[str, Any]] = []
-    for rows, name, colour in (
-        (facts.value[thinned(facts)], "trials", CROWD),
-        (front, "front", GOOD),
-    ):
-        columns = {axis: _numbers(rows[:, i]) for i, axis in enumerate(axes)}
-        size = 3 if is_deep else 6
-        data.append({**kind, **columns, "name": name, "marker": {"color": colour, "size": size}})
-    titles = {f"{axis}axis": {"title": {"text": facts.metrics[i]}} for i, axis in enumerate(axes)}
-    layout = {**_layout("", ""), **({"scene": titles} if is_deep else titles)}
-    return Figure(data, layout)
+def pareto(study: optuna.Study, facts: Facts) -> Figure:
+    """Optuna's figure of all trials and the front, over the first two or three objectives."""
+    from optuna.visualization import plot_pareto_front
+
+    count = min(len(facts.metrics), 3)
+    drawn = plot_pareto_front(
+        study, target_names=list(facts.metrics[:count]), targets=lambda trial: trial.values[:count]
+    )
+    found = json.loads(drawn.to_json())
+    axes = {key: found["layout"][key] for key in found["layout"] if key.endswith(("axis", "scene"))}
+    return Figure([_fewer(trace) for trace in found["data"]], {**layout_of("", ""), **axes})
+
+
+def _fewer(trace: dict[str, Any]) -> dict[str, Any]:
+    """A trace of markers with at most `MAX_POINTS` of them."""
+    step = -(-len(trace["x"]) // MAX_POINTS) or 1
+    columns: dict[str, Any] = {
+        key: trace[key][::step] for key in ("x", "y", "z", "text") if key in trace
+    }
+    colour = trace["marker"]["color"]
+    marker = {"color": colour[::step]} if isinstance(colour, list) else {}
+    return {**trace, **columns, "marker": {**trace["marker"], **marker}}
 
 
 def timeline(facts: Facts) -> Figure:
@@ -246,7 +181,7 @@ def timeline(facts: Facts) -> Figure:
                     "marker": {"color": colour},
                 }
             )
-    return Figure(data, {**_layout("trial", "seconds"), "height": 300})
+    return Figure(data, {**layout_of("trial", "seconds"), "height": 300})
 
 
 def seconds_of(trial: FrozenTrial) -> float | None:
@@ -259,59 +194,3 @@ def seconds_of(trial: FrozenTrial) -> float | None:
 
 def _is_in(numbers: set[int]) -> Any:
     return lambda trial: trial.number in numbers
-
-
-def _axis(facts: Facts, name: str) -> dict[str, Any]:
-    distribution = facts.distributions.get(name)
-    if hasattr(distribution, "choices"):
-        return {"type": "category"}
-    return dict(_LOG) if getattr(distribution, "log", False) else {}
-
-
-def _value_axis(value: np.ndarray) -> dict[str, Any]:
-    """A logarithmic axis where values are positive and span more than two decades."""
-    if len(value) and value.min() > 0 and value.max() > 100 * value.min():
-        return dict(_LOG)
-    return {}
-
-
-def _points(x: Any, y: Any, name: str, colour: str) -> dict[str, Any]:
-    marker = {"color": colour, "size": 5, "opacity": 0.7}
-    return {
-        "type": "scatter", "mode": "markers", "x": _numbers(x), "y": _numbers(y), "name": name,
-        "marker": marker,
-    }  # fmt: skip
-
-
-def _line(x: Any, y: Any, name: str, colour: str, **style: Any) -> dict[str, Any]:
-    keys = ("shape", "dash", "width")
-    line = {"color": colour, **{key: style.pop(key) for key in keys if key in style}}
-    return {
-        "type": "scatter", "mode": "lines", "x": _numbers(x), "y": _numbers(y), "name": name,
-        "line": line, **style,
-    }  # fmt: skip
-
-
-def _numbers(values: Sequence[Any] | np.ndarray) -> list[Any]:
-    """JSON-ready: plain numbers, None for what is not finite."""
-    cells = values.tolist() if isinstance(values, np.ndarray) else list(values)
-    return [None if isinstance(c, float) and not np.isfinite(c) else _cell(c) for c in cells]
-
-
-def _cell(value: Any) -> Any:
-    """A number as it is, anything else as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        return None if value is None else str(value)
-    return value.item() if isinstance(value, np.number) else value
-
-
-def _layout(x: str, y: str, /, **axes: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "xaxis": {"title": {"text": x}, "automargin": True, **axes.get("xaxis", {})},
-        "yaxis": {"title": {"text": y}, "automargin": True, **axes.get("yaxis", {})},
-        "template": "none",
-        "height": 420,
-        "margin": {"l": 70, "r": 20, "t": 20, "b": 50},
-        "font": {"family": "system-ui, sans-serif", "size": 12},
-        "legend": {"orientation": "h", "y": 1.12},
-    }

@@ -15,6 +15,8 @@ from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import Facts, facts_of
 from jaxhpo.report._model import MAX_FOREST, fanova_of, importance_of, surrogate_of
+from jaxhpo.report._slices import contour, one_slice
+from jaxhpo.report._traces import Figure
 
 if TYPE_CHECKING:
     import optuna
@@ -55,7 +57,7 @@ class _Page:
         )
         self.parts.append(f'<table class="number"><tr>{head}</tr>{body}</table>')
 
-    def figure(self, figure: _figures.Figure) -> None:
+    def figure(self, figure: Figure) -> None:
         name = f"figure-{len(self.draws)}"
         self.parts.append(f'<div id="{name}" class="figure"></div>')
         # A text of the study may hold "</script>"; escaped, it cannot end the script.
@@ -108,14 +110,16 @@ def write_report(
     note = "a Gaussian process is fitted first; its programs compile" if model else ""
     title = f"report of {facts.name}"
     with make_reporter("report", progress, title, total, unit="parts", note=note) as shown:
-        for done, part in enumerate(_parts(page, facts, space, model)):
+        for done, part in enumerate(_parts(page, study, facts, space, model)):
             shown.update(Progress(done, total, None, 0, part))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_document(facts.name, page, script), encoding="utf-8")
     return path
 
 
-def _parts(page: _Page, facts: Facts, space: Space | None, model: bool) -> Iterator[str]:
+def _parts(
+    page: _Page, study: optuna.Study, facts: Facts, space: Space | None, model: bool
+) -> Iterator[str]:
     """Writes section after section; says what comes before each."""
     yield "a Gaussian process" if model else "trials"
     surrogate = surrogate_of(facts, space) if model else None
@@ -130,7 +134,11 @@ def _parts(page: _Page, facts: Facts, space: Space | None, model: bool) -> Itera
         _slices(page, facts, surrogate)
     elif facts.done:
         page.heading("Pareto front")
-        page.figure(_figures.pareto(facts))
+        page.figure(_figures.pareto(study, facts))
+        page.note(
+            "Red: trials that none dominates; blue: the others; grey: those that break a "
+            "constraint. Later ones are darker."
+        )
         yield "importance"
         _importance(page, facts, None, model)
     if any(trial.intermediate_values for trial in facts.trials):
@@ -261,7 +269,7 @@ def _slices(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
     if surrogate is not None:
         page.note("Orange: the model's median and 90 % band on a line through the best trial.")
     for name in ranked[:_MAX_SLICES]:
-        page.figure(_figures.one_slice(facts, name, surrogate))
+        page.figure(one_slice(facts, name, surrogate))
     if len(ranked) > _MAX_SLICES:
         page.note(f"The {_MAX_SLICES} parameters that matter most, of {len(ranked)}.")
     pairs = [name for name in ranked if surrogate is not None and name in surrogate.columns][:3]
@@ -271,7 +279,7 @@ def _slices(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
     page.note("The model's median on a plane through the best trial; points are all trials.")
     for i, first in enumerate(pairs):
         for second in pairs[i + 1 :]:
-            page.figure(_figures.contour(facts, (first, second), surrogate))
+            page.figure(contour(facts, (first, second), surrogate))
 
 
 def _ranked(facts: Facts, surrogate: Surrogate | None, names: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ import jaxhpo as hpo
 from jaxhpo.report import write_report
 from jaxhpo.report._baseline import baseline_of
 from jaxhpo.report._facts import facts_of
-from jaxhpo.report._figures import MAX_POINTS, regret, thinned
+from jaxhpo.report._figures import MAX_POINTS, pareto, regret, thinned
 from jaxhpo.report._model import fanova_of, importance_of
 from tests.browser import open_browser, picture_path
 from tests.compiler import fewer_optimizations
@@ -169,9 +169,28 @@ def test_several_objectives_show_their_front(tmp_path):
         trial = optuna.create_trial(params={"x": x}, distributions=distributions, values=[x, y])
         study.add_trial(trial)
     assert [t.number for t in facts_of(study).front] == [0, 1]
+    figure = pareto(study, facts_of(study))
+    assert sum(len(trace["x"]) for trace in figure.data) == 3
+    (front,) = [trace for trace in figure.data if "Best Trial" in trace["hovertemplate"]]
+    assert (front["x"], front["y"]) == ([0.0, 1.0], [0.0, 1.0])
+    assert figure.layout["xaxis"]["title"]["text"] == "objective 0"
     text = body(write_report(study, tmp_path / "r.html"))
     assert "<h2>Pareto front</h2>" in text
     assert "To minimize and maximize" in text
+
+
+def test_a_front_of_many_objectives_and_trials_fits_a_page():
+    study = optuna.create_study(directions=["minimize"] * 4)
+    x = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    values = np.random.default_rng(0).uniform(1.0, 2.0, (MAX_POINTS + 1, 4))
+    for row in ([0.0] * 4, *values.tolist()):
+        study.add_trial(optuna.create_trial(params={"x": 0.5}, distributions=x, values=row))
+    figure = pareto(study, facts_of(study))
+    crowd, front = figure.data
+    assert len(crowd["x"]) == len(crowd["text"]) == len(crowd["marker"]["color"]) <= MAX_POINTS
+    assert [front[axis] for axis in "xyz"] == [[0.0]] * 3
+    assert front["marker"]["color"] == [0]
+    assert figure.layout["scene"]["zaxis"]["title"]["text"] == "objective 2"
 
 
 def test_large_studies_are_thinned_and_keep_their_best():
