@@ -76,9 +76,9 @@ def demo(
     """Tune a small neural network on real data in three acts, each with a plot.
 
     A flax MLP on scikit-learn's 1,797 handwritten digits. Act 1: random search, all trials side by
-    side under `vmap`. Act 2: Bayesian optimization by a Gaussian process. Act 3: gradient descent
-    on hyperparameters, by exact hypergradients through the training run. Leaves the plots and a
-    study in OUT; run it again to add trials to the same study.
+    side under `vmap`. Act 2: Bayesian optimization goes on by a Gaussian process. Act 3: exact
+    hypergradients of 1,100 hyperparameters at once find the false ones among training labels.
+    Leaves the plots and a study in OUT; run it again to add trials to the same study.
     """
     from jaxhpo.cli.demo._demo import run_demo
 

@@ -118,7 +118,7 @@ def _draw_trials(name: str, before: list[float], after: list[float], axes: Any) 
     axes.plot(at[n:], losses[n:], ".", color=GOOD, ms=3, label=f"{len(after)} by the model")
     axes.step(at, np.minimum.accumulate(losses), color=TEXT, lw=1.5, label="best so far")
     axes.set(xlabel="trial", ylabel="validation loss", yscale="log")
-    axes.set_title("A model goes on from there")
+    axes.set_title("A model goes on from there\na Gaussian process of all trials", fontsize=10)
     axes.set_ylim(0.2 * losses.min(), 5.0)  # room for the legend, below all
     axes.legend(loc="lower left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -172,6 +172,8 @@ def _draw_weights(cleaned: Cleaned, axes: Any) -> None:
         axes.hist(weights[chosen], bins, label=label, color=colour, alpha=0.7)
     axes.axvline(0.0, color="black", lw=0.8, ls=":")
     axes.set(xlabel="learned weight (below 0: distrusted)", ylabel="training examples")
-    axes.set_title("1,100 hyperparameters at once")
+    axes.set_title(
+        "1,100 hyperparameters at once\na weight per label, by hypergradients", fontsize=10
+    )
     axes.legend(loc="upper left", frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -94,7 +94,9 @@ def _draw_curves(curves: list[dict[int, float]], values: list[float], axes: Any)
     best = curves[int(np.nanargmin(values))]
     axes.plot(list(best), list(best.values()), color=GOOD, lw=2.5, label="the best of them")
     axes.set(xlabel="training step", ylabel="validation loss", yscale="log")
-    axes.set_title(f"{len(curves)} training runs, side by side")
+    axes.set_title(
+        f"{len(curves)} training runs, side by side\none program under vmap", fontsize=10
+    )
     axes.set_ylim(0.7 * np.nanmin(values), 5.0)  # a guess costs log 10 = 2.3; far above diverged
     axes.legend(loc="lower left")
     axes.spines[["top", "right"]].set_visible(False)
