@@ -48,12 +48,13 @@ print(0)
 PEERS = {"random": "RandomSampler", "qmc": "QMCSampler", "tpe": "TPESampler", "gp": "GPSampler"}
 
 
-def process(script, environment):
+def process(script, folder, environment):
     """Wall and CPU seconds of a process, and the number that it prints last."""
     start = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script],
         env={**os.environ, **environment},
+        cwd=folder,  # what a script imports is not what lies where this one was started
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -76,10 +77,10 @@ def one_round(name, seed, trials, checkouts):
         with tempfile.TemporaryDirectory() as folder:
             environment = {"PYTHONPATH": str(checkout), "JAXHPO_CACHE_DIR": folder}
             for state in ("cold", "warm"):
-                yield f"{label}, {state}", process(script, environment)
+                yield f"{label}, {state}", process(script, folder, environment)
     if name in PEERS:
         script = OPTUNA.format(name=PEERS[name], **facts)
-        yield f"Optuna's {PEERS[name]}", process(script, {})
+        yield f"Optuna's {PEERS[name]}", process(script, tempfile.gettempdir(), {})
 
 
 def main():

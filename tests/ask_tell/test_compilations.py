@@ -88,3 +88,11 @@ def test_a_study_opened_again_compiles_one_more(compiled, tmp_path):
         study = hpo.Study(hpo.Space(TREE), "random", storage=storage, name="again")
         study.optimize(lambda params: params["x"], num_trials=20, progress=False)
     assert len(compiled) == 3, compiled
+
+
+@pytest.mark.parametrize("name", samplers.names())
+def test_a_study_knows_the_shape_of_a_named_samplers_ask(name):
+    space, num_objectives = hpo.Space(TREE), 2 if traits_of(name).several_objectives else 1
+    sampler, asked = make_sampler(name, space, num_objectives)
+    found = _driver.asked_shape(sampler)
+    assert (asked.shape, asked.dtype) == (found.shape, found.dtype)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
@@ -276,7 +277,10 @@ def make_sampler(
     if isinstance(sampler, str) and sampler not in samplers.names():
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
-    asked = asked_shape(made)
+    if isinstance(sampler, str):  # known without a trace, which costs as much as a study
+        asked = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
+    else:
+        asked = asked_shape(made)
     if asked.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
         raise ValueError(f"Study: `sampler` must be {expected}, got one over {asked.shape[1]}.")
