@@ -8,7 +8,7 @@ import optuna
 import pytest
 from matplotlib.figure import Figure
 
-from jaxhpo.cli import _demo, _demo_bayes, _demo_hypergradient, _demo_search
+from jaxhpo.cli.demo import _bayes, _demo, _hypergradient, _search
 
 
 @pytest.mark.slow  # CI runs the whole demo by its command
@@ -40,30 +40,30 @@ def trial(value, status="COMPLETE"):
 
 def test_a_failed_trial_is_the_worst_of_an_act():
     trials = [trial(0.3), trial(None, "FAILED"), trial(0.1)]
-    assert [_demo_bayes._loss(each) for each in trials] == [0.3, np.inf, 0.1]
-    assert _demo_bayes._median(trials) == 0.3
-    assert _demo_bayes._median([trial(None, "FAILED"), *trials]) == np.inf
+    assert [_bayes._loss(each) for each in trials] == [0.3, np.inf, 0.1]
+    assert _bayes._median(trials) == 0.3
+    assert _bayes._median([trial(None, "FAILED"), *trials]) == np.inf
 
 
 def test_f1_of_the_false_labels_found():
     is_false = np.array([True, True, True, False, False])
     found = np.array([True, True, False, True, False])
-    assert _demo_hypergradient._f1(found, is_false) == pytest.approx(2 / 3)  # 2 of 3 either way
-    assert _demo_hypergradient._f1(is_false, is_false) == 1.0
-    assert _demo_hypergradient._f1(~is_false, is_false) == 0.0
+    assert _hypergradient._f1(found, is_false) == pytest.approx(2 / 3)  # 2 of 3 either way
+    assert _hypergradient._f1(is_false, is_false) == 1.0
+    assert _hypergradient._f1(~is_false, is_false) == 0.0
 
 
 def test_the_panel_of_curves_puts_the_lowest_last_loss_on_top():
     axes = Figure().subplots()
     curves = [{10: 2.0, 20: 0.5}, {10: 3.0, 20: 0.2}, {10: 2.0}]
-    _demo_search._draw_curves(curves, [0.5, 0.2, np.nan], axes)
+    _search._draw_curves(curves, [0.5, 0.2, np.nan], axes)
     assert list(axes.lines[-1].get_ydata()) == [3.0, 0.2]
     assert axes.get_title().startswith("3 training runs")
 
 
 def test_the_panel_of_trials_holds_both_acts_and_the_best_so_far():
     axes = Figure().subplots()
-    _demo_bayes._draw_trials("random", [0.5, np.inf, 0.3], [0.4, 0.1], axes)
+    _bayes._draw_trials("random", [0.5, np.inf, 0.3], [0.4, 0.1], axes)
     random, model, best = axes.lines
     assert list(random.get_xdata()) == [1, 2, 3]
     assert list(model.get_xdata()) == [4, 5]
@@ -72,9 +72,9 @@ def test_the_panel_of_trials_holds_both_acts_and_the_best_so_far():
 
 def test_the_panel_of_weights_counts_every_example_once(tmp_path):
     weights = np.linspace(-2.0, 3.0, 40)
-    cleaned = _demo_hypergradient.Cleaned(None, weights < 0, weights, None)
+    cleaned = _hypergradient.Cleaned(None, weights < 0, weights, None)
     axes = Figure().subplots()
-    _demo_hypergradient._draw_weights(cleaned, axes)
+    _hypergradient._draw_weights(cleaned, axes)
     assert sum(bar.get_height() for bar in axes.patches) == 40
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["24 true labels", "16 false labels"]
