@@ -14,7 +14,7 @@ from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
 from jaxhpo.progress import printable
 from jaxhpo.study import StorageError, StoredStudy
-from jaxhpo.study.internal import NoStudies, as_tuple, file_of, finite_value, open_to_read
+from jaxhpo.study.internal import NoStudiesError, as_tuple, file_of, finite_value, open_to_read
 
 if TYPE_CHECKING:
     import optuna
@@ -25,9 +25,9 @@ _FORMATS = ("table", "json", "csv")
 
 def hide_password(storage: str) -> str:
     """The storage's URL as it may be shown."""
-    from jaxhpo.study.internal import shown_url
+    from jaxhpo.study.internal import redact_url
 
-    return shown_url(storage)
+    return redact_url(storage)
 
 
 def open_existing(storage: str) -> BaseStorage:
@@ -43,7 +43,7 @@ def open_existing(storage: str) -> BaseStorage:
         raise UserError(f"--storage: the file {hide_password(str(path))} does not exist.")
     try:
         return open_to_read(storage)[0]
-    except NoStudies:
+    except NoStudiesError:
         raise UserError(
             f"--storage: {path} is a SQLite file of another program; it has no studies."
         ) from None

@@ -13,7 +13,7 @@ from jaxhpo.cli._inspect import load_study, print_trials
 from jaxhpo.cli._load import load_objective, load_space
 from jaxhpo.cli._tables import say
 from jaxhpo.study import StorageError
-from jaxhpo.study.internal import reasons_of, shared_reason, stopped_by_first_failures
+from jaxhpo.study.internal import failure_reasons, most_frequent_reason, stopped_by_first_failures
 
 # The study attribute that holds what `resume` needs to call the objective again.
 COMMAND_ATTR = "jaxhpo:command"
@@ -173,7 +173,7 @@ def _run(
     failed = sum(trial.status.name == "FAILED" for trial in records)
     say(f"study {study.name!r}: {len(records)} trials, {failed} failed; {study.stop_reason}")
     if not complete:
-        reason = shared_reason(reasons_of(records))
+        reason = most_frequent_reason(failure_reasons(records))
         raise UserError(f"no trial has a finite value; most failed because: {reason}", NO_RESULT)
     best = complete if len(study.directions) == 1 else study.best_trials
     print_trials(study.name, study.direction, _flat_rows(study, best), 5)

@@ -137,7 +137,7 @@ def _cpu_width(traced: TracedTraining) -> int:
     return min(_CPU_MAX_WIDTH, 1 << (fitting.bit_length() - 1))
 
 
-def measured(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
+def with_measured_bytes(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
     """Replaces the estimate by what the compiled program's own analysis says.
 
     Args:
@@ -155,7 +155,7 @@ def measured(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
     return dataclasses.replace(plan, program_bytes=int(held))
 
 
-def smaller(plan: Plan) -> Plan | None:
+def shrink(plan: Plan) -> Plan | None:
     """Shrinks a measured plan that is over its budget: fewer groups, then workers, then width.
 
     Returns:
@@ -178,7 +178,7 @@ def workers_for(plan: Plan, busy_cores: float) -> int:
     return plan.num_workers
 
 
-def explained(plan: Plan, platform: str, busy_cores: float | None) -> Plan:
+def with_reason(plan: Plan, platform: str, busy_cores: float | None) -> Plan:
     """Writes the sentence that says what was chosen and why."""
     if plan.layout == "vmap":
         how = f"{plan.width} trials side by side (vmap)"

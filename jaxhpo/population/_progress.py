@@ -62,7 +62,7 @@ class Progress(reports.Progress):
         return self.message == COMPILING
 
 
-def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
+def progress_callback(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
     """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
 
     Args:
@@ -72,8 +72,8 @@ def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
         What a sweep calls, or None if the display is silent.
     """
 
-    def show(tick: Progress) -> None:
-        done = tick.total * tick.steps_done // tick.num_steps
-        reporter.update(dataclasses.replace(tick, done=done))
+    def report_progress(progress: Progress) -> None:
+        done = progress.total * progress.steps_done // progress.num_steps
+        reporter.update(dataclasses.replace(progress, done=done))
 
-    return None if type(reporter) is reports.Reporter else show
+    return None if type(reporter) is reports.Reporter else report_progress

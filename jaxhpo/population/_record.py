@@ -14,7 +14,7 @@ import numpy as np
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
-from jaxhpo.population._layout import Plan, explained
+from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, NO_LOSSES, NO_TRIALS, Progress
 from jaxhpo.population._threads import Report, Workers
 
@@ -88,7 +88,7 @@ class Sweep:
         return self.plans[0]
 
 
-class Record:
+class SweepRecorder:
     """Gathers the workers' messages into the result."""
 
     def __init__(
@@ -137,13 +137,13 @@ class Record:
             if report.states is not None:
                 self._states.append((trials, report.states))
         if not quiet:
-            self.tick()
+            self.report_progress()
 
     def add_group(self, program: Program, workers: Workers, bests: list[Any]) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
         plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
         platform = self.settings.devices[0].platform
-        self.plans.append(explained(plan, platform, workers.busy_cores))
+        self.plans.append(with_reason(plan, platform, workers.busy_cores))
         self._width[workers.group.trials] = plan.width
         for best in bests:
             for row in range(len(best.trial)):
@@ -159,7 +159,7 @@ class Record:
             self._group_states.append((trials[order], program.traced.packing.unpack(leaves)))
             self._states = []
 
-    def tick(self, is_compiling: bool = False) -> None:
+    def report_progress(self, is_compiling: bool = False) -> None:
         """Tells the callback how far the sweep has come."""
         if self.progress is None:
             return

@@ -24,8 +24,8 @@ from jaxhpo.population._compile import Program, Settings, compile_group, trace_g
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._program_cache import Programs
-from jaxhpo.population._progress import ticks_of
-from jaxhpo.population._record import Record, Sweep
+from jaxhpo.population._progress import progress_callback
+from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._threads import Finished, Report, Workers
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.progress import make_reporter
@@ -155,9 +155,9 @@ def sweep(
     note = f"{num_steps} steps each; the program compiles first"
     shown = progress if is_ours else False
     with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
-        tick = ticks_of(reporter) if is_ours else progress
-        record = Record(settings, hparams, num_trials, keep_states, tick, started)
-        return _run_groups(settings, groups, record, timeout, programs or Programs())
+        callback = progress_callback(reporter) if is_ours else progress
+        recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
+        return _run_groups(settings, groups, recorder, timeout, programs or Programs())
 
 
 def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
@@ -205,34 +205,34 @@ def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:
 def _run_groups(
     settings: Settings,
     groups: list[Group],
-    record: Record,
+    recorder: SweepRecorder,
     timeout: float | None,
     programs: Programs,
 ) -> Sweep:
     """Runs each group as soon as its program is ready."""
-    deadline = math.inf if timeout is None else record.started + timeout
+    deadline = math.inf if timeout is None else recorder.started + timeout
     futures: list[Future[Program]] = []
     try:
-        futures = _compile_all(settings, groups, record, programs)
+        futures = _compile_all(settings, groups, recorder, programs)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
             if not future.done():
-                record.tick(is_compiling=True)
+                recorder.report_progress(is_compiling=True)
             program = future.result()
-            record.add_program(program)
+            recorder.add_program(program)
             programs.keep(settings, group, program)
-            _run_group(settings, group, program, record, deadline)
+            _run_group(settings, group, program, recorder, deadline)
     except KeyboardInterrupt as interrupt:
-        raise SweepInterrupted(record.finish()) from interrupt
+        raise SweepInterrupted(recorder.finish()) from interrupt
     finally:
         for future in futures:
             future.cancel()
-    return record.finish()
+    return recorder.finish()
 
 
 def _compile_all(
-    settings: Settings, groups: list[Group], record: Record, programs: Programs
+    settings: Settings, groups: list[Group], recorder: SweepRecorder, programs: Programs
 ) -> list[Future[Program]]:
     """Starts to compile the programs that are not known yet, side by side."""
     from concurrent.futures import Future, ThreadPoolExecutor  # 5 ms that an import need not cost.
@@ -247,12 +247,12 @@ def _compile_all(
     num_missing = sum(program is None for program in found)
     before = time.perf_counter()
     if num_missing:
-        record.tick(is_compiling=True)
+        recorder.report_progress(is_compiling=True)
     traced = [
         None if program else trace_group(_WHERE, settings, group)
         for group, program in zip(groups, found, strict=True)
     ]
-    record.compile_seconds += time.perf_counter() - before
+    recorder.compile_seconds += time.perf_counter() - before
     pool = ThreadPoolExecutor(max_workers=min(num_cores(), max(num_missing, 1)))
     futures: list[Future[Program]] = []
     for group, program, one in zip(groups, found, traced, strict=True):
@@ -267,10 +267,10 @@ def _compile_all(
 
 
 def _run_group(
-    settings: Settings, group: Group, program: Program, record: Record, deadline: float
+    settings: Settings, group: Group, program: Program, recorder: SweepRecorder, deadline: float
 ) -> None:
     """Runs one group's trials; on any exception the workers end before it goes on."""
-    workers = Workers(program, settings, group, record.keep_states)
+    workers = Workers(program, settings, group, recorder.keep_states)
     wait = None if math.isinf(deadline) else 0.05
     best = []
     try:
@@ -278,15 +278,15 @@ def _run_group(
             if time.perf_counter() >= deadline:
                 workers.stop()
             if isinstance(message, Report):
-                record.add_report(message)
+                recorder.add_report(message)
             elif isinstance(message, Finished) and message.best is not None:
                 best.append(message.best)
     finally:
         workers.stop()
         workers.join()
-        for late in workers.leftovers():
-            if isinstance(late, Report):
-                record.add_report(late, quiet=True)
-            elif isinstance(late, Finished) and late.best is not None:
-                best.append(late.best)
-        record.add_group(program, workers, best)
+        for message in workers.leftovers():
+            if isinstance(message, Report):
+                recorder.add_report(message, quiet=True)
+            elif isinstance(message, Finished) and message.best is not None:
+                best.append(message.best)
+        recorder.add_group(program, workers, best)

@@ -69,16 +69,16 @@ class _CallableReporter(Reporter):
         self._function(progress)
 
 
-class _Shown(Reporter):
+class _VisibleReporter(Reporter):
     """What people see; work inside of work that is shown shows nothing of its own."""
 
-    is_shown = False
+    is_active = False
 
     def close(self) -> None:
-        _Shown.is_shown = False
+        _VisibleReporter.is_active = False
 
 
-class _BarReporter(_Shown):
+class _BarReporter(_VisibleReporter):
     """One live line on the terminal, drawn by rich."""
 
     def __init__(self, title: str, total: int, note: str) -> None:
@@ -95,7 +95,7 @@ class _BarReporter(_Shown):
         )
         self._task = self._bar.add_task(printable(title), total=total, note=printable(note))
         self._bar.start()
-        _Shown.is_shown = True
+        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         note = printable(" ".join(_state_of(progress)))
@@ -106,7 +106,7 @@ class _BarReporter(_Shown):
         super().close()
 
 
-class _LineReporter(_Shown):
+class _LineReporter(_VisibleReporter):
     """One line at the start, and one a minute, from a thread: a compilation sends no update."""
 
     def __init__(self, title: str, total: int, unit: str, note: str) -> None:
@@ -116,7 +116,7 @@ class _LineReporter(_Shown):
         _say(f"{title}: {total} {unit}{f'; {note}' if note else ''}")
         self._thread = threading.Thread(target=self._every_minute, daemon=True)
         self._thread.start()
-        _Shown.is_shown = True
+        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         self._last = progress
@@ -157,9 +157,9 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def told_if_slow(line: str) -> Iterator[None]:
+def say_if_slow(line: str) -> Iterator[None]:
     """Writes a line to standard error if what is inside takes long and nothing else is shown."""
-    if _Shown.is_shown:
+    if _VisibleReporter.is_active:
         yield
         return
     timer = threading.Timer(SLOW_SECONDS, _say, (line,))
@@ -200,7 +200,7 @@ def make_reporter(
         raise TypeError(
             f"{where}: `progress` must be True, False or a callable, got {describe(progress)}."
         )
-    if _Shown.is_shown or sys.stderr is None:
+    if _VisibleReporter.is_active or sys.stderr is None:
         return Reporter()
     if sys.stderr.isatty() or in_notebook():
         with contextlib.suppress(ImportError):

@@ -111,7 +111,7 @@ def build_endings(
     now = _time(where, "end", end) or datetime.datetime.now()
     endings = []
     for i in range(n):
-        own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
+        own = _final_status(Status(int(codes[i])), value[i], broken[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
         points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
@@ -142,7 +142,9 @@ def _codes(where: str, n: int, status: Any) -> np.ndarray:
     return codes
 
 
-def _judged(status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray) -> Status:
+def _final_status(
+    status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray
+) -> Status:
     """The status of an ended trial, with what its numbers say."""
     if status not in (Status.COMPLETE, Status.INFEASIBLE):
         return status

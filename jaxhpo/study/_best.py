@@ -10,7 +10,7 @@ from jaxhpo._direction import Direction, directions_of, is_better, to_minimized
 from jaxhpo._status import Status
 from jaxhpo.pareto.internal import front_rows
 from jaxhpo.study._trial import Trial, as_tuple
-from jaxhpo.study.running._failures import reasons_of, shared_reason
+from jaxhpo.study.running._failures import failure_reasons, most_frequent_reason
 
 
 def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
@@ -29,8 +29,8 @@ def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     if best is None:
         counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
         got = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        if reasons := reasons_of(trials):
-            got += f"; most frequent reason of failure: {shared_reason(reasons)}"
+        if reasons := failure_reasons(trials):
+            got += f"; most frequent reason of failure: {most_frequent_reason(reasons)}"
         raise ValueError(
             f"Study.best: study {name!r} has no complete trial yet, got {got or 'no trial'}."
         )

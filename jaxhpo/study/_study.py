@@ -13,15 +13,15 @@ from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._direction import check_direction
 from jaxhpo.space import Space
 from jaxhpo.study import _record
-from jaxhpo.study._sweeping import Sweeping
+from jaxhpo.study._sweeping import SweepingStudy
 from jaxhpo.study._trial import Trial
-from jaxhpo.study.running._failures import failures_told
+from jaxhpo.study.running._failures import with_failure_summary
 
 if TYPE_CHECKING:
     pass
 
 
-class Study(Sweeping):
+class Study(SweepingStudy):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
@@ -83,8 +83,8 @@ class Study(Sweeping):
         from jaxhpo.study._stored_sampler import StoredSampler
         from jaxhpo.study.storage._meta import (
             constrained_maker,
+            describe_sampler,
             make_sampler,
-            note_of_sampler,
             open_meta,
             stored_sampler,
         )
@@ -97,17 +97,26 @@ class Study(Sweeping):
         if seed is not None:
             seed = _checks.check_seed("Study", "seed", seed)
         change_sampler = _checks.check_bool("Study", "change_sampler", change_sampler)
-        chosen, asked = make_sampler(sampler, self._space, len(self.directions))
+        chosen, proposal_shape = make_sampler(sampler, self._space, len(self.directions))
         self._store = Store(storage, name or _fresh_name(), self.directions)
         if not change_sampler and (own := stored_sampler(self._store, sampler)) is not sampler:
-            sampler, (chosen, asked) = own, make_sampler(own, self._space, len(self.directions))
-        note = note_of_sampler(sampler, chosen)
-        meta = open_meta(self._store, self._space, note, seed, change_sampler)
+            sampler, (chosen, proposal_shape) = (
+                own,
+                make_sampler(own, self._space, len(self.directions)),
+            )
+        description = describe_sampler(sampler, chosen)
+        meta = open_meta(self._store, self._space, description, seed, change_sampler)
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._sampler = StoredSampler(
-            self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
+            self._store,
+            self._space,
+            chosen,
+            self._seed,
+            self._direction,
+            proposal_shape,
+            with_constraints,
         )
         self._cache = {}
         self._meta = meta
@@ -116,7 +125,7 @@ class Study(Sweeping):
     # -- running it --------------------------------------------------------------------------
 
     @named_arguments
-    @failures_told
+    @with_failure_summary
     def optimize(
         self,
         objective: Callable[[Any], Any],
@@ -163,10 +172,10 @@ class Study(Sweeping):
             ValueError: a number out of range.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
-        from jaxhpo.study.running._optimize import Loop
+        from jaxhpo.study.running._optimize import OptimizeLoop
 
         self.stop_reason = None
-        self.stop_reason = Loop(
+        self.stop_reason = OptimizeLoop(
             self,
             objective,
             num_trials=num_trials,
@@ -272,10 +281,10 @@ class Study(Sweeping):
             TypeError: a value that is no number.
             ValueError: a trial that was never asked or has ended, or another number of values.
         """
-        from jaxhpo.study._telling import tell
+        from jaxhpo.study._tell import tell
 
         ended = tell(self, trials, values)
-        self._note(ended)
+        self._on_trials_ended(ended)
         return ended
 
     @named_arguments

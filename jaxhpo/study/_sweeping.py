@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._tracing.owned import Handle
 from jaxhpo.study._core import StudyCore
-from jaxhpo.study.running._failures import failures_told
+from jaxhpo.study.running._failures import with_failure_summary
 
 if TYPE_CHECKING:
     import jax
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxhpo.training import Training
 
 
-class Sweeping(StudyCore):
+class SweepingStudy(StudyCore):
     """The part of `Study` that trains."""
 
     _programs: population.Programs | None = None
@@ -28,7 +28,7 @@ class Sweeping(StudyCore):
     _state: tuple[int, Any] | None = None
 
     @named_arguments
-    @failures_told
+    @with_failure_summary
     def sweep(
         self,
         training: Training,
@@ -87,7 +87,7 @@ class Sweeping(StudyCore):
             TypeError: an argument of a wrong type.
             ValueError: a number out of range, or a study that maximises.
         """
-        from jaxhpo.study.running._sweep import Run
+        from jaxhpo.study.running._sweep import SweepRun
 
         options = {
             "memory_budget": memory_budget,
@@ -97,7 +97,7 @@ class Sweeping(StudyCore):
             "chunk": chunk,
             "programs": self.programs if programs is None else programs,
         }
-        return Run(
+        return SweepRun(
             self,
             training,
             num_trials=num_trials,

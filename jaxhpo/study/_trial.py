@@ -103,7 +103,7 @@ def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
     )
 
 
-def outline_of(stored: FrozenTrial | HistoryTrial) -> Trial:
+def summary_of(stored: FrozenTrial | HistoryTrial) -> Trial:
     """Number, value and status of a stored trial; the rest costs much more to read."""
     return Trial(stored.number, None, finite_value(stored.values), status_of(stored))
 

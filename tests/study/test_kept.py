@@ -17,7 +17,7 @@ import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import StorageError, Study
 from jaxhpo.study.storage import _open
-from jaxhpo.study.storage.outages import _patience
+from jaxhpo.study.storage.outages import _retry
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
@@ -157,28 +157,28 @@ def test_a_value_that_waits_beside_a_disk_that_stays_full_is_not_doubled(path, m
 
 
 def test_where_no_folder_takes_it_the_message_holds_the_value(path, monkeypatch):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     study = opened(path)
     refusing(study, monkeypatch)
-    monkeypatch.setattr(_aside, "_folders", lambda place: iter(()))
+    monkeypatch.setattr(_spool, "_folders", lambda place: iter(()))
     with pytest.raises(StorageError, match=r"No folder takes .*the values were \[0.125\]"):
         study.optimize(lambda p: 0.125, num_trials=1)
 
 
 def test_a_full_folder_is_left_for_the_users_own(path, monkeypatch, state):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     study = opened(path)
     refusing(study, monkeypatch)
-    write = _aside._write
+    write = _spool._write
 
     def write_elsewhere(file, text):
         if file.parent == path.parent:
             raise OSError(28, "No space left on device")
         write(file, text)
 
-    monkeypatch.setattr(_aside, "_write", write_elsewhere)
+    monkeypatch.setattr(_spool, "_write", write_elsewhere)
     with pytest.raises(StorageError, match="is kept in"):
         study.optimize(lambda p: 0.5, num_trials=1)
     [kept] = files(state)
@@ -203,10 +203,10 @@ def test_what_belongs_to_a_study_that_was_deleted_is_left_alone(path, monkeypatc
 
 
 def test_a_file_of_rubbish_or_of_a_stranger_is_left_alone(path, caplog):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     opened(path).optimize(lambda p: 0.5, num_trials=1)
-    stem = _aside._stem(str(path), "s")
+    stem = _spool._stem(str(path), "s")
     bad = path.parent / f"{stem}bad.json"
     bad.write_text("{")
     foreign = path.parent / f"{stem}foreign.json"
@@ -221,7 +221,7 @@ def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
     path = tmp_path / "s.db"
     study = opened(path)
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.1)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
@@ -240,8 +240,8 @@ def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
 def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
     path = tmp_path / "s.db"
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
-    monkeypatch.setattr(_patience, "_SECONDS_BETWEEN_LINES", 0.4)
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
+    monkeypatch.setattr(_retry, "_SECONDS_BETWEEN_LINES", 0.4)
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
@@ -261,7 +261,7 @@ def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
 def test_enqueued_trials_wait_for_a_lock_as_well(tmp_path, monkeypatch):
     path = tmp_path / "s.db"
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
@@ -293,9 +293,9 @@ def test_an_enqueued_trial_whose_answer_was_lost_is_there_once(tmp_path, monkeyp
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 def test_the_patience_must_be_a_number_of_seconds(monkeypatch, text):
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, text)
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, text)
     with pytest.raises(ValueError, match="JAXHPO_PATIENCE must be a number of seconds"):
-        _patience.patience_seconds()
+        _retry.retry_timeout()
 
 
 @pytest.mark.parametrize("method", ["_append", "_finish", "_begin"])
@@ -445,5 +445,5 @@ def test_a_disk_that_is_full(tmp_path, name):
 
 def test_the_files_are_named_in_the_documentation():
     text = pathlib.Path(hpo.__file__).parents[1].joinpath("docs", "durable-studies.md").read_text()
-    assert _patience.PATIENCE_VARIABLE in text
+    assert _retry.PATIENCE_VARIABLE in text
     assert ".unsaved-" in text

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo.cli._tables import say
 from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.progress import say_if_slow
 
 _MIN_TRIALS, _MAX_TRIALS, _BATCH = 8, 96, 8
 _NUM_FRESH = 64
@@ -48,9 +48,9 @@ def bayesian_optimization(stage: Stage) -> Shown:
         f"Median loss {_median(chosen):.3f}; of act 1's {len(first)} trials it was "
         f"{_median(first):.3f}."
     )
-    with told_if_slow(f"demo: the best of both acts are trained anew, {_NUM_FRESH} times each"):
+    with say_if_slow(f"demo: the best of both acts are trained anew, {_NUM_FRESH} times each"):
         _print_fresh(stage, first, chosen)
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: the plot is drawn"):
         return _draw(stage, study.surrogate(), first, chosen)
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from jaxhpo.cli._tables import say
 from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.progress import say_if_slow
 
 _NUM_SEEDS, _NUM_OUTER = 3, 80
 _OUTER_RATE = 0.2
@@ -73,7 +73,7 @@ def hypergradient_descent(stage: Stage) -> Shown:
         f"{_NUM_SEEDS * _NUM_OUTER} hypergradients in {seconds:.1f} s, compile included: "
         f"{each:.0f} ms per hypergradient."
     )
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: the plot is drawn"):
         return _draw(stage, known, found)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from jaxhpo.cli._inspect import print_trials
 from jaxhpo.cli._tables import say
 from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.progress import say_if_slow
 
 
 def random_search(stage: Stage) -> Shown:
@@ -24,10 +24,10 @@ def random_search(stage: Stage) -> Shown:
         stage.problem.training, num_trials=trials, num_steps=steps, num_reports=20
     )
     _print_result(study, summary)
-    with told_if_slow("demo: the best configuration is trained anew"):
+    with say_if_slow("demo: the best configuration is trained anew"):
         accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
     say(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: the plot is drawn"):
         return _draw(study, stage.out)
 
 

@@ -15,7 +15,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo._direction import to_minimized
-from jaxhpo.ask_tell import HostSampler, Recipe, Repeatable
+from jaxhpo.ask_tell import HostSampler, Repeatable, SamplerSpec
 from jaxhpo.integrations.optuna._groups import fits
 from jaxhpo.space import Space, choice, integer, log_uniform, quantized, uniform
 from jaxhpo.study.internal import internal_value
@@ -36,7 +36,7 @@ class Block:
 
     def __init__(
         self,
-        recipe: Recipe,
+        spec: SamplerSpec,
         distributions: dict[str, BaseDistribution],
         seed: int,
         directions: Sequence[str],
@@ -46,7 +46,7 @@ class Block:
         """Makes the group's space and its sampler.
 
         Args:
-            recipe: which sampler.
+            spec: which sampler.
             distributions: the group; what `is_expressible` refuses is left out by the caller.
             seed: of everything.
             directions: "minimize" or "maximize", one an objective.
@@ -58,14 +58,14 @@ class Block:
         self.names = sorted(distributions, key=lambda name: (_kind(distributions[name]), name))
         self.distributions = distributions
         labels = [f"p{i:03d}" for i in range(len(self.names))]
-        if recipe.needs_names:
+        if spec.needs_names:
             labels = self.names
         self._labels = labels
         may_repeat = is_part and is_discrete(distributions.values())
         if may_repeat:
-            recipe = recipe.for_repeats()
+            spec = spec.for_repeats()
         # In a part, tpe counts how often which of a few values was good.
-        most = _FEW_LEVELS if is_part and recipe.sampler == "tpe" else 0
+        most = _FEW_LEVELS if is_part and spec.sampler == "tpe" else 0
         self._listed = {name: v for name, d in distributions.items() if (v := _listed(d, most))}
         tree = {
             label: choice(list(range(len(self._listed[name]))))
@@ -74,13 +74,13 @@ class Block:
             for label, name in zip(labels, self.names, strict=True)
         }
         # A grid has no points but its own, so it begins anew.
-        self._starts_over = may_repeat and recipe.sampler == "grid"
+        self._starts_over = may_repeat and spec.sampler == "grid"
         space = (Repeatable if may_repeat else Space)(tree)
         self._directions = tuple(directions)
         # It follows one value: by how many trials a trial is dominated.
-        self._by_rank = recipe.sampler == "tpe" and len(directions) > 1
+        self._by_rank = spec.sampler == "tpe" and len(directions) > 1
         count = 1 if self._by_rank else len(directions)
-        self._sampler = HostSampler(recipe, space, seed, "\n".join(self.names), count)
+        self._sampler = HostSampler(spec, space, seed, "\n".join(self.names), count)
         self._asked: dict[int, _Asked | None] = {}
         self._told: set[int] = set()
         # Trials of other processes that count as failed until they end.

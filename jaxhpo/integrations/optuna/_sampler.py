@@ -22,7 +22,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo import _checks
-from jaxhpo.ask_tell import Recipe
+from jaxhpo.ask_tell import SamplerSpec
 from jaxhpo.integrations.optuna._block import Block, is_expressible
 from jaxhpo.integrations.optuna._bridge import import_study as import_study
 from jaxhpo.integrations.optuna._bridge import optimize_with_pruner as optimize_with_pruner
@@ -92,7 +92,7 @@ class JaxhpoSampler(BaseSampler):
         **settings: Any,
     ) -> None:
         has_constraints = constraints_func is not None
-        self._recipe = Recipe(_WHERE, sampler, settings, has_constraints=has_constraints)
+        self._sampler_spec = SamplerSpec(_WHERE, sampler, settings, has_constraints=has_constraints)
         if seed is not None:
             seed = _checks.check_int(_WHERE, "seed", seed, 0)
         self._seed = secrets.randbits(31) if seed is None else seed
@@ -116,7 +116,7 @@ class JaxhpoSampler(BaseSampler):
         self._reset()
 
     def __str__(self) -> str:
-        return f"{_WHERE}({self._recipe.sampler!r})"
+        return f"{_WHERE}({self._sampler_spec.sampler!r})"
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -154,7 +154,7 @@ class JaxhpoSampler(BaseSampler):
             memory.groups.update(memory.read(study, trial))
             group = memory.groups.of(param_name, param_distribution)
             is_whole = group is not None and memory.keep_expressible(group) == group
-            if is_whole and group is not None and not self._recipe.plans_ahead:
+            if is_whole and group is not None and not self._sampler_spec.plans_ahead:
                 found = self._propose(study, trial, group)
                 if found is not None:
                     return found[param_name]
@@ -165,12 +165,14 @@ class JaxhpoSampler(BaseSampler):
     ) -> dict[str, Any] | None:
         memory = self._memory(study)
         trials = memory.read(study, trial)
-        found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
+        found = memory.block(self._sampler_spec, space, self._seed).propose(trial.number, trials)
         if found is None:
             self._tell_exhausted(study, memory)
             if not self._stops:  # what has been learned says which configurations to repeat
                 memory.mark_used_up(space)
-                found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
+                found = memory.block(self._sampler_spec, space, self._seed).propose(
+                    trial.number, trials
+                )
         return found
 
     def _tell_exhausted(self, study: Study, memory: _Memory) -> None:
@@ -220,7 +222,7 @@ class JaxhpoSampler(BaseSampler):
                 from jaxhpo.space import Space, uniform
 
                 space = Space({"p00": uniform(0.0, 1.0)})
-                self._recipe.make(space, len(memory.directions))
+                self._sampler_spec.make(space, len(memory.directions))
                 memory.takes_objectives = True
 
 
@@ -249,7 +251,7 @@ class _Memory:
         """Lets go of what was read for a trial that has ended."""
         self._read.pop(trial.number, None)
 
-    def block(self, recipe: Recipe, space: dict[str, BaseDistribution], seed: int) -> Block:
+    def block(self, spec: SamplerSpec, space: dict[str, BaseDistribution], seed: int) -> Block:
         """The block of a group of parameters with these distributions."""
         # A part of a configuration may come again with other values of the rest.
         is_part = _key(space) in self._used_up or not self.groups.is_whole(space)
@@ -257,7 +259,7 @@ class _Memory:
         if key not in self._blocks:
             while len(self._blocks) >= _MAX_BLOCKS:
                 self._blocks.pop(next(iter(self._blocks)))
-            made = Block(recipe, dict(space), seed, self.directions, is_part=is_part)
+            made = Block(spec, dict(space), seed, self.directions, is_part=is_part)
             self._blocks[key] = made
         return self._blocks[key]
 

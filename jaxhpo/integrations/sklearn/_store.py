@@ -21,7 +21,7 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
 from jaxhpo.integrations.sklearn._progress import metric_name
 from jaxhpo.integrations.sklearn._task import Candidate, Task
-from jaxhpo.progress import told_if_slow
+from jaxhpo.progress import say_if_slow
 from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
@@ -164,7 +164,7 @@ class Ledger:
             The batch; its `params` are the candidates' parameters.
         """
         line = "SearchCV: the sampler is being compiled for its first proposal"
-        with contextlib.nullcontext() if self._has_asked else told_if_slow(line):
+        with contextlib.nullcontext() if self._has_asked else say_if_slow(line):
             batch = self.study._sampler.reserve(count, block, this_process())
         self._has_asked = True
         self._begun = datetime.datetime.now()
@@ -192,7 +192,7 @@ class Ledger:
             user |= {"seconds": seconds}
             endings.append(Ending(trial_id, status, value, user, end=end))
         kept = self.study._sampler.end(batch, endings, 1 if block == 1 else padded_size(block))
-        self.study._note(kept)
+        self.study._on_trials_ended(kept)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

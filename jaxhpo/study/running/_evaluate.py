@@ -17,13 +17,13 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import describe
 from jaxhpo._status import Status, explain, status_of_values
 from jaxhpo.study._trial import Value, as_tuple
-from jaxhpo.study.running._error_hints import hint_for, kind_of
+from jaxhpo.study.running._error_hints import error_kind_of, hint_for
 
 _MISUSE = "returned no value"
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class ObjectiveResult:
     """What one call of the objective gave; it travels between processes.
 
     Attributes:
@@ -52,7 +52,9 @@ class Report:
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
 
-def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int = 1) -> Report:
+def evaluate(
+    objective: Callable[[Any], Any], params: Any, num_objectives: int = 1
+) -> ObjectiveResult:
     """Calls the objective once. What it raises is reported; only an interrupt passes through.
 
     Args:
@@ -66,22 +68,22 @@ def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int =
     start = time.perf_counter()
     try:
         returned = objective(params)
-        report = to_report(returned, num_objectives)
+        result = to_objective_result(returned, num_objectives)
     except Exception as exception:
         hint = hint_for(exception, params)
         if hint:
             exception.add_note(hint)
-        report = Report(
+        result = ObjectiveResult(
             Status.FAILED,
             reason=f"{type(exception).__name__}: {exception}{hint and f' ({hint})'}",
             error=traceback.format_exc(),
             exception=exception,
-            error_kind=kind_of(exception),
+            error_kind=error_kind_of(exception),
         )
-    return dataclasses.replace(report, seconds=time.perf_counter() - start)
+    return dataclasses.replace(result, seconds=time.perf_counter() - start)
 
 
-def to_report(returned: Any, num_objectives: int = 1) -> Report:
+def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResult:
     """Judges what an objective returned.
 
     Args:
@@ -111,21 +113,21 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
         return _misuse(message)
     if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):
         what = f"the value was {value}" + (f", its standard error {se}" if se else "")
-        return Report(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
+        return ObjectiveResult(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
     known = None
     if se is not None and not any(math.isnan(one) for one in se):
         known = se if num_objectives > 1 else se[0]
     if outcome.violation is None:
-        return Report(Status.COMPLETE, value, se=known)
+        return ObjectiveResult(Status.COMPLETE, value, se=known)
     violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
     status = status_of_values(values, violation, is_unknown=Status.FAILED)
     if status is Status.FAILED:
-        return Report(status, reason=f"the violation was {list(violation)}")
-    return Report(status, value, violation, known)
+        return ObjectiveResult(status, reason=f"the violation was {list(violation)}")
+    return ObjectiveResult(status, value, violation, known)
 
 
-def _misuse(message: str) -> Report:
-    return Report(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
+def _misuse(message: str) -> ObjectiveResult:
+    return ObjectiveResult(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
 
 
 def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:

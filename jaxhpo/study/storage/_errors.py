@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from jaxhpo.study.storage._secrets import without_secrets
+from jaxhpo.study.storage._secrets import redact_secrets
 
 
 class StorageError(RuntimeError):
@@ -19,7 +19,7 @@ class StorageError(RuntimeError):
     may_pass: bool = False
 
 
-class NoStudies(StorageError):
+class NoStudiesError(StorageError):
     """A database that is whole, and of another program."""
 
 
@@ -48,18 +48,18 @@ def readable_errors(storage: str) -> Iterator[None]:
     try:
         yield
     except (*errors, AttributeError, AssertionError) as error:
-        told = StorageError(explain_database_error(storage, error))
-        text = " ".join(str(one).lower() for one in chain(error))
-        told.may_pass = any(fragment in text for fragment in _PASSING)
-        if any(without_secrets(str(one)) != str(one) for one in chain(error)):
-            told.__cause__ = None
-            told.__suppress_context__ = True
-            told.__context__ = None
+        translated = StorageError(explain_database_error(storage, error))
+        text = " ".join(str(one).lower() for one in error_chain(error))
+        translated.may_pass = any(fragment in text for fragment in _TRANSIENT)
+        if any(redact_secrets(str(one)) != str(one) for one in error_chain(error)):
+            translated.__cause__ = None
+            translated.__suppress_context__ = True
+            translated.__context__ = None
         else:
-            told.__cause__ = error
+            translated.__cause__ = error
     else:
         return
-    raise told
+    raise translated
 
 
 @contextlib.contextmanager
@@ -81,7 +81,7 @@ def version_errors(storage: str) -> Iterator[None]:
         ) from error
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and all that it came from.
 
     Args:
@@ -157,7 +157,7 @@ _SENTENCES = {
 }
 
 # What the message of the database contains where waiting helps.
-_PASSING = (
+_TRANSIENT = (
     "is locked", "lock timeout", "lock wait timeout", "deadlock", "could not serialize",
     "timeout expired", "statement timeout", "connection refused", "connection reset",
     "connection timed out",
@@ -178,5 +178,5 @@ def _innermost(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    lines = without_secrets(str(error)).strip().splitlines()
+    lines = redact_secrets(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -14,7 +14,7 @@ import jax
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
-from jaxhpo.ask_tell import asked_shape
+from jaxhpo.ask_tell import proposal_shape_of
 from jaxhpo.space.internal import tree_of
 from jaxhpo.study.storage._errors import StudyMismatchError
 
@@ -34,7 +34,11 @@ _ONCE_CALLED = (
 
 
 def open_meta(
-    store: Store, space: Space, sampler: SamplerNote, seed: int | None, change_sampler: bool = False
+    store: Store,
+    space: Space,
+    sampler: SamplerDescription,
+    seed: int | None,
+    change_sampler: bool = False,
 ) -> dict[str, Any]:
     """Writes what describes a new study, or checks it against what a stored one says.
 
@@ -74,8 +78,8 @@ def open_meta(
         return meta
     if stored["space_hash"] != meta["space_hash"]:
         raise StudyMismatchError(
-            f"Study: `space` must be that of the stored study {store.name!r} in {store.shown}. "
-            f"{space_difference(stored['space'], records)} "
+            f"Study: `space` must be that of the stored study {store.name!r} in "
+            f"{store.display_name}. {space_difference(stored['space'], records)} "
             "Choose another `name` for a study of the new space."
         )
     known = stored.get("constraints", meta["constraints"])
@@ -90,7 +94,7 @@ def open_meta(
             f"Study: `seed` must be that of the stored study {store.name!r}, {stored['seed']}, got "
             f"{seed}. Leave it out to go on, or choose another `name`."
         )
-    known_sampler = _note_of(stored)
+    known_sampler = _described_sampler(stored)
     if not change_sampler and not sampler.is_same(known_sampler):
         raise StudyMismatchError(
             f"Study: `sampler` must be that of the stored study {store.name!r}, "
@@ -104,7 +108,7 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
     """Takes note of what may change between runs: sampler, versions, precision."""
     own = ("tree", "sampler", "sampler_name", "x64", "versions")
     merged = {**stored, **{key: meta[key] for key in own}}
-    if not _note_of(meta).is_same(_note_of(stored)):
+    if not _described_sampler(meta).is_same(_described_sampler(stored)):
         before = stored.get("samplers", [[0, stored["sampler"]]])
         merged["samplers"] = [*before, [len(store.history()), meta["sampler"]]]
         logger.warning(
@@ -119,13 +123,13 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
             "those that the uninterrupted study would have made",
             store.name,
         )
-    if merged != stored and not store.reads_only:
+    if merged != stored and not store.is_read_only:
         store.set_attr(META_ATTR, merged)
     return merged
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplerNote:
+class SamplerDescription:
     """What a study remembers of its sampler.
 
     Attributes:
@@ -136,7 +140,7 @@ class SamplerNote:
     text: str
     name: str | None
 
-    def is_same(self, other: SamplerNote) -> bool:
+    def is_same(self, other: SamplerDescription) -> bool:
         """Whether both make the same proposals, as far as the notes tell.
 
         Of two that were made by name the names decide: defaults may differ between versions. Of
@@ -157,10 +161,12 @@ def _parse(text: str) -> tuple[str, dict[str, str]]:
     return name, {key: value for key, _, value in parts}
 
 
-def _note_of(meta: dict[str, Any]) -> SamplerNote:
+def _described_sampler(meta: dict[str, Any]) -> SamplerDescription:
     """The sampler of a stored description; files of older versions hold the text alone."""
     text = meta["sampler"]
-    return SamplerNote(text, meta["sampler_name"] if "sampler_name" in meta else _parse(text)[0])
+    return SamplerDescription(
+        text, meta["sampler_name"] if "sampler_name" in meta else _parse(text)[0]
+    )
 
 
 def stored_sampler(store: Store, sampler: Any) -> Any:
@@ -179,14 +185,14 @@ def stored_sampler(store: Store, sampler: Any) -> Any:
     stored = store.attrs().get(META_ATTR)
     if sampler != "auto" or stored is None:
         return sampler
-    note = _note_of(stored)
-    if note.name is None:
+    description = _described_sampler(stored)
+    if description.name is None:
         raise StudyMismatchError(
             f"Study: `sampler` must be given for the stored study {store.name!r}, which was run "
-            f"with a ready-made {note.text}: pass one made with the same settings, or pass another "
-            "with change_sampler=True."
+            f"with a ready-made {description.text}: pass one made with the same settings, or pass "
+            "another with change_sampler=True."
         )
-    return note.name
+    return description.name
 
 
 def space_difference(stored: list[dict[str, Any]], given: list[dict[str, Any]]) -> str:
@@ -276,13 +282,15 @@ def make_sampler(
     if isinstance(sampler, str) and sampler not in samplers.names():
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
-    asked = asked_shape(made)
-    if asked.shape[1] != space.num_dims:
+    proposal_shape = proposal_shape_of(made)
+    if proposal_shape.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
-        raise ValueError(f"Study: `sampler` must be {expected}, got one over {asked.shape[1]}.")
+        raise ValueError(
+            f"Study: `sampler` must be {expected}, got one over {proposal_shape.shape[1]}."
+        )
     if num_objectives > 1:
         check_objectives("Study", made, num_objectives)
-    return made, asked
+    return made, proposal_shape
 
 
 def constrained_maker(
@@ -296,7 +304,7 @@ def constrained_maker(
     return functools.partial(make_sampler, sampler, space, num_objectives, has_constraints=True)
 
 
-def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
+def describe_sampler(sampler: Any, made: Sampler) -> SamplerDescription:
     """What a study remembers of a sampler.
 
     Args:
@@ -306,4 +314,4 @@ def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
     from jaxhpo.samplers.internal import describe as in_words
 
     name = sampler if isinstance(sampler, str) else None
-    return SamplerNote(in_words(made, name), name)
+    return SamplerDescription(in_words(made, name), name)

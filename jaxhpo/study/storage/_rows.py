@@ -106,7 +106,7 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
         value=None,
         values=stored_values(row.value),
         params=row.params,
-        distributions=_Shared({name: row.distributions[name] for name in row.params}),
+        distributions=_UncopiedDict({name: row.distributions[name] for name in row.params}),
         user_attrs=row.user_attrs,
         system_attrs=row.system_attrs,
         intermediate_values=row.curve,
@@ -115,7 +115,7 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
     )
 
 
-class _Shared(dict[str, Any]):
+class _UncopiedDict(dict[str, Any]):
     """Distributions never change, so Optuna's deep copy of a trial need not copy their choices."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None
     return list(value) if isinstance(value, tuple) else [value]
 
 
-def tells(trial: FrozenTrial | None, ending: Ending) -> bool:
+def records_same(trial: FrozenTrial | None, ending: Ending) -> bool:
     """Whether a stored trial says what an ending says."""
     if trial is None or trial.state != to_state(ending.status):
         return False

@@ -10,7 +10,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
 from jaxhpo.study._trial import Trial, from_frozen
-from jaxhpo.study.running._evaluate import to_report
+from jaxhpo.study.running._evaluate import to_objective_result
 from jaxhpo.study.storage._stale import ENDED_REASON
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
     running = [_running_trial(study, number) for number in numbers]
-    reports = [to_report(outcome, len(study.directions)) for outcome in outcomes]
-    for report in reports:
-        if report.is_misuse:
-            reason = (report.reason or "").replace("`objective` must return", "`values` must be")
+    results = [to_objective_result(outcome, len(study.directions)) for outcome in outcomes]
+    for result in results:
+        if result.is_misuse:
+            reason = (result.reason or "").replace("`objective` must return", "`values` must be")
             raise TypeError(f"{_WHERE}: {reason}")
-    ended = study._sampler.tell(running, reports)
+    ended = study._sampler.tell(running, results)
     study._store.checkpoint()
     if len(ended) < len(running):
         lost = sorted(set(numbers) - {trial.number for trial in ended})

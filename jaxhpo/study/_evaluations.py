@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._direction import Direction, directions_of, to_minimized
-from jaxhpo.ask_tell import Told
+from jaxhpo.ask_tell import Evaluations
 from jaxhpo.study._trial import Trial, Value, as_tuple, finite_value, params_of, se_of, unit_of
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, Ending, Row
 
@@ -44,13 +44,13 @@ def history_of(
     return unit, values
 
 
-def assemble(
+def evaluations_of(
     unit: np.ndarray,
     values: Sequence[Value | None],
     trials: Sequence[Any],
     direction: Direction,
     is_constrained: bool,
-) -> Told:
+) -> Evaluations:
     """Puts together what the sampler is told.
 
     Args:
@@ -77,7 +77,7 @@ def assemble(
         se = trial.se if isinstance(trial, Trial) else se_of(trial)
         if se is not None:
             errors[row] = se
-    return Told(unit, value, worst if is_constrained else None, errors)
+    return Evaluations(unit, value, worst if is_constrained else None, errors)
 
 
 def _violations(trial: Any) -> tuple[float, ...]:
