@@ -142,7 +142,7 @@ class Driver:
             self._flush()
 
     def ensure_capacity(self, count: int) -> None:
-        """Lets the sampler's buffers hold `count` observations; one program a capacity."""
+        """Lets the sampler's buffers hold `count` observations; one program per capacity."""
         if self._sampler.resize is not None and count > self._capacity:
             self._capacity = capacity_for(self._sampler, count)
             if self._state is None:
@@ -209,7 +209,7 @@ def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
     return unit
 
 
-# One program a structure, so that the shape is traced once a process.
+# One program per structure, so that the shape is traced once per process.
 _first_ask = owned.jit(_ask_first, functions_in=(0,))
 
 

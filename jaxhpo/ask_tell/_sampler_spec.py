@@ -71,7 +71,8 @@ class SamplerSpec:
                 if name not in known:
                     names = ", ".join(key for key in known if key != "space")
                     raise TypeError(
-                        f"{self.where}: `{name}` is no setting of {self.sampler!r}; it has {names}."
+                        f"{self.where}: `{name}` is not a setting of {self.sampler!r}; its "
+                        f"settings are {names}."
                     )
         if isinstance(self.sampler, str) and not self.needs_names:
             self.make(Space({"p00": uniform(0.0, 1.0), "p01": uniform(0.0, 1.0)}))

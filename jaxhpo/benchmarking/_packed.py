@@ -41,7 +41,7 @@ class Standing(NamedTuple):
 
 
 def pack(records: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
-    """Writes the results of a benchmark in short, one line a cell.
+    """Writes the results of a benchmark in short, one line per cell.
 
     Args:
         records: as `run` returns them, of one number of trials and seeds; "auto" is left out, and

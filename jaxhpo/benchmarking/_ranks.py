@@ -83,7 +83,7 @@ def rank_table(records: Sequence[dict[str, Any]]) -> Table:
 
 
 def summary(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a cell: quartiles of the regret at the end, and what it cost.
+    """One row per cell: quartiles of the regret at the end, and what it cost.
 
     Args:
         records: as `run` returns them.

@@ -284,7 +284,7 @@ def load(path: pathlib.Path) -> list[dict[str, Any]]:
         path: the file; may be missing.
 
     Returns:
-        One record a cell; the last one where a cell was run twice.
+        One record per cell; the last one where a cell was run twice.
     """
     records = {_cell_of(record): record for record in _lines(path)}
     return list(records.values())

@@ -69,7 +69,7 @@ def load_study(name: str, storage: str) -> StoredStudy:
 
 
 def list_studies(storage: str) -> None:
-    """Prints one row a study."""
+    """Prints one row per study."""
     import optuna
 
     opened = open_existing(storage)
@@ -148,7 +148,7 @@ def sort_rows(
 def print_trials(
     name: str, direction: Direction, rows: list[tuple[int, Any, dict[str, Any]]], top: int
 ) -> None:
-    """Prints the best trials as a table with one column a parameter, as far as they fit."""
+    """Prints the best trials as a table with one column per parameter, as far as they fit."""
     ranked = sort_rows(rows, direction)[:top]
     names = list(dict.fromkeys(key for _, _, params in ranked for key in params))
     directions = directions_of(direction)

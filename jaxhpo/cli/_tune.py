@@ -158,10 +158,10 @@ def _run(
         study.optimize(objective, num_trials=trials, timeout=timeout, num_workers=workers)
     except KeyboardInterrupt:
         done = len(study.trials) - before
-        say(f"interrupted after {done} trials; all are kept in {study.storage}.")
+        say(f"interrupted after {done} trials; all are stored in {study.storage}.")
         hint = " (fill in the password)" if "***" in study.storage else ""
         again = f"{where} --objective {shlex.quote(reference)}"
-        say(f"go on with: jaxhpo resume {again}{hint}")
+        say(f"continue with: jaxhpo resume {again}{hint}")
         raise
     except Exception as error:
         if not stopped_by_first_failures(study.stop_reason):

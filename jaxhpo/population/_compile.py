@@ -37,7 +37,7 @@ class Settings:
         memory_budget: bytes.
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
-        chunk: trials a call, or None to choose.
+        chunk: trials per call, or None to choose.
     """
 
     training: Training

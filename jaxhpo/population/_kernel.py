@@ -42,7 +42,7 @@ class Lanes(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best finished trial that a worker has seen, one a device (leading axis 1).
+    """The best finished trial that a worker has seen, one per device (leading axis 1).
 
     Attributes:
         loss: `[1]`, infinite before the first.

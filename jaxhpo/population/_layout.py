@@ -100,7 +100,7 @@ def first_plan(
         num_trials: trials of the group.
         memory_budget: bytes.
         width: trials side by side, or None to choose.
-        chunk: trials a call, or None to choose.
+        chunk: trials per call, or None to choose.
 
     Returns:
         A plan whose `program_bytes` is 0 and whose reason is empty.
@@ -111,7 +111,7 @@ def first_plan(
     per_device = -(-num_trials // count)
     if chunk is not None:
         per_device = min(per_device, -(-chunk // count))
-    # A call holds one state a trial (its buffers are reused), the best one, and what the trials
+    # A call holds one state per trial (its buffers are reused), the best one, and what the trials
     # that run side by side work on: at most `work` by the estimate, with copies of their state.
     kept = traced.state_bytes + hparam_bytes + 16
     work = traced.work_bytes + 3 * traced.state_bytes

@@ -17,7 +17,7 @@ NO_TRIALS, NO_LOSSES = np.zeros(0, np.int32), np.zeros(0)
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Progress(reports.Progress):
-    """What a sweep's `progress` callback is told, about once a call of the compiled program.
+    """What a sweep's `progress` callback is told, about once per call of the compiled program.
 
     It is `jaxhpo.progress.Progress`, and says of a sweep what only a sweep has. Its message is
     "compiling" while the sweep waits for the compiler.

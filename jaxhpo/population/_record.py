@@ -32,9 +32,9 @@ class Sweep:
         best_loss: its loss, infinite if none completed.
         best_hparams: its hyperparameters, unbatched, as `Space.decode` takes them, or None.
         best_state: its training state after the last step, or None.
-        states: all states, leading axis n, if they were kept; a tuple of them, one a group, with
+        states: all states, leading axis n, if they were kept; a tuple of them, one per group, with
             `state_trials` to name their rows, if static values make their shapes differ.
-        state_trials: the trial numbers of the rows of `states`, one array a group; () if not kept.
+        state_trials: trial numbers of the rows of `states`, one array per group; () if not kept.
         num_failed: number of FAILED trials.
         seconds: wall time in all.
         compile_seconds: time spent on tracing and compiling, of which with several static values
@@ -209,7 +209,7 @@ class SweepRecorder:
         )
 
     def _all_states(self) -> Any:
-        """One pytree of all states, or one a group where static values split them."""
+        """One pytree of all states, or one per group where static values split them."""
         if len(self._group_states) == 1:
             return self._group_states[0][1]
         return tuple(s for _, s in self._group_states) or None

@@ -78,12 +78,12 @@ def sweep(
     counted, and changes no other.
 
     Args:
-        training: `init`, `step` and `loss`, called once a program, on abstract values.
+        training: `init`, `step` and `loss`, called once per program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
             `static` leaf reaches the training as its Python value.
         key: a key or an integer seed; or `[n]` keys, one for each trial, as `Sweep.trial_key` and
             `Study.trial_key` give them, to train those trials again.
-        num_steps: steps a trial; static.
+        num_steps: steps per trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress tick and a place to stop.
         first_trial: number of the first trial, for a sweep that goes on where another ended; or
@@ -91,8 +91,8 @@ def sweep(
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
             2 GiB), of each device otherwise (default three quarters of what is free).
         share_data_order: whether all trials see the same batches and dropout masks (common random
-            numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
-            initial parameters still differ.
+            numbers: a fairer comparison, and faster, since a batch is fetched once per group).
+            Their initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
         progress: True draws a bar on a terminal or in a notebook, and where the output is piped
             writes a line to standard error at the start and every minute; False is silent, a
@@ -101,7 +101,7 @@ def sweep(
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None. It decides how a trial is rounded:
             with one width it is the same to the last bit in any sweep.
-        chunk: trials a call; chosen if None.
+        chunk: trials per call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
 
     Returns:
@@ -168,14 +168,14 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
                 raise fail(_WHERE, "share_data_order", "False where each trial has its key", True)
             return key[0], key
         if key.ndim:
-            raise fail(_WHERE, "key", f"one key, or {num_trials}, one a trial", key.shape)
+            raise fail(_WHERE, "key", f"one key, or {num_trials}, one per trial", key.shape)
     if np.ndim(first_trial) == 0:
         first = check_int(_WHERE, "first_trial", first_trial, 0)
         numbers = first + np.arange(num_trials)
     else:
         numbers = np.asarray(first_trial)
         if numbers.shape != (num_trials,) or numbers.dtype.kind not in "iu" or (numbers < 0).any():
-            expected = f"a number of at least 0, or {num_trials} of them, one a trial"
+            expected = f"a number of at least 0, or {num_trials} of them, one per trial"
             raise fail(_WHERE, "first_trial", expected, first_trial)
     if int(numbers.max()) >= 2**32 - 1:
         raise fail(_WHERE, "first_trial", "a number below 2**32 - 1 for every trial", first_trial)

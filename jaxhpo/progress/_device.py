@@ -135,7 +135,7 @@ def check_not_traced(where: str, progress: Any, tree: Any) -> None:
 def report(
     reporter: DeviceReporter, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any
 ) -> None:
-    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times a program.
+    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times per program.
 
     Args:
         reporter: from `display`.

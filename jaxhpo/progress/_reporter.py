@@ -107,7 +107,7 @@ class _BarReporter(_VisibleReporter):
 
 
 class _LineReporter(_VisibleReporter):
-    """One line at the start, and one a minute, from a thread: a compilation sends no update."""
+    """One line at the start, and one per minute, from a thread: a compilation sends no update."""
 
     def __init__(self, title: str, total: int, unit: str, note: str) -> None:
         self._title, self._unit, self._started = title, unit, time.monotonic()
@@ -180,7 +180,7 @@ def make_reporter(
         where: the public function, for the error.
         progress: False for silence, a callable that takes a `Progress`, or True: a bar where
             standard error is a terminal or the program a notebook, otherwise a line there at the
-            start and one a minute. Inside of work that shows itself, True is silent.
+            start and one per minute. Inside of work that shows itself, True is silent.
         title: what the work is called.
         total: number of trials.
         unit: what is counted.

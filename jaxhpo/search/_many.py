@@ -46,7 +46,7 @@ def minimize_many(
     layout: str = "auto",
     progress: Any = False,
 ) -> Result:
-    """Runs `minimize` once a key, all studies as one compiled program.
+    """Runs `minimize` once per key, all studies as one compiled program.
 
     Each study is the one that `minimize` makes of its key, up to rounding. How they are laid out is
     a matter of speed: "map" runs one after another, "vmap" side by side. "auto" takes "map" for a

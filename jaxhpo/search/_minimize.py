@@ -60,7 +60,7 @@ def trial_keys(key: Array, number: Array | int) -> TrialKeys:
         number: the trial's number, from 0.
 
     Returns:
-        One key a purpose.
+        One key per purpose.
     """
     return TrialKeys(*jax.random.split(jax.random.fold_in(key, number), 3))
 
@@ -207,7 +207,7 @@ def search(
     if q % rows_per_ask:
         expected = f"a multiple of the {rows_per_ask} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
-    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once a program
+    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once per program
     objective = checked_objective(objective, space)
     num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:

@@ -16,7 +16,7 @@ _WHERE = "Space.encode"
 
 
 def pack(node: Any, leaf_values: list[Any]) -> Any:
-    """Puts one array a leaf into the values pytree."""
+    """Puts one array per leaf into the values pytree."""
     if isinstance(node, LeafNode):
         return leaf_values[node.index]
     if isinstance(node, ConstantNode):

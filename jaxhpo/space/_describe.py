@@ -31,7 +31,7 @@ def describe_constraints(constraints: tuple[Constraint, ...]) -> list[str]:
 
 
 def text_of(leaves: tuple[Leaf, ...], constraints: tuple[Constraint, ...]) -> str:
-    """One line a leaf and a constraint."""
+    """One line per leaf and constraint."""
     lines = []
     for record in describe_leaves(leaves):
         name, kind = record.pop("name"), record.pop("kind")

@@ -50,7 +50,7 @@ class BaseStudy:
 
     @property
     def direction(self) -> Direction:
-        """What counts as better: "minimize" or "maximize", or a tuple with one an objective."""
+        """What counts as better: "minimize" or "maximize", or a tuple with one per objective."""
         return self._direction
 
     @property
@@ -60,7 +60,7 @@ class BaseStudy:
 
     @property
     def metric_names(self) -> tuple[str, ...] | None:
-        """What the values are called, one name an objective, or None where nobody has said so."""
+        """What the values are called, one name per objective, or None where nobody has said so."""
         return self._store.metric_names()
 
     @property

@@ -32,7 +32,7 @@ def build_rows(
     start: datetime.datetime | None = None,
     **details: Any,
 ) -> list[Row]:
-    """Checks the arrays of a batch against each other and makes one row a trial.
+    """Checks the arrays of a batch against each other and makes one row per trial.
 
     Args:
         where: the public function, for errors.
@@ -97,7 +97,7 @@ def build_endings(
         end: see `Study.record`.
 
     Returns:
-        One ending a trial.
+        One ending per trial.
 
     Raises:
         ValueError: shapes that do not fit together.
@@ -173,7 +173,7 @@ def _violations(where: str, n: int, violation: Any) -> np.ndarray:
         return np.zeros((n, 0))
     found = _checks.real_numbers(where, "violation", violation)
     if found.ndim not in (1, 2) or len(found) != n:
-        expected = f"of shape [{n}] or [{n}, k], one row a trial"
+        expected = f"of shape [{n}] or [{n}, k], one row per trial"
         raise _checks.fail(where, "violation", expected, found.shape)
     return found[:, None] if found.ndim == 1 else found
 
@@ -184,7 +184,7 @@ def _errors(where: str, value: np.ndarray, se: Any) -> np.ndarray:
         return np.full(value.shape, np.nan)
     found, (n, m) = _checks.real_numbers(where, "se", se), value.shape
     if found.shape not in ((n, m), *([(n,)] if m == 1 else [])):
-        expected = f"of shape [{n}], one a value" if m == 1 else f"of shape [{n}, {m}]"
+        expected = f"of shape [{n}], one per value" if m == 1 else f"of shape [{n}, {m}]"
         raise _checks.fail(where, "se", expected, found.shape)
     if (found < 0).any():
         raise _checks.fail(where, "se", "at least 0, or NaN", found)
@@ -197,7 +197,9 @@ def _values(where: str, n: int, num_objectives: int, values: Any) -> np.ndarray:
         return _column(where, n, "values", values).reshape(n, 1)
     rows = _checks.real_numbers(where, "values", values)
     if rows.shape != (n, num_objectives):
-        expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
+        expected = (
+            f"of shape [{n}, {num_objectives}], one row per trial and one column per objective"
+        )
         raise _checks.fail(where, "values", expected, rows.shape)
     return rows
 
@@ -205,7 +207,7 @@ def _values(where: str, n: int, num_objectives: int, values: Any) -> np.ndarray:
 def _column(where: str, n: int, name: str, values: Any) -> np.ndarray:
     column = _checks.real_numbers(where, name, values)
     if column.shape != (n,):
-        raise _checks.fail(where, name, f"of shape [{n}], one a trial", column.shape)
+        raise _checks.fail(where, name, f"of shape [{n}], one per trial", column.shape)
     return column
 
 
@@ -245,7 +247,9 @@ def _curves(where: str, n: int, curves: Any, curve_steps: Any) -> tuple[list[int
     curve = _checks.real_numbers(where, "curves", curves)
     steps = [] if curve_steps is None else _steps(where, curve_steps)
     if curve.shape != (n, len(steps)):
-        expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
+        expected = (
+            f"of shape [{n}, {len(steps)}], one row per trial and one column per `curve_steps`"
+        )
         raise _checks.fail(where, "curves", expected, curve.shape)
     if steps != sorted(set(steps)):
         raise _checks.fail(where, "curve_steps", "rising", steps)

@@ -17,8 +17,8 @@ def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     """The complete trial with the best value; see `Study.best`."""
     if isinstance(direction, tuple):
         raise ValueError(
-            f"Study.best: `direction` must be one, since no trial is best in {len(direction)} "
-            f"objectives, got {direction}; use best_trials or pareto_front()."
+            f"Study.best: `direction` must be a single one, since no trial is best in "
+            f"{len(direction)} objectives, got {direction}; use best_trials or pareto_front()."
         )
     best: tuple[float, Trial] | None = None
     for trial in trials:

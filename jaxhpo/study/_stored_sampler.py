@@ -59,7 +59,7 @@ class StoredSampler:
             space: its space.
             sampler: any sampler over it.
             seed: its seed.
-            direction: "minimize" or "maximize", or one an objective.
+            direction: "minimize" or "maximize", or one per objective.
             proposal_shape: shape of one ask, as `proposal_shape_of` gives it.
             with_constraints: makes the sampler, and the shape of one ask, that takes over as soon
                 as a trial says how much it violates constraints; None keeps the sampler.
@@ -330,7 +330,7 @@ class StoredSampler:
         try:
             numbers = [number for number, _ in self._store.append(rows, expected)]
         except NumberTaken:
-            logger.info("another process writes to study %r as well", self._store.name)
+            logger.info("study %r: another process is writing to it as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
         if numbers[0] == expected:
             self._next_number = numbers[-1] + 1
@@ -366,7 +366,10 @@ class StoredSampler:
         except StorageError as error:
             # Whatever ends the run now is what the user is to see; opening the study does the rest.
             logger.warning(
-                "study %r: trials %s stay as running: %s", self._store.name, numbers, error
+                "study %r: trials %s could not be marked as failed and stay running: %s",
+                self._store.name,
+                numbers,
+                error,
             )
         return numbers
 

@@ -191,7 +191,7 @@ class Study(SweepingStudy):
         """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
 
         Args:
-            names: one name an objective, such as "accuracy"; a text where there is one objective.
+            names: one name per objective, such as "accuracy"; a text where there is one objective.
 
         Raises:
             TypeError: a name that is no text.
@@ -209,7 +209,7 @@ class Study(SweepingStudy):
             got = _checks.describe(names)
             raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
         if len(listed) != len(self.directions):
-            raise _checks.fail(where, "names", f"one an objective ({len(self.directions)})", names)
+            raise _checks.fail(where, "names", f"one per objective ({len(self.directions)})", names)
         self._store.set_metric_names(listed)
 
     def stop(self) -> None:

@@ -66,7 +66,7 @@ class SweepingStudy(StudyCore):
         Args:
             training: the training run whose `loss` is minimised.
             num_trials: how many more trials to train.
-            num_steps: steps a trial; static.
+            num_steps: steps per trial; static.
             batch_size: trials asked, trained and written together. None takes what the sampler can
                 use: up to 4,096 where it ignores values, a generation of a population, otherwise
                 its start-up design and then a handful, since samplers learn between batches only.
@@ -77,7 +77,7 @@ class SweepingStudy(StudyCore):
             share_data_order: whether all trials see the same batches, as in `population.sweep`.
             devices: devices to use; all local ones if None.
             width: trials side by side under `vmap`; chosen if None.
-            chunk: trials a call; chosen if None.
+            chunk: trials per call; chosen if None.
             programs: keeps what is compiled; the study's own if None.
 
         Returns:
@@ -181,7 +181,7 @@ class SweepingStudy(StudyCore):
         except ReferenceError:
             pass
         raise ValueError(
-            "Study.best_state: this object has trained nothing that is still there, and states are "
+            "Study.best_state: the `training` of a sweep is no longer in memory, and states are "
             "not stored; `study.retrain(training)` trains the best trial again, to the same state."
         )
 

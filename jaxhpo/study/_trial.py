@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxhpo.study.storage._history import HistoryTrial
 
 Value = float | tuple[float, ...]
-"""One value a trial, or a tuple of them in a study of several objectives."""
+"""One value per trial, or a tuple of them in a study of several objectives."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,7 @@ def test_command_writes_tables_and_goes_on(tmp_path, capsys, monkeypatch):
         assert len(list(csv.DictReader(file))) == 2
     out, err = capsys.readouterr()
     assert "Mean rank over 1 problems" in out
-    # No bar where nobody looks: one line a call.
+    # No bar where nobody looks: one line per call.
     assert err == "".join(f"bench: {n} cells; each compiles its program\n" for n in (1, 2))
 
 

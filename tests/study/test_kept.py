@@ -57,9 +57,7 @@ def test_a_value_is_kept_beside_the_file_and_ends_its_trial_once(path, monkeypat
     study = opened(path)
     study.optimize(objectives.score, num_trials=1)
     refusing(study, monkeypatch)
-    with pytest.raises(
-        StorageError, match="disk is full.*the result of one trial, is kept in"
-    ) as e:
+    with pytest.raises(StorageError, match="disk is full.*Saved the result of 1 trial in") as e:
         study.optimize(objectives.score, num_trials=3)
     [kept] = files(path.parent)
     assert str(kept) in str(e.value)
@@ -68,7 +66,7 @@ def test_a_value_is_kept_beside_the_file_and_ends_its_trial_once(path, monkeypat
         again = opened(path)
         assert [t.status for t in again.trials] == [Status.COMPLETE] * 2
     assert files(path.parent) == []
-    assert caplog.text.count("is recorded now") == 1
+    assert caplog.text.count("recorded 1 result from") == 1
     again.optimize(objectives.score, num_trials=1)
     whole = Study(X, "qmc", storage=None)
     whole.optimize(objectives.score, num_trials=3)
@@ -79,7 +77,7 @@ def test_the_same_study_goes_on_with_the_value(path, monkeypatch):
     study = opened(path)
     with monkeypatch.context() as patch:
         refusing(study, patch)
-        with pytest.raises(StorageError, match="is kept in"):
+        with pytest.raises(StorageError, match="Saved the result"):
             study.optimize(objectives.score, num_trials=3)
     study.optimize(objectives.score, num_trials=2)
     whole = Study(X, "qmc", storage=None)
@@ -96,7 +94,7 @@ def test_recorded_trials_with_curves_are_kept_as_they_are(path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(study._store, "_append", refuse)
-        with pytest.raises(StorageError, match="the results of 2 trials, is kept in"):
+        with pytest.raises(StorageError, match="Saved the results of 2 trials in"):
             study.record(
                 [{"x": 0.5}, {"x": 1.5}], [1.0, 2.0], curves=[[3.0, 1.0], [4.0, 2.0]],
                 curve_steps=[1, 10], violation=[0.0, 1.0], se=[0.1, 0.2], seconds=3.0,
@@ -162,7 +160,7 @@ def test_where_no_folder_takes_it_the_message_holds_the_value(path, monkeypatch)
     study = opened(path)
     refusing(study, monkeypatch)
     monkeypatch.setattr(_spool, "_folders", lambda place: iter(()))
-    with pytest.raises(StorageError, match=r"No folder takes .*the values were \[0.125\]"):
+    with pytest.raises(StorageError, match=r"Could not save .*the values were \[0.125\]"):
         study.optimize(lambda p: 0.125, num_trials=1)
 
 
@@ -179,7 +177,7 @@ def test_a_full_folder_is_left_for_the_users_own(path, monkeypatch, state):
         write(file, text)
 
     monkeypatch.setattr(_spool, "_write", write_elsewhere)
-    with pytest.raises(StorageError, match="is kept in"):
+    with pytest.raises(StorageError, match="Saved the result"):
         study.optimize(lambda p: 0.5, num_trials=1)
     [kept] = files(state)
     assert kept.stat().st_mode & 0o77 == 0
@@ -252,9 +250,9 @@ def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
 
     study.optimize(objective, num_trials=1)
     assert study.best_value == 4.0
-    assert caplog.text.count("Waiting for it; trying again") == 1
+    assert caplog.text.count("Waiting for it; retrying") == 1
     assert 1 <= caplog.text.count("Still waiting") <= 4
-    assert caplog.text.count("is back after") == 1
+    assert caplog.text.count("is available again after") == 1
     holder.close()
 
 
@@ -362,7 +360,7 @@ def test_a_value_for_a_trial_that_has_one_is_named(path, caplog):
 
     study.optimize(objective, num_trials=1)
     assert [t.value for t in study.trials] == [1.0]
-    assert "ended already with [1.0]; the value 2.0" in caplog.text
+    assert "already ended with [1.0]; the value 2.0" in caplog.text
 
 
 def test_two_processes_take_a_kept_value_up_once(path, monkeypatch):

@@ -48,9 +48,9 @@ def bayesian_optimization(stage: Stage) -> Shown:
         f"Median loss {_median(chosen):.3f}; of act 1's {len(first)} trials it was "
         f"{_median(first):.3f}."
     )
-    with say_if_slow(f"demo: the best of both acts are trained anew, {_NUM_FRESH} times each"):
+    with say_if_slow(f"demo: retraining the best of both acts, {_NUM_FRESH} times each"):
         _print_fresh(stage, first, chosen)
-    with say_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(stage, study.surrogate(), first, chosen)
 
 

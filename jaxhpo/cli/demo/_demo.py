@@ -77,7 +77,7 @@ def _told_by_the_acts() -> Iterator[None]:
     """Keeps from the log what the acts print in fewer words: failures and the change of sampler."""
 
     def is_news(record: logging.LogRecord) -> bool:
-        return not any(known in record.msg for known in ("trials failed", "goes on with sampler"))
+        return not any(known in record.msg for known in ("trials failed", "continues with sampler"))
 
     logger = logging.getLogger("jaxhpo")
     logger.addFilter(is_news)

@@ -73,7 +73,7 @@ def hypergradient_descent(stage: Stage) -> Shown:
         f"{_NUM_SEEDS * _NUM_OUTER} hypergradients in {seconds:.1f} s, compile included: "
         f"{each:.0f} ms per hypergradient."
     )
-    with say_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(stage, known, found)
 
 

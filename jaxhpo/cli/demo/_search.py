@@ -24,10 +24,10 @@ def random_search(stage: Stage) -> Shown:
         stage.problem.training, num_trials=trials, num_steps=steps, num_reports=20
     )
     _print_result(study, summary)
-    with say_if_slow("demo: the best configuration is trained anew"):
+    with say_if_slow("demo: retraining the best configuration"):
         accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
     say(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
-    with say_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(study, stage.out)
 
 

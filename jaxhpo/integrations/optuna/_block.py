@@ -49,7 +49,7 @@ class Block:
             spec: which sampler.
             distributions: the group; what `is_expressible` refuses is left out by the caller.
             seed: of everything.
-            directions: "minimize" or "maximize", one an objective.
+            directions: "minimize" or "maximize", one per objective.
             is_part: whether trials have more parameters than these, or have tried all that there
                 is: the values of a discrete group are then proposed again.
         """

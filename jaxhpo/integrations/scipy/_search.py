@@ -56,7 +56,7 @@ def search(
     if x0 is not None:
         x = np.atleast_1d(np.asarray(x0, np.float64))
         if x.shape != (space.num_dims,):
-            raise fail(_WHERE, "x0", f"a vector of {space.num_dims} numbers, one a bound", x0)
+            raise fail(_WHERE, "x0", f"a vector of {space.num_dims} numbers, one per bound", x0)
         is_stopped = evaluate(x, _unit_of(proposer, x, integrality, x0))
     while not is_stopped and len(values) < limit:
         unit, found = proposer.propose(len(values), 1)

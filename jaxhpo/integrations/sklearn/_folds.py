@@ -47,7 +47,7 @@ class JobFolds:
             numbers: of the candidates, for what is printed.
 
         Returns:
-            One list a candidate, of one record a fold.
+            One list per candidate, of one record per fold.
         """
         task = self._task
         flat = self._parallel(

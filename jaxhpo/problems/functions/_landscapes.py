@@ -73,7 +73,7 @@ def mixed(seed: int = 0) -> Landscape:
 
 
 def categorical(num_dims: int = 8, num_options: int = 5, seed: int = 0) -> Landscape:
-    """Choices only: a cost an option, and one a pair of options of neighbouring parameters.
+    """Choices only: a cost per option, and one per pair of options of neighbouring parameters.
 
     The minimum is found by dynamic programming along the chain of neighbours.
 

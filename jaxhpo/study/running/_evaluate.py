@@ -100,7 +100,7 @@ def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResu
     if len(values) != num_objectives:
         expected = "a real number or an Outcome with one value"
         if num_objectives > 1:
-            expected = f"{num_objectives} real numbers (one an objective) or an Outcome with them"
+            expected = f"{num_objectives} real numbers (one per objective) or an Outcome with them"
         message = (
             f"`objective` must return {expected}, got "
             f"{describe(outcome.value)}{_hint(outcome.value)}."
@@ -131,7 +131,7 @@ def _misuse(message: str) -> ObjectiveResult:
 
 
 def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
-    """A standard error a value, NaN where it is not known; empty for anything else."""
+    """A standard error per value, NaN where it is not known; empty for anything else."""
     found = _scalars([se] if num_objectives == 1 else se)
     if found is None or len(found) != num_objectives:
         return ()

@@ -166,8 +166,8 @@ class OptimizeLoop:
         self._stopped = describe_first_failures(count, error)
         error.add_note(
             f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
-            f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
-            "how many are too many, None that none are."
+            f"so study {self._study.name!r} stopped; they are recorded. Set "
+            "`max_first_failures` to another limit, or to None for no limit."
         )
         return error
 

@@ -56,13 +56,13 @@ class WorkerPool:
         return len(self._workers)
 
     def evaluate(self, batch: Sequence[Any]) -> list[ObjectiveResult]:
-        """Evaluates at most one params a worker.
+        """Evaluates at most one params per worker.
 
         Args:
             batch: the params, no more than there are workers.
 
         Returns:
-            One report a params, in order.
+            One report per params, in order.
         """
         started = []
         for index, params in enumerate(batch):

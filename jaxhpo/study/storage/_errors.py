@@ -77,7 +77,7 @@ def version_errors(storage: str) -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise StorageError(
-            f"Study: `storage` {storage!r} is of another Optuna version: {error}"
+            f"Study: `storage` {storage!r} was written by another Optuna version: {error}"
         ) from error
 
 
@@ -129,9 +129,11 @@ _SENTENCES = {
         "is damaged: the file is not a whole SQLite database. `sqlite3 FILE .recover` may save "
         "its rows into a new file."
     ),
-    "disk i/o error": "could not be read or written: the disk refused.",
+    "disk i/o error": "could not be read or written: the disk reported an error.",
     "readonly database": "cannot be written: the file or its folder is read-only.",
-    "unable to open database file": "cannot be opened: is its folder there, and writable?",
+    "unable to open database file": (
+        "cannot be opened: check that its folder exists and is writable."
+    ),
     "no such column": "holds tables of another program or of another Optuna version.",
     "has no column named": "holds tables of another program or of another Optuna version.",
     "connection refused": "cannot be reached: no server answers there.",
@@ -146,14 +148,14 @@ _SENTENCES = {
     "no space left": "cannot be written: the disk is full.",
     "quota exceeded": "cannot be written: the disk is full.",
     "read-only file system": "cannot be written: the file or its folder is read-only.",
-    "permission denied": "cannot be used: the system refuses its file or its folder.",
+    "permission denied": "cannot be used: no permission for its file or its folder.",
     "lock timeout": (
         "is locked: another program has been writing to it for longer than the waiting time. "
         "Nothing recorded is lost; try again when that program has finished."
     ),
-    "server closed the connection": "is gone: the server has closed the connection.",
-    "terminating connection": "is gone: the server has closed the connection.",
-    "the database system is": "cannot be reached: the server starts or stops just now.",
+    "server closed the connection": "cannot be reached: the server closed the connection.",
+    "terminating connection": "cannot be reached: the server closed the connection.",
+    "the database system is": "cannot be reached: the server is starting up or shutting down.",
 }
 
 # What the message of the database contains where waiting helps.

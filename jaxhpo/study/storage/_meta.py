@@ -92,14 +92,14 @@ def open_meta(
     if seed is not None and seed != stored["seed"]:
         raise StudyMismatchError(
             f"Study: `seed` must be that of the stored study {store.name!r}, {stored['seed']}, got "
-            f"{seed}. Leave it out to go on, or choose another `name`."
+            f"{seed}. Omit it to continue the study, or choose another `name`."
         )
     known_sampler = _described_sampler(stored)
     if not change_sampler and not sampler.is_same(known_sampler):
         raise StudyMismatchError(
             f"Study: `sampler` must be that of the stored study {store.name!r}, "
-            f"{known_sampler.text}, got {sampler.text}. Leave it out to go on with the study's "
-            "own, or pass change_sampler=True to go on with this one."
+            f"{known_sampler.text}, got {sampler.text}. Omit it to continue with the study's own "
+            "sampler, or pass change_sampler=True to switch to this one."
         )
     return _continue(store, stored, meta)
 
@@ -112,15 +112,15 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
         before = stored.get("samplers", [[0, stored["sampler"]]])
         merged["samplers"] = [*before, [len(store.history()), meta["sampler"]]]
         logger.warning(
-            "study %r goes on with sampler %s; it was %s before",
+            "study %r continues with sampler %s; its previous trials used %s",
             store.name,
             meta["sampler"],
             stored["sampler"],
         )
     if stored["x64"] != meta["x64"] or stored["key_impl"] != meta["key_impl"]:
         logger.warning(
-            "study %r goes on with another float precision or key type: proposals will not be "
-            "those that the uninterrupted study would have made",
+            "study %r continues with another float precision or key type: its proposals will "
+            "differ from those of an uninterrupted study",
             store.name,
         )
     if merged != stored and not store.is_read_only:

@@ -123,7 +123,7 @@ class _UncopiedDict(dict[str, Any]):
 
 
 def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None:
-    """A trial's value as Optuna stores it: one number an objective."""
+    """A trial's value as Optuna stores it: one number per objective."""
     if value is None:
         return None
     return list(value) if isinstance(value, tuple) else [value]

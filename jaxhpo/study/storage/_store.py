@@ -70,7 +70,7 @@ class Store:
         Args:
             storage: None, a URL, a path or an Optuna storage.
             name: the study's name.
-            directions: "minimize" or "maximize", one an objective.
+            directions: "minimize" or "maximize", one per objective.
 
         Raises:
             StorageError: the storage cannot be opened.
@@ -119,7 +119,7 @@ class Store:
         if reason is None:
             return backend
         warnings.warn(
-            f"Study: trials are written one by one, ten to a hundred times slower: {reason}.",
+            f"Study: trials are written one by one, 10 to 100 times slower, because {reason}.",
             stacklevel=2,
         )
         return None
@@ -201,15 +201,12 @@ class Store:
             path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
             self.has_spooled = self.has_spooled or path is not None
             count = len(endings) + len(rows)
-            which = "the result of one trial" if count == 1 else f"the results of {count} trials"
+            what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
             if path is None:
                 values = [one.value for one in endings] + [one.value for one in rows]
-                message = f"No folder takes {which} either; the values were {values}."
+                message = f"Could not save {what} in a file either; the values were {values}."
             else:
-                message = (
-                    f"What was not written, {which}, is kept in {path} and is written when the "
-                )
-                message += "study is next opened."
+                message = f"Saved {what} in {path}, to be recorded when the study is next opened."
             if isinstance(error, StorageError):
                 raise StorageError(f"{error} {message}") from error.__cause__
             logger.warning("study %r: %s", self.name, message)
@@ -402,8 +399,7 @@ class Store:
             return self._with_retries(lambda _: self._trial(number))
         except KeyError:
             raise ValueError(
-                f"Study: `trials` must be numbers of trials that were asked, got "
-                f"{describe(number)}."
+                f"Study: `trials` must be numbers of existing trials, got {describe(number)}."
             ) from None
 
     def _trial(self, number: int) -> FrozenTrial:

@@ -111,7 +111,7 @@ def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]
             continue
         if bool(np.asarray(space.feasible(values))[0]):
             return values
-        reason = ValueError("no point at random beside them is allowed by the constraints")
+        reason = ValueError("no random values of the other parameters satisfy the constraints")
     raise reason
 
 

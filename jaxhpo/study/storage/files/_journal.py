@@ -34,7 +34,7 @@ class JournalFile(JournalFileBackend):
             try:
                 self._lock.acquire()
             except OSError as error:  # a folder that cannot be written
-                logger.warning("%s: its last line is cut short, and left out (%s)", path, error)
+                logger.warning("%s: the last line is cut short and is ignored (%s)", path, error)
                 return
             try:
                 _set_aside(path)
@@ -89,8 +89,8 @@ def check_journal(path: str, *, is_damaged: bool = False) -> None:
     number = next(i for i, line in enumerate(lines, 1) if not _is_record(line))
     raise StorageError(
         f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is no record of a "
-        "journal. What stands before and after it is whole: mend or remove that line in a copy of "
-        "the file."
+        "journal. The lines before and after it are intact: repair or remove that line in a copy "
+        "of the file."
     )
 
 
@@ -127,7 +127,7 @@ def _set_aside(path: str) -> None:
         file.truncate(start)
         os.fsync(file.fileno())
     logger.warning(
-        "%s: the last line was cut short by a crash or a full disk; it is left out (%s)",
+        "%s: the last line was cut short by a crash or a full disk and is ignored (%s)",
         path,
         where,
     )

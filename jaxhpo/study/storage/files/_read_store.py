@@ -42,7 +42,7 @@ class ReadStore(Store):
                 self.study_id = self.storage.get_study_id_from_name(name)
             except KeyError:
                 names = [one.study_name for one in self.storage.get_all_studies()]
-                known = f"one of {', '.join(map(repr, names))}" if names else "there, and none is"
+                known = f"one of {', '.join(map(repr, names))}" if names else "which has none"
                 raise ValueError(
                     f"{_WHERE}: `name` must be that of a study in {self.display_name}, {known}, "
                     f"got {name!r}{did_you_mean(name, names)}"

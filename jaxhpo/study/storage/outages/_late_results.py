@@ -47,8 +47,8 @@ def record_late_results(
             continue
         if trial.state.name != "FAIL":
             logger.warning(
-                "study %r: trial %d has ended already with %s; the value %s of this process is not "
-                "recorded",
+                "study %r: trial %d has already ended with %s; the value %s of this process is "
+                "discarded",
                 store.name,
                 trial.number,
                 trial.values,
@@ -61,7 +61,7 @@ def record_late_results(
         [(number, _)] = store.append([_row_of(trial, ending)], are_results=are_results)
         found[ending.trial_id] = number
         logger.warning(
-            "study %r: trial %d had been marked as failed when its value %s came; that is "
+            "study %r: trial %d had been marked as failed when its value %s arrived; the value is "
             "recorded as trial %d",
             store.name,
             trial.number,
@@ -82,7 +82,10 @@ def recover_spooled(store: Store) -> None:
         except StorageError as error:
             store.has_spooled = True
             logger.warning(
-                "study %r: what %s holds waits there: %s", store.name, spooled.path, error
+                "study %r: the results in %s could not be recorded and stay there: %s",
+                store.name,
+                spooled.path,
+                error,
             )
 
 
@@ -92,8 +95,8 @@ def _write(store: Store, spooled: _spool.SpooledResults) -> None:
     mine = [one for one in spooled.endings if _is_of(trials.get(one.trial_id), one)]
     if len(mine) < len(spooled.endings):
         logger.warning(
-            "study %r: %s holds results of trials that are not in this study; it is left where "
-            "it is",
+            "study %r: %s holds results of trials that are not in this study; they are not "
+            "recorded, and the file is kept",
             store.name,
             spooled.path,
         )
@@ -111,8 +114,8 @@ def _write(store: Store, spooled: _spool.SpooledResults) -> None:
     store.append(missing, are_results=False)
     spooled.path.unlink(missing_ok=True)
     count = len(mine) + len(rows)
-    what = "a result that was" if count == 1 else f"{count} results that were"
-    logger.warning("study %r: %s kept in %s is recorded now", store.name, what, spooled.path)
+    what = "1 result" if count == 1 else f"{count} results"
+    logger.warning("study %r: recorded %s from %s", store.name, what, spooled.path)
 
 
 def _is_of(trial: FrozenTrial | None, ending: Ending) -> bool:

@@ -45,7 +45,7 @@ def retry_timeout() -> float:
 def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
     """Does something to a storage, and tries again as long as waiting can help.
 
-    A line of the log says when the waiting begins, one a minute that it goes on, and one that it
+    A line of the log says when the waiting begins, one per minute that it goes on, and one that it
     is over.
 
     Args:
@@ -75,7 +75,7 @@ def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
             is_away = is_retry or waited > _FIRST_WAIT
             if is_away and (not last_logged or waited - last_logged >= _SECONDS_BETWEEN_LINES):
                 logger.warning(
-                    "%s %s; trying again for %.0f s more",
+                    "%s %s; retrying for another %.0f s",
                     error,
                     "Waiting for it" if not last_logged else f"Still waiting, for {waited:.0f} s",
                     left,
@@ -85,6 +85,6 @@ def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
             is_retry, wait = True, min(2 * wait, _LONGEST_PAUSE)
         else:
             if last_logged:
-                waited_in_all = time.monotonic() - start
-                logger.warning("the storage %s is back after %.0f s", display_name, waited_in_all)
+                waited = time.monotonic() - start
+                logger.warning("storage %s is available again after %.0f s", display_name, waited)
             return result

@@ -169,7 +169,7 @@ def _read(path: pathlib.Path, text: str, study: str) -> SpooledResults | None:
         rows = tuple(_from_json(Row, one) for one in record["rows"])
         return SpooledResults(path, str(record["token"]), endings, rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s holds no results that can be read, and is left alone: %s", path, error)
+        logger.warning("%s cannot be read, and its results are not recorded: %s", path, error)
         return None
 
 
