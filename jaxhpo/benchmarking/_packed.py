@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxhpo import samplers
+from jaxhpo.benchmarking._hypervolume import num_objectives_of
 from jaxhpo.benchmarking._problems import PROBLEMS
 from jaxhpo.benchmarking._ranks import Table, rank_table, regrets
-from jaxhpo.benchmarking._several import num_objectives_of
 
 COLUMNS = 10
 """Regrets that are kept of a study, after equal parts of its trials."""

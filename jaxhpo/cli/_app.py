@@ -160,9 +160,9 @@ def resume(
 
     25 trials and then 25 more are the same 50 trials as 50 in one go.
     """
-    from jaxhpo.cli._tune import go_on
+    from jaxhpo.cli import _tune
 
-    go_on(name, trials, storage, timeout, workers, objective, space)
+    _tune.resume(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()

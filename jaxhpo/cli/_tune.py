@@ -45,7 +45,7 @@ def start(
         direction=direction,
     )
     stored = study.to_optuna()
-    _say_if_it_goes_on(stored, objective)
+    _say_if_resumed(stored, objective)
     command = {"objective": objective, "space": space, "sampler": sampler}
     stored.set_user_attr(COMMAND_ATTR, command)
     _run(study, function, trials, timeout, workers, objective)
@@ -68,7 +68,7 @@ def _default_name(objective: str, storage: str) -> str:
     return function if is_its_own else name
 
 
-def _say_if_it_goes_on(stored: Any, objective: str) -> None:
+def _say_if_resumed(stored: Any, objective: str) -> None:
     """One line where the study has trials, and one more where they are of another objective."""
     trials = stored.get_trials(deepcopy=False)
     if not trials:
@@ -84,7 +84,7 @@ def _say_if_it_goes_on(stored: Any, objective: str) -> None:
         )
 
 
-def go_on(
+def resume(
     name: str,
     trials: int,
     storage: str,

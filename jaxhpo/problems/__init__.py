@@ -131,8 +131,8 @@ __all__ = [
 
 # Every bilevel task by name: what `benchmarks/hypergrad_table.py` and the tests go through.
 TASKS: dict[str, _Callable[..., Task]] = {
-    "ridge": ridge,  # a penalty a feature; closed form
-    "logistic": logistic,  # a penalty a feature; published trace
+    "ridge": ridge,  # a penalty per feature; closed form
+    "logistic": logistic,  # a penalty per feature; published trace
     "penalties": penalties,  # a log penalty per feature, as many as weights
     "kernel": kernel,  # length scales; the step solves a system; closed form
     "valley": valley,  # one number, many local optima, all known

@@ -117,7 +117,7 @@ def _leaf_to_python(leaf: Leaf, value: Any, n: int) -> list[Any]:
 
 
 def encode_row(root: Any, leaves: tuple[Leaf, ...], params: Any) -> dict[int, Any]:
-    """Turns one Python pytree into one value an active leaf.
+    """Turns one Python pytree into one value per active leaf.
 
     Raises:
         ValueError: a parameter is missing, unknown or out of range; the message names it.

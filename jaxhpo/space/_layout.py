@@ -80,7 +80,7 @@ class TreeNode:
 
 @dataclasses.dataclass(frozen=True)
 class BranchNode:
-    """A nested choice: the table row of its selector, and one node an option."""
+    """A nested choice: the table row of its selector, and one node per option."""
 
     selector: int
     options: tuple[Any, ...]
@@ -96,7 +96,7 @@ class NestedChoice:
         self.weights = weights
 
     def labels(self) -> tuple[str, ...]:
-        """One unique text an option."""
+        """One unique text per option."""
         if self.keys is not None:
             return tuple(str(key) for key in self.keys)
         texts = [

@@ -405,7 +405,7 @@ class Space:
         return describe_leaves(self._leaves)
 
     def describe_constraints(self) -> list[str]:
-        """One text a constraint: a forbidden combination as it is, a function by its name."""
+        """One text per constraint: a forbidden combination as it is, a function by its name."""
         return describe_constraints(self._constraints)
 
     def __repr__(self) -> str:

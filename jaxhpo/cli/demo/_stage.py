@@ -31,7 +31,7 @@ class Stage(NamedTuple):
     out: pathlib.Path
 
 
-class Shown(NamedTuple):
+class ActResult(NamedTuple):
     """What an act leaves to look at.
 
     Attributes:

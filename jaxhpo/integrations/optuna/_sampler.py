@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo import _checks
 from jaxhpo.ask_tell import SamplerSpec
-from jaxhpo.integrations.optuna._block import Block, is_expressible
+from jaxhpo.integrations.optuna._block import Block, is_supported
 from jaxhpo.integrations.optuna._bridge import import_study as import_study
 from jaxhpo.integrations.optuna._bridge import optimize_with_pruner as optimize_with_pruner
 from jaxhpo.integrations.optuna._groups import Groups
@@ -104,7 +104,7 @@ class JaxhpoSampler(BaseSampler):
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._memories: dict[str, _Memory] = {}
+        self._memories: dict[str, _StudyCache] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # What is remembered of a study follows from its trials; compiled programs stay here.
@@ -123,9 +123,9 @@ class JaxhpoSampler(BaseSampler):
     ) -> dict[str, BaseDistribution]:
         """Parameters that every complete trial had, as far as a `Space` expresses them."""
         with self._lock:
-            memory = self._memory(study)
-            memory.groups.update(memory.read(study, trial, anew=True))
-            return memory.keep_expressible(memory.groups.common)
+            cache = self._cache(study)
+            cache.groups.update(cache.read(study, trial, anew=True))
+            return cache.drop_unsupported(cache.groups.common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -150,10 +150,10 @@ class JaxhpoSampler(BaseSampler):
         """Proposes one parameter: with its group where it has one, else at random."""
         self._check_objectives(study)
         with self._lock:
-            memory = self._memory(study)
-            memory.groups.update(memory.read(study, trial))
-            group = memory.groups.of(param_name, param_distribution)
-            is_whole = group is not None and memory.keep_expressible(group) == group
+            cache = self._cache(study)
+            cache.groups.update(cache.read(study, trial))
+            group = cache.groups.of(param_name, param_distribution)
+            is_whole = group is not None and cache.drop_unsupported(group) == group
             if is_whole and group is not None and not self._sampler_spec.plans_ahead:
                 found = self._propose(study, trial, group)
                 if found is not None:
@@ -163,24 +163,24 @@ class JaxhpoSampler(BaseSampler):
     def _propose(
         self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
-        memory = self._memory(study)
-        trials = memory.read(study, trial)
-        found = memory.block(self._sampler_spec, space, self._seed).propose(trial.number, trials)
+        cache = self._cache(study)
+        trials = cache.read(study, trial)
+        found = cache.block(self._sampler_spec, space, self._seed).propose(trial.number, trials)
         if found is None:
-            self._tell_exhausted(study, memory)
+            self._tell_exhausted(study, cache)
             if not self._stops:  # what has been learned says which configurations to repeat
-                memory.mark_used_up(space)
-                found = memory.block(self._sampler_spec, space, self._seed).propose(
+                cache.mark_used_up(space)
+                found = cache.block(self._sampler_spec, space, self._seed).propose(
                     trial.number, trials
                 )
         return found
 
-    def _tell_exhausted(self, study: Study, memory: _Memory) -> None:
+    def _tell_exhausted(self, study: Study, cache: _StudyCache) -> None:
         if self._stops:
             logger.info("study %r ends: every configuration has been tried", study.study_name)
             study.stop()
-        elif not memory.said_exhausted:
-            memory.said_exhausted = True
+        elif not cache.said_exhausted:
+            cache.said_exhausted = True
             logger.warning(
                 "study %r: every configuration has been tried; further trials repeat some",
                 study.study_name,
@@ -195,7 +195,7 @@ class JaxhpoSampler(BaseSampler):
     ) -> None:
         """Stores the constraints of a trial that has ended."""
         with self._lock:
-            self._memory(study).forget(trial)
+            self._cache(study).forget(trial)
         if self._constraints_func is None or state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return
         found = [float(value) for value in self._constraints_func(trial)]
@@ -206,27 +206,27 @@ class JaxhpoSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Does nothing: a trial's draws follow from its number, which no two trials share."""
 
-    def _memory(self, study: Study) -> _Memory:
+    def _cache(self, study: Study) -> _StudyCache:
         name = study.study_name
         if name not in self._memories:
             while len(self._memories) >= _MAX_STUDIES:
                 self._memories.pop(next(iter(self._memories)))
-            self._memories[name] = _Memory([d.name.lower() for d in study.directions])
+            self._memories[name] = _StudyCache([d.name.lower() for d in study.directions])
         return self._memories[name]
 
     def _check_objectives(self, study: Study) -> None:
         """Refuses several objectives where the sampler cannot take them."""
         with self._lock:
-            memory = self._memory(study)
-            if len(memory.directions) > 1 and not memory.takes_objectives:
+            cache = self._cache(study)
+            if len(cache.directions) > 1 and not cache.takes_objectives:
                 from jaxhpo.space import Space, uniform
 
                 space = Space({"p00": uniform(0.0, 1.0)})
-                self._sampler_spec.make(space, len(memory.directions))
-                memory.takes_objectives = True
+                self._sampler_spec.make(space, len(cache.directions))
+                cache.takes_objectives = True
 
 
-class _Memory:
+class _StudyCache:
     """What is known of one study; all of it follows from its trials."""
 
     def __init__(self, directions: list[str]) -> None:
@@ -234,7 +234,7 @@ class _Memory:
         self.groups = Groups()
         self.takes_objectives = False
         self.said_exhausted = False
-        self._said_inexpressible: set[str] = set()
+        self._unsupported_logged: set[str] = set()
         self._blocks: dict[Any, Block] = {}
         self._used_up: set[Any] = set()
         self._read: dict[int, list[FrozenTrial]] = {}
@@ -267,18 +267,18 @@ class _Memory:
         """Notes that every configuration of a group has been proposed once."""
         self._used_up.add(_key(space))
 
-    def keep_expressible(self, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    def drop_unsupported(self, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
         """Leaves out what no `Space` can hold, and says so once."""
         for name, distribution in space.items():
-            if not is_expressible(distribution) and name not in self._said_inexpressible:
-                self._said_inexpressible.add(name)
+            if not is_supported(distribution) and name not in self._unsupported_logged:
+                self._unsupported_logged.add(name)
                 logger.warning(
                     "%s: parameter %r has too many values for a Space and is drawn at random: %s",
                     _WHERE,
                     name,
                     distribution,
                 )
-        return {name: d for name, d in space.items() if is_expressible(d)}
+        return {name: d for name, d in space.items() if is_supported(d)}
 
 
 def _key(space: dict[str, BaseDistribution]) -> tuple[tuple[str, str], ...]:

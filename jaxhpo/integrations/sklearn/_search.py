@@ -19,7 +19,7 @@ from jaxhpo._checks import fail
 from jaxhpo.integrations.sklearn._folds import check_backend
 from jaxhpo.integrations.sklearn._results import tabulate
 from jaxhpo.integrations.sklearn._rounds import run_rounds
-from jaxhpo.integrations.sklearn._store import open_ledger, space_of
+from jaxhpo.integrations.sklearn._store import open_candidate_store, space_of
 from jaxhpo.integrations.sklearn._task import Candidate, Task
 from jaxhpo.study.internal import redact_url
 
@@ -157,9 +157,9 @@ class SearchCV(BaseSearchCV):
         task = self._task(X, y, params)
         context = self._init_callback_context(max_subtasks=1 + (self.refit is not False))
         context = context.call_on_fit_task_begin(estimator=self, **data)
-        ledger = open_ledger(self, space, task)
-        self.study_ = ledger.study
-        found = run_rounds(self, ledger, task)
+        store = open_candidate_store(self, space, task)
+        self.study_ = store.study
+        found = run_rounds(self, store, task)
         results = self._summarise(found, task.metric)
         if self.refit:
             self._refit(task, context, data)

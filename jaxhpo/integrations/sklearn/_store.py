@@ -59,7 +59,7 @@ def space_of(search: BaseSearchCV) -> Space:
     return param_distributions
 
 
-def open_ledger(search: BaseSearchCV, space: Space, task: Task) -> Ledger:
+def open_candidate_store(search: BaseSearchCV, space: Space, task: Task) -> CandidateStore:
     """Opens what a `SearchCV` writes its candidates down in, or goes on with it."""
     is_stored, scoring = search.storage is not None, search.scoring
     told = {
@@ -69,7 +69,7 @@ def open_ledger(search: BaseSearchCV, space: Space, task: Task) -> Ledger:
         "scoring": repr(type(scoring).__name__ if callable(scoring) else scoring),
         "training scores": search.return_train_score,
     }
-    return Ledger(
+    return CandidateStore(
         space,
         search.sampler,
         storage=search.storage,
@@ -88,7 +88,7 @@ def _seed_of(random_state: Any, is_stored: bool) -> int | None:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-class Ledger:
+class CandidateStore:
     """The candidates of one search.
 
     Attributes:

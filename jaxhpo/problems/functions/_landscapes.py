@@ -34,7 +34,7 @@ class Landscape(NamedTuple):
 
 
 def mixed(seed: int = 0) -> Landscape:
-    """Four reals, two integers and two choices: Levy's function with a bias an option.
+    """Four reals, two integers and two choices: Levy's function with a bias per option.
 
     An option moves the minimum of the real parameters, so that choices and reals depend on each
     other. The minimum is 0.
