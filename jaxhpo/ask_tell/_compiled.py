@@ -123,7 +123,7 @@ class Driver:
         *,
         size: int | None = None,
     ) -> None:
-        """Says what became of points, asked or not.
+        """Tells the sampler the outcomes of points, asked or not.
 
         Args:
             count: decides the draws.
@@ -142,7 +142,7 @@ class Driver:
             self._flush()
 
     def ensure_capacity(self, count: int) -> None:
-        """Lets the sampler's buffers hold `count` observations; one program per capacity."""
+        """Grows the sampler's buffers to hold `count` observations; one program per capacity."""
         if self._sampler.resize is not None and count > self._capacity:
             self._capacity = capacity_for(self._sampler, count)
             if self._state is None:
@@ -159,7 +159,7 @@ class Driver:
             )
 
     def _flush(self) -> None:
-        """Tells what is waiting for an ask."""
+        """Runs the tell that is pending, if there is one."""
         if self._pending is not self._no_rows:
             self._start()
             self._state = _tell(self._sampler.tell, self._keys, self._state, self._pending)

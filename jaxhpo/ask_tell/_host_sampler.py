@@ -63,14 +63,14 @@ class HostSampler:
         return self._proposer.num_proposed + self._num_told
 
     def _say_if_compiling(self) -> AbstractContextManager[None]:
-        """Says once what takes so long where the first proposal does."""
+        """At the first proposal: a context that says so if the compilation takes long."""
         if self._has_asked:
             return nullcontext()
         self._has_asked = True
         return say_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
-        """Says what became of points, asked or not.
+        """Tells the sampler the outcomes of points, asked or not.
 
         Args:
             unit: `[n, d]`.

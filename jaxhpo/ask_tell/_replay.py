@@ -76,7 +76,7 @@ class Proposer:
         self.reset()
 
     def reset(self, evaluations: Evaluations | None = None) -> None:
-        """Puts the state where a study with this history has it.
+        """Resets the sampler and replays a history.
 
         Args:
             evaluations: the whole history, or None for a new study.
@@ -137,7 +137,7 @@ class Proposer:
         return unit, jax.tree.unflatten(taken[0].structure, leaves)
 
     def tell(self, evaluations: Evaluations, num_trials: int, size: int | None = None) -> None:
-        """Tells the sampler what became of trials.
+        """Tells the sampler the outcomes of trials.
 
         Args:
             evaluations: the trials.

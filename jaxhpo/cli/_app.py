@@ -269,7 +269,7 @@ def doctor() -> None:
 
 
 def run() -> None:
-    """Runs a command; an error that the user can mend is one line, and the exit code tells.
+    """Runs a command; an error that the user can fix is shown as one line, with an exit code.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
     130 interrupted, 143 told to end (SIGTERM).

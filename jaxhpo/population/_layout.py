@@ -22,7 +22,7 @@ from jaxhpo.population._trace import TracedTraining, num_bytes
 # from above, about twice the truth; measured best at 1 to 2 true MiB for networks and convolutions.
 _CPU_GROUP_BYTES = 3 * 1024**2
 _CPU_MAX_WIDTH = 256
-# Chunks a worker gets, for progress ticks and an even finish.
+# Chunks a worker gets, for progress reports and an even finish.
 _CPU_CHUNKS_PER_WORKER = 8
 _HOST_BUDGET = 2 * 1024**3
 _ACCELERATOR_SHARE = 0.75

@@ -26,7 +26,7 @@ class Progress(reports.Progress):
         steps_done: training steps taken, over all trials.
         num_steps: training steps in all.
         seconds: since the start.
-        new_trials: `[k]` numbers of the trials that ended since the last tick.
+        new_trials: `[k]` numbers of the trials that ended since the last report.
         new_losses: `[k]` their losses, NaN where failed.
     """
 
@@ -63,7 +63,7 @@ class Progress(reports.Progress):
 
 
 def progress_callback(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
-    """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
+    """A callback that shows a sweep on a display: trials' worth of steps, since many end at once.
 
     Args:
         reporter: the display.

@@ -1,4 +1,4 @@
-"""What a sweep tells while it runs and what it returns, gathered from the workers' messages."""
+"""Collects the workers' messages into a sweep's progress and its result."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Sweep:
 
 
 class SweepRecorder:
-    """Gathers the workers' messages into the result."""
+    """Collects the workers' messages into the result."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class SweepRecorder:
             self._states = []
 
     def report_progress(self, is_compiling: bool = False) -> None:
-        """Tells the callback how far the sweep has come."""
+        """Calls the progress callback."""
         if self.progress is None:
             return
         new, self._new = self._new, []

@@ -85,7 +85,7 @@ def sweep(
             `Study.trial_key` give them, to train those trials again.
         num_steps: steps per trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
-            step; each is also a progress tick and a place to stop.
+            step; each is also a progress report and a place to stop.
         first_trial: number of the first trial, for a sweep that goes on where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
@@ -153,8 +153,8 @@ def sweep(
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"
-    shown = progress if is_ours else False
-    with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
+    display = progress if is_ours else False
+    with make_reporter(_WHERE, display, _WHERE, num_trials, note=note) as reporter:
         callback = progress_callback(reporter) if is_ours else progress
         recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
         return _run_groups(settings, groups, recorder, timeout, programs or Programs())

@@ -1,4 +1,4 @@
-"""How long work says what it is doing: reporters, and numbers out of compiled programs."""
+"""Progress of long work: displays on the host, and reports out of compiled programs."""
 
 from jaxhpo.progress._device import DeviceReporter as DeviceReporter
 from jaxhpo.progress._device import check_not_traced as check_not_traced

@@ -1,4 +1,4 @@
-"""Progress out of a compiled program: a number inside of it, a display on the host.
+"""Progress reports out of a compiled program, to a display on the host.
 
 The program calls the host with the number of a display that it gets as an argument, so that one
 program serves every call. Where nothing is to be shown there is no number, and the program is the
@@ -30,7 +30,7 @@ _DISPLAYS: dict[int, _Display] = {}
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class DeviceReporter:
-    """What a watched program knows of its display, and what ended before this part of the work.
+    """Reports progress from a compiled program: its display, and what ended before this loop.
 
     Attributes:
         number: `[]` int32, of the display.
@@ -51,7 +51,7 @@ class DeviceReporter:
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
 
     def after(self, done: int, best: jax.Array, failed: jax.Array) -> DeviceReporter:
-        """What the next loop is given."""
+        """The reporter of the next loop."""
         return dataclasses.replace(
             self,
             part=self.part + 1,
@@ -70,13 +70,13 @@ class _Display:
         self.error: BaseException | None = None
 
     def update(self, done: int, best: float, failed: int, message: str = "") -> None:
-        """Shows a tick; one that another has overtaken is dropped."""
+        """Shows a report; one that a later one has overtaken is dropped."""
         if done <= self._done or self.error is not None:
             return
         self._done = done
-        shown = best if np.isfinite(best) else None
+        known_best = best if np.isfinite(best) else None
         try:
-            self._reporter.update(Progress(done, self._total, shown, failed, message))
+            self._reporter.update(Progress(done, self._total, known_best, failed, message))
         except BaseException as error:  # the program cannot be left from here
             self.error = error
 
@@ -112,8 +112,8 @@ def display(
         yield None
         return
     number = next(_NUMBERS)
-    shown = _DISPLAYS[number] = _Display(reporter, total)
-    shown.update(0, np.inf, 0, "starting")
+    opened = _DISPLAYS[number] = _Display(reporter, total)
+    opened.update(0, np.inf, 0, "starting")
     try:
         zero = jnp.int32(0)
         yield DeviceReporter(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
@@ -121,8 +121,8 @@ def display(
     finally:
         del _DISPLAYS[number]
         reporter.close()
-    if shown.error is not None:
-        raise shown.error
+    if opened.error is not None:
+        raise opened.error
 
 
 def check_not_traced(where: str, progress: Any, tree: Any) -> None:
@@ -135,7 +135,7 @@ def check_not_traced(where: str, progress: Any, tree: Any) -> None:
 def report(
     reporter: DeviceReporter, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any
 ) -> None:
-    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times per program.
+    """Reports progress from inside a compiled loop, at most 200 times per program.
 
     Args:
         reporter: from `display`.
@@ -145,7 +145,7 @@ def report(
         best: `[]` best value so far; not finite if there is none.
         failed: `[]` trials that failed.
     """
-    if reporter.axis is not None:  # one tick for all loops that run side by side
+    if reporter.axis is not None:  # one report for all loops that run side by side
         done = done * jax.lax.axis_size(reporter.axis)
         best, failed = jax.lax.pmin(best, reporter.axis), jax.lax.psum(failed, reporter.axis)
     turns = count * reporter.parts
@@ -153,15 +153,15 @@ def report(
     turn = reporter.part * count + index
     is_due = (turn % every == every - 1) | (turn == turns - 1)
     best = jnp.minimum(reporter.best, best.astype(reporter.best.dtype))
-    shown = (reporter.done + done, best, reporter.failed + failed)
+    counts = (reporter.done + done, best, reporter.failed + failed)
 
     def call() -> None:
-        jax.debug.callback(_update, reporter.number, *shown)
+        jax.debug.callback(_update, reporter.number, *counts)
 
     jax.lax.cond(is_due, call, lambda: None)
 
 
 def _update(number: Any, done: Any, best: Any, failed: Any) -> None:
-    shown = _DISPLAYS.get(int(number))
-    if shown is not None:
-        shown.update(int(done), float(best), int(failed))
+    running = _DISPLAYS.get(int(number))
+    if running is not None:
+        running.update(int(done), float(best), int(failed))

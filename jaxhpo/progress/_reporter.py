@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: a callable, a bar on a terminal, lines in a file, silence.
+"""Displays of progress: a callable, a bar on a terminal, lines in a file, or nothing.
 
 Whatever takes long opens a reporter first, before it traces or compiles anything:
 
@@ -49,7 +49,7 @@ class Reporter:
     """Passes progress on; the base class is silent."""
 
     def update(self, progress: Progress) -> None:
-        """Takes note of where the work stands."""
+        """Receives the current progress."""
 
     def close(self) -> None:
         """Ends the display."""
@@ -70,7 +70,7 @@ class _CallableReporter(Reporter):
 
 
 class _VisibleReporter(Reporter):
-    """What people see; work inside of work that is shown shows nothing of its own."""
+    """A display for people; work inside of displayed work shows nothing of its own."""
 
     is_active = False
 

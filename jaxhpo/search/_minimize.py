@@ -315,8 +315,8 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
     """Finds the best completed trial of each objective, and the front of several."""
     is_complete = trials.status == int(Status.COMPLETE)
     has_several = trials.value.ndim == 2
-    shown = is_complete[:, None] if has_several else is_complete
-    value = jnp.where(shown, trials.value, jnp.inf)
+    mask = is_complete[:, None] if has_several else is_complete
+    value = jnp.where(mask, trials.value, jnp.inf)
     best = jnp.argmin(value, axis=0)
     return Result(
         best_params=jax.tree.map(lambda leaf: leaf[best], trials.params),

@@ -88,7 +88,7 @@ class BaseStudy:
         )
 
     def _attribute_hint(self, name: str) -> str:
-        """The end of the error about an attribute that there is not."""
+        """The end of an AttributeError's message: what to use instead."""
         return did_you_mean(name, dir(type(self)))
 
     # -- what came of it ---------------------------------------------------------------------

@@ -49,7 +49,7 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
-    begun = _time(where, "start", start)
+    started = _time(where, "start", start)
     endings = build_endings(where, study, range(len(decoded)), values, **details)
     rows = []
     for own, point, params in zip(endings, unit, decoded, strict=True):
@@ -60,7 +60,7 @@ def build_rows(
                 user_attrs=own.user_attrs,
                 system_attrs={**row.system_attrs, **own.system_attrs},
                 curve=own.curve,
-                start=begun or own.end,
+                start=started or own.end,
                 end=own.end,
             )
         )
@@ -104,22 +104,22 @@ def build_endings(
     """
     n = len(trial_ids)
     value = _values(where, n, len(study.directions), values)
-    broken, errors = _violations(where, n, violation), _errors(where, value, se)
+    violations, errors = _violations(where, n, violation), _errors(where, value, se)
     codes = _codes(where, n, status)
     spent = None if seconds is None else _seconds(where, n, seconds)
     steps, curve = _curves(where, n, curves, curve_steps)
     now = _time(where, "end", end) or datetime.datetime.now()
     endings = []
     for i in range(n):
-        own = _final_status(Status(int(codes[i])), value[i], broken[i], errors[i])
+        own = _final_status(Status(int(codes[i])), value[i], violations[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
         points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
-            user["reason"] = _reason(value[i], broken[i], errors[i], points)
+            user["reason"] = _reason(value[i], violations[i], errors[i], points)
         stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
         system: dict[str, Any] = {}
-        if own is not Status.FAILED and broken.shape[1] and not np.isnan(broken[i]).any():
-            system[CONSTRAINTS_ATTR] = broken[i].tolist()
+        if own is not Status.FAILED and violations.shape[1] and not np.isnan(violations[i]).any():
+            system[CONSTRAINTS_ATTR] = violations[i].tolist()
         if stored is not None and np.isfinite(errors[i]).all():
             system[ERROR_ATTR] = errors[i].tolist()
         endings.append(Ending(trial_ids[i], own, stored, user, system, now, thin_curve(points)))
@@ -145,7 +145,7 @@ def _codes(where: str, n: int, status: Any) -> np.ndarray:
 def _final_status(
     status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray
 ) -> Status:
-    """The status of an ended trial, with what its numbers say."""
+    """The status of an ended trial, corrected by its value and its violation."""
     if status not in (Status.COMPLETE, Status.INFEASIBLE):
         return status
     if np.isinf(error).any():
@@ -158,13 +158,15 @@ def _reason(
     value: np.ndarray, violation: np.ndarray, error: np.ndarray, points: dict[int, float]
 ) -> str:
     """Why a trial failed, in words."""
-    shown = value.tolist() if len(value) > 1 else value[0]
+    display_value = value.tolist() if len(value) > 1 else value[0]
     if np.isfinite(value).all() and np.isnan(violation).any():
         return f"the violation was {violation.tolist()}"
     if np.isfinite(value).all() and np.isinf(error).any():
-        return f"the value was {shown}, its standard error infinite: {explain(Status.FAILED)}"
+        return (
+            f"the value was {display_value}, its standard error infinite: {explain(Status.FAILED)}"
+        )
     after = f" (last finite after step {max(points)})" if points else ""
-    return f"the value was {shown}{after}: {explain(Status.FAILED)}"
+    return f"the value was {display_value}{after}: {explain(Status.FAILED)}"
 
 
 def _violations(where: str, n: int, violation: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a sampler is told of trials: points, values to minimise, violations, standard errors."""
+"""Trials as arrays for a sampler: points, values to minimise, violations, standard errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def evaluations_of(
     direction: Direction,
     is_constrained: bool,
 ) -> Evaluations:
-    """Puts together what the sampler is told.
+    """Converts trials to the arrays that a sampler is told.
 
     Args:
         unit: `[n, d]` points.
@@ -61,7 +61,7 @@ def evaluations_of(
         is_constrained: whether trials before these had violations.
 
     Returns:
-        The record; its `violation` is None as long as no trial has one.
+        The evaluations; `violation` is None as long as no trial has one.
     """
     num_objectives = len(directions_of(direction))
     nothing = (np.nan,) * num_objectives

@@ -1,4 +1,4 @@
-"""Between sampler and storage: trials asked and written, trials told and ended."""
+"""A sampler whose asks and tells are written to a storage."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class StoredSampler:
         return self._next_number
 
     def refresh(self) -> None:
-        """Reads the history and puts the sampler where it belongs."""
+        """Reads the history and replays it into the sampler."""
         if self._store.has_spooled:
             recover_spooled(self._store)
         trials = self._store.history()
@@ -130,7 +130,7 @@ class StoredSampler:
         return started + self._ask_sampler(count - len(started), owner)
 
     def _start_waiting(self, count: int, owner: list[str | int] | None) -> list[Trial]:
-        """Up to `count` of the trials that wait."""
+        """Starts up to `count` of the waiting trials."""
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
         started: list[Trial] = []
@@ -188,7 +188,7 @@ class StoredSampler:
         raise AssertionError("unreachable: the last attempt takes any number")
 
     def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
-        """Takes up trials that a batch has lost, or else proposes others, and writes them down.
+        """Reserves trials that a batch has released, or else new ones, and writes them as running.
 
         They are running, and belong to this process, before anything is trained: no other one
         proposes them again, or takes their numbers.
@@ -230,17 +230,20 @@ class StoredSampler:
         raise AssertionError("unreachable: the last attempt takes any number")
 
     def _reclaim(self, count: int, block: int, attrs: dict[str, Any]) -> Batch | None:
-        """Up to `count` of the trials that a batch has lost; None if others were faster."""
-        lost = [trial for trial in self._store.history() if is_released(trial)][:count]
-        claimed = set(self._store.claim([trial._trial_id for trial in lost], attrs))
+        """Reserves up to `count` released trials again; None if others were faster."""
+        released = [trial for trial in self._store.history() if is_released(trial)][:count]
+        claimed = set(self._store.claim([trial._trial_id for trial in released], attrs))
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        lost = [trial for trial in lost if trial._trial_id in claimed]
-        if not lost:
+        claimed_trials = [trial for trial in released if trial._trial_id in claimed]
+        if not claimed_trials:
             return None
-        unit = np.asarray([unit_of(trial) for trial in lost])
+        unit = np.asarray([unit_of(trial) for trial in claimed_trials])
         values = self._space.host_values(unit)
-        numbers, trial_ids = [t.number for t in lost], [t._trial_id for t in lost]
+        numbers, trial_ids = (
+            [t.number for t in claimed_trials],
+            [t._trial_id for t in claimed_trials],
+        )
         params = self._space.decode(values)
         return Batch(numbers, trial_ids, unit, values, params, attrs["owner"])
 
@@ -258,17 +261,19 @@ class StoredSampler:
         was_stale, self._is_stale = self._is_stale, True
         ended = {ending.trial_id for ending in endings}
         self.release(batch, [i for i in batch.trial_ids if i not in ended])
-        lost = set(self._store.finish(endings))
-        record_late_results(self._store, [one for one in endings if one.trial_id in lost])
-        kept = [ending for ending in endings if ending.trial_id not in lost]
+        already_ended = set(self._store.finish(endings))
+        record_late_results(self._store, [one for one in endings if one.trial_id in already_ended])
+        recorded = [ending for ending in endings if ending.trial_id not in already_ended]
         # A batch that was cut short leaves proposals pending that nobody will tell.
-        if was_stale or len(kept) < len(batch.trial_ids):
-            return kept
-        evaluations = self._to_evaluations((batch.unit, [ending.value for ending in kept]), kept)
+        if was_stale or len(recorded) < len(batch.trial_ids):
+            return recorded
+        evaluations = self._to_evaluations(
+            (batch.unit, [ending.value for ending in recorded]), recorded
+        )
         if not self._switch_sampler():
             self._proposer.tell(evaluations, self._next_number, size)
             self._is_stale = self._is_mid_batch
-        return kept
+        return recorded
 
     def release(self, batch: Batch, trial_ids: Sequence[int] | None = None) -> None:
         """Lets trials of a batch wait, all of them by default, for whoever trains the next one."""
@@ -293,19 +298,25 @@ class StoredSampler:
         endings = [self._ending(*pair) for pair in zip(trials, results, strict=True)]
         was_stale, self._is_stale = self._is_stale, True
         try:
-            lost = set(self._store.finish(endings))
+            already_ended = set(self._store.finish(endings))
         finally:  # what could not be written is kept elsewhere: the trials have not failed
             for trial in trials:
                 self._running.pop(trial.number, None)
-        late = record_late_results(self._store, [one for one in endings if one.trial_id in lost])
+        late_numbers = record_late_results(
+            self._store, [one for one in endings if one.trial_id in already_ended]
+        )
         ended = []
         for trial, result, ending in zip(trials, results, endings, strict=True):
-            if ending.trial_id in late:
-                moved = dataclasses.replace(trial, number=late[ending.trial_id])
+            if ending.trial_id in late_numbers:
+                moved = dataclasses.replace(trial, number=late_numbers[ending.trial_id])
                 ended.append(self._ended(moved, result))
-            elif ending.trial_id not in lost:
+            elif ending.trial_id not in already_ended:
                 ended.append(self._ended(trial, result))
-        if lost or was_stale or any(trial.number in self._assumed_failed for trial in trials):
+        if (
+            already_ended
+            or was_stale
+            or any(trial.number in self._assumed_failed for trial in trials)
+        ):
             return ended
         unit = np.asarray([trial.unit for trial in ended])
         evaluations = self._to_evaluations((unit, [trial.value for trial in ended]), ended)
@@ -345,17 +356,17 @@ class StoredSampler:
         """Numbers of the trials that this object has handed out and that have not ended."""
         return frozenset(self._running)
 
-    def fail_running(self, reason: str, kept: frozenset[int] = frozenset()) -> list[int]:
+    def fail_running(self, reason: str, excluded: frozenset[int] = frozenset()) -> list[int]:
         """Marks as failed the trials that this object has handed out and not ended.
 
         Args:
             reason: why, in words.
-            kept: numbers of those that go on: somebody else is to tell them.
+            excluded: numbers of those that keep running: somebody else is to tell them.
 
         Returns:
             The numbers of those that failed.
         """
-        numbers = [number for number in self._running if number not in kept]
+        numbers = [number for number in self._running if number not in excluded]
         endings = [
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
             for number in numbers
@@ -374,7 +385,7 @@ class StoredSampler:
         return numbers
 
     def attach(self, number: int, trial_id: int) -> None:
-        """Takes over a running trial that another object asked."""
+        """Adopts a running trial that another object asked for."""
         self._running.setdefault(number, trial_id)
 
     def make_row(self, status: Status, value: Value | None, unit: Any, params: Any) -> Row:
@@ -422,13 +433,13 @@ class StoredSampler:
     def _to_evaluations(
         self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any
     ) -> Evaluations:
-        """Points and values of trials as the sampler should see them."""
+        """Converts trials to what the sampler is told."""
         evaluations = evaluations_of(*known, trials, self._direction, self._is_constrained)
         self._is_constrained = evaluations.violation is not None
         return evaluations
 
     def _switch_sampler(self) -> bool:
-        """Lets another sampler take over where constraints have come up; it is to be told all."""
+        """Switches samplers once trials have constraints; the new one is to be told everything."""
         if self._with_constraints is None or not self._is_constrained:
             return False
         sampler, proposal_shape = self._with_constraints()

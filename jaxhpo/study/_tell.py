@@ -38,10 +38,10 @@ def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
     ended = study._sampler.tell(running, results)
     study._store.checkpoint()
     if len(ended) < len(running):
-        lost = sorted(set(numbers) - {trial.number for trial in ended})
+        already_ended = sorted(set(numbers) - {trial.number for trial in ended})
         raise ValueError(
-            f"{_WHERE}: `trials` must be running, but {lost} have already ended; their recorded "
-            "results are unchanged."
+            f"{_WHERE}: `trials` must be running, but {already_ended} have already ended; their "
+            "recorded results are unchanged."
         )
     return ended
 

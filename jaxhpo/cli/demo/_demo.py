@@ -74,7 +74,7 @@ def _draw(panels: list[Callable[[Any], None]], out: pathlib.Path) -> pathlib.Pat
 
 @contextlib.contextmanager
 def _quiet_study_logs() -> Iterator[None]:
-    """Keeps from the log what the acts print in fewer words: failures and the change of sampler."""
+    """Filters log lines about what the acts print themselves: failures, the change of sampler."""
 
     def is_news(record: logging.LogRecord) -> bool:
         return not any(known in record.msg for known in ("trials failed", "continues with sampler"))

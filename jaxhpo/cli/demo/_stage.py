@@ -32,7 +32,7 @@ class Stage(NamedTuple):
 
 
 class ActResult(NamedTuple):
-    """What an act leaves to look at.
+    """The figures that an act leaves.
 
     Attributes:
         picture: the file that it wrote.

@@ -122,7 +122,7 @@ class Block:
         return found
 
     def _sync(self, trials: Sequence[FrozenTrial], now: int) -> None:
-        """Tells the sampler what it does not know yet; if something changed, all of it anew."""
+        """Tells the sampler of new trials; if a known one has changed, of all of them anew."""
         fresh = [trial for trial in trials if trial.number not in self._told]
         fresh = [trial for trial in fresh if self._matters(trial, now)]
         has_changed = any(self._has_other_params(trial) for trial in fresh)

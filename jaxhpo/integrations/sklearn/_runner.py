@@ -87,7 +87,7 @@ class JobRunner:
 
 
 def update_stopper(stopper: Stopper, task: Task, candidates: Sequence[Candidate]) -> None:
-    """Shows a stopper the candidates that saw every fold."""
+    """Updates a stopper with the candidates that saw every fold."""
     for candidate in candidates:
         if len(candidate.records) == task.num_folds:
             stopper.add(task.scores(candidate.records))

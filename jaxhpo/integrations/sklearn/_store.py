@@ -60,7 +60,7 @@ def space_of(search: BaseSearchCV) -> Space:
 
 
 def open_candidate_store(search: BaseSearchCV, space: Space, task: Task) -> CandidateStore:
-    """Opens what a `SearchCV` writes its candidates down in, or goes on with it."""
+    """Opens the store of a `SearchCV`'s candidates, a new one or one to continue."""
     is_stored, scoring = search.storage is not None, search.scoring
     told = {
         "estimator": type(search.estimator).__qualname__,
@@ -107,7 +107,7 @@ class CandidateStore:
         task: Mapping[str, Any],
         metric: str,
     ) -> None:
-        """Opens the search, or goes on with it.
+        """Opens the search, a new one or one to continue.
 
         Args:
             space: what is searched.
@@ -154,7 +154,7 @@ class CandidateStore:
 
     @contextlib.contextmanager
     def batch(self, count: int, block: int) -> Iterator[Batch]:
-        """Reserves candidates; what the block does not record waits for whoever goes on.
+        """Reserves candidates; those that the block does not record wait for the next search.
 
         Args:
             count: how many; fewer only where the space has no more.

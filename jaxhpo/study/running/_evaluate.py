@@ -1,4 +1,4 @@
-"""Calls the user's objective and says what came of it."""
+"""Calls the user's objective and checks what it returned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MISUSE = "returned no value"
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveResult:
-    """What one call of the objective gave; it travels between processes.
+    """Result of one call of the objective; it can be sent between processes.
 
     Attributes:
         status: COMPLETE, FAILED or INFEASIBLE.
@@ -63,7 +63,7 @@ def evaluate(
         num_objectives: values that it must return.
 
     Returns:
-        What came of it.
+        The result.
     """
     start = time.perf_counter()
     try:
@@ -84,7 +84,7 @@ def evaluate(
 
 
 def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResult:
-    """Judges what an objective returned.
+    """Checks what an objective returned.
 
     Args:
         returned: a real number, a scalar array or an `Outcome` of scalars; for several objectives a

@@ -1,4 +1,4 @@
-"""What failed and why, in one line."""
+"""Failed trials and their reasons, summed up in one line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def shorten_reason(reason: str) -> str:
 
 
 def failure_reasons(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
-    """Why each of the failed ones failed."""
+    """The reason of each failed trial."""
     return [
         trial.user_attrs.get("reason") if hasattr(trial, "user_attrs") else trial.reason
         for trial in trials
@@ -64,14 +64,14 @@ def failure_reasons(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
 
 
 class Counts:
-    """Trials that ended in one call, and why those of them failed that did."""
+    """How many trials ended in one call, and the reasons of those that failed."""
 
     def __init__(self) -> None:
         self.ended = 0
         self.reasons: list[str | None] = []
 
     def add(self, trials: Sequence[Trial | Row | Ending]) -> None:
-        """Takes note of ended trials."""
+        """Counts ended trials."""
         self.ended += len(trials)
         self.reasons += failure_reasons(trials)
 
@@ -89,13 +89,13 @@ _S = TypeVar("_S", bound=_Run)
 def with_failure_summary(
     run: Callable[Concatenate[_S, _P], _R],
 ) -> Callable[Concatenate[_S, _P], _R]:
-    """Lets a method that runs trials end with one line about those that failed, if some did.
+    """Decorates a method that runs trials: it ends with one log line about those that failed.
 
     Args:
         run: the method.
 
     Returns:
-        The method; however it ends, it says so.
+        The method; the line is logged whether it returns or raises.
     """
 
     @functools.wraps(run)

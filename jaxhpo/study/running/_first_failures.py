@@ -1,4 +1,4 @@
-"""When a run must not go on failing: its first trials all failed with the same error."""
+"""Stops a run whose first trials all fail with the same error."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class FirstFailures:
         """Starts counting.
 
         Args:
-            limit: how many are too many; None for any number.
+            limit: how many such trials stop the run; None for any number.
         """
         self._limit = limit
         self._kind: str | None = None
         self.count = 0
 
     def reaches_limit(self, result: ObjectiveResult) -> bool:
-        """Takes note of the next trial; True if it is the one that is too many."""
+        """Counts the next trial; True if it reaches the limit."""
         if self._limit is None:
             return False
         is_same = result.error_kind is not None and self._kind in (None, result.error_kind)

@@ -1,4 +1,4 @@
-"""Ctrl-C and the order to end (SIGTERM) that never cut a write in half."""
+"""Ctrl-C and SIGTERM, deferred so that they never interrupt a write."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Terminated(KeyboardInterrupt, SystemExit):
 
 
 class DeferredInterrupts:
-    """Lets Ctrl-C and SIGTERM through while the user's own code runs, and otherwise remembers them.
+    """Defers Ctrl-C and SIGTERM, except while the user's own code runs.
 
     Outside the main thread, or where the program has a handler of its own, nothing is changed.
     """
@@ -76,7 +76,7 @@ class DeferredInterrupts:
             self._is_allowed = False
 
     def raise_pending(self) -> None:
-        """Raises the interrupt that came while it was held back."""
+        """Raises the interrupt that was deferred, if any."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             raise pending
@@ -90,7 +90,7 @@ class DeferredInterrupts:
 
 
 def interrupt_type(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
-    """What an interrupt goes on as: `Terminated` if that is what it came from, else Ctrl-C."""
+    """The class to raise an interrupt as: `Terminated` if its cause is one, else Ctrl-C."""
     return Terminated if isinstance(interrupt.__cause__, Terminated) else KeyboardInterrupt
 
 
@@ -100,7 +100,7 @@ def exit_status() -> int:
 
 
 def interruptible_sleep(seconds: float) -> None:
-    """Sleeps where nothing is being written: an interrupt that is held back gets through.
+    """Sleeps where nothing is being written; a deferred interrupt is raised.
 
     Args:
         seconds: how long.

@@ -183,9 +183,9 @@ class SweepRun:
     def _forward_progress(self, event: population.Progress, best: float | None) -> None:
         """Translates the sweep's progress into the study's."""
         known = [one for one in (best, event.best) if one is not None]
-        shown, done = min(known, default=None), self.done + event.done
+        best_known, done = min(known, default=None), self.done + event.done
         failed = self.failed + event.failed
-        self.reporter.update(Progress(done, self.num_trials, shown, failed, event.message))
+        self.reporter.update(Progress(done, self.num_trials, best_known, failed, event.message))
 
     def _record_batch(self, batch: Batch, result: population.Sweep) -> None:
         """Ends the trials of a batch that have ended; the others wait."""
@@ -214,10 +214,10 @@ class SweepRun:
                 "share_data_order": bool(self.options.get("share_data_order", False)),
                 "width": int(result.width[i]),
             }
-        kept = self.study._sampler.end(batch, endings, self.size)
-        self.study._on_trials_ended(kept)
+        recorded = self.study._sampler.end(batch, endings, self.size)
+        self.study._on_trials_ended(recorded)
         self.study._keep_state(self.training, batch.numbers, result)
         self.write_seconds += time.perf_counter() - began
-        self.done += len(kept)
-        self.failed += sum(ending.status is Status.FAILED for ending in kept)
-        self.batches += len(kept) > 0
+        self.done += len(recorded)
+        self.failed += sum(ending.status is Status.FAILED for ending in recorded)
+        self.batches += len(recorded) > 0

@@ -62,7 +62,7 @@ class WorkerPool:
             batch: the params, no more than there are workers.
 
         Returns:
-            One report per params, in order.
+            One result per params, in order.
         """
         started = []
         for index, params in enumerate(batch):
@@ -163,7 +163,7 @@ def _worker_main(
     location: ModuleLocation | None,
     is_safe: bool,
 ) -> None:
-    """The worker's life: unpickle the objective, then params in, reports out."""
+    """Main loop of a worker: unpickles the objective, then receives params and sends results."""
     if not is_safe:  # what the objective starts is not our matter
         os.environ.pop(_SAFE_PATH, None)
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
@@ -191,7 +191,7 @@ def _worker_main(
 
 
 def _picklable(result: ObjectiveResult) -> ObjectiveResult:
-    """The report with an exception that survives the journey, or a RuntimeError in its place."""
+    """The result with an exception that can be pickled, or a RuntimeError in its place."""
     if result.exception is None:
         return result
     try:

@@ -20,7 +20,7 @@ class StorageError(RuntimeError):
 
 
 class NoStudiesError(StorageError):
-    """A database that is whole, and of another program."""
+    """A valid database that holds no studies: another program made it."""
 
 
 class StudyMismatchError(ValueError):

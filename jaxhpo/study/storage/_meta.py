@@ -1,4 +1,4 @@
-"""What a study remembers of itself, and whether the one that is opened is the one described."""
+"""A study's stored description, and the check that an opened study matches it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_meta(
     seed: int | None,
     change_sampler: bool = False,
 ) -> dict[str, Any]:
-    """Writes what describes a new study, or checks it against what a stored one says.
+    """Writes the description of a new study, or checks it against the stored one.
 
     Args:
         store: the open study.
@@ -105,7 +105,7 @@ def open_meta(
 
 
 def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """Takes note of what may change between runs: sampler, versions, precision."""
+    """Updates what may change between runs: sampler, versions, precision."""
     own = ("tree", "sampler", "sampler_name", "x64", "versions")
     merged = {**stored, **{key: meta[key] for key in own}}
     if not _described_sampler(meta).is_same(_described_sampler(stored)):
@@ -130,7 +130,7 @@ def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dic
 
 @dataclasses.dataclass(frozen=True)
 class SamplerDescription:
-    """What a study remembers of its sampler.
+    """A study's stored description of its sampler.
 
     Attributes:
         text: name and settings, as `samplers._description` gives them.
@@ -141,10 +141,10 @@ class SamplerDescription:
     name: str | None
 
     def is_same(self, other: SamplerDescription) -> bool:
-        """Whether both make the same proposals, as far as the notes tell.
+        """Whether both make the same proposals, as far as the descriptions tell.
 
         Of two that were made by name the names decide: defaults may differ between versions. Of
-        others the settings that both notes have.
+        others the settings that both descriptions have.
         """
         if self.name is not None and other.name is not None:
             return self.name == other.name
@@ -305,7 +305,7 @@ def constrained_maker(
 
 
 def describe_sampler(sampler: Any, made: Sampler) -> SamplerDescription:
-    """What a study remembers of a sampler.
+    """Describes a sampler as a study stores it.
 
     Args:
         sampler: what the user passed.

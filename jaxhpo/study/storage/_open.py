@@ -118,7 +118,7 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
 
 
 def retry_on_race(make: Callable[[], T]) -> T:
-    """Opens or makes something that other processes may be making just now.
+    """Opens or makes something, again where other processes make it at the same time.
 
     Optuna looks for each table, row and revision, and makes it where there is none; whoever comes
     between has made it. The next attempt finds it.

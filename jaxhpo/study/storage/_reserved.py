@@ -48,7 +48,7 @@ class Batch:
 
 
 def own_attrs(frozen: Any) -> dict[str, Any]:
-    """What jaxhpo has noted of a stored trial; empty for one of another program."""
+    """Attributes that jaxhpo keeps of a stored trial; empty for one of another program."""
     own = frozen.system_attrs.get(SYSTEM_ATTR)
     return own if isinstance(own, dict) else {}
 
@@ -66,7 +66,7 @@ def is_released(frozen: Any) -> bool:
 def release(
     storage: RDBStorage, study_id: int, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]
 ) -> list[int]:
-    """Lets running trials wait, in one transaction.
+    """Sets running trials back to waiting, in one transaction.
 
     Args:
         storage: an open database.
@@ -88,7 +88,7 @@ def release(
 def claim(
     storage: RDBStorage, study_id: int, trial_ids: Sequence[int], attrs: dict[str, Any]
 ) -> list[int]:
-    """Takes up waiting trials, in one transaction.
+    """Sets waiting trials to running, in one transaction.
 
     Args:
         storage: an open database.
@@ -157,12 +157,12 @@ def release_one_by_one(
     """`release` by Optuna's public API, trial by trial."""
     from optuna.trial import TrialState
 
-    def let(frozen: FrozenTrial) -> bool:
+    def release_one(frozen: FrozenTrial) -> bool:
         is_meant = frozen.state == TrialState.RUNNING and is_theirs(own_attrs(frozen).get("owner"))
         return is_meant and storage.set_trial_state_values(frozen._trial_id, TrialState.WAITING)
 
     with one_append(storage):
-        return [i for i in trial_ids if let(storage.get_trial(i))]
+        return [i for i in trial_ids if release_one(storage.get_trial(i))]
 
 
 def claim_one_by_one(

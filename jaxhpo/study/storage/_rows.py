@@ -1,4 +1,4 @@
-"""One trial on its way into storage, and how its state is called there."""
+"""One trial in stored form, and its state in Optuna's terms."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None
 
 
 def records_same(trial: FrozenTrial | None, ending: Ending) -> bool:
-    """Whether a stored trial says what an ending says."""
+    """Whether a stored trial has the status and the values of an ending."""
     if trial is None or trial.state != to_state(ending.status):
         return False
     return trial.values == stored_values(ending.value)

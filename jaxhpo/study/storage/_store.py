@@ -1,4 +1,4 @@
-"""One study in one storage: what the driver reads and writes, whichever way is fastest there."""
+"""One study in one storage, read and written in the fastest way that the storage allows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """A study's rows. Every method is one sentence of an error away from the database.
+    """A study's rows in a storage; errors of the database are raised as `StorageError`.
 
     Attributes:
         display_name: the storage's name for messages, passwords hidden.
@@ -88,7 +88,7 @@ class Store:
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
-        # Whether this object has put results aside that are not in the storage yet.
+        # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
         self.is_read_only = storage_is_read_only(self.storage, self.location)
@@ -192,7 +192,7 @@ class Store:
 
     @contextlib.contextmanager
     def _spooling_on_error(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
-        """Puts results into a file where the body cannot write them."""
+        """Saves results in a file where the body cannot write them to the storage."""
         try:
             yield
         except (StorageError, KeyboardInterrupt) as error:
@@ -236,7 +236,7 @@ class Store:
     def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.
 
-        A storage that is away is waited for, and what it does not take is kept in a file.
+        Waits for a storage that is unavailable, and saves results that it does not take in a file.
 
         Args:
             endings: how each trial ended.
@@ -250,7 +250,7 @@ class Store:
             return self._with_retries(lambda is_retry: self._finish(endings, is_retry))
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
-        """Does the same or fails at once: for trials without a result that could be lost."""
+        """`finish` without retries and without a file, for trials that have no result to lose."""
         with readable_errors(self.display_name):
             return self._finish(endings, False) if endings else []
 
@@ -288,7 +288,7 @@ class Store:
             return False
 
     def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
-        """Lets running trials of a batch wait; `is_theirs` tells by the owner whether one is meant.
+        """Sets running trials of a batch back to waiting; `is_theirs` selects by their owner.
 
         Returns:
             Identifiers of the trials that wait now.
@@ -297,11 +297,11 @@ class Store:
         return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
 
     def claim(self, trial_ids: Sequence[int], attrs: dict[str, Any]) -> list[int]:
-        """Takes up trials of a batch that wait, and notes by whom.
+        """Sets waiting trials of a batch to running, and records their owner.
 
         Returns:
-            Identifiers of those that nobody else has taken up. Where only the answer was lost they
-            are running for this process, and wait again as soon as it has ended.
+            Identifiers of those that no other process has claimed. Where only the answer was lost
+            they are running for this process, and wait again as soon as it has ended.
         """
         ways = (_reserved.claim, _reserved.claim_one_by_one)
         return self._reserved(*ways, trial_ids, attrs) if trial_ids else []
@@ -376,7 +376,7 @@ class Store:
         )
 
     def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
-        """All trials, perhaps with those fields only that a sampler's history is made of."""
+        """All trials, where possible with only the fields that a sampler's history needs."""
         if (database := self._database) is not None:
             found = self._with_retries(lambda _: read_history(database, self.study_id))
             if found is not None:

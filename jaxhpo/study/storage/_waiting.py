@@ -87,7 +87,7 @@ def waiting(store: Store, space: Space, seed: int) -> Iterator[WaitingTrial]:
 
 
 def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]) -> Any:
-    """Values of an enqueued trial, what it leaves open as in one of some points at random.
+    """Values of an enqueued trial; parameters that it leaves open come from a random point.
 
     Raises:
         ValueError: none of them goes with what is fixed.

@@ -37,7 +37,7 @@ class JournalFile(JournalFileBackend):
                 logger.warning("%s: the last line is cut short and is ignored (%s)", path, error)
                 return
             try:
-                _set_aside(path)
+                _move_torn_line(path)
             finally:
                 self._lock.release()
 
@@ -51,7 +51,7 @@ class JournalFile(JournalFileBackend):
         self._lock.acquire()
         try:
             if not _is_whole(self._path, parse=False):  # another process died in its line
-                _set_aside(self._path)
+                _move_torn_line(self._path)
             size = os.path.getsize(self._path)
             # Without a buffer of its own, closing the file after an error writes nothing more.
             with open(self._path, "ab", buffering=0) as file:
@@ -108,7 +108,7 @@ def _is_whole(path: str, *, parse: bool) -> bool:
     return line.endswith(b"\n") and _is_record(line)
 
 
-def _set_aside(path: str) -> None:
+def _move_torn_line(path: str) -> None:
     """Moves a line that was cut short into a file of its own; the caller holds the lock."""
     start = _start_of_last_line(path)
     with open(path, "r+b") as file:
@@ -118,10 +118,10 @@ def _set_aside(path: str) -> None:
             if not line.endswith(b"\n"):  # only its end is missing
                 file.write(b"\n")
             return
-        kept = f"{path}.torn-{time.time_ns()}"
+        torn = f"{path}.torn-{time.time_ns()}"
         try:
-            pathlib.Path(kept).write_bytes(line)
-            where = f"it is kept in {kept}"
+            pathlib.Path(torn).write_bytes(line)
+            where = f"it is kept in {torn}"
         except OSError:
             where = f"it was {line[:200]!r}"
         file.truncate(start)

@@ -1,4 +1,4 @@
-"""Results that come after their trial was given up, or that were kept aside: none is lost."""
+"""Results that arrive after their trial was marked as failed, or that were saved in a file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def record_late_results(
 
 
 def recover_spooled(store: Store) -> None:
-    """Writes what was kept aside for this study, once, and removes the files."""
+    """Records the results that files hold for this study, once, and removes the files."""
     store.has_spooled = False
     if store.location is None:
         return
@@ -90,7 +90,7 @@ def recover_spooled(store: Store) -> None:
 
 
 def _write(store: Store, spooled: _spool.SpooledResults) -> None:
-    """Writes what one file holds, and removes the file; nothing is kept a second time."""
+    """Records the results of one file and removes it; nothing is saved a second time."""
     trials = {trial._trial_id: trial for trial in store.trials()}
     mine = [one for one in spooled.endings if _is_of(trials.get(one.trial_id), one)]
     if len(mine) < len(spooled.endings):

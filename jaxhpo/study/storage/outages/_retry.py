@@ -1,4 +1,4 @@
-"""How a run waits for a storage that is away: a lock of another program, a server that restarts."""
+"""Retries while a storage is unavailable: locked by another program, or its server restarts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def retry_timeout() -> float:
 
 
 def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
-    """Does something to a storage, and tries again as long as waiting can help.
+    """Calls an action on a storage, and retries as long as waiting can help.
 
     A line of the log says when the waiting begins, one per minute that it goes on, and one that it
     is over.
@@ -58,7 +58,7 @@ def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
 
     Raises:
         StorageError: waiting cannot help, or has taken longer than `retry_timeout`.
-        KeyboardInterrupt: the user has had enough; nothing is half done.
+        KeyboardInterrupt: the user stopped the waiting; nothing is half done.
     """
     start, last_logged, wait = time.monotonic(), 0.0, _FIRST_PAUSE
     is_retry = False

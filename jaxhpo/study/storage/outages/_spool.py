@@ -1,4 +1,4 @@
-"""Results that could not be written: kept in a file beside, and taken up when the study is opened.
+"""Results that could not be written: saved in a file, and recorded when the study is opened.
 
 Hours of training may stand behind one number. Where the storage refuses it for longer than anybody
 waits, it goes into a small JSON file; the next process that opens the study writes it where it
@@ -33,7 +33,7 @@ _FORMAT = 1
 
 @dataclasses.dataclass(frozen=True)
 class SpooledResults:
-    """What one file holds.
+    """The results in one file.
 
     Attributes:
         path: the file.
@@ -54,8 +54,8 @@ def spool_results(
     """Writes results into a file.
 
     Args:
-        location: the storage's own file, or its URL as shown.
-        display_name: the storage for people.
+        location: the storage's own file, or its URL without secrets.
+        display_name: the storage's name for people.
         study: the study's name.
         endings: of running trials.
         rows: whole trials.
@@ -86,7 +86,7 @@ def spool_results(
 
 
 def spooled_results(location: str, study: str) -> Iterator[SpooledResults]:
-    """What files hold for a study, each while no other process takes it up.
+    """The saved results of a study, each file locked against other processes.
 
     Args:
         location: see `spool_results`.
