@@ -125,7 +125,7 @@ def tune(
 
         jaxhpo tune train:score --space '{"lr": {"kind": "log_uniform", "low": 1e-4, "high": 1}}'
 
-    Ctrl-C at any time: what was evaluated is kept, and `jaxhpo resume NAME` goes on.
+    Ctrl-C at any time: what was evaluated is kept, and `jaxhpo resume NAME` continues.
     """
     from jaxhpo.cli._tune import start
 

@@ -75,11 +75,11 @@ def _say_if_resumed(stored: Any, objective: str) -> None:
         return
     known = stored.user_attrs.get(COMMAND_ATTR)
     before = known.get("objective") if isinstance(known, dict) else None
-    say(f"study {stored.study_name!r} goes on: it has {len(trials)} trials", file=sys.stderr)
+    say(f"resuming study {stored.study_name!r}, which has {len(trials)} trials", file=sys.stderr)
     if before not in (None, objective):
         say(
-            f"jaxhpo: warning: they are of {before}, not of {objective}; with --name NAME it gets "
-            "a study of its own",
+            f"jaxhpo: warning: its trials are of {before}, not of {objective}; use --name NAME "
+            "for a separate study",
             file=sys.stderr,
         )
 
@@ -109,7 +109,7 @@ def resume(
     if not isinstance(command, dict) or not all(isinstance(command.get(k), str) for k in keys):
         raise UserError(
             f"study {name!r} was not begun by `jaxhpo tune`, so its objective is not known here; "
-            f"go on with `jaxhpo tune OBJECTIVE --space SPACE --name {name}`."
+            f"continue it with `jaxhpo tune OBJECTIVE --space SPACE --name {name}`."
         )
     _allow_imports(name, command, objective, space)
     function = load_objective(objective or command["objective"])
@@ -141,10 +141,10 @@ def _allow_imports(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         options = " ".join(f"{option} {shlex.quote(text)}" for option, text in wanted.items())
         raise UserError(
-            f"study {name!r} names {listed} to import and run, and a study's file may be a "
-            f"stranger's: say that you want it with `jaxhpo resume {shlex.quote(name)} {options}`."
+            f"study {name!r} names {listed} to import and run, and a study's file may come from a "
+            f"stranger: confirm it with `jaxhpo resume {shlex.quote(name)} {options}`."
         )
-    say(f"Study {name!r} names {listed}; to go on imports and runs it from this folder.")
+    say(f"Study {name!r} names {listed}; resuming imports and runs it from this folder.")
     if not typer.confirm("Is that your own code?"):
         raise UserError("nothing was imported.")
 

@@ -86,7 +86,7 @@ def sweep(
         num_steps: steps per trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress report and a place to stop.
-        first_trial: number of the first trial, for a sweep that goes on where another ended; or
+        first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
             2 GiB), of each device otherwise (default three quarters of what is free).

@@ -27,9 +27,9 @@ class Study(SweepingStudy):
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
     dashboard, its plots and its command line work on the file as it is. The proposal for trial `i`
     depends on the seed, on `i` and on what has been told, so a study that was stopped and opened
-    again by its name goes on as if it had never stopped. Samplers that also remember what a point
+    again by its name continues as if it had never stopped. Samplers that also remember what a point
     was asked for (`pattern`, `de`, `cma_es` in discrete spaces and at bounds, `gradient`, and
-    mixtures of them) go on from all that was told, but not with the same points.
+    mixtures of them) continue from all that was told, but not with the same points.
 
     When to use it: for objectives that are any Python program, for results that must outlive the
     process, and for several processes on one search. For a traceable objective that runs in
@@ -141,7 +141,7 @@ class Study(SweepingStudy):
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
         An objective that raises, or returns NaN or an infinite value, has failed: its trial is kept
-        with the reason and the traceback, never becomes best, and the study goes on; at the end one
+        with the reason and the traceback, never becomes best, and the study continues; at the end one
         line says how many failed and for which reason most did. Where the first trials all fail
         with the same error, that is the program's: the run stops and raises it. On Ctrl-C the trial
         that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes on.

@@ -61,7 +61,7 @@ class SweepingStudy(StudyCore):
         stop changes how it trains, nor, with a sampler that ignores values (`random`, `qmc`,
         `grid`), what it draws. What a sampler that learns proposes depends on the values that were
         known, and so on the batches: the default ones end at fixed numbers, so that a study
-        stopped at the end of one, or killed inside of one, goes on with the same points.
+        stopped at the end of one, or killed inside of one, continues with the same points.
 
         Args:
             training: the training run whose `loss` is minimised.

@@ -170,7 +170,7 @@ def _described_sampler(meta: dict[str, Any]) -> SamplerDescription:
 
 
 def stored_sampler(store: Store, sampler: Any) -> Any:
-    """The sampler to go on with where the user leaves it to the study.
+    """The sampler to continue with where the user leaves it to the study.
 
     Args:
         store: the open study.
