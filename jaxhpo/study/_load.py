@@ -68,7 +68,7 @@ class StoredStudy(BaseStudy):
         Args:
             space: the study's space; needed where `missing` names a part that the file does not
                 hold.
-            sampler: another sampler to continue with, a name or a `Sampler`; None keeps the study's.
+            sampler: another sampler, by name or as a `Sampler`; None keeps the study's.
 
         Returns:
             The study, open for writing.

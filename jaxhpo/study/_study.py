@@ -48,8 +48,8 @@ class Study(SweepingStudy):
         seed: fixes all proposals. None takes that of the stored study, 0 in a new one.
         direction: "minimize" or "maximize"; for several objectives a sequence with one for each.
             The sampler must then be one for several objectives, such as "nsga2".
-        change_sampler: whether a stored study that was run with another sampler goes on with this
-            one. The study keeps a record of which was there from which trial on.
+        change_sampler: whether a stored study that was run with another sampler continues with
+            this one. The study keeps a record of which was there from which trial on.
 
     Raises:
         TypeError: an argument of a wrong type.
@@ -141,8 +141,8 @@ class Study(SweepingStudy):
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
         An objective that raises, or returns NaN or an infinite value, has failed: its trial is kept
-        with the reason and the traceback, never becomes best, and the study continues; at the end one
-        line says how many failed and for which reason most did. Where the first trials all fail
+        with the reason and the traceback, never becomes best, and the study continues; at the end
+        one line says how many failed and for which reason most did. Where the first trials all fail
         with the same error, that is the program's: the run stops and raises it. On Ctrl-C the trial
         that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes on.
         Afterwards `stop_reason` says in words why the run ended.
