@@ -4,21 +4,21 @@
 """
 
 from jaxhpo.ask_tell._compilation_cache import enable_compilation_cache as enable_compilation_cache
-from jaxhpo.ask_tell._compiled import asked_shape as asked_shape
 from jaxhpo.ask_tell._compiled import padded_size as padded_size
+from jaxhpo.ask_tell._compiled import proposal_shape_of as proposal_shape_of
 from jaxhpo.ask_tell._host_sampler import HostSampler as HostSampler
-from jaxhpo.ask_tell._recipe import Recipe as Recipe
-from jaxhpo.ask_tell._recipe import Repeatable as Repeatable
+from jaxhpo.ask_tell._replay import Evaluations as Evaluations
 from jaxhpo.ask_tell._replay import Proposer as Proposer
-from jaxhpo.ask_tell._replay import Told as Told
+from jaxhpo.ask_tell._sampler_spec import Repeatable as Repeatable
+from jaxhpo.ask_tell._sampler_spec import SamplerSpec as SamplerSpec
 
 __all__ = [
+    "Evaluations",
     "HostSampler",
     "Proposer",
-    "Recipe",
     "Repeatable",
-    "Told",
-    "asked_shape",
+    "SamplerSpec",
     "enable_compilation_cache",
     "padded_size",
+    "proposal_shape_of",
 ]

@@ -22,7 +22,7 @@ _MIN_COMPILE_SECONDS = 0.1
 
 
 def default_cache_directory() -> pathlib.Path:
-    """The user's folder for compiled programs, one a JAX version and kind of processor.
+    """The user's folder for compiled programs, one per JAX version and kind of processor.
 
     Returns:
         `$JAXHPO_CACHE_DIR`, or `jaxhpo` in the system's cache folder, with a subfolder that no
@@ -61,7 +61,7 @@ def enable_compilation_cache() -> pathlib.Path | None:
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"{directory} cannot be written")
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
-        logger.info("no compilation cache: %s", error)
+        logger.info("compiled programs are not cached: %s", error)
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)

@@ -33,7 +33,7 @@ _FEW_CAPACITIES = (256, 2048, 16384)
 """The first ones where an empty row costs next to nothing: a program costs more than they do."""
 
 
-class _Told(NamedTuple):
+class _TellArguments(NamedTuple):
     """Arguments of a tell: a count that decides the draws, and padded rows."""
 
     count: Any
@@ -74,7 +74,7 @@ class Driver:
         self._folded = tuple(np.uint32(number) for number in seeds[1:])
         self._dtype = np.dtype(jnp.result_type(float))
         tail = () if num_objectives == 1 else (num_objectives,)
-        self._nothing = self._padded(
+        self._no_rows = self._padded(
             0, np.zeros((0, space.num_dims)), np.zeros((0, *tail)), None, None, 1
         )
         self.reset()
@@ -83,7 +83,7 @@ class Driver:
         """Forgets everything that was told and asked."""
         self._state: Any = None
         self._keys: Any = None
-        self._waiting = self._nothing
+        self._pending = self._no_rows
         self._capacity = 0
 
     def ask(self, number: int, asks: int = 1, block: int = 1) -> tuple[np.ndarray, PyTree]:
@@ -104,12 +104,12 @@ class Driver:
             self._sampler.ask,
             self._keys,
             self._state,
-            self._waiting,
+            self._pending,
             np.uint32(number),
             np.int32(asks),
             block,
         )
-        self._waiting = self._nothing
+        self._pending = self._no_rows
         unit = np.asarray(unit)[: asks * (len(unit) // block)]
         return unit, self._space.host_values(unit)
 
@@ -123,7 +123,7 @@ class Driver:
         *,
         size: int | None = None,
     ) -> None:
-        """Says what became of points, asked or not.
+        """Tells the sampler the outcomes of points, asked or not.
 
         Args:
             count: decides the draws.
@@ -137,12 +137,12 @@ class Driver:
         n = len(unit)
         size = size or (1 if n == 1 else padded_size(n))
         self._flush()
-        self._waiting = self._padded(count, unit, value, violation, se, size)
+        self._pending = self._padded(count, unit, value, violation, se, size)
         if size > 1:
             self._flush()
 
-    def make_room(self, count: int) -> None:
-        """Lets the sampler's buffers hold `count` observations; one program a capacity."""
+    def ensure_capacity(self, count: int) -> None:
+        """Grows the sampler's buffers to hold `count` observations; one program per capacity."""
         if self._sampler.resize is not None and count > self._capacity:
             self._capacity = capacity_for(self._sampler, count)
             if self._state is None:
@@ -159,11 +159,11 @@ class Driver:
             )
 
     def _flush(self) -> None:
-        """Tells what is waiting for an ask."""
-        if self._waiting is not self._nothing:
+        """Runs the tell that is pending, if there is one."""
+        if self._pending is not self._no_rows:
             self._start()
-            self._state = _tell(self._sampler.tell, self._keys, self._state, self._waiting)
-            self._waiting = self._nothing
+            self._state = _tell(self._sampler.tell, self._keys, self._state, self._pending)
+            self._pending = self._no_rows
 
     def _padded(
         self,
@@ -173,12 +173,12 @@ class Driver:
         violation: np.ndarray | None,
         se: np.ndarray | None,
         size: int,
-    ) -> _Told:
+    ) -> _TellArguments:
         # Constraints that nobody has seen yet are met, so that they do not ask for other programs.
         violation = np.zeros(len(unit)) if violation is None else violation
         se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
-        return _Told(np.uint32(count), *parts)
+        return _TellArguments(np.uint32(count), *parts)
 
 
 def capacity_for(sampler: Sampler, count: int) -> int:
@@ -197,7 +197,7 @@ def padded_size(n: int) -> int:
     return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
 
 
-def asked_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
+def proposal_shape_of(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
     given = (sampler, jax.eval_shape(lambda: jax.random.key(0)))
     shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
@@ -209,7 +209,7 @@ def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
     return unit
 
 
-# One program a structure, so that the shape is traced once a process.
+# One program per structure, so that the shape is traced once per process.
 _first_ask = owned.jit(_ask_first, functions_in=(0,))
 
 
@@ -245,29 +245,31 @@ def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
 _resize = owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
 
 
-def _take(tell: Callable[..., Any], keys: _Keys, state: Any, told: _Told) -> Any:
-    value, se, violation = map(jnp.asarray, (told.value, told.se, told.violation))
+def _apply_tell(
+    tell: Callable[..., Any], keys: _Keys, state: Any, arguments: _TellArguments
+) -> Any:
+    value, se, violation = map(jnp.asarray, (arguments.value, arguments.se, arguments.violation))
     outcome = Outcome(value, se, violation)
-    key = jax.random.fold_in(keys.tell, told.count)
-    return tell(key, state, jnp.asarray(told.unit), outcome)[0]
+    key = jax.random.fold_in(keys.tell, arguments.count)
+    return tell(key, state, jnp.asarray(arguments.unit), outcome)[0]
 
 
-_tell = owned.jit(_take, functions_in=(0,))
+_tell = owned.jit(_apply_tell, functions_in=(0,))
 
 
-def _take_and_ask(
+def _apply_tell_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
     keys: _Keys,
     state: Any,
-    told: _Told,
+    arguments: _TellArguments,
     first: jax.Array,
     asks: jax.Array,
     block: int,
 ) -> tuple[Any, jax.Array]:
     """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
-    has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
-    news = _take(tell, keys, state, told)
+    has_news = jnp.any(has_proposal(jnp.asarray(arguments.unit)))
+    news = _apply_tell(tell, keys, state, arguments)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, keys.ask, state)
     rows = shape.shape[0]
@@ -286,4 +288,4 @@ def _take_and_ask(
     return state, unit
 
 
-_tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(7,))
+_tell_and_ask = owned.jit(_apply_tell_and_ask, functions_in=(0, 1), static_argnums=(7,))

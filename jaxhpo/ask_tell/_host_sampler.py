@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxhpo.ask_tell._compiled import asked_shape
-from jaxhpo.ask_tell._recipe import Recipe
-from jaxhpo.ask_tell._replay import Proposer, Told
-from jaxhpo.progress import told_if_slow
+from jaxhpo.ask_tell._compiled import proposal_shape_of
+from jaxhpo.ask_tell._replay import Evaluations, Proposer
+from jaxhpo.ask_tell._sampler_spec import SamplerSpec
+from jaxhpo.progress import say_if_slow
 from jaxhpo.space import Space
 
 
@@ -22,22 +22,22 @@ class HostSampler:
     """One sampler over one space, with its state."""
 
     def __init__(
-        self, recipe: Recipe, space: Space, seed: int, label: str, num_objectives: int
+        self, spec: SamplerSpec, space: Space, seed: int, label: str, num_objectives: int
     ) -> None:
         """Makes the sampler; nothing is compiled yet.
 
         Args:
-            recipe: which sampler.
+            spec: which sampler.
             space: what is searched.
             seed: of everything.
             label: names this space among others of the same seed, whose draws must differ.
             num_objectives: values of one trial.
         """
-        sampler = recipe.make(space, num_objectives)
-        asked = asked_shape(sampler)
+        sampler = spec.make(space, num_objectives)
+        proposal_shape = proposal_shape_of(sampler)
         self._space, self._num_objectives = space, num_objectives
-        self._proposer = Proposer(space, sampler, seed, asked, num_objectives, label)
-        self._where, self._has_asked = recipe.where, False
+        self._proposer = Proposer(space, sampler, seed, proposal_shape, num_objectives, label)
+        self._where, self._has_asked = spec.where, False
         self._num_told = 0
 
     def reset(self) -> None:
@@ -54,23 +54,23 @@ class HostSampler:
         Returns:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
-        with self._waiting():
-            unit, values = self._proposer.propose(number, 1, held=self._held())
+        with self._say_if_compiling():
+            unit, values = self._proposer.propose(number, 1, num_points=self._num_points())
         return (unit[0], self._space.decode(values)[0]) if len(unit) else None
 
-    def _held(self) -> int:
+    def _num_points(self) -> int:
         """Points that the sampler has at most: one that was asked may have been told as well."""
-        return self._proposer.num_asked + self._num_told
+        return self._proposer.num_proposed + self._num_told
 
-    def _waiting(self) -> AbstractContextManager[None]:
-        """Says once what takes so long where the first proposal does."""
+    def _say_if_compiling(self) -> AbstractContextManager[None]:
+        """At the first proposal: a context that says so if the compilation takes long."""
         if self._has_asked:
             return nullcontext()
         self._has_asked = True
-        return told_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
+        return say_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
-        """Says what became of points, asked or not.
+        """Tells the sampler the outcomes of points, asked or not.
 
         Args:
             unit: `[n, d]`.
@@ -81,7 +81,7 @@ class HostSampler:
             return
         self._num_told += len(unit)
         shaped = value if self._num_objectives > 1 else value[:, 0]
-        self._proposer.tell(Told(unit, shaped, violation), self._held())
+        self._proposer.tell(Evaluations(unit, shaped, violation), self._num_points())
 
     def unit_of(self, params: list[Any]) -> np.ndarray:
         """Unit points `[n, d]` of params that lie in the space."""

@@ -19,8 +19,8 @@ from jaxhpo.ask_tell._compiled import Driver
 from jaxhpo.space import Space
 
 
-class Told(NamedTuple):
-    """What is known of trials, in order of their numbers.
+class Evaluations(NamedTuple):
+    """Points of trials and what their evaluation gave, in order of the trials' numbers.
 
     Attributes:
         unit: `[n, d]` points of the unit cube.
@@ -35,10 +35,10 @@ class Told(NamedTuple):
     violation: np.ndarray | None = None
     se: np.ndarray | None = None
 
-    def rows(self, rows: slice) -> Told:
+    def rows(self, rows: slice) -> Evaluations:
         """Part of the trials."""
         parts = (None if part is None else part[rows] for part in (self.violation, self.se))
-        return Told(self.unit[rows], self.value[rows], *parts)
+        return Evaluations(self.unit[rows], self.value[rows], *parts)
 
 
 class Proposer:
@@ -46,7 +46,7 @@ class Proposer:
 
     Attributes:
         sampler: what proposes.
-        num_asked: points asked for since the last `reset`, those in the queue included.
+        num_proposed: points asked for since the last `reset`, those in the queue included.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Proposer:
         space: Space,
         sampler: Sampler,
         seed: int,
-        asked: Any,
+        proposal_shape: Any,
         num_objectives: int = 1,
         label: str | None = None,
     ) -> None:
@@ -64,46 +64,46 @@ class Proposer:
             space: the study's space.
             sampler: any sampler over it, of any batch size.
             seed: the study's seed.
-            asked: shape and dtype of one ask, as `asked_shape` gives it.
+            proposal_shape: shape and dtype of one ask, as `proposal_shape_of` gives it.
             num_objectives: values of one trial.
             label: tells apart samplers of one seed whose draws must differ; None is without.
         """
         self._space, self.sampler = space, sampler
         seeds = (seed,) if label is None else (seed, zlib.crc32(label.encode()))
         self._driver = Driver(sampler, space, seeds, num_objectives)
-        self._rows_an_ask: int = asked.shape[0]
-        self._dtype = np.dtype(asked.dtype)
+        self._rows_per_ask: int = proposal_shape.shape[0]
+        self._dtype = np.dtype(proposal_shape.dtype)
         self.reset()
 
-    def reset(self, told: Told | None = None) -> None:
-        """Puts the state where a study with this history has it.
+    def reset(self, evaluations: Evaluations | None = None) -> None:
+        """Resets the sampler and replays a history.
 
         Args:
-            told: the whole history, or None for a new study.
+            evaluations: the whole history, or None for a new study.
         """
         self._driver.reset()
-        self.num_asked = 0
+        self.num_proposed = 0
         self._queue: deque[_Proposal] = deque()
-        if told is None or len(told.value) == 0:
+        if evaluations is None or len(evaluations.value) == 0:
             return
         # A sampler that proposes in batches may have been stopped inside one: the rest of that
         # batch is proposed again, from what was known before it.
-        n = len(told.value)
-        whole = n - n % self._rows_an_ask
-        if whole:
-            self.tell(told.rows(slice(whole)), whole)
-        if whole < n:
-            self._ask(whole, 1, 1, whole)
-            for _ in range(min(n - whole, len(self._queue))):
+        n = len(evaluations.value)
+        num_whole = n - n % self._rows_per_ask
+        if num_whole:
+            self.tell(evaluations.rows(slice(num_whole)), num_whole)
+        if num_whole < n:
+            self._ask(num_whole, 1, 1, num_whole)
+            for _ in range(min(n - num_whole, len(self._queue))):
                 self._queue.popleft()
-            self.tell(told.rows(slice(whole, None)), n)
+            self.tell(evaluations.rows(slice(num_whole, None)), n)
 
-    def is_split(self, count: int) -> bool:
+    def is_mid_batch(self, count: int) -> bool:
         """Whether a history of so many trials ends inside a batch of the sampler."""
-        return count % self._rows_an_ask != 0
+        return count % self._rows_per_ask != 0
 
     def propose(
-        self, first: int, count: int, block: int = 1, held: int | None = None
+        self, first: int, count: int, block: int = 1, num_points: int | None = None
     ) -> tuple[np.ndarray, Any]:
         """Proposes points for the trials `first`, `first + 1`, ….
 
@@ -112,20 +112,20 @@ class Proposer:
             count: how many points.
             block: how many asks one compiled program makes at most; one program is compiled for
                 each value of it.
-            held: points that the sampler has at most, asked or told; `first`, if None, which is
-                right where no number was left out.
+            num_points: upper bound on the points that the sampler has been asked for or told; None
+                takes `first`, which is right where no number was left out.
 
         Returns:
             Points `[m, d]` and their values pytree in the host's precision; `m` is less than
             `count` only if the sampler has no further point.
         """
-        held = first if held is None else held
+        num_points = first if num_points is None else num_points
         while len(self._queue) < count:
             missing = count - len(self._queue)
-            asks = min(block, -(-missing // self._rows_an_ask))
+            asks = min(block, -(-missing // self._rows_per_ask))
             before = len(self._queue)
-            self._ask(first + before, asks, block, held + before)
-            if len(self._queue) < before + asks * self._rows_an_ask:
+            self._ask(first + before, asks, block, num_points + before)
+            if len(self._queue) < before + asks * self._rows_per_ask:
                 break
         taken = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
         unit = np.asarray([p.unit for p in taken], self._dtype)
@@ -136,28 +136,28 @@ class Proposer:
         leaves = [np.stack(column) for column in columns]
         return unit, jax.tree.unflatten(taken[0].structure, leaves)
 
-    def tell(self, told: Told, known: int, size: int | None = None) -> None:
-        """Tells the sampler what became of trials.
+    def tell(self, evaluations: Evaluations, num_trials: int, size: int | None = None) -> None:
+        """Tells the sampler the outcomes of trials.
 
         Args:
-            told: the trials.
-            known: how many trials the study has now, these included.
+            evaluations: the trials.
+            num_trials: how many trials the study has now, these included.
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
-        self._driver.make_room(known + len(self._queue))
-        self._driver.tell(known, *told, size=size)
+        self._driver.ensure_capacity(num_trials + len(self._queue))
+        self._driver.tell(num_trials, *evaluations, size=size)
 
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
         values = self._space.encode(list(params), np.float64)
         return np.asarray(self._space.to_unit(values), self._dtype)
 
-    def _ask(self, number: int, asks: int, block: int, held: int) -> None:
+    def _ask(self, number: int, asks: int, block: int, num_points: int) -> None:
         """Asks `asks` times and queues what was proposed."""
-        self._driver.make_room(held + asks * self._rows_an_ask)
+        self._driver.ensure_capacity(num_points + asks * self._rows_per_ask)
         rows, values = self._driver.ask(number, asks, block)
-        self.num_asked += len(rows)
+        self.num_proposed += len(rows)
         columns, structure = jax.tree.flatten(values)
         for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
             self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))

@@ -26,7 +26,7 @@ def draw_curves(
     Args:
         records: as `run` returns them.
         path: file to write.
-        num_trials: trials that the columns stand for, at equal distances; None for one a column.
+        num_trials: trials that the columns stand for, at equal distances; None for one per column.
 
     Returns:
         The path.

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxhpo import samplers
+from jaxhpo.benchmarking._hypervolume import num_objectives_of
 from jaxhpo.benchmarking._problems import PROBLEMS
 from jaxhpo.benchmarking._ranks import Table, rank_table, regrets
-from jaxhpo.benchmarking._several import num_objectives_of
 
 COLUMNS = 10
 """Regrets that are kept of a study, after equal parts of its trials."""
@@ -41,7 +41,7 @@ class Standing(NamedTuple):
 
 
 def pack(records: Sequence[dict[str, Any]], path: pathlib.Path) -> None:
-    """Writes the results of a benchmark in short, one line a cell.
+    """Writes the results of a benchmark in short, one line per cell.
 
     Args:
         records: as `run` returns them, of one number of trials and seeds; "auto" is left out, and

@@ -23,7 +23,7 @@ class Table(NamedTuple):
         anytime: `[samplers]` mean rank over all trials.
         per_problem: `[samplers, problems]` mean rank at the end.
         rank_curves: `[samplers, trials]` mean rank after each trial.
-        seconds: `[samplers]` CPU seconds a suggestion, the objective included, without compiling.
+        seconds: `[samplers]` CPU seconds per suggestion, the objective included, without compiling.
         compile_seconds: `[samplers]` seconds to compile one program.
     """
 
@@ -83,7 +83,7 @@ def rank_table(records: Sequence[dict[str, Any]]) -> Table:
 
 
 def summary(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a cell: quartiles of the regret at the end, and what it cost.
+    """One row per cell: quartiles of the regret at the end, and what it cost.
 
     Args:
         records: as `run` returns them.
@@ -140,6 +140,6 @@ def _ranks(curves: np.ndarray) -> np.ndarray:
 
 
 def _costs(record: dict[str, Any]) -> tuple[float, float]:
-    """CPU seconds a suggestion, and seconds to compile."""
+    """CPU seconds per suggestion, and seconds to compile."""
     count = record["num_trials"] * record["num_seeds"]
     return record["cpu_s"] / count, record["compile_s"]

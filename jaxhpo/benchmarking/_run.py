@@ -16,8 +16,8 @@ import numpy as np
 from jaxhpo import _checks, samplers
 from jaxhpo._base import Outcome, Sampler
 from jaxhpo._status import Status
+from jaxhpo.benchmarking._hypervolume import hypervolume_gap, num_objectives_of
 from jaxhpo.benchmarking._problems import PROBLEMS, SETS, SEVERAL
-from jaxhpo.benchmarking._several import missing, num_objectives_of
 from jaxhpo.samplers.internal import names_with, settings_for, traits_of
 from jaxhpo.search import chosen_layout, minimize, with_gradient
 from jaxhpo.space import Space
@@ -223,7 +223,9 @@ def measure(group: Sequence[Cell]) -> list[dict[str, Any]]:
         "device": jax.devices()[0].device_kind,
     }
     if num_objectives > 1:
-        found = np.stack([missing(p, rows) for p, rows in zip(problems, found, strict=True)])
+        found = np.stack(
+            [hypervolume_gap(p, rows) for p, rows in zip(problems, found, strict=True)]
+        )
     return [
         {
             **other._asdict(),
@@ -284,7 +286,7 @@ def load(path: pathlib.Path) -> list[dict[str, Any]]:
         path: the file; may be missing.
 
     Returns:
-        One record a cell; the last one where a cell was run twice.
+        One record per cell; the last one where a cell was run twice.
     """
     records = {_cell_of(record): record for record in _lines(path)}
     return list(records.values())

@@ -125,7 +125,7 @@ def tune(
 
         jaxhpo tune train:score --space '{"lr": {"kind": "log_uniform", "low": 1e-4, "high": 1}}'
 
-    Ctrl-C at any time: what was evaluated is kept, and `jaxhpo resume NAME` goes on.
+    Ctrl-C at any time: what was evaluated is kept, and `jaxhpo resume NAME` continues.
     """
     from jaxhpo.cli._tune import start
 
@@ -160,9 +160,9 @@ def resume(
 
     25 trials and then 25 more are the same 50 trials as 50 in one go.
     """
-    from jaxhpo.cli._tune import go_on
+    from jaxhpo.cli import _tune
 
-    go_on(name, trials, storage, timeout, workers, objective, space)
+    _tune.resume(name, trials, storage, timeout, workers, objective, space)
 
 
 @app.command()
@@ -269,7 +269,7 @@ def doctor() -> None:
 
 
 def run() -> None:
-    """Runs a command; an error that the user can mend is one line, and the exit code tells.
+    """Runs a command; an error that the user can fix is shown as one line, with an exit code.
 
     Exit codes: 0 done, 1 an unexpected error, 2 wrong usage, 3 no trial with a finite value,
     130 interrupted, 143 told to end (SIGTERM).

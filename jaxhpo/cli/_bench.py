@@ -36,7 +36,7 @@ def bench(
     try:
         records = _run(listed, path)
     except KeyboardInterrupt:
-        say(f"interrupted; what was finished is kept in {path}, the same command goes on.")
+        say(f"interrupted; finished results are in {path}, and the same command continues.")
         raise
     table = benchmarking.rank_table(records)
     _write_csv(out / "summary.csv", benchmarking.summary(records))

@@ -13,7 +13,7 @@ NO_RESULT = 3
 
 
 class UserError(Exception):
-    """Something the user can mend; shown as one line.
+    """An error that the user can fix; shown as one line.
 
     Attributes:
         code: the exit code of the process.

@@ -14,7 +14,7 @@ from jaxhpo.cli._errors import NO_RESULT, UserError
 from jaxhpo.cli._tables import print_table, show_params
 from jaxhpo.progress import printable
 from jaxhpo.study import StorageError, StoredStudy
-from jaxhpo.study.internal import NoStudies, as_tuple, file_of, finite_value, open_to_read
+from jaxhpo.study.internal import NoStudiesError, as_tuple, file_of, finite_value, open_to_read
 
 if TYPE_CHECKING:
     import optuna
@@ -25,9 +25,9 @@ _FORMATS = ("table", "json", "csv")
 
 def hide_password(storage: str) -> str:
     """The storage's URL as it may be shown."""
-    from jaxhpo.study.internal import shown_url
+    from jaxhpo.study.internal import redact_url
 
-    return shown_url(storage)
+    return redact_url(storage)
 
 
 def open_existing(storage: str) -> BaseStorage:
@@ -43,7 +43,7 @@ def open_existing(storage: str) -> BaseStorage:
         raise UserError(f"--storage: the file {hide_password(str(path))} does not exist.")
     try:
         return open_to_read(storage)[0]
-    except NoStudies:
+    except NoStudiesError:
         raise UserError(
             f"--storage: {path} is a SQLite file of another program; it has no studies."
         ) from None
@@ -69,7 +69,7 @@ def load_study(name: str, storage: str) -> StoredStudy:
 
 
 def list_studies(storage: str) -> None:
-    """Prints one row a study."""
+    """Prints one row per study."""
     import optuna
 
     opened = open_existing(storage)
@@ -148,7 +148,7 @@ def sort_rows(
 def print_trials(
     name: str, direction: Direction, rows: list[tuple[int, Any, dict[str, Any]]], top: int
 ) -> None:
-    """Prints the best trials as a table with one column a parameter, as far as they fit."""
+    """Prints the best trials as a table with one column per parameter, as far as they fit."""
     ranked = sort_rows(rows, direction)[:top]
     names = list(dict.fromkeys(key for _, _, params in ranked for key in params))
     directions = directions_of(direction)

@@ -13,7 +13,7 @@ from jaxhpo.cli._inspect import load_study, print_trials
 from jaxhpo.cli._load import load_objective, load_space
 from jaxhpo.cli._tables import say
 from jaxhpo.study import StorageError
-from jaxhpo.study.internal import reasons_of, shared_reason, stopped_by_first_failures
+from jaxhpo.study.internal import failure_reasons, most_frequent_reason, stopped_by_first_failures
 
 # The study attribute that holds what `resume` needs to call the objective again.
 COMMAND_ATTR = "jaxhpo:command"
@@ -45,7 +45,7 @@ def start(
         direction=direction,
     )
     stored = study.to_optuna()
-    _say_if_it_goes_on(stored, objective)
+    _say_if_resumed(stored, objective)
     command = {"objective": objective, "space": space, "sampler": sampler}
     stored.set_user_attr(COMMAND_ATTR, command)
     _run(study, function, trials, timeout, workers, objective)
@@ -68,23 +68,23 @@ def _default_name(objective: str, storage: str) -> str:
     return function if is_its_own else name
 
 
-def _say_if_it_goes_on(stored: Any, objective: str) -> None:
+def _say_if_resumed(stored: Any, objective: str) -> None:
     """One line where the study has trials, and one more where they are of another objective."""
     trials = stored.get_trials(deepcopy=False)
     if not trials:
         return
     known = stored.user_attrs.get(COMMAND_ATTR)
     before = known.get("objective") if isinstance(known, dict) else None
-    say(f"study {stored.study_name!r} goes on: it has {len(trials)} trials", file=sys.stderr)
+    say(f"resuming study {stored.study_name!r}, which has {len(trials)} trials", file=sys.stderr)
     if before not in (None, objective):
         say(
-            f"jaxhpo: warning: they are of {before}, not of {objective}; with --name NAME it gets "
-            "a study of its own",
+            f"jaxhpo: warning: its trials are of {before}, not of {objective}; use --name NAME "
+            "for a separate study",
             file=sys.stderr,
         )
 
 
-def go_on(
+def resume(
     name: str,
     trials: int,
     storage: str,
@@ -109,7 +109,7 @@ def go_on(
     if not isinstance(command, dict) or not all(isinstance(command.get(k), str) for k in keys):
         raise UserError(
             f"study {name!r} was not begun by `jaxhpo tune`, so its objective is not known here; "
-            f"go on with `jaxhpo tune OBJECTIVE --space SPACE --name {name}`."
+            f"continue it with `jaxhpo tune OBJECTIVE --space SPACE --name {name}`."
         )
     _allow_imports(name, command, objective, space)
     function = load_objective(objective or command["objective"])
@@ -141,10 +141,10 @@ def _allow_imports(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         options = " ".join(f"{option} {shlex.quote(text)}" for option, text in wanted.items())
         raise UserError(
-            f"study {name!r} names {listed} to import and run, and a study's file may be a "
-            f"stranger's: say that you want it with `jaxhpo resume {shlex.quote(name)} {options}`."
+            f"study {name!r} names {listed} to import and run, and a study's file may come from a "
+            f"stranger: confirm it with `jaxhpo resume {shlex.quote(name)} {options}`."
         )
-    say(f"Study {name!r} names {listed}; to go on imports and runs it from this folder.")
+    say(f"Study {name!r} names {listed}; resuming imports and runs it from this folder.")
     if not typer.confirm("Is that your own code?"):
         raise UserError("nothing was imported.")
 
@@ -158,10 +158,10 @@ def _run(
         study.optimize(objective, num_trials=trials, timeout=timeout, num_workers=workers)
     except KeyboardInterrupt:
         done = len(study.trials) - before
-        say(f"interrupted after {done} trials; all are kept in {study.storage}.")
+        say(f"interrupted after {done} trials; all are stored in {study.storage}.")
         hint = " (fill in the password)" if "***" in study.storage else ""
         again = f"{where} --objective {shlex.quote(reference)}"
-        say(f"go on with: jaxhpo resume {again}{hint}")
+        say(f"continue with: jaxhpo resume {again}{hint}")
         raise
     except Exception as error:
         if not stopped_by_first_failures(study.stop_reason):
@@ -173,7 +173,7 @@ def _run(
     failed = sum(trial.status.name == "FAILED" for trial in records)
     say(f"study {study.name!r}: {len(records)} trials, {failed} failed; {study.stop_reason}")
     if not complete:
-        reason = shared_reason(reasons_of(records))
+        reason = most_frequent_reason(failure_reasons(records))
         raise UserError(f"no trial has a finite value; most failed because: {reason}", NO_RESULT)
     best = complete if len(study.directions) == 1 else study.best_trials
     print_trials(study.name, study.direction, _flat_rows(study, best), 5)

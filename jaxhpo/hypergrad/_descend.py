@@ -14,7 +14,7 @@ from jaxhpo._tracing import owned
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 from jaxhpo.hypergrad._held_out import HeldOut, is_noisy, losses
-from jaxhpo.progress import Watch, display, refuse_traced, tick
+from jaxhpo.progress import DeviceReporter, check_not_traced, display, report
 
 Array = jax.Array
 PyTree = Any
@@ -193,10 +193,10 @@ def descend(
     key = check_key(where, key)
     has_bar = progress is True
     inputs = (key, hparams, space, limit)
-    with display(where, has_bar, where, num_outer, *inputs, unit="outer steps") as watch:
-        path = _compiled(settings, users, key, hparams, space, limit, watch)
-        if watch is not None:
-            refuse_traced(where, progress, path.values)
+    with display(where, has_bar, where, num_outer, *inputs, unit="outer steps") as reporter:
+        path = _compiled(settings, users, key, hparams, space, limit, reporter)
+        if reporter is not None:
+            check_not_traced(where, progress, path.values)
             jax.block_until_ready(path)
     return path
 
@@ -208,7 +208,7 @@ def _run(
     hparams: Any,
     space: Any,
     limit: Array,
-    watch: Watch | None = None,
+    reporter: DeviceReporter | None = None,
 ) -> Descent:
     """The whole loop, traceable."""
     estimator, optimizer = users.estimator.function, users.optimizer
@@ -222,9 +222,9 @@ def _run(
         row = _row(users, hparams, out, grads, accepted, i)
         loop = loop._replace(memory=_where(accepted, memory, loop.memory))
         loop = _move(optimizer, loop, out.value, grads, accepted)
-        if watch is not None:
+        if reporter is not None:
             counts = dict(done=i + 1, best=loop.best_value, failed=jnp.int32(0))
-            tick(watch, i, settings.num_outer, **counts)
+            report(reporter, i, settings.num_outer, **counts)
         return loop, row
 
     start = to_free(space, hparams)

@@ -1,3 +1,3 @@
-"""Doors to other systems; each module imports its library when it is imported itself."""
+"""Integrations with other libraries; each module imports its library when it is imported."""
 
 __all__: list[str] = []

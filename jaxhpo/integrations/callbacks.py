@@ -77,7 +77,7 @@ def forgiving(callback: Callback) -> Callback:
         try:
             callback(study, trial)
         except Exception:
-            logger.exception("a callback failed after trial %d; the study goes on", trial.number)
+            logger.exception("a callback failed after trial %d; the study continues", trial.number)
 
     return call
 
@@ -162,7 +162,7 @@ def mlflow(
 
 
 class _WandB:
-    """One W&B run a study: a step a trial; begun with the first trial."""
+    """One W&B run per study: a step per trial; begun with the first trial."""
 
     def __init__(self, library: Any, value_name: str, settings: dict[str, Any]) -> None:
         self._library, self._name, self._settings = library, value_name, settings
@@ -186,7 +186,7 @@ class _WandB:
 
 
 def wandb(*, value_name: str = "value", **settings: Any) -> Callback:
-    """Logs a study as one run of Weights & Biases, a step a trial.
+    """Logs a study as one run of Weights & Biases, a step per trial.
 
     Args:
         value_name: what the objective measures.

@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
     ) from error
 
 from jaxhpo import _checks
-from jaxhpo.ask_tell import HostSampler, Recipe
+from jaxhpo.ask_tell import HostSampler, SamplerSpec
 from jaxhpo.space import Space, from_ray
 
 logger = logging.getLogger("jaxhpo")
@@ -69,7 +69,7 @@ class JaxhpoSearch(Searcher):
         if mode is not None and mode not in _MODES:
             raise _checks.fail(_SEARCH, "mode", "'min' or 'max'", mode)
         super().__init__(metric=metric, mode=mode)
-        self._recipe = Recipe(_SEARCH, sampler, settings)
+        self._sampler_spec = SamplerSpec(_SEARCH, sampler, settings)
         self._seed = _checks.check_int(_SEARCH, "seed", seed, 0)
         self._max_concurrent = _checks.check_int(_SEARCH, "max_concurrent", max_concurrent, 0)
         self._waiting = [dict(point) for point in points_to_evaluate or ()]
@@ -158,7 +158,7 @@ class JaxhpoSearch(Searcher):
     def _ready(self) -> HostSampler:
         if self._sampler is None:
             assert self._space is not None
-            self._sampler = HostSampler(self._recipe, self._space, self._seed, "ray", 1)
+            self._sampler = HostSampler(self._sampler_spec, self._space, self._seed, "ray", 1)
             # What runs counts as failed until it ends, so that it is not proposed again.
             rows = [*self._told, *((unit, float("nan")) for unit in self._running.values())]
             if rows:

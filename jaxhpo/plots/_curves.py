@@ -40,7 +40,7 @@ def learning_curves(curves: Any, steps: Any = None, *, ax: Any = None, ylabel: s
         curves, steps = curves_of(curves)
     curves, steps = np.asarray(curves, np.float64), np.asarray(steps)
     if curves.ndim != 2 or curves.shape[1:] != steps.shape:
-        expected = f"of shape [n, {steps.size}], one column a step"
+        expected = f"of shape [n, {steps.size}], one column per step"
         raise _checks.fail("learning_curves", "curves", expected, curves.shape)
     finite = np.where(np.isfinite(curves), curves, np.nan)
     alive = np.isfinite(finite).any(axis=0)

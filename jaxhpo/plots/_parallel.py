@@ -1,4 +1,4 @@
-"""Parallel coordinates: one vertical axis a parameter, one line a trial."""
+"""Parallel coordinates: one vertical axis per parameter, one line per trial."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
 from jaxhpo.population._kernel import AXIS, Best, Carry, Lanes, build_program, sharded
-from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, measured, smaller
+from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, shrink, with_measured_bytes
 from jaxhpo.population._trace import TracedTraining, trace_training
 from jaxhpo.training.internal import Training
 
@@ -37,7 +37,7 @@ class Settings:
         memory_budget: bytes.
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
-        chunk: trials a call, or None to choose.
+        chunk: trials per call, or None to choose.
     """
 
     training: Training
@@ -115,11 +115,11 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
             lowered = jax.jit(program, donate_argnums=3).lower(*arguments)
             compiled[shape] = lowered.compile(compiler_options=_CPU_OPTIONS if on_cpu else None)
         call = compiled[shape]
-        last = measured(plan, call.memory_analysis(), traced.const_bytes, on_cpu)
+        last = with_measured_bytes(plan, call.memory_analysis(), traced.const_bytes, on_cpu)
         if last.program_bytes <= settings.memory_budget:
             seconds = time.perf_counter() - started
             return Program(call, traced, last, whole, split, seconds, len(compiled))
-        plan = smaller(last)
+        plan = shrink(last)
     assert last is not None
     raise ValueError(
         f"{where}: `memory_budget` must be at least {last.program_bytes} bytes, which one trial at "
@@ -133,12 +133,12 @@ def fresh_carry(program: Program) -> Carry:
     carry: Carry = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _carry(traced, plan))
     nothing = carry.best._replace(loss=carry.best.loss + np.inf, trial=carry.best.trial - 1)
     return jax.tree.map(
-        lambda a: jax.device_put(a, _placed(a, program.split, program.whole)),
+        lambda a: jax.device_put(a, _sharding_of(a, program.split, program.whole)),
         carry._replace(best=nothing),
     )
 
 
-def _placed(a: Any, sharding: Any, whole: Any) -> Any:
+def _sharding_of(a: Any, sharding: Any, whole: Any) -> Any:
     """Where an array belongs: JAX never splits one of no elements."""
     return sharding if math.prod(a.shape) else whole
 
@@ -165,7 +165,7 @@ def _arguments(
 
     def place(tree: Any, sharding: Any) -> Any:
         def like(a: Any) -> jax.ShapeDtypeStruct:
-            given = _placed(a, sharding, whole)
+            given = _sharding_of(a, sharding, whole)
             return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=given)
 
         return jax.tree.map(like, tree)

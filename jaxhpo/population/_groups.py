@@ -1,4 +1,4 @@
-"""Static dimensions: trials are grouped by them, one compiled program a group."""
+"""Static dimensions: trials are grouped by them, one compiled program per group."""
 
 from __future__ import annotations
 

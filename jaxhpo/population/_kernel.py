@@ -42,7 +42,7 @@ class Lanes(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The best finished trial that a worker has seen, one a device (leading axis 1).
+    """The best finished trial that a worker has seen, one per device (leading axis 1).
 
     Attributes:
         loss: `[1]`, infinite before the first.
@@ -110,7 +110,7 @@ def build_program(
             new = _select(alive, new, old)
             alive = alive & jnp.isfinite(loss)
             loss = jnp.where(alive, loss, jnp.nan)
-            best = _better(carry.best, loss, here.trial, new, stop == num_steps)
+            best = _update_best(carry.best, loss, here.trial, new, stop == num_steps)
             state, alive = _write(g, (carry.state, carry.alive), (new, alive))
             return _write(g, losses, loss), Carry(state, alive, best)
 
@@ -197,7 +197,7 @@ def _select(mask: Any, new: Any, old: Any) -> Any:
     return jax.tree.map(pick, new, old)
 
 
-def _better(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) -> Best:
+def _update_best(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) -> Best:
     """Keeps the group's best trial if it beats what the worker has; NaN never does."""
     losses = jnp.where(jnp.isnan(loss), jnp.inf, loss)
     lane = jnp.argmin(losses)

@@ -22,7 +22,7 @@ from jaxhpo.population._trace import TracedTraining, num_bytes
 # from above, about twice the truth; measured best at 1 to 2 true MiB for networks and convolutions.
 _CPU_GROUP_BYTES = 3 * 1024**2
 _CPU_MAX_WIDTH = 256
-# Chunks a worker gets, for progress ticks and an even finish.
+# Chunks a worker gets, for progress reports and an even finish.
 _CPU_CHUNKS_PER_WORKER = 8
 _HOST_BUDGET = 2 * 1024**3
 _ACCELERATOR_SHARE = 0.75
@@ -100,7 +100,7 @@ def first_plan(
         num_trials: trials of the group.
         memory_budget: bytes.
         width: trials side by side, or None to choose.
-        chunk: trials a call, or None to choose.
+        chunk: trials per call, or None to choose.
 
     Returns:
         A plan whose `program_bytes` is 0 and whose reason is empty.
@@ -111,7 +111,7 @@ def first_plan(
     per_device = -(-num_trials // count)
     if chunk is not None:
         per_device = min(per_device, -(-chunk // count))
-    # A call holds one state a trial (its buffers are reused), the best one, and what the trials
+    # A call holds one state per trial (its buffers are reused), the best one, and what the trials
     # that run side by side work on: at most `work` by the estimate, with copies of their state.
     kept = traced.state_bytes + hparam_bytes + 16
     work = traced.work_bytes + 3 * traced.state_bytes
@@ -137,7 +137,7 @@ def _cpu_width(traced: TracedTraining) -> int:
     return min(_CPU_MAX_WIDTH, 1 << (fitting.bit_length() - 1))
 
 
-def measured(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
+def with_measured_bytes(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
     """Replaces the estimate by what the compiled program's own analysis says.
 
     Args:
@@ -155,7 +155,7 @@ def measured(plan: Plan, stats: Any, const_bytes: int, on_cpu: bool) -> Plan:
     return dataclasses.replace(plan, program_bytes=int(held))
 
 
-def smaller(plan: Plan) -> Plan | None:
+def shrink(plan: Plan) -> Plan | None:
     """Shrinks a measured plan that is over its budget: fewer groups, then workers, then width.
 
     Returns:
@@ -178,7 +178,7 @@ def workers_for(plan: Plan, busy_cores: float) -> int:
     return plan.num_workers
 
 
-def explained(plan: Plan, platform: str, busy_cores: float | None) -> Plan:
+def with_reason(plan: Plan, platform: str, busy_cores: float | None) -> Plan:
     """Writes the sentence that says what was chosen and why."""
     if plan.layout == "vmap":
         how = f"{plan.width} trials side by side (vmap)"

@@ -89,9 +89,9 @@ class Programs:
 
 
 def _forget(programs: weakref.ref[Programs], functions: tuple[Handle, ...]) -> None:
-    kept = programs()
-    if kept is not None:
-        kept._entries = [entry for entry in kept._entries if entry.functions != functions]
+    alive = programs()
+    if alive is not None:
+        alive._entries = [entry for entry in alive._entries if entry.functions != functions]
 
 
 def _functions(settings: Settings) -> tuple[Handle, ...]:

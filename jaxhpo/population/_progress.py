@@ -16,7 +16,7 @@ COMPILING = "compiling"
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Progress(reports.Progress):
-    """What a sweep's `progress` callback is told, about once a call of the compiled program.
+    """What a sweep's `progress` callback is told, about once per call of the compiled program.
 
     It is `jaxhpo.progress.Progress`, and says of a sweep what only a sweep has. Its message is
     "compiling" while the sweep waits for the compiler.
@@ -25,7 +25,7 @@ class Progress(reports.Progress):
         steps_done: training steps taken, over all trials.
         num_steps: training steps in all.
         seconds: since the start.
-        new_trials: `[k]` numbers of the trials that ended since the last tick.
+        new_trials: `[k]` numbers of the trials that ended since the last report.
         new_losses: `[k]` their losses, NaN where failed.
     """
 
@@ -61,8 +61,8 @@ class Progress(reports.Progress):
         return self.message == COMPILING
 
 
-def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
-    """Shows a sweep's ticks on a display: trials' worth of steps, since many end at once.
+def progress_callback(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
+    """A callback that shows a sweep on a display: trials' worth of steps, since many end at once.
 
     Args:
         reporter: the display.
@@ -71,8 +71,8 @@ def ticks_of(reporter: reports.Reporter) -> Callable[[Progress], Any] | None:
         What a sweep calls, or None if the display is silent.
     """
 
-    def show(tick: Progress) -> None:
-        done = tick.total * tick.steps_done // tick.num_steps
-        reporter.update(dataclasses.replace(tick, done=done))
+    def report_progress(progress: Progress) -> None:
+        done = progress.total * progress.steps_done // progress.num_steps
+        reporter.update(dataclasses.replace(progress, done=done))
 
-    return None if type(reporter) is reports.Reporter else show
+    return None if type(reporter) is reports.Reporter else report_progress

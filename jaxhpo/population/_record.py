@@ -1,4 +1,4 @@
-"""What a sweep tells while it runs and what it returns, gathered from the workers' messages."""
+"""Collects the workers' messages into a sweep's progress and its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
-from jaxhpo.population._layout import Plan, explained
+from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
 
@@ -32,9 +32,9 @@ class Sweep:
         best_loss: its loss, infinite if none completed.
         best_hparams: its hyperparameters, unbatched, as `Space.decode` takes them, or None.
         best_state: its training state after the last step, or None.
-        states: all states, leading axis n, if they were kept; a tuple of them, one a group, with
+        states: all states, leading axis n, if they were kept; a tuple of them, one per group, with
             `state_trials` to name their rows, if static values make their shapes differ.
-        state_trials: the trial numbers of the rows of `states`, one array a group; () if not kept.
+        state_trials: trial numbers of the rows of `states`, one array per group; () if not kept.
         num_failed: number of FAILED trials.
         seconds: wall time in all.
         compile_seconds: time spent on tracing and compiling, of which with several static values
@@ -88,8 +88,8 @@ class Sweep:
         return self.plans[0]
 
 
-class Record:
-    """Gathers the workers' messages into the result."""
+class SweepRecorder:
+    """Collects the workers' messages into the result."""
 
     def __init__(
         self,
@@ -137,13 +137,13 @@ class Record:
             if report.states is not None:
                 self._states.append((trials, report.states))
         if not quiet:
-            self.tick()
+            self.report_progress()
 
     def add_group(self, program: Program, workers: Workers, bests: list[Any]) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
         plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
         platform = self.settings.devices[0].platform
-        self.plans.append(explained(plan, platform, workers.busy_cores))
+        self.plans.append(with_reason(plan, platform, workers.busy_cores))
         self._width[workers.group.trials] = plan.width
         for best in bests:
             for row in range(len(best.trial)):
@@ -159,8 +159,8 @@ class Record:
             self._group_states.append((trials[order], program.traced.packing.unpack(leaves)))
             self._states = []
 
-    def tick(self, is_compiling: bool = False) -> None:
-        """Tells the callback how far the sweep has come."""
+    def report_progress(self, is_compiling: bool = False) -> None:
+        """Calls the progress callback."""
         if self.progress is None:
             return
         new, self._new = self._new, []
@@ -209,7 +209,7 @@ class Record:
         )
 
     def _all_states(self) -> Any:
-        """One pytree of all states, or one a group where static values split them."""
+        """One pytree of all states, or one per group where static values split them."""
         if len(self._group_states) == 1:
             return self._group_states[0][1]
         return tuple(s for _, s in self._group_states) or None

@@ -24,8 +24,8 @@ from jaxhpo.population._compile import Program, Settings, compile_group, trace_g
 from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget, num_cores
 from jaxhpo.population._program_cache import Programs
-from jaxhpo.population._progress import ticks_of
-from jaxhpo.population._record import Record, Sweep
+from jaxhpo.population._progress import progress_callback
+from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._threads import Finished, Report, Workers
 from jaxhpo.population._trace import TracedTraining, uses_x64
 from jaxhpo.progress import make_reporter
@@ -78,21 +78,21 @@ def sweep(
     counted, and changes no other.
 
     Args:
-        training: `init`, `step` and `loss`, called once a program, on abstract values.
+        training: `init`, `step` and `loss`, called once per program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
             `static` leaf reaches the training as its Python value.
         key: a key or an integer seed; or `[n]` keys, one for each trial, as `Sweep.trial_key` and
             `Study.trial_key` give them, to train those trials again.
-        num_steps: steps a trial; static.
+        num_steps: steps per trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
-            step; each is also a progress tick and a place to stop.
-        first_trial: number of the first trial, for a sweep that goes on where another ended; or
+            step; each is also a progress report and a place to stop.
+        first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
             2 GiB), of each device otherwise (default three quarters of what is free).
         share_data_order: whether all trials see the same batches and dropout masks (common random
-            numbers: a fairer comparison, and faster, since a batch is fetched once a group). Their
-            initial parameters still differ.
+            numbers: a fairer comparison, and faster, since a batch is fetched once per group).
+            Their initial parameters still differ.
         keep_states: whether to return all final states rather than the best one's alone.
         progress: True draws a bar on a terminal or in a notebook, and where the output is piped
             writes a line to standard error at the start and every minute; False is silent, a
@@ -101,7 +101,7 @@ def sweep(
         devices: devices to use; all local ones if None.
         width: trials side by side under `vmap`; chosen if None. It decides how a trial is rounded:
             with one width it is the same to the last bit in any sweep.
-        chunk: trials a call; chosen if None.
+        chunk: trials per call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
 
     Returns:
@@ -153,11 +153,11 @@ def sweep(
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"
-    shown = progress if is_ours else False
-    with make_reporter(_WHERE, shown, _WHERE, num_trials, note=note) as reporter:
-        tick = ticks_of(reporter) if is_ours else progress
-        record = Record(settings, hparams, num_trials, keep_states, tick, started)
-        return _run_groups(settings, groups, record, timeout, programs or Programs())
+    display = progress if is_ours else False
+    with make_reporter(_WHERE, display, _WHERE, num_trials, note=note) as reporter:
+        callback = progress_callback(reporter) if is_ours else progress
+        recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
+        return _run_groups(settings, groups, recorder, timeout, programs or Programs())
 
 
 def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
@@ -168,14 +168,14 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
                 raise fail(_WHERE, "share_data_order", "False where each trial has its key", True)
             return key[0], key
         if key.ndim:
-            raise fail(_WHERE, "key", f"one key, or {num_trials}, one a trial", key.shape)
+            raise fail(_WHERE, "key", f"one key, or {num_trials}, one per trial", key.shape)
     if np.ndim(first_trial) == 0:
         first = check_int(_WHERE, "first_trial", first_trial, 0)
         numbers = first + np.arange(num_trials)
     else:
         numbers = np.asarray(first_trial)
         if numbers.shape != (num_trials,) or numbers.dtype.kind not in "iu" or (numbers < 0).any():
-            expected = f"a number of at least 0, or {num_trials} of them, one a trial"
+            expected = f"a number of at least 0, or {num_trials} of them, one per trial"
             raise fail(_WHERE, "first_trial", expected, first_trial)
     if int(numbers.max()) >= 2**32 - 1:
         raise fail(_WHERE, "first_trial", "a number below 2**32 - 1 for every trial", first_trial)
@@ -205,34 +205,34 @@ def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:
 def _run_groups(
     settings: Settings,
     groups: list[Group],
-    record: Record,
+    recorder: SweepRecorder,
     timeout: float | None,
     programs: Programs,
 ) -> Sweep:
     """Runs each group as soon as its program is ready."""
-    deadline = math.inf if timeout is None else record.started + timeout
+    deadline = math.inf if timeout is None else recorder.started + timeout
     futures: list[Future[Program]] = []
     try:
-        futures = _compile_all(settings, groups, record, programs)
+        futures = _compile_all(settings, groups, recorder, programs)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
             if not future.done():
-                record.tick(is_compiling=True)
+                recorder.report_progress(is_compiling=True)
             program = future.result()
-            record.add_program(program)
+            recorder.add_program(program)
             programs.keep(settings, group, program)
-            _run_group(settings, group, program, record, deadline)
+            _run_group(settings, group, program, recorder, deadline)
     except KeyboardInterrupt as interrupt:
-        raise SweepInterrupted(record.finish()) from interrupt
+        raise SweepInterrupted(recorder.finish()) from interrupt
     finally:
         for future in futures:
             future.cancel()
-    return record.finish()
+    return recorder.finish()
 
 
 def _compile_all(
-    settings: Settings, groups: list[Group], record: Record, programs: Programs
+    settings: Settings, groups: list[Group], recorder: SweepRecorder, programs: Programs
 ) -> list[Future[Program]]:
     """Starts to compile the programs that are not known yet, side by side."""
     from concurrent.futures import Future, ThreadPoolExecutor  # 5 ms that an import need not cost.
@@ -247,12 +247,12 @@ def _compile_all(
     num_missing = sum(program is None for program in found)
     before = time.perf_counter()
     if num_missing:
-        record.tick(is_compiling=True)
+        recorder.report_progress(is_compiling=True)
     traced = [
         None if program else trace_group(_WHERE, settings, group)
         for group, program in zip(groups, found, strict=True)
     ]
-    record.compile_seconds += time.perf_counter() - before
+    recorder.compile_seconds += time.perf_counter() - before
     pool = ThreadPoolExecutor(max_workers=min(num_cores(), max(num_missing, 1)))
     futures: list[Future[Program]] = []
     for group, program, one in zip(groups, found, traced, strict=True):
@@ -267,10 +267,10 @@ def _compile_all(
 
 
 def _run_group(
-    settings: Settings, group: Group, program: Program, record: Record, deadline: float
+    settings: Settings, group: Group, program: Program, recorder: SweepRecorder, deadline: float
 ) -> None:
     """Runs one group's trials; on any exception the workers end before it goes on."""
-    workers = Workers(program, settings, group, record.keep_states)
+    workers = Workers(program, settings, group, recorder.keep_states)
     wait = None if math.isinf(deadline) else 0.05
     best = []
     try:
@@ -278,15 +278,15 @@ def _run_group(
             if time.perf_counter() >= deadline:
                 workers.stop()
             if isinstance(message, Report):
-                record.add_report(message)
+                recorder.add_report(message)
             elif isinstance(message, Finished) and message.best is not None:
                 best.append(message.best)
     finally:
         workers.stop()
         workers.join()
-        for late in workers.leftovers():
-            if isinstance(late, Report):
-                record.add_report(late, quiet=True)
-            elif isinstance(late, Finished) and late.best is not None:
-                best.append(late.best)
-        record.add_group(program, workers, best)
+        for message in workers.leftovers():
+            if isinstance(message, Report):
+                recorder.add_report(message, quiet=True)
+            elif isinstance(message, Finished) and message.best is not None:
+                best.append(message.best)
+        recorder.add_group(program, workers, best)

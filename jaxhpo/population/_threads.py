@@ -40,7 +40,7 @@ class Report(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """A worker's last message: the best trials it has seen, one a device."""
+    """A worker's last message: the best trials it has seen, one per device."""
 
     best: Best | None
 

@@ -1,6 +1,6 @@
 """A training traced once: checked, its arrays pulled out, and its memory estimated.
 
-Each of the user's functions is called exactly once a program, on one abstract trial. The rest of
+Each of the user's functions is called exactly once per program, on one abstract trial. The rest of
 the sweep works on the recorded jaxprs. Arrays that the functions close over (the data) become
 arguments of the program, so that they are stored once and not compiled into it.
 """

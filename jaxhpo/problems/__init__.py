@@ -131,15 +131,15 @@ __all__ = [
 
 # Every bilevel task by name: what `benchmarks/hypergrad_table.py` and the tests go through.
 TASKS: dict[str, _Callable[..., Task]] = {
-    "ridge": ridge,  # a penalty a feature; closed form
-    "logistic": logistic,  # a penalty a feature; published trace
-    "penalties": penalties,  # a log penalty a feature, as many as weights
+    "ridge": ridge,  # a penalty per feature; closed form
+    "logistic": logistic,  # a penalty per feature; published trace
+    "penalties": penalties,  # a log penalty per feature, as many as weights
     "kernel": kernel,  # length scales; the step solves a system; closed form
     "valley": valley,  # one number, many local optima, all known
-    "cleaning": cleaning,  # a weight an example
+    "cleaning": cleaning,  # a weight per example
     "weighting": weighting,  # a small network
     "distillation": distillation,  # the training data themselves
     "initial": initial,  # initial weights
-    "schedule": schedule,  # a learning rate a step
+    "schedule": schedule,  # a learning rate per step
     "chaos": chaos,  # a learning rate, up to the edge of chaos
 }

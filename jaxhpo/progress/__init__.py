@@ -1,23 +1,23 @@
-"""How long work says what it is doing: reporters, and numbers out of compiled programs."""
+"""Progress of long work: displays on the host, and reports out of compiled programs."""
 
-from jaxhpo.progress._device import Watch as Watch
+from jaxhpo.progress._device import DeviceReporter as DeviceReporter
+from jaxhpo.progress._device import check_not_traced as check_not_traced
 from jaxhpo.progress._device import display as display
-from jaxhpo.progress._device import refuse_traced as refuse_traced
-from jaxhpo.progress._device import tick as tick
+from jaxhpo.progress._device import report as report
 from jaxhpo.progress._reporter import Progress as Progress
 from jaxhpo.progress._reporter import Reporter as Reporter
 from jaxhpo.progress._reporter import make_reporter as make_reporter
-from jaxhpo.progress._reporter import told_if_slow as told_if_slow
+from jaxhpo.progress._reporter import say_if_slow as say_if_slow
 from jaxhpo.progress._terminal import printable as printable
 
 __all__ = [
+    "DeviceReporter",
     "Progress",
     "Reporter",
-    "Watch",
+    "check_not_traced",
     "display",
     "make_reporter",
     "printable",
-    "refuse_traced",
-    "tick",
-    "told_if_slow",
+    "report",
+    "say_if_slow",
 ]

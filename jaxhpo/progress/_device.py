@@ -1,4 +1,4 @@
-"""Progress out of a compiled program: a number inside of it, a display on the host.
+"""Progress reports out of a compiled program, to a display on the host.
 
 The program calls the host with the number of a display that it gets as an argument, so that one
 program serves every call. Where nothing is to be shown there is no number, and the program is the
@@ -20,7 +20,7 @@ import numpy as np
 from jaxhpo._checks import fail, is_traced
 from jaxhpo.progress._reporter import Progress, Reporter, make_reporter
 
-_MAX_TICKS = 200
+_MAX_REPORTS = 200
 """Calls of the host at most, each some ten microseconds and a wait for the device."""
 
 _NUMBERS = itertools.count()
@@ -29,8 +29,8 @@ _DISPLAYS: dict[int, _Display] = {}
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Watch:
-    """What a watched program knows of its display, and what ended before this part of the work.
+class DeviceReporter:
+    """Reports progress from a compiled program: its display, and what ended before this loop.
 
     Attributes:
         number: `[]` int32, of the display.
@@ -50,8 +50,8 @@ class Watch:
     parts: int = dataclasses.field(default=1, metadata={"static": True})
     axis: str | None = dataclasses.field(default=None, metadata={"static": True})
 
-    def after(self, done: int, best: jax.Array, failed: jax.Array) -> Watch:
-        """What the next loop is given."""
+    def after(self, done: int, best: jax.Array, failed: jax.Array) -> DeviceReporter:
+        """The reporter of the next loop."""
         return dataclasses.replace(
             self,
             part=self.part + 1,
@@ -70,13 +70,13 @@ class _Display:
         self.error: BaseException | None = None
 
     def update(self, done: int, best: float, failed: int, message: str = "") -> None:
-        """Shows a tick; one that another has overtaken is dropped."""
+        """Shows a report; one that a later one has overtaken is dropped."""
         if done <= self._done or self.error is not None:
             return
         self._done = done
-        shown = best if np.isfinite(best) else None
+        known_best = best if np.isfinite(best) else None
         try:
-            self._reporter.update(Progress(done, self._total, shown, failed, message))
+            self._reporter.update(Progress(done, self._total, known_best, failed, message))
         except BaseException as error:  # the program cannot be left from here
             self.error = error
 
@@ -84,7 +84,7 @@ class _Display:
 @contextlib.contextmanager
 def display(
     where: str, progress: Any, title: str, total: int, *inputs: Any, unit: str = "trials"
-) -> Iterator[Watch | None]:
+) -> Iterator[DeviceReporter | None]:
     """Opens a display for the program that runs in the block.
 
     Args:
@@ -96,7 +96,7 @@ def display(
         unit: what is counted.
 
     Yields:
-        What to give to `tick`, or None if nothing is shown.
+        What to give to `report`, or None if nothing is shown.
 
     Raises:
         TypeError: `progress` is none of these.
@@ -105,61 +105,63 @@ def display(
     if progress is False or progress is None:
         yield None
         return
-    refuse_traced(where, progress, (jnp.zeros(()), *inputs))
+    check_not_traced(where, progress, (jnp.zeros(()), *inputs))
     note = "the program compiles first"
     reporter = make_reporter(where, progress, title, total, unit=unit, note=note)
     if type(reporter) is Reporter:
         yield None
         return
     number = next(_NUMBERS)
-    shown = _DISPLAYS[number] = _Display(reporter, total)
-    shown.update(0, np.inf, 0, "starting")
+    opened = _DISPLAYS[number] = _Display(reporter, total)
+    opened.update(0, np.inf, 0, "starting")
     try:
         zero = jnp.int32(0)
-        yield Watch(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
+        yield DeviceReporter(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
         jax.effects_barrier()
     finally:
         del _DISPLAYS[number]
         reporter.close()
-    if shown.error is not None:
-        raise shown.error
+    if opened.error is not None:
+        raise opened.error
 
 
-def refuse_traced(where: str, progress: Any, tree: Any) -> None:
+def check_not_traced(where: str, progress: Any, tree: Any) -> None:
     """Refuses progress inside of a transformation, where one call would stand for many or none."""
     if any(is_traced(leaf) for leaf in jax.tree.leaves(tree)):
         expected = "False under a transformation such as jit or vmap"
         raise fail(where, "progress", expected, progress)
 
 
-def tick(watch: Watch, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any) -> None:
-    """Tells the host, from inside of a compiled loop, how far it is; at most 200 times a program.
+def report(
+    reporter: DeviceReporter, index: jax.Array, count: int, *, done: Any, best: Any, failed: Any
+) -> None:
+    """Reports progress from inside a compiled loop, at most 200 times per program.
 
     Args:
-        watch: from `display`.
+        reporter: from `display`.
         index: turn of the loop, from 0.
         count: turns in all; static.
         done: `[]` trials done after this turn.
         best: `[]` best value so far; not finite if there is none.
         failed: `[]` trials that failed.
     """
-    if watch.axis is not None:  # one tick for all loops that run side by side
-        done = done * jax.lax.axis_size(watch.axis)
-        best, failed = jax.lax.pmin(best, watch.axis), jax.lax.psum(failed, watch.axis)
-    turns = count * watch.parts
-    every = max(1, -(-turns // _MAX_TICKS))
-    turn = watch.part * count + index
+    if reporter.axis is not None:  # one report for all loops that run side by side
+        done = done * jax.lax.axis_size(reporter.axis)
+        best, failed = jax.lax.pmin(best, reporter.axis), jax.lax.psum(failed, reporter.axis)
+    turns = count * reporter.parts
+    every = max(1, -(-turns // _MAX_REPORTS))
+    turn = reporter.part * count + index
     is_due = (turn % every == every - 1) | (turn == turns - 1)
-    best = jnp.minimum(watch.best, best.astype(watch.best.dtype))
-    shown = (watch.done + done, best, watch.failed + failed)
+    best = jnp.minimum(reporter.best, best.astype(reporter.best.dtype))
+    counts = (reporter.done + done, best, reporter.failed + failed)
 
     def call() -> None:
-        jax.debug.callback(_update, watch.number, *shown)
+        jax.debug.callback(_update, reporter.number, *counts)
 
     jax.lax.cond(is_due, call, lambda: None)
 
 
 def _update(number: Any, done: Any, best: Any, failed: Any) -> None:
-    shown = _DISPLAYS.get(int(number))
-    if shown is not None:
-        shown.update(int(done), float(best), int(failed))
+    running = _DISPLAYS.get(int(number))
+    if running is not None:
+        running.update(int(done), float(best), int(failed))

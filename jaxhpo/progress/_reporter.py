@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: a callable, a bar on a terminal, lines in a file, silence.
+"""Displays of progress: a callable, a bar on a terminal, lines in a file, or nothing.
 
 Whatever takes long opens a reporter first, before it traces or compiles anything:
 
@@ -49,7 +49,7 @@ class Reporter:
     """Passes progress on; the base class is silent."""
 
     def update(self, progress: Progress) -> None:
-        """Takes note of where the work stands."""
+        """Receives the current progress."""
 
     def close(self) -> None:
         """Ends the display."""
@@ -69,16 +69,16 @@ class _CallableReporter(Reporter):
         self._function(progress)
 
 
-class _Shown(Reporter):
-    """What people see; work inside of work that is shown shows nothing of its own."""
+class _VisibleReporter(Reporter):
+    """A display for people; work inside of displayed work shows nothing of its own."""
 
-    is_shown = False
+    is_active = False
 
     def close(self) -> None:
-        _Shown.is_shown = False
+        _VisibleReporter.is_active = False
 
 
-class _BarReporter(_Shown):
+class _BarReporter(_VisibleReporter):
     """One live line on the terminal, drawn by rich."""
 
     def __init__(self, title: str, total: int, note: str) -> None:
@@ -95,7 +95,7 @@ class _BarReporter(_Shown):
         )
         self._task = self._bar.add_task(printable(title), total=total, note=printable(note))
         self._bar.start()
-        _Shown.is_shown = True
+        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         note = printable(" ".join(_state_of(progress)))
@@ -106,8 +106,8 @@ class _BarReporter(_Shown):
         super().close()
 
 
-class _LineReporter(_Shown):
-    """One line at the start, and one a minute, from a thread: a compilation sends no update."""
+class _LineReporter(_VisibleReporter):
+    """One line at the start, and one per minute, from a thread: a compilation sends no update."""
 
     def __init__(self, title: str, total: int, unit: str, note: str) -> None:
         self._title, self._unit, self._started = title, unit, time.monotonic()
@@ -116,7 +116,7 @@ class _LineReporter(_Shown):
         _say(f"{title}: {total} {unit}{f'; {note}' if note else ''}")
         self._thread = threading.Thread(target=self._every_minute, daemon=True)
         self._thread.start()
-        _Shown.is_shown = True
+        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         self._last = progress
@@ -157,9 +157,9 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def told_if_slow(line: str) -> Iterator[None]:
+def say_if_slow(line: str) -> Iterator[None]:
     """Writes a line to standard error if what is inside takes long and nothing else is shown."""
-    if _Shown.is_shown:
+    if _VisibleReporter.is_active:
         yield
         return
     timer = threading.Timer(SLOW_SECONDS, _say, (line,))
@@ -180,7 +180,7 @@ def make_reporter(
         where: the public function, for the error.
         progress: False for silence, a callable that takes a `Progress`, or True: a bar where
             standard error is a terminal or the program a notebook, otherwise a line there at the
-            start and one a minute. Inside of work that shows itself, True is silent.
+            start and one per minute. Inside of work that shows itself, True is silent.
         title: what the work is called.
         total: number of trials.
         unit: what is counted.
@@ -200,7 +200,7 @@ def make_reporter(
         raise TypeError(
             f"{where}: `progress` must be True, False or a callable, got {describe(progress)}."
         )
-    if _Shown.is_shown or sys.stderr is None:
+    if _VisibleReporter.is_active or sys.stderr is None:
         return Reporter()
     if sys.stderr.isatty() or in_notebook():
         with contextlib.suppress(ImportError):

@@ -28,14 +28,14 @@ class Facts:
 
     Attributes:
         name: the study's name.
-        directions: "minimize" or "maximize", one an objective.
+        directions: "minimize" or "maximize", one per objective.
         sampler: what proposed the trials, as far as the study knows; else empty.
         distributions: parameter name to its latest Optuna distribution.
         trials: all trials, in order of their numbers.
         done: those with finite values that break no constraint.
         value: `[n, m]` values of `done`, in the user's sign.
         front: those of `done` that no other dominates; the best one with a single objective.
-        metrics: what the values are called, one name an objective.
+        metrics: what the values are called, one name per objective.
     """
 
     name: str

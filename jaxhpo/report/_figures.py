@@ -102,7 +102,7 @@ def _log_axis_with_zero(regrets: np.ndarray) -> tuple[float, dict[str, Any]]:
 
 
 def bars(shares: dict[str, float], label: str) -> Figure:
-    """One bar a parameter, the largest on top."""
+    """One bar per parameter, the largest on top."""
     names = list(reversed(shares))
     trace = {
         "type": "bar",

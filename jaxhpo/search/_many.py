@@ -15,7 +15,7 @@ from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status
 from jaxhpo._tracing import owned
 from jaxhpo._tracing.owned import as_pytree
-from jaxhpo.progress import Watch, display, refuse_traced
+from jaxhpo.progress import DeviceReporter, check_not_traced, display
 from jaxhpo.search._minimize import (
     MANY_STUDIES,
     ONE_STUDY,
@@ -46,7 +46,7 @@ def minimize_many(
     layout: str = "auto",
     progress: Any = False,
 ) -> Result:
-    """Runs `minimize` once a key, all studies as one compiled program.
+    """Runs `minimize` once per key, all studies as one compiled program.
 
     Each study is the one that `minimize` makes of its key, up to rounding. How they are laid out is
     a matter of speed: "map" runs one after another, "vmap" side by side. "auto" takes "map" for a
@@ -89,11 +89,11 @@ def minimize_many(
     growth = MANY_STUDIES if keys.shape[0] >= MANY else ONE_STUDY
     made, total = as_pytree(objective), keys.shape[0] * num_trials
     inputs = (keys, space, sampler, made)
-    with display("minimize_many", progress, "minimize_many", total, *inputs) as watch:
-        settings = (num_trials, batch_size, layout, growth, watch)
+    with display("minimize_many", progress, "minimize_many", total, *inputs) as reporter:
+        settings = (num_trials, batch_size, layout, growth, reporter)
         result: Result = _run_many(made, space, sampler, keys, *settings)
-        if watch is not None:
-            refuse_traced("minimize_many", progress, result.best_value)
+        if reporter is not None:
+            check_not_traced("minimize_many", progress, result.best_value)
             jax.block_until_ready(result)
     warn_if_all_failed("minimize_many", result.trials.status)
     return result
@@ -114,34 +114,36 @@ def _search_many(
     batch_size: int | None,
     layout: str,
     growth: Growth,
-    watch: Watch | None = None,
+    reporter: DeviceReporter | None = None,
 ) -> Result:
-    def one(key: Array, watch: Watch | None) -> Result:
-        settings = (num_trials, batch_size, growth, watch)
+    def one(key: Array, reporter: DeviceReporter | None) -> Result:
+        settings = (num_trials, batch_size, growth, reporter)
         return search(objective, space, sampler, key, *settings)
 
     if layout == "vmap":
-        if watch is not None:
-            watch = dataclasses.replace(watch, axis=_AXIS)
-        side_by_side: Result = jax.vmap(one, in_axes=(0, None), axis_name=_AXIS)(keys, watch)
+        if reporter is not None:
+            reporter = dataclasses.replace(reporter, axis=_AXIS)
+        side_by_side: Result = jax.vmap(one, in_axes=(0, None), axis_name=_AXIS)(keys, reporter)
         return side_by_side
-    if watch is not None:
-        watch = dataclasses.replace(watch, parts=keys.shape[0])
+    if reporter is not None:
+        reporter = dataclasses.replace(reporter, parts=keys.shape[0])
 
-    def next_one(watch: Watch | None, key: Array) -> tuple[Watch | None, Result]:
-        study = one(key, watch)
-        return None if watch is None else _after(watch, study), study
+    def next_one(
+        reporter: DeviceReporter | None, key: Array
+    ) -> tuple[DeviceReporter | None, Result]:
+        study = one(key, reporter)
+        return None if reporter is None else _after(reporter, study), study
 
-    _, one_by_one = jax.lax.scan(next_one, watch, keys)
+    _, one_by_one = jax.lax.scan(next_one, reporter, keys)
     return one_by_one
 
 
 _run_many = owned.jit(_search_many, functions_in=(0, 1, 2), static_argnums=(4, 5, 6, 7))
 
 
-def _after(watch: Watch, study: Result) -> Watch:
+def _after(reporter: DeviceReporter, study: Result) -> DeviceReporter:
     """What the display of the next study starts from."""
     num_trials = study.trials.status.shape[0]
     num_failed = jnp.sum(study.trials.status == int(Status.FAILED), dtype=jnp.int32)
-    best = study.best_value if study.best_value.ndim == 0 else watch.best
-    return watch.after(num_trials, best, num_failed)
+    best = study.best_value if study.best_value.ndim == 0 else reporter.best
+    return reporter.after(num_trials, best, num_failed)

@@ -18,7 +18,7 @@ from jaxhpo._status import Status, explain, status_of_rows
 from jaxhpo._tracing import owned
 from jaxhpo._tracing.manual import on_each_device
 from jaxhpo._tracing.owned import as_pytree
-from jaxhpo.progress import Watch, display, refuse_traced, tick
+from jaxhpo.progress import DeviceReporter, check_not_traced, display, report
 from jaxhpo.samplers.internal import check_objectives, needs_form, settings_for, warn_of_large_batch
 from jaxhpo.search._objective import checked_objective, evaluate_rows, form_of
 from jaxhpo.space import Space
@@ -60,7 +60,7 @@ def trial_keys(key: Array, number: Array | int) -> TrialKeys:
         number: the trial's number, from 0.
 
     Returns:
-        One key a purpose.
+        One key per purpose.
     """
     return TrialKeys(*jax.random.split(jax.random.fold_in(key, number), 3))
 
@@ -133,12 +133,12 @@ def minimize(
     raise_on_failure = _checks.check_bool("minimize", "raise_on_failure", raise_on_failure)
     made = as_pytree(objective)
     inputs = (key, space, sampler, made)
-    with display("minimize", progress, "minimize", num_trials, *inputs) as watch:
-        settings = (num_trials, batch_size, ONE_STUDY, watch)
+    with display("minimize", progress, "minimize", num_trials, *inputs) as reporter:
+        settings = (num_trials, batch_size, ONE_STUDY, reporter)
         compiled = on_each_device(lambda *args: run(*args, *settings))
         result: Result = compiled(made, space, sampler, key)
-        if watch is not None:
-            refuse_traced("minimize", progress, result.best_value)
+        if reporter is not None:
+            check_not_traced("minimize", progress, result.best_value)
             jax.block_until_ready(result)
     if raise_on_failure:
         _raise_on_failure(result)
@@ -197,17 +197,17 @@ def search(
     num_trials: int,
     batch_size: int | None,
     growth: Growth = ONE_STUDY,
-    watch: Watch | None = None,
+    reporter: DeviceReporter | None = None,
 ) -> Result:
     """Scans rounds of `q` trials; space and sampler are arguments, so their numbers are traced."""
     key_init, key_trials = jax.random.split(key)
     state = sampler.init(key_init)
-    asked = _rows_per_ask(space, sampler, key_init, state)
-    q = asked if batch_size is None else batch_size
-    if q % asked:
-        expected = f"a multiple of the {asked} points that the sampler proposes at once"
+    rows_per_ask = _rows_per_ask(space, sampler, key_init, state)
+    q = rows_per_ask if batch_size is None else batch_size
+    if q % rows_per_ask:
+        expected = f"a multiple of the {rows_per_ask} points that the sampler proposes at once"
         raise _checks.fail("minimize", "batch_size", expected, q)
-    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once a program
+    warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once per program
     objective = checked_objective(objective, space)
     num_objectives = form_of(objective, space).num_objectives
     if num_objectives > 1:
@@ -216,29 +216,31 @@ def search(
     rounds = -(-num_trials // q)
 
     def round_(carry: PyTree, index: Array) -> tuple[PyTree, tuple[PyTree, ...]]:
-        state, tally = carry
+        state, counts = carry
         numbers = index * q + jnp.arange(q, dtype=jnp.int32)
         keys = jax.vmap(functools.partial(trial_keys, key_trials))(numbers)
-        state, unit = _ask_rows(sampler, keys.ask, state, asked)
+        state, unit = _ask_rows(sampler, keys.ask, state, rows_per_ask)
         unit = jnp.where((numbers < num_trials)[:, None], unit, jnp.nan)
         is_point = has_proposal(unit)
         params = space.from_unit(jnp.where(is_point[:, None], unit, 0.5))
         outcome = evaluate_rows(objective, keys.objective, params, is_point)
         state, info = sampler.tell(keys.tell[0], state, unit, outcome)
         status = status_of(unit, outcome)
-        if watch is not None:
-            tally = _counted(tally, outcome.value, status)
+        if reporter is not None:
+            counts = _update_counts(counts, outcome.value, status)
             done = jnp.minimum(numbers[-1] + 1, num_trials)
-            tick(watch, index, rounds, done=done, best=tally[0], failed=tally[1])
-        return (state, tally), (params, unit, outcome.value, status, info)
+            report(reporter, index, rounds, done=done, best=counts[0], failed=counts[1])
+        return (state, counts), (params, unit, outcome.value, status, info)
 
     parts = []
-    tally = () if watch is None else (jnp.full((), jnp.inf, jnp.result_type(float)), jnp.int32(0))
+    counts = (
+        () if reporter is None else (jnp.full((), jnp.inf, jnp.result_type(float)), jnp.int32(0))
+    )
     for first, last in _segments(rounds, q, sampler, growth):
         if sampler.resize is not None:
             state = sampler.resize(state, last * q)
         steps = jnp.arange(first, last, dtype=jnp.int32)
-        (state, tally), part = jax.lax.scan(round_, (state, tally), steps)
+        (state, counts), part = jax.lax.scan(round_, (state, counts), steps)
         parts.append(part)
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     *rows, info = parts[0] if len(parts) == 1 else joined
@@ -249,9 +251,9 @@ def search(
 run = owned.jit(search, functions_in=(0, 1, 2), static_argnums=(4, 5, 6))
 
 
-def _counted(tally: tuple[Array, Array], value: Array, status: Array) -> tuple[Array, Array]:
+def _update_counts(counts: tuple[Array, Array], value: Array, status: Array) -> tuple[Array, Array]:
     """Best value so far (with one objective) and number of failed trials, for a display."""
-    best, failed = tally
+    best, failed = counts
     if value.ndim == 1:
         is_complete = status == int(Status.COMPLETE)
         best = jnp.minimum(best, jnp.min(jnp.where(is_complete, value, jnp.inf)))
@@ -297,11 +299,15 @@ def _rows_per_ask(space: Space, sampler: Sampler, key: Array, state: PyTree) -> 
     return rows
 
 
-def _ask_rows(sampler: Sampler, keys: Array, state: PyTree, asked: int) -> tuple[PyTree, Array]:
+def _ask_rows(
+    sampler: Sampler, keys: Array, state: PyTree, rows_per_ask: int
+) -> tuple[PyTree, Array]:
     """Asks until there is one proposal a key, each time with the key of the first trial."""
-    if keys.shape[0] == asked:
+    if keys.shape[0] == rows_per_ask:
         return sampler.ask(keys[0], state)
-    state, unit = jax.lax.scan(lambda state, key: sampler.ask(key, state), state, keys[::asked])
+    state, unit = jax.lax.scan(
+        lambda state, key: sampler.ask(key, state), state, keys[::rows_per_ask]
+    )
     return state, unit.reshape(-1, unit.shape[-1])
 
 
@@ -309,8 +315,8 @@ def _summarise(trials: Trials, info: PyTree) -> Result:
     """Finds the best completed trial of each objective, and the front of several."""
     is_complete = trials.status == int(Status.COMPLETE)
     has_several = trials.value.ndim == 2
-    shown = is_complete[:, None] if has_several else is_complete
-    value = jnp.where(shown, trials.value, jnp.inf)
+    mask = is_complete[:, None] if has_several else is_complete
+    value = jnp.where(mask, trials.value, jnp.inf)
     best = jnp.argmin(value, axis=0)
     return Result(
         best_params=jax.tree.map(lambda leaf: leaf[best], trials.params),

@@ -122,7 +122,7 @@ def _checked(outcome: Outcome, num_dims: int) -> Outcome:
     value = _real("value", outcome.value, "a scalar or a vector", lambda shape: len(shape) <= 1)
     objectives = value.shape
     fits = {
-        "se": ("one number an objective", lambda shape: shape == objectives),
+        "se": ("one number per objective", lambda shape: shape == objectives),
         "violation": ("a scalar or vector", lambda shape: len(shape) <= 1),
         "gradient": (
             f"of shape {(*objectives, num_dims)}",

@@ -1,4 +1,4 @@
-"""A noisy objective evaluated several times a trial."""
+"""A noisy objective evaluated several times per trial."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class _Replicates:
 def replicates(
     objective: Callable[[Array, PyTree], Any], count: int
 ) -> Callable[[Array, PyTree], Outcome]:
-    """Evaluates a noisy objective several times a trial, side by side, and tells mean and error.
+    """Evaluates a noisy objective several times per trial, side by side, and tells mean and error.
 
     The trial's value is the mean over keys of its own, and `Outcome.se` the mean's standard error,
     which Gaussian processes take for the known noise of that trial. Constraints must hold in every

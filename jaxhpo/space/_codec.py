@@ -16,7 +16,7 @@ _WHERE = "Space.encode"
 
 
 def pack(node: Any, leaf_values: list[Any]) -> Any:
-    """Puts one array a leaf into the values pytree."""
+    """Puts one array per leaf into the values pytree."""
     if isinstance(node, LeafNode):
         return leaf_values[node.index]
     if isinstance(node, ConstantNode):
@@ -117,7 +117,7 @@ def _leaf_to_python(leaf: Leaf, value: Any, n: int) -> list[Any]:
 
 
 def encode_row(root: Any, leaves: tuple[Leaf, ...], params: Any) -> dict[int, Any]:
-    """Turns one Python pytree into one value an active leaf.
+    """Turns one Python pytree into one value per active leaf.
 
     Raises:
         ValueError: a parameter is missing, unknown or out of range; the message names it.

@@ -23,7 +23,7 @@ def describe_leaves(leaves: tuple[Leaf, ...]) -> list[dict[str, Any]]:
 
 
 def describe_constraints(constraints: tuple[Constraint, ...]) -> list[str]:
-    """One text a constraint: a forbidden combination as it is, a function by its name."""
+    """One text per constraint: a forbidden combination as it is, a function by its name."""
     return [
         repr(item) if isinstance(item, Forbid) else getattr(item, "__qualname__", repr(item))
         for item in constraints
@@ -31,7 +31,7 @@ def describe_constraints(constraints: tuple[Constraint, ...]) -> list[str]:
 
 
 def text_of(leaves: tuple[Leaf, ...], constraints: tuple[Constraint, ...]) -> str:
-    """One line a leaf and a constraint."""
+    """One line per leaf and constraint."""
     lines = []
     for record in describe_leaves(leaves):
         name, kind = record.pop("name"), record.pop("kind")

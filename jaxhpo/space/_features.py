@@ -14,7 +14,7 @@ from jaxhpo.space.dimensions._dimension import Array, Discrete
 def active_leaves(
     leaves: tuple[Leaf, ...], leaf_values: list[Any], batch: tuple[int, ...]
 ) -> list[Array]:
-    """Which leaves count in each configuration of a batch, one `[...]` bool a leaf."""
+    """Which leaves count in each configuration of a batch, one `[...]` bool per leaf."""
     masks = []
     for leaf in leaves:
         mask = jnp.ones(batch, bool)

@@ -80,7 +80,7 @@ class TreeNode:
 
 @dataclasses.dataclass(frozen=True)
 class BranchNode:
-    """A nested choice: the table row of its selector, and one node an option."""
+    """A nested choice: the table row of its selector, and one node per option."""
 
     selector: int
     options: tuple[Any, ...]
@@ -96,7 +96,7 @@ class NestedChoice:
         self.weights = weights
 
     def labels(self) -> tuple[str, ...]:
-        """One unique text an option."""
+        """One unique text per option."""
         if self.keys is not None:
             return tuple(str(key) for key in self.keys)
         texts = [
@@ -121,7 +121,7 @@ def choice(
             and bare values in it are constants. A dict names the options:
             `choice({"svm": {...}, "none": None})` decodes to `{"svm": {...}}`. Name options that
             overlap, such as two intervals: params without a name count for the first that fits.
-        weights: one positive number an option, proportional to its probability. May be traced.
+        weights: one positive number per option, proportional to its probability. May be traced.
         shape: static shape of the value; plain options only.
 
     Returns:
@@ -267,7 +267,7 @@ def _unique_names(leaves: list[Leaf]) -> list[Leaf]:
 
 
 def element_names(leaf: Leaf) -> list[str]:
-    """The leaf's name, or one name an element: `lr[0]`, `lr[1]`, …."""
+    """The leaf's name, or one name per element: `lr[0]`, `lr[1]`, …."""
     places = itertools.product(*(range(size) for size in leaf.dimension.shape))
     return [leaf.name + "".join(f"[{at}]" for at in place) for place in places]
 

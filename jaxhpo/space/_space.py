@@ -387,8 +387,8 @@ class Space:
 
         Args:
             unit: `[..., d]`.
-            categories: static; "onehot" gives an unordered coordinate one column an option, "index"
-                gives it one column with the option's number (for Hamming distances).
+            categories: static; "onehot" gives an unordered coordinate one column per option,
+                "index" gives it one column with the option's number (for Hamming distances).
 
         Returns:
             `[..., f]`, in [0, 1] but for indices. Discrete numbers lie at their cell's centre (half
@@ -401,11 +401,11 @@ class Space:
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
 
     def describe(self) -> list[dict[str, Any]]:
-        """The space as JSON-ready records, one a leaf; equal for equal spaces."""
+        """The space as JSON-ready records, one per leaf; equal for equal spaces."""
         return describe_leaves(self._leaves)
 
     def describe_constraints(self) -> list[str]:
-        """One text a constraint: a forbidden combination as it is, a function by its name."""
+        """One text per constraint: a forbidden combination as it is, a function by its name."""
         return describe_constraints(self._constraints)
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ def build_rows(
     start: datetime.datetime | None = None,
     **details: Any,
 ) -> list[Row]:
-    """Checks the arrays of a batch against each other and makes one row a trial.
+    """Checks the arrays of a batch against each other and makes one row per trial.
 
     Args:
         where: the public function, for errors.
@@ -49,7 +49,7 @@ def build_rows(
     Raises:
         ValueError: shapes that do not fit together.
     """
-    begun = _time(where, "start", start)
+    started = _time(where, "start", start)
     endings = build_endings(where, study, range(len(decoded)), values, **details)
     rows = []
     for own, point, params in zip(endings, unit, decoded, strict=True):
@@ -60,7 +60,7 @@ def build_rows(
                 user_attrs=own.user_attrs,
                 system_attrs={**row.system_attrs, **own.system_attrs},
                 curve=own.curve,
-                start=begun or own.end,
+                start=started or own.end,
                 end=own.end,
             )
         )
@@ -97,29 +97,29 @@ def build_endings(
         end: see `Study.record`.
 
     Returns:
-        One ending a trial.
+        One ending per trial.
 
     Raises:
         ValueError: shapes that do not fit together.
     """
     n = len(trial_ids)
     value = _values(where, n, len(study.directions), values)
-    broken, errors = _violations(where, n, violation), _errors(where, value, se)
+    violations, errors = _violations(where, n, violation), _errors(where, value, se)
     codes = _codes(where, n, status)
     spent = None if seconds is None else _seconds(where, n, seconds)
     steps, curve = _curves(where, n, curves, curve_steps)
     now = _time(where, "end", end) or datetime.datetime.now()
     endings = []
     for i in range(n):
-        own = _judged(Status(int(codes[i])), value[i], broken[i], errors[i])
+        own = _final_status(Status(int(codes[i])), value[i], violations[i], errors[i])
         user: dict[str, Any] = {} if spent is None else {"seconds": float(spent[i])}
         points = {s: v for s, v in zip(steps, curve[i].tolist(), strict=True) if math.isfinite(v)}
         if own is Status.FAILED:
-            user["reason"] = _reason(value[i], broken[i], errors[i], points)
+            user["reason"] = _reason(value[i], violations[i], errors[i], points)
         stored = finite_value(value[i].tolist()) if own is not Status.FAILED else None
         system: dict[str, Any] = {}
-        if own is not Status.FAILED and broken.shape[1] and not np.isnan(broken[i]).any():
-            system[CONSTRAINTS_ATTR] = broken[i].tolist()
+        if own is not Status.FAILED and violations.shape[1] and not np.isnan(violations[i]).any():
+            system[CONSTRAINTS_ATTR] = violations[i].tolist()
         if stored is not None and np.isfinite(errors[i]).all():
             system[ERROR_ATTR] = errors[i].tolist()
         endings.append(Ending(trial_ids[i], own, stored, user, system, now, thin_curve(points)))
@@ -142,8 +142,10 @@ def _codes(where: str, n: int, status: Any) -> np.ndarray:
     return codes
 
 
-def _judged(status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray) -> Status:
-    """The status of an ended trial, with what its numbers say."""
+def _final_status(
+    status: Status, value: np.ndarray, violation: np.ndarray, error: np.ndarray
+) -> Status:
+    """The status of an ended trial, corrected by its value and its violation."""
     if status not in (Status.COMPLETE, Status.INFEASIBLE):
         return status
     if np.isinf(error).any():
@@ -156,13 +158,15 @@ def _reason(
     value: np.ndarray, violation: np.ndarray, error: np.ndarray, points: dict[int, float]
 ) -> str:
     """Why a trial failed, in words."""
-    shown = value.tolist() if len(value) > 1 else value[0]
+    display_value = value.tolist() if len(value) > 1 else value[0]
     if np.isfinite(value).all() and np.isnan(violation).any():
         return f"the violation was {violation.tolist()}"
     if np.isfinite(value).all() and np.isinf(error).any():
-        return f"the value was {shown}, its standard error infinite: {explain(Status.FAILED)}"
+        return (
+            f"the value was {display_value}, its standard error infinite: {explain(Status.FAILED)}"
+        )
     after = f" (last finite after step {max(points)})" if points else ""
-    return f"the value was {shown}{after}: {explain(Status.FAILED)}"
+    return f"the value was {display_value}{after}: {explain(Status.FAILED)}"
 
 
 def _violations(where: str, n: int, violation: Any) -> np.ndarray:
@@ -171,7 +175,7 @@ def _violations(where: str, n: int, violation: Any) -> np.ndarray:
         return np.zeros((n, 0))
     found = _checks.real_numbers(where, "violation", violation)
     if found.ndim not in (1, 2) or len(found) != n:
-        expected = f"of shape [{n}] or [{n}, k], one row a trial"
+        expected = f"of shape [{n}] or [{n}, k], one row per trial"
         raise _checks.fail(where, "violation", expected, found.shape)
     return found[:, None] if found.ndim == 1 else found
 
@@ -182,7 +186,7 @@ def _errors(where: str, value: np.ndarray, se: Any) -> np.ndarray:
         return np.full(value.shape, np.nan)
     found, (n, m) = _checks.real_numbers(where, "se", se), value.shape
     if found.shape not in ((n, m), *([(n,)] if m == 1 else [])):
-        expected = f"of shape [{n}], one a value" if m == 1 else f"of shape [{n}, {m}]"
+        expected = f"of shape [{n}], one per value" if m == 1 else f"of shape [{n}, {m}]"
         raise _checks.fail(where, "se", expected, found.shape)
     if (found < 0).any():
         raise _checks.fail(where, "se", "at least 0, or NaN", found)
@@ -195,7 +199,9 @@ def _values(where: str, n: int, num_objectives: int, values: Any) -> np.ndarray:
         return _column(where, n, "values", values).reshape(n, 1)
     rows = _checks.real_numbers(where, "values", values)
     if rows.shape != (n, num_objectives):
-        expected = f"of shape [{n}, {num_objectives}], one row a trial and one column an objective"
+        expected = (
+            f"of shape [{n}, {num_objectives}], one row per trial and one column per objective"
+        )
         raise _checks.fail(where, "values", expected, rows.shape)
     return rows
 
@@ -203,7 +209,7 @@ def _values(where: str, n: int, num_objectives: int, values: Any) -> np.ndarray:
 def _column(where: str, n: int, name: str, values: Any) -> np.ndarray:
     column = _checks.real_numbers(where, name, values)
     if column.shape != (n,):
-        raise _checks.fail(where, name, f"of shape [{n}], one a trial", column.shape)
+        raise _checks.fail(where, name, f"of shape [{n}], one per trial", column.shape)
     return column
 
 
@@ -243,7 +249,9 @@ def _curves(where: str, n: int, curves: Any, curve_steps: Any) -> tuple[list[int
     curve = _checks.real_numbers(where, "curves", curves)
     steps = [] if curve_steps is None else _steps(where, curve_steps)
     if curve.shape != (n, len(steps)):
-        expected = f"of shape [{n}, {len(steps)}], one row a trial and one column a `curve_steps`"
+        expected = (
+            f"of shape [{n}, {len(steps)}], one row per trial and one column per `curve_steps`"
+        )
         raise _checks.fail(where, "curves", expected, curve.shape)
     if steps != sorted(set(steps)):
         raise _checks.fail(where, "curve_steps", "rising", steps)

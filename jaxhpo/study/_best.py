@@ -10,15 +10,15 @@ from jaxhpo._direction import Direction, directions_of, is_better, to_minimized
 from jaxhpo._status import Status
 from jaxhpo.pareto.internal import front_rows
 from jaxhpo.study._trial import Trial, as_tuple
-from jaxhpo.study.running._failures import reasons_of, shared_reason
+from jaxhpo.study.running._failures import failure_reasons, most_frequent_reason
 
 
 def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     """The complete trial with the best value; see `Study.best`."""
     if isinstance(direction, tuple):
         raise ValueError(
-            f"Study.best: `direction` must be one, since no trial is best in {len(direction)} "
-            f"objectives, got {direction}; use best_trials or pareto_front()."
+            f"Study.best: `direction` must be a single one, since no trial is best in "
+            f"{len(direction)} objectives, got {direction}; use best_trials or pareto_front()."
         )
     best: tuple[float, Trial] | None = None
     for trial in trials:
@@ -29,8 +29,8 @@ def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     if best is None:
         counts = {s.name.lower(): sum(t.status is s for t in trials) for s in Status}
         got = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        if reasons := reasons_of(trials):
-            got += f"; most frequent reason of failure: {shared_reason(reasons)}"
+        if reasons := failure_reasons(trials):
+            got += f"; most frequent reason of failure: {most_frequent_reason(reasons)}"
         raise ValueError(
             f"Study.best: study {name!r} has no complete trial yet, got {got or 'no trial'}."
         )

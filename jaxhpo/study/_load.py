@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo import _checks
 from jaxhpo._checks.suggest import did_you_mean, named_arguments
 from jaxhpo.space.internal import rebuild
-from jaxhpo.study._reading import Readable
+from jaxhpo.study._base_study import BaseStudy
 from jaxhpo.study.storage._meta import META_ATTR
 from jaxhpo.study.storage._store import Store
 from jaxhpo.study.storage.files._read_store import ReadStore
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WHERE = "load_study"
 
 
-class StoredStudy(Readable):
+class StoredStudy(BaseStudy):
     """A stored study to look at, as `load_study` opens it: nothing in its storage changes.
 
     Trials that another process adds in the meantime are seen. `resume` opens the study for more.
@@ -54,7 +54,7 @@ class StoredStudy(Readable):
             )
         return self._space
 
-    def _instead_of(self, name: str) -> str:
+    def _attribute_hint(self, name: str) -> str:
         from jaxhpo.study._study import Study
 
         if not name.startswith("_") and hasattr(Study, name):
@@ -68,7 +68,7 @@ class StoredStudy(Readable):
         Args:
             space: the study's space; needed where `missing` names a part that the file does not
                 hold.
-            sampler: another sampler to go on with, a name or a `Sampler`; None keeps the study's.
+            sampler: another sampler, by name or as a `Sampler`; None keeps the study's.
 
         Returns:
             The study, open for writing.

@@ -148,5 +148,5 @@ def store_rows(study: StudyCore, rows: Sequence[Row], unit: np.ndarray, size: in
     if not rows:
         return []
     numbers = study._sampler.record(rows, unit, size)
-    study._note(rows)
+    study._on_trials_ended(rows)
     return numbers

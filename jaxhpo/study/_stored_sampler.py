@@ -1,4 +1,4 @@
-"""Between sampler and storage: trials asked and written, trials told and ended."""
+"""A sampler whose asks and tells are written to a storage."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import numpy as np
 from jaxhpo._base import Sampler
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
-from jaxhpo.ask_tell import Proposer, Told
-from jaxhpo.study._told import assemble, history_of
+from jaxhpo.ask_tell import Evaluations, Proposer
+from jaxhpo.study._evaluations import evaluations_of, history_of
 from jaxhpo.study._trial import Trial, Value, as_tuple, status_of, unit_of
-from jaxhpo.study.running._evaluate import Report
+from jaxhpo.study.running._evaluate import ObjectiveResult
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._distributions import distributions_of
 from jaxhpo.study.storage._errors import StorageError
-from jaxhpo.study.storage._reserved import RESERVED, Batch, is_lost
+from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, waiting
-from jaxhpo.study.storage.outages._late import record_late, take_up
+from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
 if TYPE_CHECKING:
     from jaxhpo.space import Space
@@ -49,7 +49,7 @@ class StoredSampler:
         sampler: Sampler,
         seed: int,
         direction: Direction,
-        asked: Any,
+        proposal_shape: Any,
         with_constraints: Callable[[], tuple[Sampler, Any]] | None = None,
     ) -> None:
         """Takes up a study; its history is read at the first ask.
@@ -59,8 +59,8 @@ class StoredSampler:
             space: its space.
             sampler: any sampler over it.
             seed: its seed.
-            direction: "minimize" or "maximize", or one an objective.
-            asked: shape of one ask, as `asked_shape` gives it.
+            direction: "minimize" or "maximize", or one per objective.
+            proposal_shape: shape of one ask, as `proposal_shape_of` gives it.
             with_constraints: makes the sampler, and the shape of one ask, that takes over as soon
                 as a trial says how much it violates constraints; None keeps the sampler.
         """
@@ -70,14 +70,14 @@ class StoredSampler:
         self._seed = seed
         self._with_constraints = with_constraints
         self._num_objectives = len(directions_of(direction))
-        self._proposer = Proposer(space, sampler, seed, asked, self._num_objectives)
+        self._proposer = Proposer(space, sampler, seed, proposal_shape, self._num_objectives)
         self._distributions = distributions_of(space)
-        self._known = 0
+        self._next_number = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
-        self._has_waiting = self._has_lost = self._is_split = False
+        self._has_waiting = self._has_released = self._is_mid_batch = False
         # Trials of other processes that the sampler takes for failed until they end.
-        self._guessed: set[int] = set()
+        self._assumed_failed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
         self._running: dict[int, int] = {}
 
@@ -91,22 +91,22 @@ class StoredSampler:
         """The number that the next trial should get."""
         if self._is_stale:
             self.refresh()
-        return self._known
+        return self._next_number
 
     def refresh(self) -> None:
-        """Reads the history and puts the sampler where it belongs."""
-        if self._store.has_kept:
-            take_up(self._store)
+        """Reads the history and replays it into the sampler."""
+        if self._store.has_spooled:
+            recover_spooled(self._store)
         trials = self._store.history()
-        told = self._seen(history_of(trials, self._space), trials)
-        self._adapt()
-        self._proposer.reset(told)
-        self._guessed = {t.number for t in trials if status_of(t) is Status.RUNNING}
-        self._known = trials[-1].number + 1 if trials else 0
+        evaluations = self._to_evaluations(history_of(trials, self._space), trials)
+        self._switch_sampler()
+        self._proposer.reset(evaluations)
+        self._assumed_failed = {t.number for t in trials if status_of(t) is Status.RUNNING}
+        self._next_number = trials[-1].number + 1 if trials else 0
         self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
-        self._has_lost = any(is_lost(trial) for trial in trials)
+        self._has_released = any(is_released(trial) for trial in trials)
         # The rest of a batch that others have broken into is proposed anew, as on reopening.
-        self._is_split = self._proposer.is_split(len(trials))
+        self._is_mid_batch = self._proposer.is_mid_batch(len(trials))
         self._is_stale = False
 
     def enqueue(self, params: Any) -> list[int]:
@@ -126,14 +126,14 @@ class StoredSampler:
         """
         if self._is_stale:
             self.refresh()
-        begun = self._begin(count, owner) if self._has_waiting else []
-        return begun + self._ask_sampler(count - len(begun), owner)
+        started = self._start_waiting(count, owner) if self._has_waiting else []
+        return started + self._ask_sampler(count - len(started), owner)
 
-    def _begin(self, count: int, owner: list[str | int] | None) -> list[Trial]:
-        """Up to `count` of the trials that wait."""
+    def _start_waiting(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+        """Starts up to `count` of the waiting trials."""
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        begun: list[Trial] = []
+        started: list[Trial] = []
         for number, trial_id, values, unit in waiting(self._store, self._space, self._seed):
             [params] = self._space.decode(values)
             was_reserved = unit is not None
@@ -141,18 +141,18 @@ class StoredSampler:
             row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
             self._running[number] = trial_id
             # From here on it is a trial of its own, no part of a batch.
-            note = {"owner": owner, RESERVED: None}
+            attrs = {"owner": owner, RESERVED: None}
             if (
-                self._store.claim([trial_id], note)
+                self._store.claim([trial_id], attrs)
                 if was_reserved
                 else self._store.begin(trial_id, row)
             ):
-                begun.append(Trial(number, params, flat=row.params, unit=unit))
+                started.append(Trial(number, params, flat=row.params, unit=unit))
             else:
                 self._running.pop(number)
-            if len(begun) == count:
+            if len(started) == count:
                 break
-        return begun
+        return started
 
     def _ask_sampler(self, count: int, owner: list[str | int] | None) -> list[Trial]:
         """Proposes trials and writes them as running."""
@@ -179,8 +179,8 @@ class StoredSampler:
             except NumberTaken:
                 continue
             self._running.update(written)
-            self._is_stale = written[0][0] != first or self._is_split
-            self._known = written[-1][0] + 1
+            self._is_stale = written[0][0] != first or self._is_mid_batch
+            self._next_number = written[-1][0] + 1
             return [
                 Trial(number, params[i], flat=rows[i].params, unit=unit[i])
                 for i, (number, _) in enumerate(written)
@@ -188,7 +188,7 @@ class StoredSampler:
         raise AssertionError("unreachable: the last attempt takes any number")
 
     def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
-        """Takes up trials that a batch has lost, or else proposes others, and writes them down.
+        """Reserves trials that a batch has released, or else new ones, and writes them as running.
 
         They are running, and belong to this process, before anything is trained: no other one
         proposes them again, or takes their numbers.
@@ -202,11 +202,11 @@ class StoredSampler:
             The batch, which `end` and `release` end; empty only if the sampler has no further
             point.
         """
-        note = {"owner": owner, RESERVED: True}
+        attrs = {"owner": owner, RESERVED: True}
         for attempt in range(_MAX_ATTEMPTS):
             first = self.next_number
-            if self._has_lost:
-                if batch := self._reclaim(count, block, note):
+            if self._has_released:
+                if batch := self._reclaim(count, block, attrs):
                     return batch
                 continue
             self._is_stale = True
@@ -215,7 +215,7 @@ class StoredSampler:
                 return Batch([], [], unit, values, [], owner)
             params = self._space.decode(values)
             rows = [
-                self._row(Status.RUNNING, None, *pair, note)
+                self._row(Status.RUNNING, None, *pair, attrs)
                 for pair in zip(unit, params, strict=True)
             ]
             try:
@@ -223,26 +223,29 @@ class StoredSampler:
                 written = self._store.append(rows, None if is_last else first)
             except NumberTaken:
                 continue
-            self._is_stale = written[0][0] != first or self._is_split
-            self._known = written[-1][0] + 1
+            self._is_stale = written[0][0] != first or self._is_mid_batch
+            self._next_number = written[-1][0] + 1
             numbers, trial_ids = zip(*written, strict=True)
             return Batch(list(numbers), list(trial_ids), unit, values, params, owner)
         raise AssertionError("unreachable: the last attempt takes any number")
 
-    def _reclaim(self, count: int, block: int, note: dict[str, Any]) -> Batch | None:
-        """Up to `count` of the trials that a batch has lost; None if others were faster."""
-        lost = [trial for trial in self._store.history() if is_lost(trial)][:count]
-        claimed = set(self._store.claim([trial._trial_id for trial in lost], note))
+    def _reclaim(self, count: int, block: int, attrs: dict[str, Any]) -> Batch | None:
+        """Reserves up to `count` released trials again; None if others were faster."""
+        released = [trial for trial in self._store.history() if is_released(trial)][:count]
+        claimed = set(self._store.claim([trial._trial_id for trial in released], attrs))
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        lost = [trial for trial in lost if trial._trial_id in claimed]
-        if not lost:
+        claimed_trials = [trial for trial in released if trial._trial_id in claimed]
+        if not claimed_trials:
             return None
-        unit = np.asarray([unit_of(trial) for trial in lost])
+        unit = np.asarray([unit_of(trial) for trial in claimed_trials])
         values = self._space.host_values(unit)
-        numbers, trial_ids = [t.number for t in lost], [t._trial_id for t in lost]
+        numbers, trial_ids = (
+            [t.number for t in claimed_trials],
+            [t._trial_id for t in claimed_trials],
+        )
         params = self._space.decode(values)
-        return Batch(numbers, trial_ids, unit, values, params, note["owner"])
+        return Batch(numbers, trial_ids, unit, values, params, attrs["owner"])
 
     def end(self, batch: Batch, endings: Sequence[Ending], size: int) -> list[Ending]:
         """Ends trials of a batch in one transaction, lets the others wait, and tells the sampler.
@@ -258,17 +261,19 @@ class StoredSampler:
         was_stale, self._is_stale = self._is_stale, True
         ended = {ending.trial_id for ending in endings}
         self.release(batch, [i for i in batch.trial_ids if i not in ended])
-        lost = set(self._store.finish(endings))
-        record_late(self._store, [one for one in endings if one.trial_id in lost])
-        kept = [ending for ending in endings if ending.trial_id not in lost]
+        already_ended = set(self._store.finish(endings))
+        record_late_results(self._store, [one for one in endings if one.trial_id in already_ended])
+        recorded = [ending for ending in endings if ending.trial_id not in already_ended]
         # A batch that was cut short leaves proposals pending that nobody will tell.
-        if was_stale or len(kept) < len(batch.trial_ids):
-            return kept
-        told = self._seen((batch.unit, [ending.value for ending in kept]), kept)
-        if not self._adapt():
-            self._proposer.tell(told, self._known, size)
-            self._is_stale = self._is_split
-        return kept
+        if was_stale or len(recorded) < len(batch.trial_ids):
+            return recorded
+        evaluations = self._to_evaluations(
+            (batch.unit, [ending.value for ending in recorded]), recorded
+        )
+        if not self._switch_sampler():
+            self._proposer.tell(evaluations, self._next_number, size)
+            self._is_stale = self._is_mid_batch
+        return recorded
 
     def release(self, batch: Batch, trial_ids: Sequence[int] | None = None) -> None:
         """Lets trials of a batch wait, all of them by default, for whoever trains the next one."""
@@ -279,39 +284,45 @@ class StoredSampler:
             lambda found: tuple(found or ()) == tuple(owner),
         )
 
-    def tell(self, trials: Sequence[Trial], reports: Sequence[Report]) -> list[Trial]:
+    def tell(self, trials: Sequence[Trial], results: Sequence[ObjectiveResult]) -> list[Trial]:
         """Ends running trials and tells the sampler.
 
         Args:
             trials: trials that are running.
-            reports: what became of each.
+            results: what became of each.
 
         Returns:
             The trials that ended now. One that another process had marked as failed has the number
             of the new trial that holds its value; one that it had given a value is left out.
         """
-        endings = [self._ending(*pair) for pair in zip(trials, reports, strict=True)]
+        endings = [self._ending(*pair) for pair in zip(trials, results, strict=True)]
         was_stale, self._is_stale = self._is_stale, True
         try:
-            lost = set(self._store.finish(endings))
+            already_ended = set(self._store.finish(endings))
         finally:  # what could not be written is kept elsewhere: the trials have not failed
             for trial in trials:
                 self._running.pop(trial.number, None)
-        late = record_late(self._store, [one for one in endings if one.trial_id in lost])
+        late_numbers = record_late_results(
+            self._store, [one for one in endings if one.trial_id in already_ended]
+        )
         ended = []
-        for trial, report, ending in zip(trials, reports, endings, strict=True):
-            if ending.trial_id in late:
-                moved = dataclasses.replace(trial, number=late[ending.trial_id])
-                ended.append(self._ended(moved, report))
-            elif ending.trial_id not in lost:
-                ended.append(self._ended(trial, report))
-        if lost or was_stale or any(trial.number in self._guessed for trial in trials):
+        for trial, result, ending in zip(trials, results, endings, strict=True):
+            if ending.trial_id in late_numbers:
+                moved = dataclasses.replace(trial, number=late_numbers[ending.trial_id])
+                ended.append(self._ended(moved, result))
+            elif ending.trial_id not in already_ended:
+                ended.append(self._ended(trial, result))
+        if (
+            already_ended
+            or was_stale
+            or any(trial.number in self._assumed_failed for trial in trials)
+        ):
             return ended
         unit = np.asarray([trial.unit for trial in ended])
-        told = self._seen((unit, [trial.value for trial in ended]), ended)
-        if not self._adapt():
-            self._proposer.tell(told, self._known)
-            self._is_stale = self._is_split
+        evaluations = self._to_evaluations((unit, [trial.value for trial in ended]), ended)
+        if not self._switch_sampler():
+            self._proposer.tell(evaluations, self._next_number)
+            self._is_stale = self._is_mid_batch
         return ended
 
     def record(self, rows: Sequence[Row], unit: np.ndarray, size: int) -> list[int]:
@@ -330,32 +341,32 @@ class StoredSampler:
         try:
             numbers = [number for number, _ in self._store.append(rows, expected)]
         except NumberTaken:
-            logger.info("another process writes to study %r as well", self._store.name)
+            logger.info("study %r: another process is writing to it as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
         if numbers[0] == expected:
-            self._known = numbers[-1] + 1
-            told = self._seen((unit, [row.value for row in rows]), rows)
-            if not self._adapt():
-                self._proposer.tell(told, self._known, size)
-                self._is_stale = self._is_split
+            self._next_number = numbers[-1] + 1
+            evaluations = self._to_evaluations((unit, [row.value for row in rows]), rows)
+            if not self._switch_sampler():
+                self._proposer.tell(evaluations, self._next_number, size)
+                self._is_stale = self._is_mid_batch
         return numbers
 
     @property
-    def handed_out(self) -> frozenset[int]:
+    def running_numbers(self) -> frozenset[int]:
         """Numbers of the trials that this object has handed out and that have not ended."""
         return frozenset(self._running)
 
-    def abandon(self, reason: str, kept: frozenset[int] = frozenset()) -> list[int]:
+    def fail_running(self, reason: str, excluded: frozenset[int] = frozenset()) -> list[int]:
         """Marks as failed the trials that this object has handed out and not ended.
 
         Args:
             reason: why, in words.
-            kept: numbers of those that go on: somebody else is to tell them.
+            excluded: numbers of those that keep running: somebody else is to tell them.
 
         Returns:
             The numbers of those that failed.
         """
-        numbers = [number for number in self._running if number not in kept]
+        numbers = [number for number in self._running if number not in excluded]
         endings = [
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
             for number in numbers
@@ -366,12 +377,15 @@ class StoredSampler:
         except StorageError as error:
             # Whatever ends the run now is what the user is to see; opening the study does the rest.
             logger.warning(
-                "study %r: trials %s stay as running: %s", self._store.name, numbers, error
+                "study %r: trials %s could not be marked as failed and stay running: %s",
+                self._store.name,
+                numbers,
+                error,
             )
         return numbers
 
     def attach(self, number: int, trial_id: int) -> None:
-        """Takes over a running trial that another object asked."""
+        """Adopts a running trial that another object asked for."""
         self._running.setdefault(number, trial_id)
 
     def make_row(self, status: Status, value: Value | None, unit: Any, params: Any) -> Row:
@@ -390,43 +404,47 @@ class StoredSampler:
             system_attrs={SYSTEM_ATTR: own},
         )
 
-    def _ending(self, trial: Trial, report: Report) -> Ending:
-        user = {"reason": report.reason, "error": report.error}
-        system = {CONSTRAINTS_ATTR: list(report.violation)} if report.violation else {}
-        if report.se is not None:
-            system[ERROR_ATTR] = list(as_tuple(report.se))
+    def _ending(self, trial: Trial, result: ObjectiveResult) -> Ending:
+        user = {"reason": result.reason, "error": result.error}
+        system = {CONSTRAINTS_ATTR: list(result.violation)} if result.violation else {}
+        if result.se is not None:
+            system[ERROR_ATTR] = list(as_tuple(result.se))
         return Ending(
             self._running[trial.number],
-            report.status,
-            report.value,
+            result.status,
+            result.value,
             {key: value for key, value in user.items() if value is not None},
             system,
-            report.end,
+            result.end,
         )
 
-    def _ended(self, trial: Trial, report: Report) -> Trial:
+    def _ended(self, trial: Trial, result: ObjectiveResult) -> Trial:
         return dataclasses.replace(
             trial,
-            status=report.status,
-            value=report.value,
-            violation=report.violation,
-            se=report.se,
-            seconds=report.seconds,
-            reason=report.reason,
-            error=report.error,
+            status=result.status,
+            value=result.value,
+            violation=result.violation,
+            se=result.se,
+            seconds=result.seconds,
+            reason=result.reason,
+            error=result.error,
         )
 
-    def _seen(self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any) -> Told:
-        """Points and values of trials as the sampler should see them."""
-        told = assemble(*known, trials, self._direction, self._is_constrained)
-        self._is_constrained = told.violation is not None
-        return told
+    def _to_evaluations(
+        self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any
+    ) -> Evaluations:
+        """Converts trials to what the sampler is told."""
+        evaluations = evaluations_of(*known, trials, self._direction, self._is_constrained)
+        self._is_constrained = evaluations.violation is not None
+        return evaluations
 
-    def _adapt(self) -> bool:
-        """Lets another sampler take over where constraints have come up; it is to be told all."""
+    def _switch_sampler(self) -> bool:
+        """Switches samplers once trials have constraints; the new one is to be told everything."""
         if self._with_constraints is None or not self._is_constrained:
             return False
-        sampler, asked = self._with_constraints()
+        sampler, proposal_shape = self._with_constraints()
         self._with_constraints = None
-        self._proposer = Proposer(self._space, sampler, self._seed, asked, self._num_objectives)
+        self._proposer = Proposer(
+            self._space, sampler, self._seed, proposal_shape, self._num_objectives
+        )
         return True

@@ -13,23 +13,23 @@ from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._direction import check_direction
 from jaxhpo.space import Space
 from jaxhpo.study import _record
-from jaxhpo.study._sweeping import Sweeping
+from jaxhpo.study._sweeping import SweepingStudy
 from jaxhpo.study._trial import Trial
-from jaxhpo.study.running._failures import failures_told
+from jaxhpo.study.running._failures import with_failure_summary
 
 if TYPE_CHECKING:
     pass
 
 
-class Study(Sweeping):
+class Study(SweepingStudy):
     """A search that is written down as it goes.
 
     Every trial is a row in Optuna's storage: a SQLite file unless another URL is given, so that its
     dashboard, its plots and its command line work on the file as it is. The proposal for trial `i`
     depends on the seed, on `i` and on what has been told, so a study that was stopped and opened
-    again by its name goes on as if it had never stopped. Samplers that also remember what a point
+    again by its name continues as if it had never stopped. Samplers that also remember what a point
     was asked for (`pattern`, `de`, `cma_es` in discrete spaces and at bounds, `gradient`, and
-    mixtures of them) go on from all that was told, but not with the same points.
+    mixtures of them) continue from all that was told, but not with the same points.
 
     When to use it: for objectives that are any Python program, for results that must outlive the
     process, and for several processes on one search. For a traceable objective that runs in
@@ -48,8 +48,8 @@ class Study(Sweeping):
         seed: fixes all proposals. None takes that of the stored study, 0 in a new one.
         direction: "minimize" or "maximize"; for several objectives a sequence with one for each.
             The sampler must then be one for several objectives, such as "nsga2".
-        change_sampler: whether a stored study that was run with another sampler goes on with this
-            one. The study keeps a record of which was there from which trial on.
+        change_sampler: whether a stored study that was run with another sampler continues with
+            this one. The study keeps a record of which was there from which trial on.
 
     Raises:
         TypeError: an argument of a wrong type.
@@ -83,8 +83,8 @@ class Study(Sweeping):
         from jaxhpo.study._stored_sampler import StoredSampler
         from jaxhpo.study.storage._meta import (
             constrained_maker,
+            describe_sampler,
             make_sampler,
-            note_of_sampler,
             open_meta,
             stored_sampler,
         )
@@ -97,17 +97,26 @@ class Study(Sweeping):
         if seed is not None:
             seed = _checks.check_seed("Study", "seed", seed)
         change_sampler = _checks.check_bool("Study", "change_sampler", change_sampler)
-        chosen, asked = make_sampler(sampler, self._space, len(self.directions))
+        chosen, proposal_shape = make_sampler(sampler, self._space, len(self.directions))
         self._store = Store(storage, name or _fresh_name(), self.directions)
         if not change_sampler and (own := stored_sampler(self._store, sampler)) is not sampler:
-            sampler, (chosen, asked) = own, make_sampler(own, self._space, len(self.directions))
-        note = note_of_sampler(sampler, chosen)
-        meta = open_meta(self._store, self._space, note, seed, change_sampler)
+            sampler, (chosen, proposal_shape) = (
+                own,
+                make_sampler(own, self._space, len(self.directions)),
+            )
+        description = describe_sampler(sampler, chosen)
+        meta = open_meta(self._store, self._space, description, seed, change_sampler)
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._sampler = StoredSampler(
-            self._store, self._space, chosen, self._seed, self._direction, asked, with_constraints
+            self._store,
+            self._space,
+            chosen,
+            self._seed,
+            self._direction,
+            proposal_shape,
+            with_constraints,
         )
         self._cache = {}
         self._meta = meta
@@ -116,7 +125,7 @@ class Study(Sweeping):
     # -- running it --------------------------------------------------------------------------
 
     @named_arguments
-    @failures_told
+    @with_failure_summary
     def optimize(
         self,
         objective: Callable[[Any], Any],
@@ -132,8 +141,8 @@ class Study(Sweeping):
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
         An objective that raises, or returns NaN or an infinite value, has failed: its trial is kept
-        with the reason and the traceback, never becomes best, and the study goes on; at the end one
-        line says how many failed and for which reason most did. Where the first trials all fail
+        with the reason and the traceback, never becomes best, and the study continues; at the end
+        one line says how many failed and for which reason most did. Where the first trials all fail
         with the same error, that is the program's: the run stops and raises it. On Ctrl-C the trial
         that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes on.
         Afterwards `stop_reason` says in words why the run ended.
@@ -163,10 +172,10 @@ class Study(Sweeping):
             ValueError: a number out of range.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
-        from jaxhpo.study.running._optimize import Loop
+        from jaxhpo.study.running._optimize import OptimizeLoop
 
         self.stop_reason = None
-        self.stop_reason = Loop(
+        self.stop_reason = OptimizeLoop(
             self,
             objective,
             num_trials=num_trials,
@@ -182,7 +191,7 @@ class Study(Sweeping):
         """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
 
         Args:
-            names: one name an objective, such as "accuracy"; a text where there is one objective.
+            names: one name per objective, such as "accuracy"; a text where there is one objective.
 
         Raises:
             TypeError: a name that is no text.
@@ -200,7 +209,7 @@ class Study(Sweeping):
             got = _checks.describe(names)
             raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
         if len(listed) != len(self.directions):
-            raise _checks.fail(where, "names", f"one an objective ({len(self.directions)})", names)
+            raise _checks.fail(where, "names", f"one per objective ({len(self.directions)})", names)
         self._store.set_metric_names(listed)
 
     def stop(self) -> None:
@@ -272,10 +281,10 @@ class Study(Sweeping):
             TypeError: a value that is no number.
             ValueError: a trial that was never asked or has ended, or another number of values.
         """
-        from jaxhpo.study._telling import tell
+        from jaxhpo.study._tell import tell
 
         ended = tell(self, trials, values)
-        self._note(ended)
+        self._on_trials_ended(ended)
         return ended
 
     @named_arguments

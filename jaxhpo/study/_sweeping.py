@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._tracing.owned import Handle
 from jaxhpo.study._core import StudyCore
-from jaxhpo.study.running._failures import failures_told
+from jaxhpo.study.running._failures import with_failure_summary
 
 if TYPE_CHECKING:
     import jax
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jaxhpo.training import Training
 
 
-class Sweeping(StudyCore):
+class SweepingStudy(StudyCore):
     """The part of `Study` that trains."""
 
     _programs: population.Programs | None = None
@@ -28,7 +28,7 @@ class Sweeping(StudyCore):
     _state: tuple[int, Any] | None = None
 
     @named_arguments
-    @failures_told
+    @with_failure_summary
     def sweep(
         self,
         training: Training,
@@ -61,12 +61,12 @@ class Sweeping(StudyCore):
         stop changes how it trains, nor, with a sampler that ignores values (`random`, `qmc`,
         `grid`), what it draws. What a sampler that learns proposes depends on the values that were
         known, and so on the batches: the default ones end at fixed numbers, so that a study
-        stopped at the end of one, or killed inside of one, goes on with the same points.
+        stopped at the end of one, or killed inside of one, continues with the same points.
 
         Args:
             training: the training run whose `loss` is minimised.
             num_trials: how many more trials to train.
-            num_steps: steps a trial; static.
+            num_steps: steps per trial; static.
             batch_size: trials asked, trained and written together. None takes what the sampler can
                 use: up to 4,096 where it ignores values, a generation of a population, otherwise
                 its start-up design and then a handful, since samplers learn between batches only.
@@ -77,7 +77,7 @@ class Sweeping(StudyCore):
             share_data_order: whether all trials see the same batches, as in `population.sweep`.
             devices: devices to use; all local ones if None.
             width: trials side by side under `vmap`; chosen if None.
-            chunk: trials a call; chosen if None.
+            chunk: trials per call; chosen if None.
             programs: keeps what is compiled; the study's own if None.
 
         Returns:
@@ -87,7 +87,7 @@ class Sweeping(StudyCore):
             TypeError: an argument of a wrong type.
             ValueError: a number out of range, or a study that maximises.
         """
-        from jaxhpo.study.running._sweep import Run
+        from jaxhpo.study.running._sweep import SweepRun
 
         options = {
             "memory_budget": memory_budget,
@@ -97,7 +97,7 @@ class Sweeping(StudyCore):
             "chunk": chunk,
             "programs": self.programs if programs is None else programs,
         }
-        return Run(
+        return SweepRun(
             self,
             training,
             num_trials=num_trials,
@@ -181,7 +181,7 @@ class Sweeping(StudyCore):
         except ReferenceError:
             pass
         raise ValueError(
-            "Study.best_state: this object has trained nothing that is still there, and states are "
+            "Study.best_state: the `training` of a sweep is no longer in memory, and states are "
             "not stored; `study.retrain(training)` trains the best trial again, to the same state."
         )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxhpo.study.storage._history import HistoryTrial
 
 Value = float | tuple[float, ...]
-"""One value a trial, or a tuple of them in a study of several objectives."""
+"""One value per trial, or a tuple of them in a study of several objectives."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
     )
 
 
-def outline_of(stored: FrozenTrial | HistoryTrial) -> Trial:
+def summary_of(stored: FrozenTrial | HistoryTrial) -> Trial:
     """Number, value and status of a stored trial; the rest costs much more to read."""
     return Trial(stored.number, None, finite_value(stored.values), status_of(stored))
 

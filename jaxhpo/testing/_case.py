@@ -76,7 +76,7 @@ class SamplerCase:
         return with_gradient(objective, space) if self.needs_gradient else objective
 
 
-# The sampler is an argument, so that all checks share one program a structure.
+# The sampler is an argument, so that all checks share one program per structure.
 init = jax.jit(lambda sampler, key: sampler.init(key))
 ask = jax.jit(lambda sampler, key, state: sampler.ask(key, state))
 tell = jax.jit(
@@ -91,7 +91,7 @@ def value_of(unit: Array) -> Array:
 
 
 def outcome_of(unit: Array, value: Array) -> Outcome:
-    """Any values of unit points `[q, d]`; one a point comes with the gradient of `value_of`."""
+    """Any values of unit points `[q, d]`; one per point comes with the gradient of `value_of`."""
     gradient = 2 * (unit - _target(unit)) if value.ndim == 1 else None
     return Outcome(value, gradient=gradient)
 
@@ -139,7 +139,7 @@ def init_key(key: Array) -> Array:
 
 
 def study_key(seed: int = 0) -> Array:
-    """A fixed key, one a seed."""
+    """A fixed key, one per seed."""
     return jax.random.key(1000 + seed)
 
 

@@ -155,12 +155,12 @@ def assemble(
 def mean_loss(
     where: str, loss: Callable[..., Any], hparams: Any, outputs: Any, targets: Any
 ) -> jax.Array:
-    """Averages a loss that is a scalar or one value an example."""
+    """Averages a loss that is a scalar or one value per example."""
     value = jnp.asarray(loss(hparams, outputs, targets))
     num_examples = jax.tree.leaves(targets)[0].shape[0]
     if value.shape not in ((), (num_examples,)):
         raise ValueError(
-            f"{where}: `loss` must return a scalar or one value an example ({num_examples},), got "
+            f"{where}: `loss` must return a scalar or one value per example ({num_examples},), got "
             f"shape {value.shape}."
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):

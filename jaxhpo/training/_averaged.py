@@ -15,7 +15,7 @@ from jaxhpo.training._training import Training
 def averaged(training: Training, num_runs: int) -> Training:
     """Runs a training from several keys side by side; its loss is the mean of theirs.
 
-    Hyperparameters that are fitted to one run (a learning rate a step, above all) fit its initial
+    Hyperparameters that are fitted to one run (a learning rate per step, above all) fit its initial
     weights and its batches too. The mean over some runs is also smoother.
 
     Args:

@@ -94,5 +94,5 @@ def test_a_study_opened_again_compiles_one_more(compiled, tmp_path):
 def test_a_study_knows_the_shape_of_a_named_samplers_ask(name):
     space, num_objectives = hpo.Space(TREE), 2 if traits_of(name).several_objectives else 1
     sampler, asked = make_sampler(name, space, num_objectives)
-    found = _compiled.asked_shape(sampler)
+    found = _compiled.proposal_shape_of(sampler)
     assert (asked.shape, asked.dtype) == (found.shape, found.dtype)

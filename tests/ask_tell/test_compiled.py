@@ -9,7 +9,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo._base import Sampler
-from jaxhpo.ask_tell import HostSampler, Recipe
+from jaxhpo.ask_tell import HostSampler, SamplerSpec
 from jaxhpo.ask_tell._compiled import Driver
 
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
@@ -46,8 +46,8 @@ def test_what_was_told_comes_before_the_next_ask_once(rows):
 
 
 def test_the_first_ask_has_room_for_a_whole_batch():
-    recipe = Recipe("here", lambda space: hpo.samplers.tpe(space, batch_size=80), {})
-    engine = HostSampler(recipe, SPACE, 0, "here", 1)
+    spec = SamplerSpec("here", lambda space: hpo.samplers.tpe(space, batch_size=80), {})
+    engine = HostSampler(spec, SPACE, 0, "here", 1)
     assert engine.ask(0) is not None
     assert int(engine._proposer._driver._state.rows.num_rows) == 80
     assert int(engine._proposer._driver._state.rows.num_dropped) == 0
@@ -58,7 +58,7 @@ def test_more_room_is_one_program(caplog):
     driver = Driver(sampler, SPACE, (0,), 1)
     driver.ask(0)
     with jax.log_compiles(), caplog.at_level("WARNING"):
-        driver.make_room(1000)
+        driver.ensure_capacity(1000)
     compiled = [line for line in caplog.messages if line.startswith("Finished XLA compilation")]
     assert len(compiled) <= 1
     assert driver.ask(1)[0].shape == (3, 1)

@@ -10,7 +10,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import benchmarking
-from jaxhpo.benchmarking import _run, _several
+from jaxhpo.benchmarking import _hypervolume, _run
 from jaxhpo.cli._bench import bench as run_bench
 from tests.compiler import fewer_optimizations
 
@@ -101,8 +101,8 @@ def test_missing_volume():
     front = problem.front(400)
     worse = [[0.5, 2.0], [np.nan, np.nan], [2.0, 0.5]]
     value = np.stack([np.concatenate([worse, front]), np.full((len(front) + 3, 2), np.nan)])
-    missing = _several.missing(problem, value)
-    end = _several.corner(problem)
+    missing = _hypervolume.hypervolume_gap(problem, value)
+    end = _hypervolume.reference_point(problem)
     assert (end >= problem.reference).all()
     whole = (end[0] * end[1]) - 1 / 3  # below f2 = 1 - sqrt(f1), from the origin
     first = (end[0] - 0.5) * (end[1] - 2.0)
@@ -177,7 +177,7 @@ def test_command_writes_tables_and_goes_on(tmp_path, capsys, monkeypatch):
         assert len(list(csv.DictReader(file))) == 2
     out, err = capsys.readouterr()
     assert "Mean rank over 1 problems" in out
-    # No bar where nobody looks: one line a call.
+    # No bar where nobody looks: one line per call.
     assert err == "".join(f"bench: {n} cells; each compiles its program\n" for n in (1, 2))
 
 

@@ -43,7 +43,7 @@ def test_an_exception_in_a_callback_leaves_the_study_whole(tmp_path, caplog):
             lambda p: p["x"], num_trials=2, progress=False, callbacks=[callbacks.forgiving(broken)]
         )
     assert [t.status for t in again.trials] == [hpo.Status.COMPLETE] * 3
-    assert "a callback failed after trial 2; the study goes on" in caplog.text
+    assert "a callback failed after trial 2; the study continues" in caplog.text
     assert "tracker is down" in caplog.text
 
 

@@ -226,7 +226,7 @@ def test_wrong_arguments_are_named_when_the_sampler_is_made():
         JaxhpoSampler("tpee")
     with pytest.raises(ValueError, match="`sampler` must be one that needs no gradient"):
         JaxhpoSampler("gradient")
-    with pytest.raises(TypeError, match="`gama` is no setting of 'tpe'; it has"):
+    with pytest.raises(TypeError, match="`gama` is not a setting of 'tpe'; its settings"):
         JaxhpoSampler("tpe", gama=3)
     with pytest.raises(TypeError, match="`sampler` must be a name"):
         JaxhpoSampler(3)

@@ -114,7 +114,7 @@ def test_points_to_try_first():
 def test_wrong_use_is_one_line():
     with pytest.raises(ValueError, match="`mode` must be 'min' or 'max'"):
         JaxhpoSearch(mode="minimise")
-    with pytest.raises(TypeError, match="`width` is no setting of 'tpe'"):
+    with pytest.raises(TypeError, match="`width` is not a setting of 'tpe'"):
         JaxhpoSearch("tpe", width=3)
     with pytest.raises(RuntimeError, match="give `space`, or `param_space`"):
         JaxhpoSearch().suggest("a")

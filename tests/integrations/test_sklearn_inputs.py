@@ -160,13 +160,13 @@ def test_the_axes_say_what_the_metric_is(scoring, refit, name, tmp_path):
 
 def test_a_trial_s_time_is_that_of_its_fits(monkeypatch):
     """A sampler that takes long to compile, or a batch, is not on the trials' account."""
-    reserve = _store.Ledger.batch
+    reserve = _store.CandidateStore.batch
 
-    def slow(ledger, count, block):
+    def slow(store, count, block):
         time.sleep(0.5)
-        return reserve(ledger, count, block)
+        return reserve(store, count, block)
 
-    monkeypatch.setattr(_store.Ledger, "batch", slow)
+    monkeypatch.setattr(_store.CandidateStore, "batch", slow)
     tree = DecisionTreeClassifier(random_state=0)
     space = {"max_depth": [1, 2, 3, 4, 5, None]}
     for settings in ({"sampler": "tpe"}, {"batch_size": 6}, {}):

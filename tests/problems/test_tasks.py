@@ -92,7 +92,7 @@ def score(task, hparams):
 
 
 def test_distilled_digits_teach_more_than_real_ones():
-    """Ten learned images against ten real ones, one a class."""
+    """Ten learned images against ten real ones, one per class."""
     task = problems.distillation()
     path = descended(task)
     assert score(task, path.best_hparams) > 0.9

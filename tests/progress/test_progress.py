@@ -141,7 +141,7 @@ def test_piped_work_says_at_the_start_what_comes_and_changes_nothing(work, line,
     assert capfd.readouterr() == ("", line)
     if work is not sweep:
         assert_equal(quiet, shown)
-    assert not _reporter._Shown.is_shown
+    assert not _reporter._VisibleReporter.is_active
 
 
 def test_piped_work_says_every_minute_how_far_it_is(capfd, monkeypatch):
@@ -190,7 +190,7 @@ def test_a_bar_is_drawn_to_its_end_and_changes_nothing(work, end, terminal):
         assert "failed 1" in terminal.getvalue()
     else:
         assert_equal(quiet, shown)
-    assert not _reporter._Shown.is_shown
+    assert not _reporter._VisibleReporter.is_active
 
 
 def test_a_bar_inside_of_a_bar_is_silent(terminal):

@@ -244,7 +244,7 @@ def test_real_scalars_of_every_kind(returned):
         (lambda params: jnp.zeros(0), "a scalar or a vector of real numbers as `value`, got shape"),
         (
             lambda params: hpo.Outcome(jnp.zeros(2), se=params["x"]),
-            "one number an objective of real numbers as `se`, got shape ()",
+            "one number per objective of real numbers as `se`, got shape ()",
         ),
         (lambda params: None, "a real scalar or an Outcome, got `value` NoneType None"),
         (lambda params: params, "a real scalar or an Outcome, got `value` dict"),

@@ -28,7 +28,7 @@ ONE = hpo.Space({"x": hpo.uniform(0, 1), "opt": ["adam", "sgd"]})
         (lambda: hpo.choice({}), r"at least one option"),
         (lambda: hpo.static([1, 1]), r"free of duplicates \(1 repeats\)"),
         (lambda: hpo.ordinal([1.0, float("nan")]), r"free of NaN"),
-        (lambda: hpo.choice(["a"], weights=[1, 2]), r"`weights` must be one number an option"),
+        (lambda: hpo.choice(["a"], weights=[1, 2]), r"`weights` must be one number per option"),
         (lambda: hpo.choice(["a", "b"], weights=[1, 0]), r"`weights` must be finite and greater"),
         (lambda: hpo.choice([{"x": hpo.uniform(0, 1)}], shape=2), r"`shape` must be \(\)"),
         (lambda: hpo.ordinal([1, 3, 2]), r"`values` must be in order"),

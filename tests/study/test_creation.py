@@ -112,9 +112,9 @@ def test_what_another_process_makes_just_now_is_tried_again():
             raise sqlalchemy.exc.OperationalError("CREATE", {}, Exception("table t already exists"))
         return "made"
 
-    assert _open.until_made(make) == "made"
+    assert _open.retry_on_race(make) == "made"
     with pytest.raises(sqlalchemy.exc.OperationalError, match="no such column"):
-        _open.until_made(lambda: _raise("no such column: x"))
+        _open.retry_on_race(lambda: _raise("no such column: x"))
 
 
 def _raise(text):

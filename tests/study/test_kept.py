@@ -17,7 +17,7 @@ import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import StorageError, Study
 from jaxhpo.study.storage import _open
-from jaxhpo.study.storage.outages import _patience
+from jaxhpo.study.storage.outages import _retry
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
@@ -57,9 +57,7 @@ def test_a_value_is_kept_beside_the_file_and_ends_its_trial_once(path, monkeypat
     study = opened(path)
     study.optimize(objectives.score, num_trials=1)
     refusing(study, monkeypatch)
-    with pytest.raises(
-        StorageError, match="disk is full.*the result of one trial, is kept in"
-    ) as e:
+    with pytest.raises(StorageError, match="disk is full.*Saved the result of 1 trial in") as e:
         study.optimize(objectives.score, num_trials=3)
     [kept] = files(path.parent)
     assert str(kept) in str(e.value)
@@ -68,7 +66,7 @@ def test_a_value_is_kept_beside_the_file_and_ends_its_trial_once(path, monkeypat
         again = opened(path)
         assert [t.status for t in again.trials] == [Status.COMPLETE] * 2
     assert files(path.parent) == []
-    assert caplog.text.count("is recorded now") == 1
+    assert caplog.text.count("recorded 1 result from") == 1
     again.optimize(objectives.score, num_trials=1)
     whole = Study(X, "qmc", storage=None)
     whole.optimize(objectives.score, num_trials=3)
@@ -79,7 +77,7 @@ def test_the_same_study_goes_on_with_the_value(path, monkeypatch):
     study = opened(path)
     with monkeypatch.context() as patch:
         refusing(study, patch)
-        with pytest.raises(StorageError, match="is kept in"):
+        with pytest.raises(StorageError, match="Saved the result"):
             study.optimize(objectives.score, num_trials=3)
     study.optimize(objectives.score, num_trials=2)
     whole = Study(X, "qmc", storage=None)
@@ -96,7 +94,7 @@ def test_recorded_trials_with_curves_are_kept_as_they_are(path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(study._store, "_append", refuse)
-        with pytest.raises(StorageError, match="the results of 2 trials, is kept in"):
+        with pytest.raises(StorageError, match="Saved the results of 2 trials in"):
             study.record(
                 [{"x": 0.5}, {"x": 1.5}], [1.0, 2.0], curves=[[3.0, 1.0], [4.0, 2.0]],
                 curve_steps=[1, 10], violation=[0.0, 1.0], se=[0.1, 0.2], seconds=3.0,
@@ -157,29 +155,29 @@ def test_a_value_that_waits_beside_a_disk_that_stays_full_is_not_doubled(path, m
 
 
 def test_where_no_folder_takes_it_the_message_holds_the_value(path, monkeypatch):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     study = opened(path)
     refusing(study, monkeypatch)
-    monkeypatch.setattr(_aside, "_folders", lambda place: iter(()))
-    with pytest.raises(StorageError, match=r"No folder takes .*the values were \[0.125\]"):
+    monkeypatch.setattr(_spool, "_folders", lambda place: iter(()))
+    with pytest.raises(StorageError, match=r"Could not save .*the values were \[0.125\]"):
         study.optimize(lambda p: 0.125, num_trials=1)
 
 
 def test_a_full_folder_is_left_for_the_users_own(path, monkeypatch, state):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     study = opened(path)
     refusing(study, monkeypatch)
-    write = _aside._write
+    write = _spool._write
 
     def write_elsewhere(file, text):
         if file.parent == path.parent:
             raise OSError(28, "No space left on device")
         write(file, text)
 
-    monkeypatch.setattr(_aside, "_write", write_elsewhere)
-    with pytest.raises(StorageError, match="is kept in"):
+    monkeypatch.setattr(_spool, "_write", write_elsewhere)
+    with pytest.raises(StorageError, match="Saved the result"):
         study.optimize(lambda p: 0.5, num_trials=1)
     [kept] = files(state)
     assert kept.stat().st_mode & 0o77 == 0
@@ -203,10 +201,10 @@ def test_what_belongs_to_a_study_that_was_deleted_is_left_alone(path, monkeypatc
 
 
 def test_a_file_of_rubbish_or_of_a_stranger_is_left_alone(path, caplog):
-    from jaxhpo.study.storage.outages import _aside
+    from jaxhpo.study.storage.outages import _spool
 
     opened(path).optimize(lambda p: 0.5, num_trials=1)
-    stem = _aside._stem(str(path), "s")
+    stem = _spool._stem(str(path), "s")
     bad = path.parent / f"{stem}bad.json"
     bad.write_text("{")
     foreign = path.parent / f"{stem}foreign.json"
@@ -221,7 +219,7 @@ def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
     path = tmp_path / "s.db"
     study = opened(path)
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.1)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
@@ -240,8 +238,8 @@ def test_ctrl_c_while_waiting_keeps_the_value(tmp_path, monkeypatch):
 def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
     path = tmp_path / "s.db"
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
-    monkeypatch.setattr(_patience, "_SECONDS_BETWEEN_LINES", 0.4)
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
+    monkeypatch.setattr(_retry, "_SECONDS_BETWEEN_LINES", 0.4)
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
@@ -252,16 +250,16 @@ def test_a_long_lock_is_waited_for_and_told(tmp_path, monkeypatch, caplog):
 
     study.optimize(objective, num_trials=1)
     assert study.best_value == 4.0
-    assert caplog.text.count("Waiting for it; trying again") == 1
+    assert caplog.text.count("Waiting for it; retrying") == 1
     assert 1 <= caplog.text.count("Still waiting") <= 4
-    assert caplog.text.count("is back after") == 1
+    assert caplog.text.count("is available again after") == 1
     holder.close()
 
 
 def test_enqueued_trials_wait_for_a_lock_as_well(tmp_path, monkeypatch):
     path = tmp_path / "s.db"
     monkeypatch.setattr(_open, "BUSY_SECONDS", 0.05)
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, "60")
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, "60")
     study = opened(path)
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
@@ -293,9 +291,9 @@ def test_an_enqueued_trial_whose_answer_was_lost_is_there_once(tmp_path, monkeyp
 
 @pytest.mark.parametrize("text", ["soon", "-1", "nan"])
 def test_the_patience_must_be_a_number_of_seconds(monkeypatch, text):
-    monkeypatch.setenv(_patience.PATIENCE_VARIABLE, text)
+    monkeypatch.setenv(_retry.PATIENCE_VARIABLE, text)
     with pytest.raises(ValueError, match="JAXHPO_PATIENCE must be a number of seconds"):
-        _patience.patience_seconds()
+        _retry.retry_timeout()
 
 
 @pytest.mark.parametrize("method", ["_append", "_finish", "_begin"])
@@ -362,7 +360,7 @@ def test_a_value_for_a_trial_that_has_one_is_named(path, caplog):
 
     study.optimize(objective, num_trials=1)
     assert [t.value for t in study.trials] == [1.0]
-    assert "ended already with [1.0]; the value 2.0" in caplog.text
+    assert "already ended with [1.0]; the value 2.0" in caplog.text
 
 
 def test_two_processes_take_a_kept_value_up_once(path, monkeypatch):
@@ -445,5 +443,5 @@ def test_a_disk_that_is_full(tmp_path, name):
 
 def test_the_files_are_named_in_the_documentation():
     text = pathlib.Path(hpo.__file__).parents[1].joinpath("docs", "durable-studies.md").read_text()
-    assert _patience.PATIENCE_VARIABLE in text
+    assert _retry.PATIENCE_VARIABLE in text
     assert ".unsaved-" in text

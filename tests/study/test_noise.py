@@ -109,7 +109,7 @@ def test_recorded_errors_reach_the_sampler_and_are_told_again(tmp_path):
 @pytest.mark.parametrize(
     ("se", "error", "message"),
     [
-        ([0.1], ValueError, r"`se` must be of shape \[2\], one a value, got \(1,\)"),
+        ([0.1], ValueError, r"`se` must be of shape \[2\], one per value, got \(1,\)"),
         ([0.1, -1.0], ValueError, "`se` must be at least 0, or NaN"),
         (["a", "b"], TypeError, "`se` must be an array of real numbers"),
     ],

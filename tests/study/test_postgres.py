@@ -156,8 +156,8 @@ def test_a_server_that_is_away_is_waited_for(url, server, caplog):
 
     study.optimize(objective, num_trials=2)
     assert [t.status for t in study.trials] == [Status.COMPLETE] * 2
-    assert caplog.text.count("Waiting for it; trying again") == 2
-    assert caplog.text.count("is back after") == 2
+    assert caplog.text.count("Waiting for it; retrying") == 2
+    assert caplog.text.count("is available again after") == 2
 
 
 def test_a_server_that_stays_away_does_not_take_the_value_with_it(url, server, state, monkeypatch):
@@ -169,7 +169,7 @@ def test_a_server_that_stays_away_does_not_take_the_value_with_it(url, server, s
         return 0.125
 
     try:
-        with pytest.raises(StorageError, match="the result of one trial, is kept in") as caught:
+        with pytest.raises(StorageError, match="Saved the result of 1 trial in") as caught:
             study.optimize(objective, num_trials=2)
     finally:
         server.start()
@@ -196,7 +196,7 @@ def test_a_lock_of_another_program_is_told_and_waited_for(url, server, monkeypat
     study.optimize(objective, num_trials=1)
     assert study.best_value == 0.5
     assert "is locked" in caplog.text
-    assert "is back after" in caplog.text
+    assert "is available again after" in caplog.text
     other.close()
 
 

@@ -245,7 +245,7 @@ def test_another_sampler_goes_on_with_what_is_known(url, caplog):
         Study(space, "grid", storage=url, name="s")
     assert hpo.load_study("s", url).sampler.startswith("random")
     study = Study(space, "grid", storage=url, name="s", change_sampler=True)
-    assert "goes on with sampler grid" in caplog.text
+    assert "continues with sampler grid" in caplog.text
     study.optimize(lambda p: p["a"], num_trials=100)
     assert len(study.trials) == 9
     assert len({str(t.params) for t in study.trials}) == 9

@@ -89,7 +89,7 @@ def test_keys_of_many_trials_train_them_in_one_sweep_bit_for_bit():
     kept = population.sweep(training, values, key=5, first_trial=3, keep_states=True, **settings)
     best = jax.tree.map(lambda leaf: leaf[kept.best_index], kept.states)
     assert_equal(best, kept.best_state)
-    with pytest.raises(ValueError, match="`key` must be one key, or 3, one a trial"):
+    with pytest.raises(ValueError, match="`key` must be one key, or 3, one per trial"):
         population.sweep(training, some, key=jax.random.split(jax.random.key(0), 2), **settings)
     with pytest.raises(ValueError, match="`share_data_order` must be False"):
         population.sweep(
@@ -117,7 +117,7 @@ def test_the_best_state_is_kept_and_trained_again_to_the_last_bit(url, share_dat
     assert_equal(opened.retrain(TRAINING), study.best_state)
     assert "is another one" not in caplog.text
     opened.retrain(make_training(-1.0))
-    assert f"trial {number} has the value {value:.6g}, and trained again" in caplog.text
+    assert f"trial {number} has the value {value:.6g}, but retraining gave" in caplog.text
 
 
 def test_the_best_state_is_that_of_the_best_trial_of_all_processes(url):

@@ -7,7 +7,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo.study import Study
 from jaxhpo.study.storage._errors import explain_database_error, readable_errors
-from jaxhpo.study.storage._secrets import shown_url, without_secrets
+from jaxhpo.study.storage._secrets import redact_secrets, redact_url
 
 X = {"x": hpo.uniform(0.0, 1.0)}
 URLS = [
@@ -34,8 +34,8 @@ URLS = [
 
 @pytest.mark.parametrize("url", URLS)
 def test_no_form_of_a_url_shows_its_password(url):
-    assert "sesame" not in shown_url(url)
-    assert "sesame" not in without_secrets("connection to 'sesame' failed")
+    assert "sesame" not in redact_url(url)
+    assert "sesame" not in redact_secrets("connection to 'sesame' failed")
 
 
 @pytest.mark.parametrize("url", URLS)
@@ -61,13 +61,13 @@ def test_no_error_of_a_study_shows_a_password(url):
     ],
 )
 def test_what_is_no_secret_is_shown(url, shown):
-    assert shown_url(url) == shown
+    assert redact_url(url) == shown
 
 
 def test_a_driver_that_quotes_the_address_is_not_quoted():
     import sqlalchemy.exc
 
-    shown = shown_url("postgresql://me:open%20sesame@host/base")
+    shown = redact_url("postgresql://me:open%20sesame@host/base")
     error = sqlalchemy.exc.OperationalError("", {}, Exception("dsn 'me:open sesame@host' failed"))
     assert "sesame" not in explain_database_error(shown, error)
 
@@ -87,8 +87,8 @@ def test_a_driver_that_quotes_the_address_is_not_quoted():
 
 
 def test_a_short_password_does_not_eat_letters():
-    shown_url("postgresql://me:a@host/base")
-    assert without_secrets("a table has no password a") == "*** table has no password ***"
+    redact_url("postgresql://me:a@host/base")
+    assert redact_secrets("a table has no password a") == "*** table has no password ***"
 
 
 def test_a_search_of_scikit_learn_shows_no_password():

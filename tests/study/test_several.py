@@ -114,7 +114,7 @@ def test_ask_tell_and_record():
 )
 def test_another_number_of_values_is_misuse(returned, shown):
     study = Study(X, "random", storage=None, direction=BOTH)
-    with pytest.raises(TypeError, match=f"must return 2 real numbers .one an objective.*{shown}"):
+    with pytest.raises(TypeError, match=f"must return 2 real numbers .one per objective.*{shown}"):
         study.optimize(lambda params: returned, num_trials=1)
     assert study.trials[0].status is Status.FAILED
 

@@ -120,4 +120,4 @@ def test_trials_that_others_had_ended_keep_what_was_recorded(storage, monkeypatc
     # Two of the first batch, and one more for the one that was lost.
     assert (summary.num_trials, summary.num_batches, len(study.trials)) == (3, 2, 4)
     assert study.trials[1].value == 0.125
-    assert "trial 1 has ended already with [0.125]" in caplog.text
+    assert "trial 1 has already ended with [0.125]" in caplog.text

@@ -202,14 +202,14 @@ def test_telling_wrongly_names_what_is_wrong(storage):
     trials = study.ask(2)
     with pytest.raises(ValueError, match="`values` must be one for each of 2 trials"):
         study.tell(trials, [1.0])
-    with pytest.raises(ValueError, match=r"`trials` must be numbers of trials that were asked.*17"):
+    with pytest.raises(ValueError, match=r"`trials` must be numbers of existing trials.*17"):
         study.tell(17, 1.0)
     with pytest.raises(TypeError, match=r"`values` must be a real number.*None"):
         study.tell(trials[0], None)
     with pytest.raises(ValueError, match="free of duplicates"):
         study.tell([0, 0], [1.0, 2.0])
     study.tell(trials[0], 1.0)
-    with pytest.raises(ValueError, match="0 has ended already"):
+    with pytest.raises(ValueError, match="0 has already ended"):
         study.tell(trials[0], 2.0)
     assert study.trials[0].value == 1.0
 

@@ -14,7 +14,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
-from jaxhpo.study.running._interrupts import Interrupts, Terminated, pause
+from jaxhpo.study.running._interrupts import DeferredInterrupts, Terminated, interruptible_sleep
 from tests.study import objectives
 from tests.study.test_sweep import SPACE, TRAINING
 
@@ -133,7 +133,7 @@ def test_another_thread_touches_no_handler(url):
 
 def test_an_order_that_comes_during_the_last_write_is_not_forgotten():
     def write():
-        with Interrupts():
+        with DeferredInterrupts():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
 
@@ -143,10 +143,10 @@ def test_an_order_that_comes_during_the_last_write_is_not_forgotten():
 
 def test_a_pause_is_cut_by_what_is_held_back():
     began = time.monotonic()
-    with Interrupts():
+    with DeferredInterrupts():
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
         with pytest.raises(Terminated):
-            pause(30.0)
+            interruptible_sleep(30.0)
     assert time.monotonic() - began < 5
 
 

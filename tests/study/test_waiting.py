@@ -204,6 +204,6 @@ def test_params_outside_the_space_leave_nothing_behind():
 def test_a_waiting_trial_cannot_be_told():
     study = hpo.Study(SPACE, "random", storage=None)
     [number] = study.enqueue({"x": 0.5, "kind": None, "n": 1})
-    with pytest.raises(ValueError, match="0 waits to be asked"):
+    with pytest.raises(ValueError, match="0 is still waiting"):
         study.tell(number, 1.0)
     assert study.fail_stale(everywhere=True) == []

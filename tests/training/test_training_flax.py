@@ -247,7 +247,7 @@ def test_a_loss_of_a_wrong_shape_is_named(key, adapter):
     training = make(
         model, lambda h, z, y: z - y, optax.sgd(0.1), train=TRAIN, validation=VALIDATION
     )
-    with pytest.raises(ValueError, match=r"`loss` must return a scalar or one value an example"):
+    with pytest.raises(ValueError, match=r"`loss` must return a scalar or one value per example"):
         hpo.population.sweep(training, {"lr": np.ones(2)}, key=key, num_steps=1)
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from jaxhpo.cli._tables import say
-from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.cli.demo._stage import ActResult, Stage
+from jaxhpo.progress import say_if_slow
 
 _MIN_TRIALS, _MAX_TRIALS, _BATCH = 8, 96, 8
 _NUM_FRESH = 64
 
 
-def bayesian_optimization(stage: Stage) -> Shown:
+def bayesian_optimization(stage: Stage) -> ActResult:
     """Adds trials to the study where a model of those that it has expects low losses."""
     from jaxhpo import samplers
     from jaxhpo.study import Study
@@ -48,9 +48,9 @@ def bayesian_optimization(stage: Stage) -> Shown:
         f"Median loss {_median(chosen):.3f}; of act 1's {len(first)} trials it was "
         f"{_median(first):.3f}."
     )
-    with told_if_slow(f"demo: the best of both acts are trained anew, {_NUM_FRESH} times each"):
+    with say_if_slow(f"demo: retraining the best of both acts, {_NUM_FRESH} times each"):
         _print_fresh(stage, first, chosen)
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(stage, study.surrogate(), first, chosen)
 
 
@@ -92,7 +92,7 @@ def _median(trials: list[Any]) -> float:
     return float(np.median([_loss(trial) for trial in trials]))
 
 
-def _draw(stage: Stage, surrogate: Any, first: list[Any], chosen: list[Any]) -> Shown:
+def _draw(stage: Stage, surrogate: Any, first: list[Any], chosen: list[Any]) -> ActResult:
     """All trials in their order, and a cut through the model at its best trial."""
     from matplotlib.figure import Figure
 
@@ -105,7 +105,7 @@ def _draw(stage: Stage, surrogate: Any, first: list[Any], chosen: list[Any]) -> 
     panel(left)
     cut = inspection.slice_of(surrogate, ["lr", "momentum"], num_points=40)
     plots.model_slice(cut, ax=right, label="predicted cross entropy")
-    return Shown(plots.save(figure, stage.out / "bayesian.png"), panel)
+    return ActResult(plots.save(figure, stage.out / "bayesian.png"), panel)
 
 
 def _draw_trials(name: str, before: list[float], after: list[float], axes: Any) -> None:

@@ -14,12 +14,12 @@ from jaxhpo.cli._tables import say
 from jaxhpo.cli.demo._bayes import bayesian_optimization
 from jaxhpo.cli.demo._hypergradient import hypergradient_descent
 from jaxhpo.cli.demo._search import random_search
-from jaxhpo.cli.demo._stage import Shown, Stage
+from jaxhpo.cli.demo._stage import ActResult, Stage
 
 DEFAULT_STEPS = 200
 
 
-ACTS: tuple[tuple[str, Callable[[Stage], Shown]], ...] = (
+ACTS: tuple[tuple[str, Callable[[Stage], ActResult]], ...] = (
     ("Many training runs, side by side", random_search),
     ("A model goes on from there", bayesian_optimization),
     ("1,100 hyperparameters at once", hypergradient_descent),
@@ -42,7 +42,7 @@ def run_demo(
     url = storage or f"sqlite:///{out / 'study.db'}"
     # Losses after different numbers of steps do not compare: each number has its own study.
     name = "digits" if steps == DEFAULT_STEPS else f"digits-{steps}-steps"
-    with _told_by_the_acts():
+    with _quiet_study_logs():
         # A second run finds the sampler of the second act.
         study = Study(
             problem.space, sampler, storage=url, name=name, seed=seed, change_sampler=True
@@ -76,11 +76,11 @@ def _draw(panels: list[Callable[[Any], None]], out: pathlib.Path) -> pathlib.Pat
 
 
 @contextlib.contextmanager
-def _told_by_the_acts() -> Iterator[None]:
-    """Keeps from the log what the acts print in fewer words: failures and the change of sampler."""
+def _quiet_study_logs() -> Iterator[None]:
+    """Filters log lines about what the acts print themselves: failures, the change of sampler."""
 
     def is_news(record: logging.LogRecord) -> bool:
-        return not any(known in record.msg for known in ("trials failed", "goes on with sampler"))
+        return not any(known in record.msg for known in ("trials failed", "continues with sampler"))
 
     logger = logging.getLogger("jaxhpo")
     logger.addFilter(is_news)

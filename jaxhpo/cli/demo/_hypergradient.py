@@ -11,8 +11,8 @@ import time
 from typing import Any, NamedTuple
 
 from jaxhpo.cli._tables import say
-from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.cli.demo._stage import ActResult, Stage
+from jaxhpo.progress import say_if_slow
 
 _NUM_SEEDS, _NUM_OUTER = 3, 80
 _OUTER_RATE = 0.2
@@ -40,7 +40,7 @@ class Cleaned(NamedTuple):
     accuracies: Any
 
 
-def hypergradient_descent(stage: Stage) -> Shown:
+def hypergradient_descent(stage: Stage) -> ActResult:
     """Learns the weights for three sets of false labels, and tests models before and after."""
     import jax
     import numpy as np
@@ -73,7 +73,7 @@ def hypergradient_descent(stage: Stage) -> Shown:
         f"{_NUM_SEEDS * _NUM_OUTER} hypergradients in {seconds:.1f} s, compile included: "
         f"{each:.0f} ms per hypergradient."
     )
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(stage, known, found)
 
 
@@ -137,7 +137,7 @@ def _print_table(found: list[Cleaned]) -> None:
     print_table(title, columns, rows)
 
 
-def _draw(stage: Stage, known: dict[str, Any], found: list[Cleaned]) -> Shown:
+def _draw(stage: Stage, known: dict[str, Any], found: list[Cleaned]) -> ActResult:
     """The learned weights of true and of false labels, beside the digits suspected most."""
     import numpy as np
     from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def _draw(stage: Stage, known: dict[str, Any], found: list[Cleaned]) -> Shown:
         cell.set_title(f"labelled {first.labels[i]}", fontsize="medium", color=colour)
         cell.set_axis_off()
     right.suptitle("lowest weights (red: the label is false)", fontsize="large")
-    return Shown(plots.save(figure, stage.out / "hypergradient.png"), panel)
+    return ActResult(plots.save(figure, stage.out / "hypergradient.png"), panel)
 
 
 def _draw_weights(cleaned: Cleaned, axes: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from jaxhpo.cli._inspect import print_trials
 from jaxhpo.cli._tables import say
-from jaxhpo.cli.demo._stage import Shown, Stage
-from jaxhpo.progress import told_if_slow
+from jaxhpo.cli.demo._stage import ActResult, Stage
+from jaxhpo.progress import say_if_slow
 
 
-def random_search(stage: Stage) -> Shown:
+def random_search(stage: Stage) -> ActResult:
     """Adds trials to the study and tests the best configuration on digits nobody searched on."""
     study, trials, steps = stage.study, stage.trials, stage.steps
     say(
@@ -24,10 +24,10 @@ def random_search(stage: Stage) -> Shown:
         stage.problem.training, num_trials=trials, num_steps=steps, num_reports=20
     )
     _print_result(study, summary)
-    with told_if_slow("demo: the best configuration is trained anew"):
+    with say_if_slow("demo: retraining the best configuration"):
         accuracy = _retrain(stage.problem, study.best_params, steps, stage.seed)
     say(f"The best configuration, trained anew, reads {accuracy:.1%} of 347 unseen digits.")
-    with told_if_slow("demo: the plot is drawn"):
+    with say_if_slow("demo: drawing the plot"):
         return _draw(study, stage.out)
 
 
@@ -64,7 +64,7 @@ def _retrain(problem: Any, params: dict[str, Any], steps: int, seed: int) -> flo
     return float(accuracy(jax.random.key(seed + 1), numbers))
 
 
-def _draw(study: Any, out: Any) -> Shown:
+def _draw(study: Any, out: Any) -> ActResult:
     """Learning curves beside parallel coordinates, from what the study holds."""
     import numpy as np
     from matplotlib.figure import Figure
@@ -80,7 +80,7 @@ def _draw(study: Any, out: Any) -> Shown:
     plots.parallel_coordinates(
         study.space, [trial.params for trial in trials], values, ax=right, label="cross entropy"
     )
-    return Shown(plots.save(figure, out / "digits.png"), panel)
+    return ActResult(plots.save(figure, out / "digits.png"), panel)
 
 
 def _draw_curves(curves: list[dict[int, float]], values: list[float], axes: Any) -> None:

@@ -31,8 +31,8 @@ class Stage(NamedTuple):
     out: pathlib.Path
 
 
-class Shown(NamedTuple):
-    """What an act leaves to look at.
+class ActResult(NamedTuple):
+    """The figures that an act leaves.
 
     Attributes:
         picture: the file that it wrote.

@@ -15,7 +15,7 @@ import numpy as np
 from jaxhpo import samplers
 from jaxhpo._checks import check_callable, check_int, check_not_negative, fail
 from jaxhpo._direction import to_minimized
-from jaxhpo.ask_tell import Proposer, Told, asked_shape, padded_size
+from jaxhpo.ask_tell import Evaluations, Proposer, padded_size, proposal_shape_of
 from jaxhpo.integrations.gpyopt._domain import Domain
 
 _WHERE = "BayesianOptimization"
@@ -116,7 +116,7 @@ class BayesianOptimization:
             num_startup=1,
             acquisition_function=_ACQUISITIONS[acquisition_type],
         )
-        self._proposer = Proposer(space, made, seed, asked_shape(made))
+        self._proposer = Proposer(space, made, seed, proposal_shape_of(made))
         self.X = np.empty((0, self._domain.num_columns))
         self.Y = np.empty((0, 1))
         self._unit = np.empty((0, space.num_dims))
@@ -127,7 +127,7 @@ class BayesianOptimization:
         if Y is not None:
             raise fail(_WHERE, "Y", "None without X", Y)
         first = samplers.get(_DESIGNS[initial_design_type], space)
-        design = Proposer(space, first, seed, asked_shape(first))
+        design = Proposer(space, first, seed, proposal_shape_of(first))
         self._evaluate(*design.propose(0, startup, startup))
 
     # -- running it --------------------------------------------------------------------------
@@ -237,7 +237,7 @@ class BayesianOptimization:
         fresh = slice(self._num_told, None)
         value = self._minimized()[fresh]
         if len(value):
-            told = Told(self._unit[fresh], np.where(np.isfinite(value), value, np.nan))
+            told = Evaluations(self._unit[fresh], np.where(np.isfinite(value), value, np.nan))
             size = 1 if len(value) == 1 else padded_size(len(value))
             self._proposer.tell(told, len(self.X), size)
             self._num_told = len(self.X)

@@ -126,7 +126,7 @@ class Domain:
         except Exception as error:
             raise fail(_WHERE, argument, f"an expression in x[:, i] ({error})", text) from error
         if found not in ((), (1,)):
-            raise fail(_WHERE, argument, "one number a row of x", text)
+            raise fail(_WHERE, argument, "one number per row of x", text)
 
         def allowed(values: Any) -> Any:
             columns = []

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import describe, fail
-from jaxhpo.ask_tell import Proposer, Told, asked_shape
+from jaxhpo.ask_tell import Evaluations, Proposer, proposal_shape_of
 from jaxhpo.integrations._extras import require
 from jaxhpo.integrations.hyperopt._labels import LabelSpace
 
@@ -74,7 +74,7 @@ class _Run:
         space = self._space.space
         is_name = isinstance(sampler, str)
         made = samplers.get(sampler, space, **settings) if is_name else sampler(space, **settings)
-        self._proposer = Proposer(space, made, seed % 2**31, asked_shape(made))
+        self._proposer = Proposer(space, made, seed % 2**31, proposal_shape_of(made))
         self._units: dict[int, np.ndarray] = {}
         self._told: set[int] = set()
 
@@ -112,7 +112,7 @@ class _Run:
                 points.append(point)
                 values.append(_loss_of(document))
         if points:
-            told = Told(np.asarray(points), np.asarray(values))
+            told = Evaluations(np.asarray(points), np.asarray(values))
             self._proposer.tell(told, len(self._told) + len(self._units))
 
     def _foreign(self, vals: dict[str, Any]) -> np.ndarray | None:

@@ -15,7 +15,7 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo._direction import to_minimized
-from jaxhpo.ask_tell import HostSampler, Recipe, Repeatable
+from jaxhpo.ask_tell import HostSampler, Repeatable, SamplerSpec
 from jaxhpo.integrations.optuna._groups import fits
 from jaxhpo.space import Space, choice, integer, log_uniform, quantized, uniform
 from jaxhpo.study.internal import internal_value
@@ -24,7 +24,7 @@ from jaxhpo.study.internal import internal_value
 _FEW_LEVELS = 8
 
 
-class _Asked(NamedTuple):
+class _Proposal(NamedTuple):
     """What was proposed for a trial: its unit row and its values by name."""
 
     unit: np.ndarray
@@ -36,7 +36,7 @@ class Block:
 
     def __init__(
         self,
-        recipe: Recipe,
+        spec: SamplerSpec,
         distributions: dict[str, BaseDistribution],
         seed: int,
         directions: Sequence[str],
@@ -46,10 +46,10 @@ class Block:
         """Makes the group's space and its sampler.
 
         Args:
-            recipe: which sampler.
-            distributions: the group; what `is_expressible` refuses is left out by the caller.
+            spec: which sampler.
+            distributions: the group; what `is_supported` refuses is left out by the caller.
             seed: of everything.
-            directions: "minimize" or "maximize", one an objective.
+            directions: "minimize" or "maximize", one per objective.
             is_part: whether trials have more parameters than these, or have tried all that there
                 is: the values of a discrete group are then proposed again.
         """
@@ -58,14 +58,14 @@ class Block:
         self.names = sorted(distributions, key=lambda name: (_kind(distributions[name]), name))
         self.distributions = distributions
         labels = [f"p{i:03d}" for i in range(len(self.names))]
-        if recipe.needs_names:
+        if spec.needs_names:
             labels = self.names
         self._labels = labels
         may_repeat = is_part and is_discrete(distributions.values())
         if may_repeat:
-            recipe = recipe.for_repeats()
+            spec = spec.for_repeats()
         # In a part, tpe counts how often which of a few values was good.
-        most = _FEW_LEVELS if is_part and recipe.sampler == "tpe" else 0
+        most = _FEW_LEVELS if is_part and spec.sampler == "tpe" else 0
         self._listed = {name: v for name, d in distributions.items() if (v := _listed(d, most))}
         tree = {
             label: choice(list(range(len(self._listed[name]))))
@@ -74,17 +74,17 @@ class Block:
             for label, name in zip(labels, self.names, strict=True)
         }
         # A grid has no points but its own, so it begins anew.
-        self._starts_over = may_repeat and recipe.sampler == "grid"
+        self._starts_over = may_repeat and spec.sampler == "grid"
         space = (Repeatable if may_repeat else Space)(tree)
         self._directions = tuple(directions)
         # It follows one value: by how many trials a trial is dominated.
-        self._by_rank = recipe.sampler == "tpe" and len(directions) > 1
+        self._by_rank = spec.sampler == "tpe" and len(directions) > 1
         count = 1 if self._by_rank else len(directions)
-        self._sampler = HostSampler(recipe, space, seed, "\n".join(self.names), count)
-        self._asked: dict[int, _Asked | None] = {}
+        self._sampler = HostSampler(spec, space, seed, "\n".join(self.names), count)
+        self._asked: dict[int, _Proposal | None] = {}
         self._told: set[int] = set()
         # Trials of other processes that count as failed until they end.
-        self._guessed: set[int] = set()
+        self._assumed_failed: set[int] = set()
 
     def propose(self, number: int, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
         """Values for a trial, the same ones if it is asked again.
@@ -97,14 +97,14 @@ class Block:
             Values by name, or None where the space has no further point.
         """
         if number not in self._asked:
-            self._take_up(trials, number)
+            self._sync(trials, number)
             proposal = self._sampler.ask(number)
             if proposal is None and self._starts_over:
                 self._sampler.reset()
                 proposal = self._sampler.ask(number)
             asked = None
             if proposal is not None:
-                asked = _Asked(proposal[0], self._values(proposal[1]))
+                asked = _Proposal(proposal[0], self._values(proposal[1]))
             self._asked[number] = asked
         found = self._asked[number]
         return None if found is None else found.params
@@ -121,16 +121,16 @@ class Block:
                 found[name] = float(min(max(value, distribution.low), distribution.high))
         return found
 
-    def _take_up(self, trials: Sequence[FrozenTrial], now: int) -> None:
-        """Tells the sampler what it does not know yet; if something changed, all of it anew."""
+    def _sync(self, trials: Sequence[FrozenTrial], now: int) -> None:
+        """Tells the sampler of new trials; if a known one has changed, of all of them anew."""
         fresh = [trial for trial in trials if trial.number not in self._told]
         fresh = [trial for trial in fresh if self._matters(trial, now)]
-        is_surprised = any(self._is_surprise(trial) for trial in fresh)
-        if is_surprised or self._has_news(trials) or (self._by_rank and fresh):
+        has_changed = any(self._has_other_params(trial) for trial in fresh)
+        if has_changed or self._has_newly_ended(trials) or (self._by_rank and fresh):
             self._sampler.reset()
             self._told.clear()
-            self._guessed.clear()
-            fresh = [trial for trial in trials if self._counts(trial, now)]
+            self._assumed_failed.clear()
+            fresh = [trial for trial in trials if self._is_usable(trial, now)]
         self._tell(fresh)
 
     def _matters(self, trial: FrozenTrial, now: int) -> bool:
@@ -138,14 +138,14 @@ class Block:
         if trial.state.is_finished():
             return is_ours or self._internal(trial) is not None
         # What this object asked is pending in the sampler's state already.
-        return not is_ours and self._counts(trial, now)
+        return not is_ours and self._is_usable(trial, now)
 
-    def _counts(self, trial: FrozenTrial, now: int) -> bool:
+    def _is_usable(self, trial: FrozenTrial, now: int) -> bool:
         """Whether the sampler should hear of a trial: it had all of the group's parameters."""
         is_waiting = trial.state is TrialState.WAITING
         return trial.number != now and not is_waiting and self._internal(trial) is not None
 
-    def _is_surprise(self, trial: FrozenTrial) -> bool:
+    def _has_other_params(self, trial: FrozenTrial) -> bool:
         """Whether a trial of ours ended with other parameters than it was given."""
         asked = self._asked.get(trial.number)
         return asked is not None and any(
@@ -153,11 +153,11 @@ class Block:
             for name, value in asked.params.items()
         )
 
-    def _has_news(self, trials: Sequence[FrozenTrial]) -> bool:
+    def _has_newly_ended(self, trials: Sequence[FrozenTrial]) -> bool:
         """Whether a trial has ended that counted as failed while it ran elsewhere."""
-        if not self._guessed:
+        if not self._assumed_failed:
             return False
-        return any(t.number in self._guessed and t.state.is_finished() for t in trials)
+        return any(t.number in self._assumed_failed and t.state.is_finished() for t in trials)
 
     def _tell(self, trials: Sequence[FrozenTrial]) -> None:
         if not trials:
@@ -178,10 +178,10 @@ class Block:
             violation = np.asarray([max(t.constraints.values(), default=0.0) for t in trials])
         self._sampler.tell(unit, value, violation)
         self._told.update(trial.number for trial in trials)
-        self._guessed.update(t.number for t in trials if not t.state.is_finished())
+        self._assumed_failed.update(t.number for t in trials if not t.state.is_finished())
 
     def _is_as_asked(self, trial: FrozenTrial) -> bool:
-        return self._asked.get(trial.number) is not None and not self._is_surprise(trial)
+        return self._asked.get(trial.number) is not None and not self._has_other_params(trial)
 
     def _value(self, trial: FrozenTrial) -> np.ndarray:
         """What to minimise `[m]`; NaN for a trial that failed or still runs elsewhere."""
@@ -221,7 +221,7 @@ def _num_dominating(value: np.ndarray) -> np.ndarray:
     return found
 
 
-def is_expressible(distribution: BaseDistribution) -> bool:
+def is_supported(distribution: BaseDistribution) -> bool:
     """Whether a `Space` has a dimension for a distribution."""
     if isinstance(distribution, CategoricalDistribution):
         return True

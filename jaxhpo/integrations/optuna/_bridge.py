@@ -21,11 +21,11 @@ from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
 from jaxhpo.study.internal import (
     CONSTRAINTS_ATTR,
-    Report,
+    ObjectiveResult,
     build_rows,
     status_of,
     store_rows,
-    to_report,
+    to_objective_result,
 )
 
 logger = logging.getLogger("jaxhpo")
@@ -180,27 +180,27 @@ def optimize_with_pruner(
         if not asked or study.stop_reason:
             break
         handle = optuna.Trial(theirs, study._sampler._running[asked[0].number])
-        report = _evaluate(objective, asked[0].params, handle)
-        study._note(study._sampler.tell(asked, [report]))
-        if report.is_misuse:
-            raise TypeError(f"{where}: {report.reason}")
-        if report.exception is not None and not isinstance(report.exception, tuple(catch)):
-            raise report.exception
+        result = _evaluate(objective, asked[0].params, handle)
+        study._on_trials_ended(study._sampler.tell(asked, [result]))
+        if result.is_misuse:
+            raise TypeError(f"{where}: {result.reason}")
+        if result.exception is not None and not isinstance(result.exception, tuple(catch)):
+            raise result.exception
 
 
-def _evaluate(objective: Callable[..., Any], params: Any, handle: optuna.Trial) -> Report:
+def _evaluate(objective: Callable[..., Any], params: Any, handle: optuna.Trial) -> ObjectiveResult:
     """One call; a pruned trial has the last reported value."""
     start = time.perf_counter()
     try:
-        report = to_report(objective(params, handle))
+        result = to_objective_result(objective(params, handle))
     except optuna.TrialPruned:
         last = handle.study.trials[handle.number]
         step = last.last_step
         value = None if step is None else last.intermediate_values[step]
         finite = value if value is not None and np.isfinite(value) else None
-        report = Report(Status.PRUNED, finite)
+        result = ObjectiveResult(Status.PRUNED, finite)
     except Exception as exception:
         reason = f"{type(exception).__name__}: {exception}"
         error = traceback.format_exc()
-        report = Report(Status.FAILED, reason=reason, error=error, exception=exception)
-    return dataclasses.replace(report, seconds=time.perf_counter() - start)
+        result = ObjectiveResult(Status.FAILED, reason=reason, error=error, exception=exception)
+    return dataclasses.replace(result, seconds=time.perf_counter() - start)

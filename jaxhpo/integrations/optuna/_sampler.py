@@ -22,8 +22,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo import _checks
-from jaxhpo.ask_tell import Recipe
-from jaxhpo.integrations.optuna._block import Block, is_expressible
+from jaxhpo.ask_tell import SamplerSpec
+from jaxhpo.integrations.optuna._block import Block, is_supported
 from jaxhpo.integrations.optuna._bridge import import_study as import_study
 from jaxhpo.integrations.optuna._bridge import optimize_with_pruner as optimize_with_pruner
 from jaxhpo.integrations.optuna._groups import Groups
@@ -92,7 +92,7 @@ class JaxhpoSampler(BaseSampler):
         **settings: Any,
     ) -> None:
         has_constraints = constraints_func is not None
-        self._recipe = Recipe(_WHERE, sampler, settings, has_constraints=has_constraints)
+        self._sampler_spec = SamplerSpec(_WHERE, sampler, settings, has_constraints=has_constraints)
         if seed is not None:
             seed = _checks.check_int(_WHERE, "seed", seed, 0)
         self._seed = secrets.randbits(31) if seed is None else seed
@@ -104,7 +104,7 @@ class JaxhpoSampler(BaseSampler):
 
     def _reset(self) -> None:
         self._lock = threading.RLock()
-        self._memories: dict[str, _Memory] = {}
+        self._memories: dict[str, _StudyCache] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         # What is remembered of a study follows from its trials; compiled programs stay here.
@@ -116,16 +116,16 @@ class JaxhpoSampler(BaseSampler):
         self._reset()
 
     def __str__(self) -> str:
-        return f"{_WHERE}({self._recipe.sampler!r})"
+        return f"{_WHERE}({self._sampler_spec.sampler!r})"
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Parameters that every complete trial had, as far as a `Space` expresses them."""
         with self._lock:
-            memory = self._memory(study)
-            memory.groups.update(memory.read(study, trial, anew=True))
-            return memory.keep_expressible(memory.groups.common)
+            cache = self._cache(study)
+            cache.groups.update(cache.read(study, trial, anew=True))
+            return cache.drop_unsupported(cache.groups.common)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -150,11 +150,11 @@ class JaxhpoSampler(BaseSampler):
         """Proposes one parameter: with its group where it has one, else at random."""
         self._check_objectives(study)
         with self._lock:
-            memory = self._memory(study)
-            memory.groups.update(memory.read(study, trial))
-            group = memory.groups.of(param_name, param_distribution)
-            is_whole = group is not None and memory.keep_expressible(group) == group
-            if is_whole and group is not None and not self._recipe.plans_ahead:
+            cache = self._cache(study)
+            cache.groups.update(cache.read(study, trial))
+            group = cache.groups.of(param_name, param_distribution)
+            is_whole = group is not None and cache.drop_unsupported(group) == group
+            if is_whole and group is not None and not self._sampler_spec.plans_ahead:
                 found = self._propose(study, trial, group)
                 if found is not None:
                     return found[param_name]
@@ -163,22 +163,24 @@ class JaxhpoSampler(BaseSampler):
     def _propose(
         self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
-        memory = self._memory(study)
-        trials = memory.read(study, trial)
-        found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
+        cache = self._cache(study)
+        trials = cache.read(study, trial)
+        found = cache.block(self._sampler_spec, space, self._seed).propose(trial.number, trials)
         if found is None:
-            self._tell_exhausted(study, memory)
+            self._tell_exhausted(study, cache)
             if not self._stops:  # what has been learned says which configurations to repeat
-                memory.mark_used_up(space)
-                found = memory.block(self._recipe, space, self._seed).propose(trial.number, trials)
+                cache.mark_used_up(space)
+                found = cache.block(self._sampler_spec, space, self._seed).propose(
+                    trial.number, trials
+                )
         return found
 
-    def _tell_exhausted(self, study: Study, memory: _Memory) -> None:
+    def _tell_exhausted(self, study: Study, cache: _StudyCache) -> None:
         if self._stops:
             logger.info("study %r ends: every configuration has been tried", study.study_name)
             study.stop()
-        elif not memory.said_exhausted:
-            memory.said_exhausted = True
+        elif not cache.said_exhausted:
+            cache.said_exhausted = True
             logger.warning(
                 "study %r: every configuration has been tried; further trials repeat some",
                 study.study_name,
@@ -193,7 +195,7 @@ class JaxhpoSampler(BaseSampler):
     ) -> None:
         """Stores the constraints of a trial that has ended."""
         with self._lock:
-            self._memory(study).forget(trial)
+            self._cache(study).forget(trial)
         if self._constraints_func is None or state not in (TrialState.COMPLETE, TrialState.PRUNED):
             return
         found = [float(value) for value in self._constraints_func(trial)]
@@ -204,27 +206,27 @@ class JaxhpoSampler(BaseSampler):
     def reseed_rng(self) -> None:
         """Does nothing: a trial's draws follow from its number, which no two trials share."""
 
-    def _memory(self, study: Study) -> _Memory:
+    def _cache(self, study: Study) -> _StudyCache:
         name = study.study_name
         if name not in self._memories:
             while len(self._memories) >= _MAX_STUDIES:
                 self._memories.pop(next(iter(self._memories)))
-            self._memories[name] = _Memory([d.name.lower() for d in study.directions])
+            self._memories[name] = _StudyCache([d.name.lower() for d in study.directions])
         return self._memories[name]
 
     def _check_objectives(self, study: Study) -> None:
         """Refuses several objectives where the sampler cannot take them."""
         with self._lock:
-            memory = self._memory(study)
-            if len(memory.directions) > 1 and not memory.takes_objectives:
+            cache = self._cache(study)
+            if len(cache.directions) > 1 and not cache.takes_objectives:
                 from jaxhpo.space import Space, uniform
 
                 space = Space({"p00": uniform(0.0, 1.0)})
-                self._recipe.make(space, len(memory.directions))
-                memory.takes_objectives = True
+                self._sampler_spec.make(space, len(cache.directions))
+                cache.takes_objectives = True
 
 
-class _Memory:
+class _StudyCache:
     """What is known of one study; all of it follows from its trials."""
 
     def __init__(self, directions: list[str]) -> None:
@@ -232,7 +234,7 @@ class _Memory:
         self.groups = Groups()
         self.takes_objectives = False
         self.said_exhausted = False
-        self._said_inexpressible: set[str] = set()
+        self._unsupported_logged: set[str] = set()
         self._blocks: dict[Any, Block] = {}
         self._used_up: set[Any] = set()
         self._read: dict[int, list[FrozenTrial]] = {}
@@ -249,7 +251,7 @@ class _Memory:
         """Lets go of what was read for a trial that has ended."""
         self._read.pop(trial.number, None)
 
-    def block(self, recipe: Recipe, space: dict[str, BaseDistribution], seed: int) -> Block:
+    def block(self, spec: SamplerSpec, space: dict[str, BaseDistribution], seed: int) -> Block:
         """The block of a group of parameters with these distributions."""
         # A part of a configuration may come again with other values of the rest.
         is_part = _key(space) in self._used_up or not self.groups.is_whole(space)
@@ -257,7 +259,7 @@ class _Memory:
         if key not in self._blocks:
             while len(self._blocks) >= _MAX_BLOCKS:
                 self._blocks.pop(next(iter(self._blocks)))
-            made = Block(recipe, dict(space), seed, self.directions, is_part=is_part)
+            made = Block(spec, dict(space), seed, self.directions, is_part=is_part)
             self._blocks[key] = made
         return self._blocks[key]
 
@@ -265,18 +267,18 @@ class _Memory:
         """Notes that every configuration of a group has been proposed once."""
         self._used_up.add(_key(space))
 
-    def keep_expressible(self, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
+    def drop_unsupported(self, space: dict[str, BaseDistribution]) -> dict[str, BaseDistribution]:
         """Leaves out what no `Space` can hold, and says so once."""
         for name, distribution in space.items():
-            if not is_expressible(distribution) and name not in self._said_inexpressible:
-                self._said_inexpressible.add(name)
+            if not is_supported(distribution) and name not in self._unsupported_logged:
+                self._unsupported_logged.add(name)
                 logger.warning(
                     "%s: parameter %r has too many values for a Space and is drawn at random: %s",
                     _WHERE,
                     name,
                     distribution,
                 )
-        return {name: d for name, d in space.items() if is_expressible(d)}
+        return {name: d for name, d in space.items() if is_supported(d)}
 
 
 def _key(space: dict[str, BaseDistribution]) -> tuple[tuple[str, str], ...]:

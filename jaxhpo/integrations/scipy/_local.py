@@ -43,7 +43,7 @@ def limits(bounds: Any, size: int | None) -> tuple[np.ndarray, np.ndarray]:
     else:
         pairs = [tuple(pair) for pair in bounds]
     if size is not None and len(pairs) != size:
-        raise fail(_WHERE, "bounds", f"{size} pairs, one a coordinate of `x0`", bounds)
+        raise fail(_WHERE, "bounds", f"{size} pairs, one per coordinate of `x0`", bounds)
     lower = np.asarray([-np.inf if low is None else low for low, _ in pairs], np.float64)
     upper = np.asarray([np.inf if high is None else high for _, high in pairs], np.float64)
     if not (lower <= upper).all():

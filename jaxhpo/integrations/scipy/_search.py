@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_int, fail
-from jaxhpo.ask_tell import Proposer, Told, asked_shape
+from jaxhpo.ask_tell import Evaluations, Proposer, proposal_shape_of
 from jaxhpo.space.readers import from_scipy
 
 _WHERE = "minimize"
@@ -37,7 +37,7 @@ def search(
     limit = check_int(_WHERE, "maxiter", options.pop("maxiter", _MAX_ITER), 1)
     options.pop("disp", None)
     made = samplers.get(name, space, **options)
-    proposer = Proposer(space, made, check_int(_WHERE, "seed", seed, 0), asked_shape(made))
+    proposer = Proposer(space, made, check_int(_WHERE, "seed", seed, 0), proposal_shape_of(made))
     points: list[np.ndarray] = []
     values: list[float] = []
     notify = _notifier(callback)
@@ -47,7 +47,7 @@ def search(
         value = float(np.asarray(fun(x)).reshape(()))
         points.append(x)
         values.append(value)
-        told = Told(unit[None], np.asarray([value if np.isfinite(value) else np.nan]))
+        told = Evaluations(unit[None], np.asarray([value if np.isfinite(value) else np.nan]))
         proposer.tell(told, len(values))
         best = int(np.argmin(_finite(values)))
         return notify(OptimizeResult(x=points[best], fun=values[best]))
@@ -56,7 +56,7 @@ def search(
     if x0 is not None:
         x = np.atleast_1d(np.asarray(x0, np.float64))
         if x.shape != (space.num_dims,):
-            raise fail(_WHERE, "x0", f"a vector of {space.num_dims} numbers, one a bound", x0)
+            raise fail(_WHERE, "x0", f"a vector of {space.num_dims} numbers, one per bound", x0)
         is_stopped = evaluate(x, _unit_of(proposer, x, integrality, x0))
     while not is_stopped and len(values) < limit:
         unit, found = proposer.propose(len(values), 1)

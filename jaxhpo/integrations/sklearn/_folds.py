@@ -13,7 +13,7 @@ from jaxhpo.integrations.sklearn._task import Params, Records, Task
 
 
 class JobFolds:
-    """Fits any estimator, a job a fold; the workers never hear of JAX."""
+    """Fits any estimator, a job per fold; the workers never hear of JAX."""
 
     def __init__(self, task: Task, parallel: Parallel, total: int, verbose: int) -> None:
         """Takes up what all fits share.
@@ -47,7 +47,7 @@ class JobFolds:
             numbers: of the candidates, for what is printed.
 
         Returns:
-            One list a candidate, of one record a fold.
+            One list per candidate, of one record per fold.
         """
         task = self._task
         flat = self._parallel(

@@ -79,7 +79,7 @@ def is_vmappable(estimator: Any, fit_params: Any) -> bool:
 
 
 class VmapFolds:
-    """Trains folds × candidates in one program a group of equal static parameters."""
+    """Trains folds × candidates in one program per group of equal static parameters."""
 
     def __init__(self, task: Task, batch_size: int) -> None:
         """Takes the data up; nothing is compiled yet.
@@ -103,7 +103,8 @@ class VmapFolds:
             candidates: parameters of each.
 
         Returns:
-            One list a candidate, of one record a fold, as scikit-learn's `_fit_and_score` gives it.
+            One list per candidate, of one record per fold, as scikit-learn's `_fit_and_score`
+            gives it.
         """
         groups: dict[str, list[int]] = {}
         for i, params in enumerate(candidates):

@@ -14,8 +14,8 @@ from jaxhpo.integrations.sklearn._fold_stopper import Stopper
 from jaxhpo.integrations.sklearn._folds import JobFolds
 from jaxhpo.integrations.sklearn._jax_estimator import is_vmappable
 from jaxhpo.integrations.sklearn._progress import progress_of, reporter_of
-from jaxhpo.integrations.sklearn._runner import JobRunner, ProgramRunner, Runner, learn_from
-from jaxhpo.integrations.sklearn._store import Ledger
+from jaxhpo.integrations.sklearn._runner import JobRunner, ProgramRunner, Runner, update_stopper
+from jaxhpo.integrations.sklearn._store import CandidateStore
 from jaxhpo.integrations.sklearn._task import Candidate, Task
 from jaxhpo.samplers.internal import traits_of
 
@@ -23,23 +23,23 @@ from jaxhpo.samplers.internal import traits_of
 _VMAP_BATCH = 8
 
 
-def run_rounds(search: BaseSearchCV, ledger: Ledger, task: Task) -> list[Candidate]:
+def run_rounds(search: BaseSearchCV, store: CandidateStore, task: Task) -> list[Candidate]:
     """Evaluates what is missing of `n_iter` candidates.
 
     Args:
         search: the `SearchCV`, for its settings.
-        ledger: where candidates come from and go to.
+        store: where candidates come from and go to.
         task: what is fitted.
 
     Returns:
         All candidates, the known ones first; fewer than `n_iter` if the space has no more.
     """
-    found = ledger.known[: search.n_iter]
+    found = store.known[: search.n_iter]
     known, missing = len(found), search.n_iter - len(found)
     stopper = _stopper_of(search, task, found)
     block = _block_of(search, task, missing)
     if search.batch_size is not None:
-        ledger.warn_of_large_batch(block, missing)
+        store.warn_of_large_batch(block, missing)
     if search.verbose > 0:
         print(
             f"Fitting {task.num_folds} folds for each of {missing} candidates, "
@@ -52,11 +52,11 @@ def run_rounds(search: BaseSearchCV, ledger: Ledger, task: Task) -> list[Candida
         jobs = JobFolds(task, parallel, search.n_iter, search.verbose)
         runner = _runner_of(task, block, jobs, stopper)
         while len(found) < search.n_iter:
-            with ledger.batch(min(block, search.n_iter - len(found)), block) as batch:
+            with store.batch(min(block, search.n_iter - len(found)), block) as batch:
                 if not batch.params:
                     break
                 candidates = runner.run(batch.params, len(found))
-                ledger.record(batch, candidates, task.num_folds, block)
+                store.record(batch, candidates, task.num_folds, block)
             found.extend(candidates)
             reporter.update(progress_of(found, known, search.n_iter))
     if len(found) < search.n_iter:
@@ -78,12 +78,12 @@ def _stopper_of(search: BaseSearchCV, task: Task, known: list[Candidate]) -> Sto
         expected = f"below the number of folds, {task.num_folds}"
         raise fail("SearchCV", "stop_after_folds", expected, after)
     stopper = Stopper(check_int("SearchCV", "stop_after_folds", after, 1))
-    learn_from(stopper, task, known)
+    update_stopper(stopper, task, known)
     return stopper
 
 
 def _block_of(search: BaseSearchCV, task: Task, missing: int) -> int:
-    """Candidates a round."""
+    """Candidates per round."""
     if search.batch_size is not None:
         return int(search.batch_size)
     is_blind = traits_of(search.sampler).ignores_values

@@ -1,4 +1,4 @@
-"""Evaluates candidates: all folds of a batch as one program, or a job a fold."""
+"""Evaluates candidates: all folds of a batch as one program, or a job per fold."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ProgramRunner:
 
 
 class JobRunner:
-    """A job a fold; a candidate that is hopeless after its first folds is spared the others."""
+    """A job per fold; a candidate that is hopeless after its first folds is spared the others."""
 
     def __init__(self, task: Task, folds: JobFolds, stopper: Stopper | None) -> None:
         """Takes up what evaluates.
@@ -82,12 +82,12 @@ class JobRunner:
             found.append(
                 candidate if value is None else dataclasses.replace(candidate, value=value)
             )
-        learn_from(stopper, self._task, found)
+        update_stopper(stopper, self._task, found)
         return found
 
 
-def learn_from(stopper: Stopper, task: Task, candidates: Sequence[Candidate]) -> None:
-    """Shows a stopper the candidates that saw every fold."""
+def update_stopper(stopper: Stopper, task: Task, candidates: Sequence[Candidate]) -> None:
+    """Updates a stopper with the candidates that saw every fold."""
     for candidate in candidates:
         if len(candidate.records) == task.num_folds:
             stopper.add(task.scores(candidate.records))

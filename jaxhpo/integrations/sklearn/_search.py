@@ -19,9 +19,9 @@ from jaxhpo._checks import fail
 from jaxhpo.integrations.sklearn._folds import check_backend
 from jaxhpo.integrations.sklearn._results import tabulate
 from jaxhpo.integrations.sklearn._rounds import run_rounds
-from jaxhpo.integrations.sklearn._store import open_ledger, space_of
+from jaxhpo.integrations.sklearn._store import open_candidate_store, space_of
 from jaxhpo.integrations.sklearn._task import Candidate, Task
-from jaxhpo.study.internal import shown_url
+from jaxhpo.study.internal import redact_url
 
 _WHERE = "SearchCV"
 
@@ -157,9 +157,9 @@ class SearchCV(BaseSearchCV):
         task = self._task(X, y, params)
         context = self._init_callback_context(max_subtasks=1 + (self.refit is not False))
         context = context.call_on_fit_task_begin(estimator=self, **data)
-        ledger = open_ledger(self, space, task)
-        self.study_ = ledger.study
-        found = run_rounds(self, ledger, task)
+        store = open_candidate_store(self, space, task)
+        self.study_ = store.study
+        found = run_rounds(self, store, task)
         results = self._summarise(found, task.metric)
         if self.refit:
             self._refit(task, context, data)
@@ -174,13 +174,13 @@ class SearchCV(BaseSearchCV):
             return str(super().__repr__(N_CHAR_MAX))
         # Shortened, a password would be found no more.
         whole = str(super().__repr__(10**9))
-        return whole.replace(repr(self.storage), repr(shown_url(self.storage)))
+        return whole.replace(repr(self.storage), repr(redact_url(self.storage)))
 
     def _get_params_html(self, *args: Any, **kwargs: Any) -> Any:
         """What scikit-learn shows of the settings in a notebook, passwords hidden."""
         found = super()._get_params_html(*args, **kwargs)
         if isinstance(found.get("storage"), str):
-            found["storage"] = shown_url(found["storage"])
+            found["storage"] = redact_url(found["storage"])
         return found
 
     def __getstate__(self) -> dict[str, Any]:

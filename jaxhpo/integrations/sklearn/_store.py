@@ -21,7 +21,7 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
 from jaxhpo.integrations.sklearn._progress import metric_name
 from jaxhpo.integrations.sklearn._task import Candidate, Task
-from jaxhpo.progress import told_if_slow
+from jaxhpo.progress import say_if_slow
 from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
@@ -59,8 +59,8 @@ def space_of(search: BaseSearchCV) -> Space:
     return param_distributions
 
 
-def open_ledger(search: BaseSearchCV, space: Space, task: Task) -> Ledger:
-    """Opens what a `SearchCV` writes its candidates down in, or goes on with it."""
+def open_candidate_store(search: BaseSearchCV, space: Space, task: Task) -> CandidateStore:
+    """Opens the store of a `SearchCV`'s candidates, a new one or one to continue."""
     is_stored, scoring = search.storage is not None, search.scoring
     told = {
         "estimator": type(search.estimator).__qualname__,
@@ -69,7 +69,7 @@ def open_ledger(search: BaseSearchCV, space: Space, task: Task) -> Ledger:
         "scoring": repr(type(scoring).__name__ if callable(scoring) else scoring),
         "training scores": search.return_train_score,
     }
-    return Ledger(
+    return CandidateStore(
         space,
         search.sampler,
         storage=search.storage,
@@ -88,7 +88,7 @@ def _seed_of(random_state: Any, is_stored: bool) -> int | None:
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 
-class Ledger:
+class CandidateStore:
     """The candidates of one search.
 
     Attributes:
@@ -107,7 +107,7 @@ class Ledger:
         task: Mapping[str, Any],
         metric: str,
     ) -> None:
-        """Opens the search, or goes on with it.
+        """Opens the search, a new one or one to continue.
 
         Args:
             space: what is searched.
@@ -154,7 +154,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def batch(self, count: int, block: int) -> Iterator[Batch]:
-        """Reserves candidates; what the block does not record waits for whoever goes on.
+        """Reserves candidates; those that the block does not record wait for the next search.
 
         Args:
             count: how many; fewer only where the space has no more.
@@ -164,7 +164,7 @@ class Ledger:
             The batch; its `params` are the candidates' parameters.
         """
         line = "SearchCV: the sampler is being compiled for its first proposal"
-        with contextlib.nullcontext() if self._has_asked else told_if_slow(line):
+        with contextlib.nullcontext() if self._has_asked else say_if_slow(line):
             batch = self.study._sampler.reserve(count, block, this_process())
         self._has_asked = True
         self._begun = datetime.datetime.now()
@@ -192,7 +192,7 @@ class Ledger:
             user |= {"seconds": seconds}
             endings.append(Ending(trial_id, status, value, user, end=end))
         kept = self.study._sampler.end(batch, endings, 1 if block == 1 else padded_size(block))
-        self.study._note(kept)
+        self.study._on_trials_ended(kept)
 
 
 def _plain(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 
 Params = dict[str, Any]
 Records = list[dict[str, Any]]
-"""One record a fold, as scikit-learn's `_fit_and_score` gives it."""
+"""One record per fold, as scikit-learn's `_fit_and_score` gives it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Candidate:
 
     Attributes:
         params: for `set_params`.
-        records: one a fold, those of folds that it did not see left out.
+        records: one per fold, those of folds that it did not see left out.
         value: what the sampler was told.
     """
 

@@ -13,7 +13,7 @@ from jaxhpo._base import Outcome
 from jaxhpo.space import Space
 
 
-class Boxed:
+class BoxFunction:
     """What all functions of a point in a box share."""
 
     low: tuple[float, ...]
@@ -30,7 +30,7 @@ class Boxed:
         return box_space(self.low, self.high)
 
 
-class Judged(Boxed):
+class ConstrainedBoxFunction(BoxFunction):
     """A function in a box whose outcome may carry violations."""
 
     evaluate: Callable[[jax.Array], jax.Array]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo.problems.functions._box import Judged
+from jaxhpo.problems.functions._box import ConstrainedBoxFunction
 from jaxhpo.problems.functions._multi_objective import (
     MultiObjective,
     _kept,
@@ -25,7 +25,7 @@ Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Constrained(Judged):
+class Constrained(ConstrainedBoxFunction):
     """A function of `[d]` in a box under constraints, and its best feasible point.
 
     Attributes:

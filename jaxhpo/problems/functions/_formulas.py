@@ -53,7 +53,7 @@ def griewank(x: Array) -> Array:
 
 
 def styblinski_tang(x: Array) -> Array:
-    """Minimum -39.166 a dimension at -2.9035."""
+    """Minimum -39.166 per dimension at -2.9035."""
     return 0.5 * jnp.sum(x**4 - 16 * x**2 + 5 * x)
 
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.problems.functions import _formulas as formulas
-from jaxhpo.problems.functions._box import Boxed, box_point
+from jaxhpo.problems.functions._box import BoxFunction, box_point
 
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class Function(Boxed):
+class Function(BoxFunction):
     """A function of `[d]` in a box, and what is known of it.
 
     Attributes:
@@ -44,7 +44,7 @@ class Function(Boxed):
         return self.evaluate(box_point(params))
 
     def shifted(self, seed: int = 7) -> Function:
-        """The same landscape moved by up to a quarter of the box a dimension.
+        """The same landscape moved by up to a quarter of the box per dimension.
 
         A search that starts in the middle, or favours it, then gains nothing. What moves out of
         the box is gone: only the points of `minimizers` that stay inside are kept.
@@ -125,7 +125,7 @@ def griewank(num_dims: int = 2) -> Function:
 
 
 def styblinski_tang(num_dims: int = 2) -> Function:
-    """Two basins a dimension; the minimum is -39.17 a dimension."""
+    """Two basins per dimension; the minimum is -39.17 per dimension."""
     minimum = -39.16616570377142 * num_dims
     bounds = (-5.0, 5.0)
     return _cube(

@@ -34,7 +34,7 @@ class Landscape(NamedTuple):
 
 
 def mixed(seed: int = 0) -> Landscape:
-    """Four reals, two integers and two choices: Levy's function with a bias an option.
+    """Four reals, two integers and two choices: Levy's function with a bias per option.
 
     An option moves the minimum of the real parameters, so that choices and reals depend on each
     other. The minimum is 0.
@@ -73,7 +73,7 @@ def mixed(seed: int = 0) -> Landscape:
 
 
 def categorical(num_dims: int = 8, num_options: int = 5, seed: int = 0) -> Landscape:
-    """Choices only: a cost an option, and one a pair of options of neighbouring parameters.
+    """Choices only: a cost per option, and one per pair of options of neighbouring parameters.
 
     The minimum is found by dynamic programming along the chain of neighbours.
 

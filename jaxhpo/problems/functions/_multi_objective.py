@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks, pareto
-from jaxhpo.problems.functions._box import Judged
+from jaxhpo.problems.functions._box import ConstrainedBoxFunction
 
 Array = jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
-class MultiObjective(Judged):
+class MultiObjective(ConstrainedBoxFunction):
     """A function of `[d]` in a box with several values, and what is known of its front.
 
     Attributes:

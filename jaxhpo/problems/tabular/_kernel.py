@@ -1,4 +1,4 @@
-"""Kernel ridge regression: which kernel, its settings, a length a feature, and the penalty."""
+"""Kernel ridge regression: which kernel, its settings, a length per feature, and the penalty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data hyper-cleaning: one weight an example, learned, tells the false labels from the true."""
+"""Data hyper-cleaning: one weight per example, learned, tells the false labels from the true."""
 
 from __future__ import annotations
 

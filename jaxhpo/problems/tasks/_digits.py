@@ -60,7 +60,7 @@ def digits(widths: tuple[int, ...] = (16, 32, 64), batch_size: int = 64) -> Prob
 
     Returns:
         The problem: learning rate, momentum, weight decay and width of SGD with cross entropy. The
-        run also takes a vector of learning rates, one a step.
+        run also takes a vector of learning rates, one per step.
 
     Raises:
         ModuleNotFoundError: scikit-learn or flax is not installed.

@@ -1,4 +1,4 @@
-"""Logistic regression with one penalty a feature: the task with a published trace."""
+"""Logistic regression with one penalty per feature: the task with a published trace."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from jaxhpo.space import Space, log_uniform
 
 
 def schedule(optimizer: Optimizer = None, *, num_steps: int = 100, width: int = 32) -> Task:
-    """A 64-32-10 tanh network on digits, trained for 100 steps: one learning rate a step.
+    """A 64-32-10 tanh network on digits, trained for 100 steps: one learning rate per step.
 
     Model: cross entropy of 50 of 600 images a step, heavy-ball SGD with momentum 0.9 and the
     rates `lr`; outer loss the cross entropy of 500 other images. Weights and batches are drawn from

@@ -1,4 +1,4 @@
-"""Automatic relevance determination: one log penalty a feature of a logistic regression."""
+"""Automatic relevance determination: one log penalty per feature of a logistic regression."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, linear, sgd
 
 
 def penalties(optimizer: Optimizer = None) -> Task:
-    """Logistic regression on breast cancer: 30 log penalties, one a feature.
+    """Logistic regression on breast cancer: 30 log penalties, one per feature.
 
     Model: inner loss `cross entropy + ½ Σ exp(l2_j) w_j²`, heavy-ball SGD with rate 0.3 and
     momentum 0.9; outer loss the cross entropy of 150 other examples. As many penalties as weights:

@@ -1,4 +1,4 @@
-"""Ridge regression with one penalty a feature: the task whose answer is known in closed form."""
+"""Ridge regression with one penalty per feature: the task whose answer is known in closed form."""
 
 from __future__ import annotations
 

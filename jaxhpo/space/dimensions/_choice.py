@@ -224,7 +224,7 @@ def check_weights(where: str, weights: Any, count: int) -> Any:
         return weights / weights.sum()
     array = np.asarray(weights, dtype=np.float64)
     if array.shape != (count,):
-        raise _checks.fail(where, "weights", f"one number an option ({count})", weights)
+        raise _checks.fail(where, "weights", f"one number per option ({count})", weights)
     if not np.all(np.isfinite(array)) or np.any(array <= 0):
         raise _checks.fail(where, "weights", "finite and greater than 0", weights)
     return array / array.sum()

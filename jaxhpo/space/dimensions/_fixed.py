@@ -57,7 +57,7 @@ class Fixed(Dimension):
         return interval_fault(float(self.value), float(self.value), False, dtype)
 
     def to_python(self, values: np.ndarray) -> list[Any]:
-        """The constant, once a row."""
+        """The constant, once per row."""
         return [self.value] * len(values)
 
     def from_python(self, name: str, item: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Readers of foreign search spaces: one file a system; the foreign library is never imported."""
+"""Readers of foreign search spaces: one file per system; the foreign library is never imported."""
 
 from jaxhpo.space.readers.gpyopt import from_gpyopt as from_gpyopt
 from jaxhpo.space.readers.hyperopt import from_hyperopt as from_hyperopt

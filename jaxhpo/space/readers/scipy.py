@@ -92,7 +92,7 @@ def _check_names(names: Sequence[str], size: int) -> list[str]:
     if isinstance(names, str) or not all(isinstance(name, str) for name in found):
         raise TypeError(f"{_WHERE}: `names` must be a list of strings, got {describe(names)}.")
     if len(set(found)) != size or len(found) != size:
-        raise fail(_WHERE, "names", f"{size} distinct strings, one a bound", names)
+        raise fail(_WHERE, "names", f"{size} distinct strings, one per bound", names)
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 _OPTUNA = ("suggest_", "report", "should_prune", "set_user_attr", "user_attrs", "number")
 
 
-def kind_of(exception: BaseException) -> str:
+def error_kind_of(exception: BaseException) -> str:
     """What makes two exceptions the same error: their class and the line that raised them."""
     frames = traceback.extract_tb(exception.__traceback__)
     place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""

@@ -1,4 +1,4 @@
-"""Calls the user's objective and says what came of it."""
+"""Calls the user's objective and checks what it returned."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import describe
 from jaxhpo._status import Status, explain, status_of_values
 from jaxhpo.study._trial import Value, as_tuple
-from jaxhpo.study.running._error_hints import hint_for, kind_of
+from jaxhpo.study.running._error_hints import error_kind_of, hint_for
 
 _MISUSE = "returned no value"
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
-    """What one call of the objective gave; it travels between processes.
+class ObjectiveResult:
+    """Result of one call of the objective; it can be sent between processes.
 
     Attributes:
         status: COMPLETE, FAILED or INFEASIBLE.
@@ -52,7 +52,9 @@ class Report:
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
 
-def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int = 1) -> Report:
+def evaluate(
+    objective: Callable[[Any], Any], params: Any, num_objectives: int = 1
+) -> ObjectiveResult:
     """Calls the objective once. What it raises is reported; only an interrupt passes through.
 
     Args:
@@ -61,28 +63,28 @@ def evaluate(objective: Callable[[Any], Any], params: Any, num_objectives: int =
         num_objectives: values that it must return.
 
     Returns:
-        What came of it.
+        The result.
     """
     start = time.perf_counter()
     try:
         returned = objective(params)
-        report = to_report(returned, num_objectives)
+        result = to_objective_result(returned, num_objectives)
     except Exception as exception:
         hint = hint_for(exception, params)
         if hint:
             exception.add_note(hint)
-        report = Report(
+        result = ObjectiveResult(
             Status.FAILED,
             reason=f"{type(exception).__name__}: {exception}{hint and f' ({hint})'}",
             error=traceback.format_exc(),
             exception=exception,
-            error_kind=kind_of(exception),
+            error_kind=error_kind_of(exception),
         )
-    return dataclasses.replace(report, seconds=time.perf_counter() - start)
+    return dataclasses.replace(result, seconds=time.perf_counter() - start)
 
 
-def to_report(returned: Any, num_objectives: int = 1) -> Report:
-    """Judges what an objective returned.
+def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResult:
+    """Checks what an objective returned.
 
     Args:
         returned: a real number, a scalar array or an `Outcome` of scalars; for several objectives a
@@ -98,7 +100,7 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
     if len(values) != num_objectives:
         expected = "a real number or an Outcome with one value"
         if num_objectives > 1:
-            expected = f"{num_objectives} real numbers (one an objective) or an Outcome with them"
+            expected = f"{num_objectives} real numbers (one per objective) or an Outcome with them"
         message = (
             f"`objective` must return {expected}, got "
             f"{describe(outcome.value)}{_hint(outcome.value)}."
@@ -111,25 +113,25 @@ def to_report(returned: Any, num_objectives: int = 1) -> Report:
         return _misuse(message)
     if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):
         what = f"the value was {value}" + (f", its standard error {se}" if se else "")
-        return Report(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
+        return ObjectiveResult(Status.FAILED, reason=f"{what}: {explain(Status.FAILED)}")
     known = None
     if se is not None and not any(math.isnan(one) for one in se):
         known = se if num_objectives > 1 else se[0]
     if outcome.violation is None:
-        return Report(Status.COMPLETE, value, se=known)
+        return ObjectiveResult(Status.COMPLETE, value, se=known)
     violation = tuple(float(v) for v in np.ravel(np.asarray(outcome.violation)))
     status = status_of_values(values, violation, is_unknown=Status.FAILED)
     if status is Status.FAILED:
-        return Report(status, reason=f"the violation was {list(violation)}")
-    return Report(status, value, violation, known)
+        return ObjectiveResult(status, reason=f"the violation was {list(violation)}")
+    return ObjectiveResult(status, value, violation, known)
 
 
-def _misuse(message: str) -> Report:
-    return Report(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
+def _misuse(message: str) -> ObjectiveResult:
+    return ObjectiveResult(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)
 
 
 def _errors(se: Any, num_objectives: int) -> tuple[float, ...]:
-    """A standard error a value, NaN where it is not known; empty for anything else."""
+    """A standard error per value, NaN where it is not known; empty for anything else."""
     found = _scalars([se] if num_objectives == 1 else se)
     if found is None or len(found) != num_objectives:
         return ()

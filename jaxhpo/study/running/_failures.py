@@ -1,4 +1,4 @@
-"""What failed and why, in one line."""
+"""Failed trials and their reasons, summed up in one line."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _R = TypeVar("_R")
 
 _NUMBER = re.compile(r"(?<![A-Za-z_])[-+]?\d[\d.]*(?:[eE][-+]?\d+)?")
 _UNKNOWN = "no reason was recorded"
-_MAX_SHOWN = 300
+_MAX_LENGTH = 300
 
 
-def shared_reason(reasons: Iterable[str | None]) -> str:
+def most_frequent_reason(reasons: Iterable[str | None]) -> str:
     """The reason that most failures share, where numbers in it do not tell two apart.
 
     Args:
@@ -36,26 +36,26 @@ def shared_reason(reasons: Iterable[str | None]) -> str:
         "REASON" if it is that of all, else "REASON (3 of 5)"; the first line, as it came first.
 
     Example:
-        >>> shared_reason(["the value was nan", "KeyError: 'a'", "the value was nan"])
+        >>> most_frequent_reason(["the value was nan", "KeyError: 'a'", "the value was nan"])
         'the value was nan (2 of 3)'
     """
-    shown = [(reason or _UNKNOWN).strip().split("\n")[0] for reason in reasons]
-    if not shown:
+    lines = [(reason or _UNKNOWN).strip().split("\n")[0] for reason in reasons]
+    if not lines:
         return _UNKNOWN
-    kinds = [_NUMBER.sub("#", text) for text in shown]
+    kinds = [_NUMBER.sub("#", text) for text in lines]
     kind, count = collections.Counter(kinds).most_common(1)[0]
-    text = describe_reason(shown[kinds.index(kind)])
-    return text if count == len(shown) else f"{text} ({count} of {len(shown)})"
+    text = shorten_reason(lines[kinds.index(kind)])
+    return text if count == len(lines) else f"{text} ({count} of {len(lines)})"
 
 
-def describe_reason(reason: str) -> str:
+def shorten_reason(reason: str) -> str:
     """A reason cut to a length that fits a line of a log."""
     reason = printable(reason)
-    return reason if len(reason) <= _MAX_SHOWN else reason[: _MAX_SHOWN - 1] + "…"
+    return reason if len(reason) <= _MAX_LENGTH else reason[: _MAX_LENGTH - 1] + "…"
 
 
-def reasons_of(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
-    """Why each of the failed ones failed."""
+def failure_reasons(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
+    """The reason of each failed trial."""
     return [
         trial.user_attrs.get("reason") if hasattr(trial, "user_attrs") else trial.reason
         for trial in trials
@@ -63,21 +63,21 @@ def reasons_of(trials: Sequence[Trial | Row | Ending]) -> list[str | None]:
     ]
 
 
-class Tally:
-    """Trials that ended in one call, and why those of them failed that did."""
+class Counts:
+    """How many trials ended in one call, and the reasons of those that failed."""
 
     def __init__(self) -> None:
         self.ended = 0
         self.reasons: list[str | None] = []
 
     def add(self, trials: Sequence[Trial | Row | Ending]) -> None:
-        """Takes note of ended trials."""
+        """Counts ended trials."""
         self.ended += len(trials)
-        self.reasons += reasons_of(trials)
+        self.reasons += failure_reasons(trials)
 
 
 class _Run(Protocol):
-    _tally: Tally | None
+    _counts: Counts | None
 
     @property
     def name(self) -> str: ...
@@ -86,32 +86,32 @@ class _Run(Protocol):
 _S = TypeVar("_S", bound=_Run)
 
 
-def failures_told(
+def with_failure_summary(
     run: Callable[Concatenate[_S, _P], _R],
 ) -> Callable[Concatenate[_S, _P], _R]:
-    """Lets a method that runs trials end with one line about those that failed, if some did.
+    """Decorates a method that runs trials: it ends with one log line about those that failed.
 
     Args:
         run: the method.
 
     Returns:
-        The method; however it ends, it says so.
+        The method; the line is logged whether it returns or raises.
     """
 
     @functools.wraps(run)
-    def told(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        tally = self._tally = Tally()
+    def wrapped(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        counts = self._counts = Counts()
         try:
             return run(self, *args, **kwargs)
         finally:
-            self._tally = None
-            if tally.reasons:
+            self._counts = None
+            if counts.reasons:
                 logger.warning(
                     "study %r: %d of %d trials failed; most frequent reason: %s",
                     self.name,
-                    len(tally.reasons),
-                    tally.ended,
-                    shared_reason(tally.reasons),
+                    len(counts.reasons),
+                    counts.ended,
+                    most_frequent_reason(counts.reasons),
                 )
 
-    return told
+    return wrapped

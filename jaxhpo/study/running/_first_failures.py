@@ -1,11 +1,11 @@
-"""When a run must not go on failing: its first trials all failed with the same error."""
+"""Stops a run whose first trials all fail with the same error."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxhpo.study.running._evaluate import Report
+    from jaxhpo.study.running._evaluate import ObjectiveResult
 
 _ALL_FAILED = "all failed with"
 
@@ -17,26 +17,26 @@ class FirstFailures:
         """Starts counting.
 
         Args:
-            limit: how many are too many; None for any number.
+            limit: how many such trials stop the run; None for any number.
         """
         self._limit = limit
         self._kind: str | None = None
         self.count = 0
 
-    def are_too_many(self, report: Report) -> bool:
-        """Takes note of the next trial; True if it is the one that is too many."""
+    def reaches_limit(self, result: ObjectiveResult) -> bool:
+        """Counts the next trial; True if it reaches the limit."""
         if self._limit is None:
             return False
-        is_same = report.error_kind is not None and self._kind in (None, report.error_kind)
+        is_same = result.error_kind is not None and self._kind in (None, result.error_kind)
         if not is_same:
             self._limit = None  # the objective can do something else
             return False
-        self._kind = report.error_kind
+        self._kind = result.error_kind
         self.count += 1
         return self.count >= self._limit
 
 
-def first_failures(count: int, error: BaseException) -> str:
+def describe_first_failures(count: int, error: BaseException) -> str:
     """Why a run stopped, as `Study.stop_reason` has it."""
     return f"the first {count} trials {_ALL_FAILED} {type(error).__name__}"
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and the order to end (SIGTERM) that never cut a write in half."""
+"""Ctrl-C and SIGTERM, deferred so that they never interrupt a write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HANDLED: dict[int, Any] = {
 # Signals that were handled.
 _LAST: deque[int] = deque([signal.SIGINT], maxlen=1)
 # Innermost last.
-_ACTIVE: list[Interrupts] = []
+_ACTIVE: list[DeferredInterrupts] = []
 # Exit status of a process that was told to end, as shells count it.
 TERMINATED = 128 + signal.SIGTERM
 _SLICE_SECONDS = 0.2
@@ -35,18 +35,18 @@ class Terminated(KeyboardInterrupt, SystemExit):
         self.code = TERMINATED
 
 
-class Interrupts:
-    """Lets Ctrl-C and SIGTERM through while the user's own code runs, and otherwise remembers them.
+class DeferredInterrupts:
+    """Defers Ctrl-C and SIGTERM, except while the user's own code runs.
 
     Outside the main thread, or where the program has a handler of its own, nothing is changed.
     """
 
     def __init__(self) -> None:
-        self._is_open = False
+        self._is_allowed = False
         self._pending: KeyboardInterrupt | None = None
         self._replaced: list[int] = []
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> DeferredInterrupts:
         if threading.current_thread() is threading.main_thread():
             for number, usual in _HANDLED.items():
                 if signal.getsignal(number) is usual:
@@ -63,20 +63,20 @@ class Interrupts:
             _ACTIVE.remove(self)
         if exc_info[0] is None:
             # What came after the last check, too late for the loop.
-            self.check()
+            self.raise_pending()
 
     @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def allow(self) -> Iterator[None]:
         """Lets an interrupt raise `KeyboardInterrupt` (or `Terminated`) while the body runs."""
-        self.check()
-        self._is_open = True
+        self.raise_pending()
+        self._is_allowed = True
         try:
             yield
         finally:
-            self._is_open = False
+            self._is_allowed = False
 
-    def check(self) -> None:
-        """Raises the interrupt that came while it was held back."""
+    def raise_pending(self) -> None:
+        """Raises the interrupt that was deferred, if any."""
         if self._pending is not None:
             pending, self._pending = self._pending, None
             raise pending
@@ -84,13 +84,13 @@ class Interrupts:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         _LAST.append(number)
         interrupt = Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
-        if self._is_open:
+        if self._is_allowed:
             raise interrupt
         self._pending = interrupt
 
 
-def kind_of(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
-    """What an interrupt goes on as: `Terminated` if that is what it came from, else Ctrl-C."""
+def interrupt_type(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:
+    """The class to raise an interrupt as: `Terminated` if its cause is one, else Ctrl-C."""
     return Terminated if isinstance(interrupt.__cause__, Terminated) else KeyboardInterrupt
 
 
@@ -99,8 +99,8 @@ def exit_status() -> int:
     return 128 + _LAST[-1]
 
 
-def pause(seconds: float) -> None:
-    """Sleeps where nothing is being written: an interrupt that is held back gets through.
+def interruptible_sleep(seconds: float) -> None:
+    """Sleeps where nothing is being written; a deferred interrupt is raised.
 
     Args:
         seconds: how long.
@@ -112,7 +112,7 @@ def pause(seconds: float) -> None:
     end = time.monotonic() + seconds
     while True:
         if is_main and _ACTIVE:
-            _ACTIVE[-1].check()
+            _ACTIVE[-1].raise_pending()
         left = end - time.monotonic()
         if left <= 0:
             return

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 
-class Home(NamedTuple):
+class ModuleLocation(NamedTuple):
     """Where the top module of an object was imported from."""
 
     folder: str
@@ -38,8 +38,8 @@ def import_from(folder: str, name: str) -> ModuleType:
     spec = importlib.machinery.PathFinder.find_spec(first, [folder])
     if spec is None or spec.loader is None:
         return importlib.import_module(name)
-    known = sys.modules.get(first)
-    if known is None:
+    loaded = sys.modules.get(first)
+    if loaded is None:
         module = importlib.util.module_from_spec(spec)
         sys.modules[first] = module
         try:
@@ -47,15 +47,15 @@ def import_from(folder: str, name: str) -> ModuleType:
         except BaseException:
             sys.modules.pop(first, None)
             raise
-    elif not _is_same(getattr(known, "__file__", None), spec.origin):
+    elif not _is_same(getattr(loaded, "__file__", None), spec.origin):
         raise ImportError(
             f"{spec.origin} has the name of a module that is in use already "
-            f"({getattr(known, '__file__', None) or 'built in'}); give it another name"
+            f"({getattr(loaded, '__file__', None) or 'built in'}); give it another name"
         )
     return importlib.import_module(name)
 
 
-def home_of(thing: Any) -> Home | None:
+def locate_module(thing: Any) -> ModuleLocation | None:
     """Where the module of a function or of an object's class lies; None if in no file."""
     name = getattr(thing, "__module__", None) or type(thing).__module__
     first = str(name).partition(".")[0]
@@ -65,13 +65,13 @@ def home_of(thing: Any) -> Home | None:
     folder = os.path.dirname(os.path.abspath(origin))
     if hasattr(sys.modules[first], "__path__"):
         folder = os.path.dirname(folder)
-    return Home(folder, first)
+    return ModuleLocation(folder, first)
 
 
-def bring_home(home: Home | None) -> None:
-    """Imports in another process what `home_of` found, also where the path would lead elsewhere."""
-    if home is not None and home.name not in sys.modules and os.path.isdir(home.folder):
-        import_from(*home)
+def ensure_imported(location: ModuleLocation | None) -> None:
+    """Imports a located module in another process, whatever its `sys.path` would find."""
+    if location is not None and location.name not in sys.modules and os.path.isdir(location.folder):
+        import_from(*location)
 
 
 def _is_same(one: str | None, other: str | None) -> bool:

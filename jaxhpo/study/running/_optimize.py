@@ -12,9 +12,9 @@ from jaxhpo import _checks
 from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, make_reporter, printable
 from jaxhpo.study._trial import Trial
-from jaxhpo.study.running._evaluate import Report, evaluate
-from jaxhpo.study.running._first_failures import FirstFailures, first_failures
-from jaxhpo.study.running._interrupts import Interrupts
+from jaxhpo.study.running._evaluate import ObjectiveResult, evaluate
+from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
+from jaxhpo.study.running._interrupts import DeferredInterrupts
 from jaxhpo.study.running._workers import WorkerPool
 from jaxhpo.study.storage._owner import this_process
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("jaxhpo")
 _WHERE = "Study.optimize"
 
 
-class Loop:
+class OptimizeLoop:
     """One call of `Study.optimize`: its settings, its counters and its reason to stop."""
 
     def __init__(
@@ -61,7 +61,7 @@ class Loop:
         self._done = self._failed = 0
         self._stopped = ""
         # What the user has asked, and will tell, is no trial of this run.
-        self._asked_by_hand = study._sampler.handed_out
+        self._asked_by_user = study._sampler.running_numbers
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
@@ -73,15 +73,15 @@ class Loop:
             if self._num_workers > 1:
                 pool = WorkerPool(self._objective, self._num_workers, self._num_objectives)
                 stack.callback(pool.close)
-            interrupts = stack.enter_context(Interrupts())
-            self._report(study._best_value_or_none())
+            interrupts = stack.enter_context(DeferredInterrupts())
+            self._report_progress(study._best_value_or_none())
             try:
                 while (reason := self._reason_to_stop()) is None:
-                    interrupts.check()
+                    interrupts.raise_pending()
                     self._round(pool, interrupts)
                 return reason
             except KeyboardInterrupt:
-                study._sampler.abandon("interrupted", self._asked_by_hand)
+                study._sampler.fail_running("interrupted", self._asked_by_user)
                 logger.warning(
                     "interrupted after %d trials of this call, all of them recorded. %s",
                     self._done,
@@ -91,7 +91,7 @@ class Loop:
                 raise
             except BaseException as error:
                 why = f"the study stopped: {type(error).__name__}"
-                study._sampler.abandon(why, self._asked_by_hand)
+                study._sampler.fail_running(why, self._asked_by_user)
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
@@ -104,7 +104,7 @@ class Loop:
             return "the timeout was reached"
         return None
 
-    def _round(self, pool: WorkerPool | None, interrupts: Interrupts) -> None:
+    def _round(self, pool: WorkerPool | None, interrupts: DeferredInterrupts) -> None:
         """Asks, evaluates and tells one trial a worker."""
         study = self._study
         count = min(len(pool) if pool else 1, self._num_trials - self._done)
@@ -113,27 +113,27 @@ class Loop:
             study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", study.name, study.stop_reason)
             return
-        with interrupts.open():
+        with interrupts.allow():
             if pool is None:
-                reports = [evaluate(self._objective, trials[0].params, self._num_objectives)]
+                results = [evaluate(self._objective, trials[0].params, self._num_objectives)]
             else:
-                reports = pool.evaluate([trial.params for trial in trials])
-        ended = study._sampler.tell(trials, reports)
+                results = pool.evaluate([trial.params for trial in trials])
+        ended = study._sampler.tell(trials, results)
         self._done += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in ended)
         before = study._best_value_or_none()
-        study._note(ended)
-        self._say_if_better(before, ended)
-        self._report(study._best_value_or_none())
-        self._raise_if_asked(reports)
-        with interrupts.open():
+        study._on_trials_ended(ended)
+        self._log_if_improved(before, ended)
+        self._report_progress(study._best_value_or_none())
+        self._raise_uncaught(results)
+        with interrupts.allow():
             for trial in ended:
-                self._call_back(trial)
+                self._run_callbacks(trial)
 
-    def _report(self, best: float | None) -> None:
+    def _report_progress(self, best: float | None) -> None:
         self._reporter.update(Progress(self._done, self._num_trials, best, self._failed))
 
-    def _say_if_better(self, before: float | None, ended: Sequence[Trial]) -> None:
+    def _log_if_improved(self, before: float | None, ended: Sequence[Trial]) -> None:
         best = self._study._best_value_or_none()
         if best is None or best == before:
             return
@@ -142,32 +142,32 @@ class Loop:
         line = "study %r: trial %d is the best so far, value %.6g (%s), params %s"
         logger.info(line, self._study.name, trial.number, best, was, trial.flat)
 
-    def _call_back(self, trial: Trial) -> None:
+    def _run_callbacks(self, trial: Trial) -> None:
         for callback in self._callbacks:
             callback(self._study, trial)
 
-    def _raise_if_asked(self, reports: Sequence[Report]) -> None:
+    def _raise_uncaught(self, results: Sequence[ObjectiveResult]) -> None:
         """Raises what may not pass silently; the trials are recorded already."""
-        for report in reports:
+        for result in results:
             # Misuse is an error of the program, unless the objective has returned numbers before.
-            if report.is_misuse and self._failed == self._done:
-                raise TypeError(f"{_WHERE}: {report.reason}")
-            if report.exception is not None and not isinstance(report.exception, self._catch):
-                raise report.exception
-            if report.status is Status.FAILED:
-                logger.info("a trial failed: %s", printable(report.reason or ""))
-            if self._first_failures.are_too_many(report):
-                raise self._too_many(report)
+            if result.is_misuse and self._failed == self._done:
+                raise TypeError(f"{_WHERE}: {result.reason}")
+            if result.exception is not None and not isinstance(result.exception, self._catch):
+                raise result.exception
+            if result.status is Status.FAILED:
+                logger.info("a trial failed: %s", printable(result.reason or ""))
+            if self._first_failures.reaches_limit(result):
+                raise self._first_failures_error(result)
 
-    def _too_many(self, report: Report) -> BaseException:
+    def _first_failures_error(self, result: ObjectiveResult) -> BaseException:
         """The error of all trials so far, with the count."""
         count = self._first_failures.count
-        error = report.exception or RuntimeError(f"{_WHERE}: {report.reason}")
-        self._stopped = first_failures(count, error)
+        error = result.exception or RuntimeError(f"{_WHERE}: {result.reason}")
+        self._stopped = describe_first_failures(count, error)
         error.add_note(
             f"{_WHERE}: the first {count} of {self._num_trials} trials all failed with this error, "
-            f"so study {self._study.name!r} stopped; they are recorded. `max_first_failures` says "
-            "how many are too many, None that none are."
+            f"so study {self._study.name!r} stopped; they are recorded. Set "
+            "`max_first_failures` to another limit, or to None for no limit."
         )
         return error
 

@@ -68,8 +68,8 @@ def retrain(study: StudyCore, training: Training, number: int | None) -> Any:
     loss = float(result.losses[0])
     if not np.isclose(loss, recorded, rtol=_TOLERANCE, equal_nan=True):
         logger.warning(
-            "study %r: trial %d has the value %.6g, and trained again %.6g: `training` or its data "
-            "is another one",
+            "study %r: trial %d has the value %.6g, but retraining gave %.6g: `training` or its "
+            "data differs from that of the sweep",
             study.name, number, recorded, loss,
         )  # fmt: skip
     return jax.tree.map(lambda leaf: leaf[0], result.states)

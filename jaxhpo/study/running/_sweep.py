@@ -15,7 +15,7 @@ from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, Reporter, make_reporter
 from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
 from jaxhpo.study._batch import build_endings
-from jaxhpo.study.running._interrupts import Interrupts, kind_of
+from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
@@ -54,7 +54,7 @@ class SweepSummary:
     plans: tuple[Any, ...]
 
 
-class Run:
+class SweepRun:
     """One call of `Study.sweep`: settings and counters."""
 
     def __init__(
@@ -110,7 +110,7 @@ class Run:
         with contextlib.ExitStack() as stack:
             stack.callback(self.study._store.checkpoint)
             stack.enter_context(self.reporter)
-            interrupts = stack.enter_context(Interrupts())
+            interrupts = stack.enter_context(DeferredInterrupts())
             while (reason := self._reason_to_stop()) is None:
                 self._batch(interrupts)
         self.study.stop_reason = reason
@@ -136,7 +136,7 @@ class Run:
     def _seconds_left(self) -> float | None:
         return None if self.deadline is None else max(self.deadline - time.monotonic(), 0.0)
 
-    def _batch(self, interrupts: Interrupts) -> None:
+    def _batch(self, interrupts: DeferredInterrupts) -> None:
         """Reserves trials, trains them and writes down what became of them."""
         sampler, left = self.study._sampler, self.num_trials - self.done
         began = time.perf_counter()
@@ -149,14 +149,14 @@ class Run:
         self.write_seconds += time.perf_counter() - began
         interrupt = None
         try:
-            with interrupts.open():
+            with interrupts.allow():
                 result = self._train(batch)
         except population.SweepInterrupted as error:
             result, interrupt = error.sweep, error
         except BaseException:
             sampler.release(batch)
             raise
-        self._write(batch, result)
+        self._record_batch(batch, result)
         if interrupt is not None:
             self.study.stop_reason = "interrupted"
             logger.warning(
@@ -164,7 +164,7 @@ class Run:
                 self.done,
                 self.study.resume_hint(),
             )
-            raise kind_of(interrupt)() from interrupt
+            raise interrupt_type(interrupt)() from interrupt
 
     def _train(self, batch: Batch) -> population.Sweep:
         left, best = self._seconds_left(), self.study._best_value_or_none()
@@ -176,18 +176,18 @@ class Run:
             num_steps=self.num_steps,
             num_reports=self.num_reports,
             timeout=None if left is None else max(left, 1e-3),
-            progress=lambda event: self._tick(event, best),
+            progress=lambda event: self._forward_progress(event, best),
             **self.options,
         )
 
-    def _tick(self, event: population.Progress, best: float | None) -> None:
+    def _forward_progress(self, event: population.Progress, best: float | None) -> None:
         """Translates the sweep's progress into the study's."""
         known = [one for one in (best, event.best) if one is not None]
-        shown, done = min(known, default=None), self.done + event.done
+        best_known, done = min(known, default=None), self.done + event.done
         failed = self.failed + event.failed
-        self.reporter.update(Progress(done, self.num_trials, shown, failed, event.message))
+        self.reporter.update(Progress(done, self.num_trials, best_known, failed, event.message))
 
-    def _write(self, batch: Batch, result: population.Sweep) -> None:
+    def _record_batch(self, batch: Batch, result: population.Sweep) -> None:
         """Ends the trials of a batch that have ended; the others wait."""
         began = time.perf_counter()
         self.compile_seconds += result.compile_seconds
@@ -214,10 +214,10 @@ class Run:
                 "share_data_order": bool(self.options.get("share_data_order", False)),
                 "width": int(result.width[i]),
             }
-        kept = self.study._sampler.end(batch, endings, self.size)
-        self.study._note(kept)
+        recorded = self.study._sampler.end(batch, endings, self.size)
+        self.study._on_trials_ended(recorded)
         self.study._keep_state(self.training, batch.numbers, result)
         self.write_seconds += time.perf_counter() - began
-        self.done += len(kept)
-        self.failed += sum(ending.status is Status.FAILED for ending in kept)
-        self.batches += len(kept) > 0
+        self.done += len(recorded)
+        self.failed += sum(ending.status is Status.FAILED for ending in recorded)
+        self.batches += len(recorded) > 0

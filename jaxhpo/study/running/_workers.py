@@ -19,8 +19,8 @@ from typing import Any
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
-from jaxhpo.study.running._evaluate import Report, evaluate
-from jaxhpo.study.running._modules import Home, bring_home, home_of
+from jaxhpo.study.running._evaluate import ObjectiveResult, evaluate
+from jaxhpo.study.running._modules import ModuleLocation, ensure_imported, locate_module
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -48,41 +48,41 @@ class WorkerPool:
             TypeError: the objective cannot be pickled.
         """
         self._payload = pickle_objective(objective, num_workers)
-        self._home = home_of(objective)
+        self._location = locate_module(objective)
         self._num_objectives = num_objectives
         self._workers: list[_Worker | None] = [None] * num_workers
 
     def __len__(self) -> int:
         return len(self._workers)
 
-    def evaluate(self, batch: Sequence[Any]) -> list[Report]:
-        """Evaluates at most one params a worker.
+    def evaluate(self, batch: Sequence[Any]) -> list[ObjectiveResult]:
+        """Evaluates at most one params per worker.
 
         Args:
             batch: the params, no more than there are workers.
 
         Returns:
-            One report a params, in order.
+            One result per params, in order.
         """
         started = []
         for index, params in enumerate(batch):
             worker = self._workers[index]
             if worker is None:
                 worker = self._workers[index] = _Worker(
-                    self._payload, self._num_objectives, self._home
+                    self._payload, self._num_objectives, self._location
                 )
             worker.send(params)
             started.append(worker)
-        reports = []
+        results = []
         for index, worker in enumerate(started):
-            report = worker.receive()
-            if report is None:
+            result = worker.receive()
+            if result is None:
                 code = worker.stop(patience=5.0)
                 self._workers[index] = None
                 reason = _DIED.format(code=code)
-                report = Report(Status.FAILED, reason=reason, error_kind=reason)
-            reports.append(report)
-        return reports
+                result = ObjectiveResult(Status.FAILED, reason=reason, error_kind=reason)
+            results.append(result)
+        return results
 
     def close(self) -> None:
         """Ends all workers, whatever they are doing."""
@@ -93,13 +93,15 @@ class WorkerPool:
 
 
 class _Worker:
-    def __init__(self, payload: bytes, num_objectives: int, home: Home | None) -> None:
+    def __init__(
+        self, payload: bytes, num_objectives: int, location: ModuleLocation | None
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, child = context.Pipe()
         # Not a daemon: an objective may start processes of its own.
         is_safe = _SAFE_PATH in os.environ
-        arguments = (child, payload, num_objectives, home, is_safe)
-        self._process = context.Process(target=_work, args=arguments)
+        arguments = (child, payload, num_objectives, location, is_safe)
+        self._process = context.Process(target=_worker_main, args=arguments)
         with _safe_path():
             self._process.start()
         child.close()
@@ -116,10 +118,10 @@ class _Worker:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._connection.send_bytes(message)
 
-    def receive(self) -> Report | None:
+    def receive(self) -> ObjectiveResult | None:
         try:
-            report: Report = self._connection.recv()
-            return report
+            result: ObjectiveResult = self._connection.recv()
+            return result
         except (EOFError, ConnectionResetError):
             return None
 
@@ -154,20 +156,24 @@ def _safe_path() -> Iterator[None]:
             os.environ[_SAFE_PATH] = before
 
 
-def _work(
-    connection: Connection, payload: bytes, num_objectives: int, home: Home | None, is_safe: bool
+def _worker_main(
+    connection: Connection,
+    payload: bytes,
+    num_objectives: int,
+    location: ModuleLocation | None,
+    is_safe: bool,
 ) -> None:
-    """The worker's life: unpickle the objective, then params in, reports out."""
+    """Main loop of a worker: unpickles the objective, then receives params and sends results."""
     if not is_safe:  # what the objective starts is not our matter
         os.environ.pop(_SAFE_PATH, None)
     # Ctrl-C reaches the whole process group; the parent decides what happens then.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    failure: Report | None = None
+    failure: ObjectiveResult | None = None
     try:
-        bring_home(home)
+        ensure_imported(location)
         objective = pickle.loads(payload)
     except Exception as exception:
-        failure = Report(
+        failure = ObjectiveResult(
             Status.FAILED,
             reason=(
                 "the worker process could not load `objective` "
@@ -181,18 +187,18 @@ def _work(
             params = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError):
             return
-        connection.send(failure or _portable(evaluate(objective, params, num_objectives)))
+        connection.send(failure or _picklable(evaluate(objective, params, num_objectives)))
 
 
-def _portable(report: Report) -> Report:
-    """The report with an exception that survives the journey, or a RuntimeError in its place."""
-    if report.exception is None:
-        return report
+def _picklable(result: ObjectiveResult) -> ObjectiveResult:
+    """The result with an exception that can be pickled, or a RuntimeError in its place."""
+    if result.exception is None:
+        return result
     try:
-        pickle.loads(pickle.dumps(report.exception))
+        pickle.loads(pickle.dumps(result.exception))
     except Exception:
-        return dataclasses.replace(report, exception=RuntimeError(report.reason))
-    return report
+        return dataclasses.replace(result, exception=RuntimeError(result.reason))
+    return result
 
 
 def pickle_objective(objective: Callable[[Any], Any], num_workers: int) -> bytes:

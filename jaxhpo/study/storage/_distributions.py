@@ -31,7 +31,7 @@ def distributions_of(space: Space) -> dict[str, BaseDistribution]:
         space: the space; names are those of `space.flatten_params`.
 
     Returns:
-        One distribution a name. Every value that the space can decode lies in it.
+        One distribution per name. Every value that the space can decode lies in it.
     """
     found = {}
     for leaf in space.leaves:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from jaxhpo.study.storage._secrets import without_secrets
+from jaxhpo.study.storage._secrets import redact_secrets
 
 
 class StorageError(RuntimeError):
@@ -19,8 +19,8 @@ class StorageError(RuntimeError):
     may_pass: bool = False
 
 
-class NoStudies(StorageError):
-    """A database that is whole, and of another program."""
+class NoStudiesError(StorageError):
+    """A valid database that holds no studies: another program made it."""
 
 
 class StudyMismatchError(ValueError):
@@ -48,18 +48,18 @@ def readable_errors(storage: str) -> Iterator[None]:
     try:
         yield
     except (*errors, AttributeError, AssertionError) as error:
-        told = StorageError(explain_database_error(storage, error))
-        text = " ".join(str(one).lower() for one in chain(error))
-        told.may_pass = any(fragment in text for fragment in _PASSING)
-        if any(without_secrets(str(one)) != str(one) for one in chain(error)):
-            told.__cause__ = None
-            told.__suppress_context__ = True
-            told.__context__ = None
+        translated = StorageError(explain_database_error(storage, error))
+        text = " ".join(str(one).lower() for one in error_chain(error))
+        translated.may_pass = any(fragment in text for fragment in _TRANSIENT)
+        if any(redact_secrets(str(one)) != str(one) for one in error_chain(error)):
+            translated.__cause__ = None
+            translated.__suppress_context__ = True
+            translated.__context__ = None
         else:
-            told.__cause__ = error
+            translated.__cause__ = error
     else:
         return
-    raise told
+    raise translated
 
 
 @contextlib.contextmanager
@@ -77,11 +77,11 @@ def version_errors(storage: str) -> Iterator[None]:
         raise
     except RuntimeError as error:
         raise StorageError(
-            f"Study: `storage` {storage!r} is of another Optuna version: {error}"
+            f"Study: `storage` {storage!r} was written by another Optuna version: {error}"
         ) from error
 
 
-def chain(error: BaseException) -> Iterator[BaseException]:
+def error_chain(error: BaseException) -> Iterator[BaseException]:
     """An error and all that it came from.
 
     Args:
@@ -129,9 +129,11 @@ _SENTENCES = {
         "is damaged: the file is not a whole SQLite database. `sqlite3 FILE .recover` may save "
         "its rows into a new file."
     ),
-    "disk i/o error": "could not be read or written: the disk refused.",
+    "disk i/o error": "could not be read or written: the disk reported an error.",
     "readonly database": "cannot be written: the file or its folder is read-only.",
-    "unable to open database file": "cannot be opened: is its folder there, and writable?",
+    "unable to open database file": (
+        "cannot be opened: check that its folder exists and is writable."
+    ),
     "no such column": "holds tables of another program or of another Optuna version.",
     "has no column named": "holds tables of another program or of another Optuna version.",
     "connection refused": "cannot be reached: no server answers there.",
@@ -146,18 +148,18 @@ _SENTENCES = {
     "no space left": "cannot be written: the disk is full.",
     "quota exceeded": "cannot be written: the disk is full.",
     "read-only file system": "cannot be written: the file or its folder is read-only.",
-    "permission denied": "cannot be used: the system refuses its file or its folder.",
+    "permission denied": "cannot be used: no permission for its file or its folder.",
     "lock timeout": (
         "is locked: another program has been writing to it for longer than the waiting time. "
         "Nothing recorded is lost; try again when that program has finished."
     ),
-    "server closed the connection": "is gone: the server has closed the connection.",
-    "terminating connection": "is gone: the server has closed the connection.",
-    "the database system is": "cannot be reached: the server starts or stops just now.",
+    "server closed the connection": "cannot be reached: the server closed the connection.",
+    "terminating connection": "cannot be reached: the server closed the connection.",
+    "the database system is": "cannot be reached: the server is starting up or shutting down.",
 }
 
 # What the message of the database contains where waiting helps.
-_PASSING = (
+_TRANSIENT = (
     "is locked", "lock timeout", "lock wait timeout", "deadlock", "could not serialize",
     "timeout expired", "statement timeout", "connection refused", "connection reset",
     "connection timed out",
@@ -178,5 +180,5 @@ def _innermost(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         error = inner
-    lines = without_secrets(str(error)).strip().splitlines()
+    lines = redact_secrets(str(error)).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""What a study remembers of itself, and whether the one that is opened is the one described."""
+"""A study's stored description, and the check that an opened study matches it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
-from jaxhpo.ask_tell import asked_shape
+from jaxhpo.ask_tell import proposal_shape_of
 from jaxhpo.space.internal import tree_of
 from jaxhpo.study.storage._errors import StudyMismatchError
 
@@ -35,9 +35,13 @@ _ONCE_CALLED = (
 
 
 def open_meta(
-    store: Store, space: Space, sampler: SamplerNote, seed: int | None, change_sampler: bool = False
+    store: Store,
+    space: Space,
+    sampler: SamplerDescription,
+    seed: int | None,
+    change_sampler: bool = False,
 ) -> dict[str, Any]:
-    """Writes what describes a new study, or checks it against what a stored one says.
+    """Writes the description of a new study, or checks it against the stored one.
 
     Args:
         store: the open study.
@@ -75,8 +79,8 @@ def open_meta(
         return meta
     if stored["space_hash"] != meta["space_hash"]:
         raise StudyMismatchError(
-            f"Study: `space` must be that of the stored study {store.name!r} in {store.shown}. "
-            f"{space_difference(stored['space'], records)} "
+            f"Study: `space` must be that of the stored study {store.name!r} in "
+            f"{store.display_name}. {space_difference(stored['space'], records)} "
             "Choose another `name` for a study of the new space."
         )
     known = stored.get("constraints", meta["constraints"])
@@ -89,45 +93,45 @@ def open_meta(
     if seed is not None and seed != stored["seed"]:
         raise StudyMismatchError(
             f"Study: `seed` must be that of the stored study {store.name!r}, {stored['seed']}, got "
-            f"{seed}. Leave it out to go on, or choose another `name`."
+            f"{seed}. Omit it to continue the study, or choose another `name`."
         )
-    known_sampler = _note_of(stored)
+    known_sampler = _described_sampler(stored)
     if not change_sampler and not sampler.is_same(known_sampler):
         raise StudyMismatchError(
             f"Study: `sampler` must be that of the stored study {store.name!r}, "
-            f"{known_sampler.text}, got {sampler.text}. Leave it out to go on with the study's "
-            "own, or pass change_sampler=True to go on with this one."
+            f"{known_sampler.text}, got {sampler.text}. Omit it to continue with the study's own "
+            "sampler, or pass change_sampler=True to switch to this one."
         )
     return _continue(store, stored, meta)
 
 
 def _continue(store: Store, stored: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """Takes note of what may change between runs: sampler, versions, precision."""
+    """Updates what may change between runs: sampler, versions, precision."""
     own = ("tree", "sampler", "sampler_name", "x64", "versions")
     merged = {**stored, **{key: meta[key] for key in own}}
-    if not _note_of(meta).is_same(_note_of(stored)):
+    if not _described_sampler(meta).is_same(_described_sampler(stored)):
         before = stored.get("samplers", [[0, stored["sampler"]]])
         merged["samplers"] = [*before, [len(store.history()), meta["sampler"]]]
         logger.warning(
-            "study %r goes on with sampler %s; it was %s before",
+            "study %r continues with sampler %s; its previous trials used %s",
             store.name,
             meta["sampler"],
             stored["sampler"],
         )
     if stored["x64"] != meta["x64"] or stored["key_impl"] != meta["key_impl"]:
         logger.warning(
-            "study %r goes on with another float precision or key type: proposals will not be "
-            "those that the uninterrupted study would have made",
+            "study %r continues with another float precision or key type: its proposals will "
+            "differ from those of an uninterrupted study",
             store.name,
         )
-    if merged != stored and not store.reads_only:
+    if merged != stored and not store.is_read_only:
         store.set_attr(META_ATTR, merged)
     return merged
 
 
 @dataclasses.dataclass(frozen=True)
-class SamplerNote:
-    """What a study remembers of its sampler.
+class SamplerDescription:
+    """A study's stored description of its sampler.
 
     Attributes:
         text: name and settings, as `samplers._description` gives them.
@@ -137,11 +141,11 @@ class SamplerNote:
     text: str
     name: str | None
 
-    def is_same(self, other: SamplerNote) -> bool:
-        """Whether both make the same proposals, as far as the notes tell.
+    def is_same(self, other: SamplerDescription) -> bool:
+        """Whether both make the same proposals, as far as the descriptions tell.
 
         Of two that were made by name the names decide: defaults may differ between versions. Of
-        others the settings that both notes have.
+        others the settings that both descriptions have.
         """
         if self.name is not None and other.name is not None:
             return self.name == other.name
@@ -158,14 +162,16 @@ def _parse(text: str) -> tuple[str, dict[str, str]]:
     return name, {key: value for key, _, value in parts}
 
 
-def _note_of(meta: dict[str, Any]) -> SamplerNote:
+def _described_sampler(meta: dict[str, Any]) -> SamplerDescription:
     """The sampler of a stored description; files of older versions hold the text alone."""
     text = meta["sampler"]
-    return SamplerNote(text, meta["sampler_name"] if "sampler_name" in meta else _parse(text)[0])
+    return SamplerDescription(
+        text, meta["sampler_name"] if "sampler_name" in meta else _parse(text)[0]
+    )
 
 
 def stored_sampler(store: Store, sampler: Any) -> Any:
-    """The sampler to go on with where the user leaves it to the study.
+    """The sampler to continue with where the user leaves it to the study.
 
     Args:
         store: the open study.
@@ -180,14 +186,14 @@ def stored_sampler(store: Store, sampler: Any) -> Any:
     stored = store.attrs().get(META_ATTR)
     if sampler != "auto" or stored is None:
         return sampler
-    note = _note_of(stored)
-    if note.name is None:
+    description = _described_sampler(stored)
+    if description.name is None:
         raise StudyMismatchError(
             f"Study: `sampler` must be given for the stored study {store.name!r}, which was run "
-            f"with a ready-made {note.text}: pass one made with the same settings, or pass another "
-            "with change_sampler=True."
+            f"with a ready-made {description.text}: pass one made with the same settings, or pass "
+            "another with change_sampler=True."
         )
-    return note.name
+    return description.name
 
 
 def space_difference(stored: list[dict[str, Any]], given: list[dict[str, Any]]) -> str:
@@ -278,15 +284,17 @@ def make_sampler(
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
     if isinstance(sampler, str):  # known without a trace, which costs as much as a study
-        asked = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
+        proposal_shape = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
     else:
-        asked = asked_shape(made)
-    if asked.shape[1] != space.num_dims:
+        proposal_shape = proposal_shape_of(made)
+    if proposal_shape.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
-        raise ValueError(f"Study: `sampler` must be {expected}, got one over {asked.shape[1]}.")
+        raise ValueError(
+            f"Study: `sampler` must be {expected}, got one over {proposal_shape.shape[1]}."
+        )
     if num_objectives > 1:
         check_objectives("Study", made, num_objectives)
-    return made, asked
+    return made, proposal_shape
 
 
 def constrained_maker(
@@ -300,8 +308,8 @@ def constrained_maker(
     return functools.partial(make_sampler, sampler, space, num_objectives, has_constraints=True)
 
 
-def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
-    """What a study remembers of a sampler.
+def describe_sampler(sampler: Any, made: Sampler) -> SamplerDescription:
+    """Describes a sampler as a study stores it.
 
     Args:
         sampler: what the user passed.
@@ -310,4 +318,4 @@ def note_of_sampler(sampler: Any, made: Sampler) -> SamplerNote:
     from jaxhpo.samplers.internal import describe as in_words
 
     name = sampler if isinstance(sampler, str) else None
-    return SamplerNote(in_words(made, name), name)
+    return SamplerDescription(in_words(made, name), name)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
-from jaxhpo.study.running._interrupts import pause
-from jaxhpo.study.storage._errors import StorageError, chain, readable_errors, version_errors
-from jaxhpo.study.storage._secrets import shown_url, without_secrets
+from jaxhpo.study.running._interrupts import interruptible_sleep
+from jaxhpo.study.storage._errors import StorageError, error_chain, readable_errors, version_errors
+from jaxhpo.study.storage._secrets import redact_secrets, redact_url
 from jaxhpo.study.storage.files._sqlite import (
     check_sqlite_file,
     configure_sqlite,
@@ -74,8 +74,8 @@ def open_storage(storage: Any) -> tuple[BaseStorage, str]:
         if suffix in _JOURNAL_SUFFIXES:
             return _open_journal(text), text
         if suffix not in _SQLITE_SUFFIXES:
-            told = describe(shown_url(text))
-            raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {told}.")
+            got = describe(redact_url(text))
+            raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {got}.")
         text = f"sqlite:///{text}"
     return _open_database(text)
 
@@ -85,11 +85,13 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
     import optuna
     import sqlalchemy
 
-    shown = shown_url(url)
+    display_url = redact_url(url)
     try:
         parsed = sqlalchemy.make_url(url)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise ValueError(f"Study: `storage` must be {_EXPECTED}, got {describe(shown)}.") from None
+        raise ValueError(
+            f"Study: `storage` must be {_EXPECTED}, got {describe(display_url)}."
+        ) from None
     if parsed.drivername in ("postgresql", "postgres"):
         url = parsed.set(drivername=_postgres_driver()).render_as_string(hide_password=False)
     kwargs: dict[str, Any] = {}
@@ -99,24 +101,24 @@ def _open_database(url: str) -> tuple[BaseStorage, str]:
         kwargs["connect_args"] = {"timeout": BUSY_SECONDS}
         kwargs["pool_events"] = [(configure_sqlite, "connect")]
         if is_file and is_read_only(path):
-            return read_sqlite(path, shown, BUSY_SECONDS), shown
+            return read_sqlite(path, display_url, BUSY_SECONDS), display_url
         if is_file:
-            check_sqlite_file(path, shown)
+            check_sqlite_file(path, display_url)
     elif parsed.get_backend_name() == "postgresql":
         kwargs["pool_events"] = [(_limit_lock_waits, "connect")]
-    with quiet_optuna(), readable_errors(shown), version_errors(shown):
+    with quiet_optuna(), readable_errors(display_url), version_errors(display_url):
         try:
-            storage = until_made(lambda: optuna.storages.RDBStorage(url, kwargs))
+            storage = retry_on_race(lambda: optuna.storages.RDBStorage(url, kwargs))
         except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
             raise StorageError(
-                f"Study: `storage` {shown!r} needs a database driver that is not installed "
-                f'({without_secrets(str(error))}). For PostgreSQL: pip install "jaxhpo[postgres]".'
+                f"Study: `storage` {display_url!r} needs a database driver that is not installed "
+                f'({redact_secrets(str(error))}). For PostgreSQL: pip install "jaxhpo[postgres]".'
             ) from error
-    return optuna.storages.get_storage(storage), shown
+    return optuna.storages.get_storage(storage), display_url
 
 
-def until_made(make: Callable[[], T]) -> T:
-    """Opens or makes something that other processes may be making just now.
+def retry_on_race(make: Callable[[], T]) -> T:
+    """Opens or makes something, again where other processes make it at the same time.
 
     Optuna looks for each table, row and revision, and makes it where there is none; whoever comes
     between has made it. The next attempt finds it.
@@ -141,12 +143,12 @@ def until_made(make: Callable[[], T]) -> T:
         try:
             return make()
         except errors as error:
-            text = " ".join(str(one).lower() for one in chain(error))
+            text = " ".join(str(one).lower() for one in error_chain(error))
             is_race = isinstance(error, AssertionError) or any(one in text for one in _RACES)
             if not is_race or time.monotonic() > deadline:
                 raise
             # Of many that began at once, each waits for another while.
-            pause(random.uniform(0.02, 0.1) * 2 ** min(attempt, 5))
+            interruptible_sleep(random.uniform(0.02, 0.1) * 2 ** min(attempt, 5))
     raise AssertionError("unreachable: the loop has no end")
 
 
@@ -209,7 +211,7 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(level)
 
 
-def place_of(storage: BaseStorage) -> str | None:
+def location_of(storage: BaseStorage) -> str | None:
     """The file of a storage, or its URL without secrets; None if it lives in memory."""
     backend = getattr(storage, "_backend", None)
     path = getattr(backend, "_file_path", None)
@@ -219,18 +221,18 @@ def place_of(storage: BaseStorage) -> str | None:
     if engine is None:
         return None
     if engine.name != "sqlite":
-        return shown_url(str(getattr(backend, "url", engine.name)))
+        return redact_url(str(getattr(backend, "url", engine.name)))
     database = engine.url.database
     return None if database in (None, "", ":memory:") else str(database)
 
 
-def reads_only(storage: BaseStorage, place: str | None) -> bool:
+def storage_is_read_only(storage: BaseStorage, location: str | None) -> bool:
     """Whether a storage's file can be read and not written."""
-    if place is None or "://" in place:
+    if location is None or "://" in location:
         return False
     if getattr(getattr(storage, "_backend", None), "engine", None) is not None:
-        return is_read_only(place)
-    return not os.access(place, os.W_OK)
+        return is_read_only(location)
+    return not os.access(location, os.W_OK)
 
 
 def get_or_create(storage: BaseStorage, name: str, directions: Sequence[str]) -> tuple[int, bool]:

@@ -1,4 +1,4 @@
-"""Whose running trials are still running: a process named so that a later one can tell."""
+"""Identifies the process that runs a trial, so that others can tell whether it has ended."""
 
 from __future__ import annotations
 

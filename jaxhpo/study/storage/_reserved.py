@@ -48,17 +48,17 @@ class Batch:
 
 
 def own_attrs(frozen: Any) -> dict[str, Any]:
-    """What jaxhpo has noted of a stored trial; empty for one of another program."""
+    """Attributes that jaxhpo keeps of a stored trial; empty for one of another program."""
     own = frozen.system_attrs.get(SYSTEM_ATTR)
     return own if isinstance(own, dict) else {}
 
 
-def noted(own: dict[str, Any], note: dict[str, Any]) -> dict[str, Any]:
-    """Own attributes with a note; None takes an entry away."""
-    return {key: value for key, value in {**own, **note}.items() if value is not None}
+def merge_attrs(own: dict[str, Any], attrs: dict[str, Any]) -> dict[str, Any]:
+    """Own attributes updated with others; None removes an entry."""
+    return {key: value for key, value in {**own, **attrs}.items() if value is not None}
 
 
-def is_lost(frozen: Any) -> bool:
+def is_released(frozen: Any) -> bool:
     """Whether a stored trial waits because the batch that had reserved it ended without it."""
     return frozen.state.name == "WAITING" and RESERVED in own_attrs(frozen)
 
@@ -66,7 +66,7 @@ def is_lost(frozen: Any) -> bool:
 def release(
     storage: RDBStorage, study_id: int, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]
 ) -> list[int]:
-    """Lets running trials wait, in one transaction.
+    """Sets running trials back to waiting, in one transaction.
 
     Args:
         storage: an open database.
@@ -86,15 +86,15 @@ def release(
 
 
 def claim(
-    storage: RDBStorage, study_id: int, trial_ids: Sequence[int], note: dict[str, Any]
+    storage: RDBStorage, study_id: int, trial_ids: Sequence[int], attrs: dict[str, Any]
 ) -> list[int]:
-    """Takes up waiting trials, in one transaction.
+    """Sets waiting trials to running, in one transaction.
 
     Args:
         storage: an open database.
         study_id: Optuna's identifier of the study.
         trial_ids: the trials.
-        note: entries among jaxhpo's own attributes to set, such as the owner; None takes one away.
+        attrs: entries among jaxhpo's own attributes to set, such as the owner; None takes one away.
 
     Returns:
         Identifiers of those that nobody else has taken up.
@@ -102,7 +102,7 @@ def claim(
     from optuna.trial import TrialState
 
     def change(own: dict[str, Any]) -> dict[str, Any] | None:
-        return noted(own, note)
+        return merge_attrs(own, attrs)
 
     return _switch(storage, study_id, trial_ids, TrialState.WAITING, TrialState.RUNNING, change)
 
@@ -151,21 +151,23 @@ def _switch(
     return switched
 
 
-def release_slowly(
+def release_one_by_one(
     storage: BaseStorage, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]
 ) -> list[int]:
     """`release` by Optuna's public API, trial by trial."""
     from optuna.trial import TrialState
 
-    def let(frozen: FrozenTrial) -> bool:
+    def release_one(frozen: FrozenTrial) -> bool:
         is_meant = frozen.state == TrialState.RUNNING and is_theirs(own_attrs(frozen).get("owner"))
         return is_meant and storage.set_trial_state_values(frozen._trial_id, TrialState.WAITING)
 
     with one_append(storage):
-        return [i for i in trial_ids if let(storage.get_trial(i))]
+        return [i for i in trial_ids if release_one(storage.get_trial(i))]
 
 
-def claim_slowly(storage: BaseStorage, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
+def claim_one_by_one(
+    storage: BaseStorage, trial_ids: Sequence[int], attrs: dict[str, Any]
+) -> list[int]:
     """`claim` by Optuna's public API, trial by trial."""
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
@@ -180,7 +182,7 @@ def claim_slowly(storage: BaseStorage, trial_ids: Sequence[int], note: dict[str,
                 continue
         except UpdateFinishedTrialError:
             continue
-        own = noted(own_attrs(frozen), note)
+        own = merge_attrs(own_attrs(frozen), attrs)
         storage.set_trial_system_attr(trial_id, SYSTEM_ATTR, own)
         claimed.append(trial_id)
     return claimed

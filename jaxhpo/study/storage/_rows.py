@@ -1,4 +1,4 @@
-"""One trial on its way into storage, and how its state is called there."""
+"""One trial in stored form, and its state in Optuna's terms."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
         value=None,
         values=stored_values(row.value),
         params=row.params,
-        distributions=_Shared({name: row.distributions[name] for name in row.params}),
+        distributions=_UncopiedDict({name: row.distributions[name] for name in row.params}),
         user_attrs=row.user_attrs,
         system_attrs=row.system_attrs,
         intermediate_values=row.curve,
@@ -115,7 +115,7 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
     )
 
 
-class _Shared(dict[str, Any]):
+class _UncopiedDict(dict[str, Any]):
     """Distributions never change, so Optuna's deep copy of a trial need not copy their choices."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
@@ -123,14 +123,14 @@ class _Shared(dict[str, Any]):
 
 
 def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None:
-    """A trial's value as Optuna stores it: one number an objective."""
+    """A trial's value as Optuna stores it: one number per objective."""
     if value is None:
         return None
     return list(value) if isinstance(value, tuple) else [value]
 
 
-def tells(trial: FrozenTrial | None, ending: Ending) -> bool:
-    """Whether a stored trial says what an ending says."""
+def records_same(trial: FrozenTrial | None, ending: Ending) -> bool:
+    """Whether a stored trial has the status and the values of an ending."""
     if trial is None or trial.state != to_state(ending.status):
         return False
     return trial.values == stored_values(ending.value)

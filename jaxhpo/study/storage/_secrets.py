@@ -13,7 +13,7 @@ _HIDDEN = "***"
 _SECRETS: set[str] = set()
 
 
-def shown_url(url: str) -> str:
+def redact_url(url: str) -> str:
     """A URL without its secrets; without anything after `://` where it cannot be taken apart.
 
     Args:
@@ -23,9 +23,9 @@ def shown_url(url: str) -> str:
         What may be printed, logged and stored. A path is returned as it is.
 
     Example:
-        >>> shown_url("postgresql://me:sesame@host/base?sslpassword=open")
+        >>> redact_url("postgresql://me:sesame@host/base?sslpassword=open")
         'postgresql://me:***@host/base?sslpassword=***'
-        >>> shown_url("postgresql://me:ses@me@host/base")
+        >>> redact_url("postgresql://me:ses@me@host/base")
         'postgresql://***'
     """
     import sqlalchemy
@@ -57,7 +57,7 @@ def shown_url(url: str) -> str:
     return text if not secret and parsed.password is None else rendered
 
 
-def without_secrets(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """A text of a driver, with every secret that this process was given replaced by stars."""
     for secret in sorted(_SECRETS, key=len, reverse=True):
         # Short ones as words only: a password "a" must not eat every letter a.

@@ -10,7 +10,7 @@ from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._owner import is_dead
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
 from jaxhpo.study.storage._rows import Ending
-from jaxhpo.study.storage.outages._late import take_up
+from jaxhpo.study.storage.outages._late_results import recover_spooled
 
 if TYPE_CHECKING:
     from jaxhpo.study.storage._store import Store
@@ -33,25 +33,25 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     Returns:
         Numbers of those that failed.
     """
-    if store.is_new or store.reads_only:
+    if store.is_new or store.is_read_only:
         return []
     # What ended, and could not be written then, has not failed.
-    take_up(store)
+    recover_spooled(store)
     running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
 
     def is_theirs(owner: object) -> bool:
         return everywhere or is_dead(owner)
 
-    gone = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
-    reserved = [trial._trial_id for trial in gone if RESERVED in own_attrs(trial)]
+    abandoned = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
+    reserved = [trial._trial_id for trial in abandoned if RESERVED in own_attrs(trial)]
     if released := store.release(reserved, is_theirs):
         line = "study %r: %d trials of a batch wait to be trained again: %s"
         logger.warning(line, store.name, len(released), ENDED_REASON)
-    stale = [trial for trial in gone if RESERVED not in own_attrs(trial)]
+    stale = [trial for trial in abandoned if RESERVED not in own_attrs(trial)]
     reason = {"reason": ENDED_REASON}
     endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
-    lost = set(store.finish_now(endings))
-    numbers = [trial.number for trial in stale if trial._trial_id not in lost]
+    already_ended = set(store.finish_now(endings))
+    numbers = [trial.number for trial in stale if trial._trial_id not in already_ended]
     if numbers:
         logger.warning(
             "study %r: trials %s are marked as failed: %s", store.name, numbers, ENDED_REASON

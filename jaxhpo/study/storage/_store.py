@@ -1,4 +1,4 @@
-"""One study in one storage: what the driver reads and writes, whichever way is fastest there."""
+"""One study in one storage, read and written in the fastest way that the storage allows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import secrets
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
@@ -19,11 +19,11 @@ from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, reada
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
     get_or_create,
+    location_of,
     open_storage,
-    place_of,
     quiet_optuna,
-    reads_only,
-    until_made,
+    retry_on_race,
+    storage_is_read_only,
 )
 from jaxhpo.study.storage._rows import (
     ENQUEUED_ATTR,
@@ -32,15 +32,15 @@ from jaxhpo.study.storage._rows import (
     SYSTEM_ATTR,
     Ending,
     Row,
+    records_same,
     stored_values,
-    tells,
     to_frozen_trial,
     to_state,
 )
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
-from jaxhpo.study.storage.outages import _aside
-from jaxhpo.study.storage.outages._patience import patiently
+from jaxhpo.study.storage.outages import _spool
+from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage, RDBStorage
@@ -48,17 +48,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jaxhpo")
 
+T = TypeVar("T")
+
 
 class Store:
-    """A study's rows. Every method is one sentence of an error away from the database.
+    """A study's rows in a storage; errors of the database are raised as `StorageError`.
 
     Attributes:
-        shown: the storage's name for messages, passwords hidden.
+        display_name: the storage's name for messages, passwords hidden.
         name: the study's name.
         study_id: Optuna's identifier of the study.
         storage: the Optuna storage.
-        reads_only: whether it is a file that cannot be written.
-        place: the storage's file, or its URL without secrets; None if it lives in memory.
+        is_read_only: whether it is a file that cannot be written.
+        location: the storage's file, or its URL without secrets; None if it lives in memory.
         is_new: whether opening it created the study.
     """
 
@@ -68,7 +70,7 @@ class Store:
         Args:
             storage: None, a URL, a path or an Optuna storage.
             name: the study's name.
-            directions: "minimize" or "maximize", one an objective.
+            directions: "minimize" or "maximize", one per objective.
 
         Raises:
             StorageError: the storage cannot be opened.
@@ -76,20 +78,20 @@ class Store:
         """
         self.name = name
         self.storage: BaseStorage
-        self.storage, self.shown = open_storage(storage)
-        with quiet_optuna(), readable_errors(self.shown):
-            self.study_id, self.is_new = until_made(
+        self.storage, self.display_name = open_storage(storage)
+        with quiet_optuna(), readable_errors(self.display_name):
+            self.study_id, self.is_new = retry_on_race(
                 lambda: get_or_create(self.storage, name, directions)
             )
             self._check_directions(directions)
             self._database = self._writable_database()
-        is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.shown
-        self._journal = self.shown if is_journal and self._database is None else None
-        self.place = place_of(self.storage)
-        # Whether this object has put results aside that are not in the storage yet.
-        self.has_kept = False
+        is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
+        self._journal = self.display_name if is_journal and self._database is None else None
+        self.location = location_of(self.storage)
+        # Whether this object has saved results in a file that are not in the storage yet.
+        self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
-        self.reads_only = reads_only(self.storage, self.place)
+        self.is_read_only = storage_is_read_only(self.storage, self.location)
         self._sqlite = engine if engine is not None and engine.name == "sqlite" else None
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
@@ -117,10 +119,14 @@ class Store:
         if reason is None:
             return backend
         warnings.warn(
-            f"Study: trials are written one by one, ten to a hundred times slower: {reason}.",
+            f"Study: trials are written one by one, 10 to 100 times slower, because {reason}.",
             stacklevel=2,
         )
         return None
+
+    def _with_retries(self, action: Callable[[bool], T]) -> T:
+        """Calls `action(is_retry)`, and calls it again while waiting for the storage can help."""
+        return with_retries(self.display_name, action)
 
     def append(
         self, rows: Sequence[Row], expected: int | None = None, *, are_results: bool = True
@@ -143,14 +149,14 @@ class Store:
         if not rows:
             return []
         ended = [row for row in rows if row.status is not Status.RUNNING]
-        with self._keeping((), ended if are_results else ()):
-            return patiently(self.shown, lambda again: self._append(rows, expected, again))
+        with self._spooling_on_error((), ended if are_results else ()):
+            return self._with_retries(lambda is_retry: self._append(rows, expected, is_retry))
 
     def _append(
-        self, rows: Sequence[Row], expected: int | None, again: bool
+        self, rows: Sequence[Row], expected: int | None, is_retry: bool
     ) -> list[tuple[int, int]]:
         # An attempt whose answer was lost may have written all of them, one by one also a part.
-        known = self._written(rows) if again else {}
+        known = self._written(rows) if is_retry else {}
         if len(known) == len(rows):
             return [known[i] for i in range(len(rows))]
         if self._database is not None:
@@ -176,8 +182,8 @@ class Store:
             start = _bulk.utc(row.start)
             for trial in trials:
                 mine = (trial.number, trial._trial_id)
-                begun = trial.datetime_start
-                is_same = begun is not None and _bulk.utc(begun) == start
+                started = trial.datetime_start
+                is_same = started is not None and _bulk.utc(started) == start
                 is_same = is_same and trial.system_attrs == row.system_attrs
                 if is_same and mine not in found.values():
                     found[i] = mine
@@ -185,26 +191,25 @@ class Store:
         return found
 
     @contextlib.contextmanager
-    def _keeping(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
-        """Puts results into a file where the body cannot write them."""
+    def _spooling_on_error(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
+        """Saves results in a file where the body cannot write them to the storage."""
         try:
             yield
         except (StorageError, KeyboardInterrupt) as error:
-            if self.place is None or not (endings or rows):
+            if self.location is None or not (endings or rows):
                 raise
-            path = _aside.keep(self.place, self.shown, self.name, endings, rows)
-            self.has_kept = self.has_kept or path is not None
+            path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
+            self.has_spooled = self.has_spooled or path is not None
             count = len(endings) + len(rows)
-            which = "the result of one trial" if count == 1 else f"the results of {count} trials"
+            what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
             if path is None:
                 values = [one.value for one in endings] + [one.value for one in rows]
-                told = f"No folder takes {which} either; the values were {values}."
+                message = f"Could not save {what} in a file either; the values were {values}."
             else:
-                told = f"What was not written, {which}, is kept in {path} and is written when the "
-                told += "study is next opened."
+                message = f"Saved {what} in {path}, to be recorded when the study is next opened."
             if isinstance(error, StorageError):
-                raise StorageError(f"{error} {told}") from error.__cause__
-            logger.warning("study %r: %s", self.name, told)
+                raise StorageError(f"{error} {message}") from error.__cause__
+            logger.warning("study %r: %s", self.name, message)
             raise
 
     @contextlib.contextmanager
@@ -231,7 +236,7 @@ class Store:
     def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.
 
-        A storage that is away is waited for, and what it does not take is kept in a file.
+        Waits for a storage that is unavailable, and saves results that it does not take in a file.
 
         Args:
             endings: how each trial ended.
@@ -241,28 +246,30 @@ class Store:
         """
         if not endings:
             return []
-        with self._keeping(endings, ()):
-            return patiently(self.shown, lambda again: self._finish(endings, again))
+        with self._spooling_on_error(endings, ()):
+            return self._with_retries(lambda is_retry: self._finish(endings, is_retry))
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
-        """Does the same or fails at once: for trials without a result that could be lost."""
-        with readable_errors(self.shown):
+        """`finish` without retries and without a file, for trials that have no result to lose."""
+        with readable_errors(self.display_name):
             return self._finish(endings, False) if endings else []
 
-    def _finish(self, endings: Sequence[Ending], again: bool) -> list[int]:
+    def _finish(self, endings: Sequence[Ending], is_retry: bool) -> list[int]:
         if self._database is not None:
-            lost = _bulk.finish(self._database, self.study_id, endings)
+            already_ended = _bulk.finish(self._database, self.study_id, endings)
         else:
             with self._numbers_lock(), one_append(self.storage):
-                lost = [one.trial_id for one in endings if not self._finish_slowly(one)]
-        if again and lost:
+                already_ended = [
+                    one.trial_id for one in endings if not self._finish_one_by_one(one)
+                ]
+        if is_retry and already_ended:
             # An attempt whose answer was lost may have ended them.
             known = {t._trial_id: t for t in self.storage.get_all_trials(self.study_id, False)}
-            mine = {one.trial_id for one in endings if tells(known.get(one.trial_id), one)}
-            lost = [trial_id for trial_id in lost if trial_id not in mine]
-        return lost
+            mine = {one.trial_id for one in endings if records_same(known.get(one.trial_id), one)}
+            already_ended = [trial_id for trial_id in already_ended if trial_id not in mine]
+        return already_ended
 
-    def _finish_slowly(self, ending: Ending) -> bool:
+    def _finish_one_by_one(self, ending: Ending) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
 
         if self.storage.get_trial(ending.trial_id).state.is_finished():
@@ -281,23 +288,23 @@ class Store:
             return False
 
     def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
-        """Lets running trials of a batch wait; `is_theirs` tells by the owner whether one is meant.
+        """Sets running trials of a batch back to waiting; `is_theirs` selects by their owner.
 
         Returns:
             Identifiers of the trials that wait now.
         """
-        ways = (_reserved.release, _reserved.release_slowly)
+        ways = (_reserved.release, _reserved.release_one_by_one)
         return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
 
-    def claim(self, trial_ids: Sequence[int], note: dict[str, Any]) -> list[int]:
-        """Takes up trials of a batch that wait, and notes by whom.
+    def claim(self, trial_ids: Sequence[int], attrs: dict[str, Any]) -> list[int]:
+        """Sets waiting trials of a batch to running, and records their owner.
 
         Returns:
-            Identifiers of those that nobody else has taken up. Where only the answer was lost they
-            are running for this process, and wait again as soon as it has ended.
+            Identifiers of those that no other process has claimed. Where only the answer was lost
+            they are running for this process, and wait again as soon as it has ended.
         """
-        ways = (_reserved.claim, _reserved.claim_slowly)
-        return self._reserved(*ways, trial_ids, note) if trial_ids else []
+        ways = (_reserved.claim, _reserved.claim_one_by_one)
+        return self._reserved(*ways, trial_ids, attrs) if trial_ids else []
 
     def _reserved(self, at_once: Any, one_by_one: Any, *args: Any) -> list[int]:
         def act(_: bool) -> Any:
@@ -306,7 +313,7 @@ class Store:
             with self._numbers_lock():
                 return one_by_one(self.storage, *args)
 
-        return list(patiently(self.shown, act))
+        return list(self._with_retries(act))
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
@@ -323,25 +330,25 @@ class Store:
         attrs = {FIXED_ATTR: flat, ENQUEUED_ATTR: mark}
         trial = create_trial(state=TrialState.WAITING, system_attrs=attrs)
 
-        def act(again: bool) -> int:
-            if again:  # an attempt whose answer was lost may have written it
+        def act(is_retry: bool) -> int:
+            if is_retry:  # an attempt whose answer was lost may have written it
                 for known in self.storage.get_all_trials(self.study_id, deepcopy=False):
                     if known.system_attrs.get(ENQUEUED_ATTR) == mark:
                         return known.number
             trial_id = self.storage.create_new_trial(self.study_id, trial)
             return self.storage.get_trial_number_from_id(trial_id)
 
-        return patiently(self.shown, act)
+        return self._with_retries(act)
 
     def begin(self, trial_id: int, row: Row) -> bool:
         """Makes a waiting trial a running one; False if another process has done so."""
-        return patiently(self.shown, lambda again: self._begin(trial_id, row, again))
+        return self._with_retries(lambda is_retry: self._begin(trial_id, row, is_retry))
 
-    def _begin(self, trial_id: int, row: Row, again: bool) -> bool:
+    def _begin(self, trial_id: int, row: Row, is_retry: bool) -> bool:
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
-        if again:  # an attempt whose answer was lost may have begun it
+        if is_retry:  # an attempt whose answer was lost may have begun it
             found = self.storage.get_trial(trial_id)
             own = found.system_attrs.get(SYSTEM_ATTR)
             if found.state == TrialState.RUNNING and own == row.system_attrs[SYSTEM_ATTR]:
@@ -364,14 +371,14 @@ class Store:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""
-        return patiently(
-            self.shown, lambda _: self.storage.get_all_trials(self.study_id, deepcopy=False)
+        return self._with_retries(
+            lambda _: self.storage.get_all_trials(self.study_id, deepcopy=False)
         )
 
     def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
-        """All trials, perhaps with those fields only that a sampler's history is made of."""
+        """All trials, where possible with only the fields that a sampler's history needs."""
         if (database := self._database) is not None:
-            found = patiently(self.shown, lambda _: read_history(database, self.study_id))
+            found = self._with_retries(lambda _: read_history(database, self.study_id))
             if found is not None:
                 return found
         return self.trials()
@@ -389,11 +396,10 @@ class Store:
             ValueError: there is no such trial.
         """
         try:
-            return patiently(self.shown, lambda _: self._trial(number))
+            return self._with_retries(lambda _: self._trial(number))
         except KeyError:
             raise ValueError(
-                f"Study: `trials` must be numbers of trials that were asked, got "
-                f"{describe(number)}."
+                f"Study: `trials` must be numbers of existing trials, got {describe(number)}."
             ) from None
 
     def _trial(self, number: int) -> FrozenTrial:
@@ -402,33 +408,32 @@ class Store:
 
     def directions(self) -> tuple[str, ...]:
         """What counts as better, "minimize" or "maximize", for each objective."""
-        with readable_errors(self.shown):
+        with readable_errors(self.display_name):
             found = self.storage.get_study_directions(self.study_id)
         return tuple(direction.name.lower() for direction in found)
 
     def attrs(self) -> dict[str, Any]:
         """The study's user attributes."""
-        return patiently(self.shown, lambda _: self.storage.get_study_user_attrs(self.study_id))
+        return self._with_retries(lambda _: self.storage.get_study_user_attrs(self.study_id))
 
     def set_attr(self, key: str, value: Any) -> None:
         """Writes one user attribute of the study (anything JSON can hold)."""
-        patiently(self.shown, lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
+        self._with_retries(lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
 
     def metric_names(self) -> tuple[str, ...] | None:
         """What the values are called, where somebody said so."""
-        found = patiently(
-            self.shown, lambda _: self.storage.get_study_system_attrs(self.study_id)
+        found = self._with_retries(
+            lambda _: self.storage.get_study_system_attrs(self.study_id)
         ).get(METRICS_ATTR)
         return None if found is None else tuple(found)
 
     def set_metric_names(self, names: Sequence[str]) -> None:
         """Says what the values are called."""
-        patiently(
-            self.shown,
+        self._with_retries(
             lambda _: self.storage.set_study_system_attr(self.study_id, METRICS_ATTR, list(names)),
         )
 
     def checkpoint(self) -> None:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""
-        if self._sqlite is not None and self.place is not None and not self.reads_only:
+        if self._sqlite is not None and self.location is not None and not self.is_read_only:
             checkpoint(self._sqlite)

@@ -17,7 +17,7 @@ from jaxhpo import _checks
 from jaxhpo._status import Status
 from jaxhpo.progress import printable
 from jaxhpo.study._trial import status_of, unit_of
-from jaxhpo.study.storage._reserved import is_lost
+from jaxhpo.study.storage._reserved import is_released
 from jaxhpo.study.storage._rows import FIXED_ATTR, Ending, Row
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _WAITING_STREAM = 2**32 - 4
 """Stream of the seed's key that draws them."""
 
 
-class Waiting(NamedTuple):
+class WaitingTrial(NamedTuple):
     """A trial that waits; `values` is a batch of one, `unit` the point of one a batch has lost."""
 
     number: int
@@ -58,7 +58,7 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
 
 
-def waiting(store: Store, space: Space, seed: int) -> Iterator[Waiting]:
+def waiting(store: Store, space: Space, seed: int) -> Iterator[WaitingTrial]:
     """The trials that wait, those first that were enqueued first.
 
     Args:
@@ -72,20 +72,22 @@ def waiting(store: Store, space: Space, seed: int) -> Iterator[Waiting]:
     for frozen in store.trials():
         if status_of(frozen) is not Status.WAITING:
             continue
-        if is_lost(frozen) and (unit := unit_of(frozen)) is not None:
-            yield Waiting(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)
+        if is_released(frozen) and (unit := unit_of(frozen)) is not None:
+            yield WaitingTrial(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)
             continue
         fixed = frozen.system_attrs.get(FIXED_ATTR, {})
         try:
-            values = _completed(space, fixed, (seed, frozen.number))
+            values = _complete_params(space, fixed, (seed, frozen.number))
         except (ValueError, TypeError) as error:
-            _refuse(store, frozen, f"the enqueued parameters do not lie in the space: {error}")
+            _fail_waiting(
+                store, frozen, f"the enqueued parameters do not lie in the space: {error}"
+            )
             continue
-        yield Waiting(frozen.number, frozen._trial_id, values)
+        yield WaitingTrial(frozen.number, frozen._trial_id, values)
 
 
-def _completed(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]) -> Any:
-    """Values of an enqueued trial, what it leaves open as in one of some points at random.
+def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]) -> Any:
+    """Values of an enqueued trial; parameters that it leaves open come from a random point.
 
     Raises:
         ValueError: none of them goes with what is fixed.
@@ -109,11 +111,11 @@ def _completed(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]) -> A
             continue
         if bool(np.asarray(space.feasible(values))[0]):
             return values
-        reason = ValueError("no point at random beside them is allowed by the constraints")
+        reason = ValueError("no random values of the other parameters satisfy the constraints")
     raise reason
 
 
-def _refuse(store: Store, frozen: FrozenTrial, reason: str) -> None:
+def _fail_waiting(store: Store, frozen: FrozenTrial, reason: str) -> None:
     """Ends a waiting trial as failed."""
     if store.begin(frozen._trial_id, Row(Status.RUNNING, None, {}, {})):
         logger.warning(

@@ -34,10 +34,10 @@ class JournalFile(JournalFileBackend):
             try:
                 self._lock.acquire()
             except OSError as error:  # a folder that cannot be written
-                logger.warning("%s: its last line is cut short, and left out (%s)", path, error)
+                logger.warning("%s: the last line is cut short and is ignored (%s)", path, error)
                 return
             try:
-                _set_aside(path)
+                _move_torn_line(path)
             finally:
                 self._lock.release()
 
@@ -51,7 +51,7 @@ class JournalFile(JournalFileBackend):
         self._lock.acquire()
         try:
             if not _is_whole(self._path, parse=False):  # another process died in its line
-                _set_aside(self._path)
+                _move_torn_line(self._path)
             size = os.path.getsize(self._path)
             # Without a buffer of its own, closing the file after an error writes nothing more.
             with open(self._path, "ab", buffering=0) as file:
@@ -89,8 +89,8 @@ def check_journal(path: str, *, is_damaged: bool = False) -> None:
     number = next(i for i, line in enumerate(lines, 1) if not _is_record(line))
     raise StorageError(
         f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is no record of a "
-        "journal. What stands before and after it is whole: mend or remove that line in a copy of "
-        "the file."
+        "journal. The lines before and after it are intact: repair or remove that line in a copy "
+        "of the file."
     )
 
 
@@ -108,7 +108,7 @@ def _is_whole(path: str, *, parse: bool) -> bool:
     return line.endswith(b"\n") and _is_record(line)
 
 
-def _set_aside(path: str) -> None:
+def _move_torn_line(path: str) -> None:
     """Moves a line that was cut short into a file of its own; the caller holds the lock."""
     start = _start_of_last_line(path)
     with open(path, "r+b") as file:
@@ -118,16 +118,16 @@ def _set_aside(path: str) -> None:
             if not line.endswith(b"\n"):  # only its end is missing
                 file.write(b"\n")
             return
-        kept = f"{path}.torn-{time.time_ns()}"
+        torn = f"{path}.torn-{time.time_ns()}"
         try:
-            pathlib.Path(kept).write_bytes(line)
-            where = f"it is kept in {kept}"
+            pathlib.Path(torn).write_bytes(line)
+            where = f"it is kept in {torn}"
         except OSError:
             where = f"it was {line[:200]!r}"
         file.truncate(start)
         os.fsync(file.fileno())
     logger.warning(
-        "%s: the last line was cut short by a crash or a full disk; it is left out (%s)",
+        "%s: the last line was cut short by a crash or a full disk and is ignored (%s)",
         path,
         where,
     )

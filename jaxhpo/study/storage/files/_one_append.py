@@ -14,7 +14,7 @@ from typing import Any
 _LAST = "_last_created_trial_id_by_this_process"
 
 
-class _Collected:
+class _BufferedBackend:
     """Stands in for a journal's backend: keeps what one thread writes, and lets others through."""
 
     def __init__(self, backend: Any) -> None:
@@ -51,7 +51,7 @@ def one_append(storage: Any) -> Iterator[list[int]]:
     from optuna.storages.journal._storage import JournalOperation
 
     backend, replay = storage._backend, storage._replay_result
-    collected = _Collected(backend)
+    collected = _BufferedBackend(backend)
     with storage._thread_lock:
         storage._sync_with_backend()
         if not hasattr(replay, _LAST):

@@ -31,21 +31,21 @@ class ReadStore(Store):
         """
         self.name, self.given, self.is_new = name, storage, False
         self._database = self._journal = self._sqlite = None
-        self.place, self.has_kept, self.reads_only = None, False, True
-        self.storage, self.shown = open_to_read(storage)
+        self.location, self.has_spooled, self.is_read_only = None, False, True
+        self.storage, self.display_name = open_to_read(storage)
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
         if engine is not None and isinstance(storage, str | os.PathLike):
             # Connections that this object opened are closed with it.
             self._finalizer = weakref.finalize(self, engine.dispose)
-        with readable_errors(self.shown):
+        with readable_errors(self.display_name):
             try:
                 self.study_id = self.storage.get_study_id_from_name(name)
             except KeyError:
                 names = [one.study_name for one in self.storage.get_all_studies()]
-                known = f"one of {', '.join(map(repr, names))}" if names else "there, and none is"
+                known = f"one of {', '.join(map(repr, names))}" if names else "which has none"
                 raise ValueError(
-                    f"{_WHERE}: `name` must be that of a study in {self.shown}, {known}, got "
-                    f"{name!r}{did_you_mean(name, names)}"
+                    f"{_WHERE}: `name` must be that of a study in {self.display_name}, {known}, "
+                    f"got {name!r}{did_you_mean(name, names)}"
                 ) from None
 
 
@@ -77,8 +77,8 @@ def open_to_read(storage: Any) -> tuple[BaseStorage, str]:
         raise StorageError(f"Study: `storage` {str(storage)!r} cannot be read: no such file.")
     if path.suffix in (".log", ".journal", ".jsonl") and "://" not in os.fspath(storage):
         return open_storage(storage)  # which writes nothing to a journal that is there
-    shown = f"sqlite:///{path}"
-    return read_sqlite(str(path), shown, BUSY_SECONDS), shown
+    display_url = f"sqlite:///{path}"
+    return read_sqlite(str(path), display_url, BUSY_SECONDS), display_url
 
 
 def is_writable(storage: Any) -> bool:

@@ -14,7 +14,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study.storage._errors import (
-    NoStudies,
+    NoStudiesError,
     StorageError,
     explain_database_error,
     readable_errors,
@@ -67,22 +67,22 @@ def checkpoint(engine: Any) -> None:
 
     with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError), engine.connect() as plain:
         connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-        patience = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
+        busy_timeout = connection.exec_driver_sql("PRAGMA busy_timeout").scalar()
         connection.exec_driver_sql(f"PRAGMA busy_timeout={_CHECKPOINT_MILLISECONDS}")
         try:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={patience}")
+            connection.exec_driver_sql(f"PRAGMA busy_timeout={busy_timeout}")
 
 
-def check_sqlite_file(path: str, shown: str) -> None:
+def check_sqlite_file(path: str, display_url: str) -> None:
     """Refuses a path that cannot be a database before anything is created."""
     file = pathlib.Path(path)
     if file.is_dir():
-        raise StorageError(f"Study: `storage` {shown!r} must be a file, and it is a folder.")
+        raise StorageError(f"Study: `storage` {display_url!r} must be a file, and it is a folder.")
     if not file.parent.is_dir():
         raise StorageError(
-            f"Study: `storage` {shown!r} cannot be created: "
+            f"Study: `storage` {display_url!r} cannot be created: "
             f"there is no folder {str(file.parent)!r}."
         )
     try:
@@ -91,10 +91,10 @@ def check_sqlite_file(path: str, shown: str) -> None:
         with file.open("rb") as stream:
             head = stream.read(len(_MAGIC))
     except OSError as error:
-        raise StorageError(f"Study: `storage` {shown!r} cannot be read: {error}.") from error
+        raise StorageError(f"Study: `storage` {display_url!r} cannot be read: {error}.") from error
     if head != _MAGIC:
         raise StorageError(
-            f"Study: `storage` {shown!r} must be a SQLite database, and the file is not one."
+            f"Study: `storage` {display_url!r} must be a SQLite database, and the file is not one."
         )
 
 
@@ -150,36 +150,36 @@ class Reader:
         return True
 
 
-def read_sqlite(path: str, shown: str, timeout: float) -> BaseStorage:
+def read_sqlite(path: str, display_url: str, timeout: float) -> BaseStorage:
     """Opens a SQLite file in the database's own read-only mode, whatever may be written.
 
     Args:
         path: the file.
-        shown: its URL, as the user named it.
+        display_url: its URL, as the user named it.
         timeout: seconds to wait for a writer.
 
     Returns:
         The Optuna storage.
 
     Raises:
-        NoStudies: the database is of another program.
+        NoStudiesError: the database is of another program.
         StorageError: it cannot be read; the message says why.
     """
     import optuna
 
-    with readable_errors(shown), version_errors(shown):
-        check_sqlite_file(path, shown)
+    with readable_errors(display_url), version_errors(display_url):
+        check_sqlite_file(path, display_url)
         try:
             connect = Reader(path, timeout)
             with contextlib.closing(connect()) as connection:
                 query = "SELECT name FROM sqlite_master WHERE type = 'table'"
                 names = {row[0] for row in connection.execute(query)}
         except sqlite3.Error as error:
-            raise StorageError(explain_database_error(shown, error)) from error
+            raise StorageError(explain_database_error(display_url, error)) from error
         if "studies" not in names:
-            raise NoStudies(f"Study: `storage` {shown!r} holds no studies.")
+            raise NoStudiesError(f"Study: `storage` {display_url!r} holds no studies.")
         settings = {"creator": connect}
-        storage = optuna.storages.RDBStorage(shown, settings, skip_table_creation=True)
+        storage = optuna.storages.RDBStorage(display_url, settings, skip_table_creation=True)
     return optuna.storages.get_storage(storage)
 
 

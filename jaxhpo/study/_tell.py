@@ -10,7 +10,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
 from jaxhpo.study._trial import Trial, from_frozen
-from jaxhpo.study.running._evaluate import to_report
+from jaxhpo.study.running._evaluate import to_objective_result
 from jaxhpo.study.storage._stale import ENDED_REASON
 
 if TYPE_CHECKING:
@@ -30,18 +30,18 @@ def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
     running = [_running_trial(study, number) for number in numbers]
-    reports = [to_report(outcome, len(study.directions)) for outcome in outcomes]
-    for report in reports:
-        if report.is_misuse:
-            reason = (report.reason or "").replace("`objective` must return", "`values` must be")
+    results = [to_objective_result(outcome, len(study.directions)) for outcome in outcomes]
+    for result in results:
+        if result.is_misuse:
+            reason = (result.reason or "").replace("`objective` must return", "`values` must be")
             raise TypeError(f"{_WHERE}: {reason}")
-    ended = study._sampler.tell(running, reports)
+    ended = study._sampler.tell(running, results)
     study._store.checkpoint()
     if len(ended) < len(running):
-        lost = sorted(set(numbers) - {trial.number for trial in ended})
+        already_ended = sorted(set(numbers) - {trial.number for trial in ended})
         raise ValueError(
-            f"{_WHERE}: `trials` must be running, but {lost} have ended already; what was recorded "
-            "then stands."
+            f"{_WHERE}: `trials` must be running, but {already_ended} have already ended; their "
+            "recorded results are unchanged."
         )
     return ended
 
@@ -77,7 +77,7 @@ def _listed(values: Any, num_objectives: int) -> list[Any]:
 
 
 def _rows_of(part: Any, count: int) -> list[Any]:
-    """Each trial's part of an array with a row a trial; of None it is None."""
+    """Each trial's part of an array with a row per trial; of None it is None."""
     if part is None:
         return [None] * count
     array = np.atleast_1d(_checks.real_numbers(_WHERE, "values", part))
@@ -92,11 +92,11 @@ def _running_trial(study: StudyCore, number: Any) -> Trial:
     frozen = study._store.trial(number)
     trial = from_frozen(study.space, frozen)
     if trial.status is Status.WAITING:
-        raise ValueError(f"{_WHERE}: `trials` must be running, but {number} waits to be asked.")
+        raise ValueError(f"{_WHERE}: `trials` must be running, but {number} is still waiting.")
     if trial.status is not Status.RUNNING and trial.reason != ENDED_REASON:
         raise ValueError(
-            f"{_WHERE}: `trials` must be running, but {number} has ended already "
-            f"({trial.status.name}); what was recorded then stands."
+            f"{_WHERE}: `trials` must be running, but {number} has already ended "
+            f"({trial.status.name}); its recorded result is unchanged."
         )
     study._sampler.attach(number, frozen._trial_id)
     return trial

@@ -23,7 +23,7 @@ class Repeatable(Space):
     may_repeat = True
 
 
-class Recipe:
+class SamplerSpec:
     """How to make a sampler for a space that is not known yet; checked when it is written down."""
 
     def __init__(
@@ -71,7 +71,8 @@ class Recipe:
                 if name not in known:
                     names = ", ".join(key for key in known if key != "space")
                     raise TypeError(
-                        f"{self.where}: `{name}` is no setting of {self.sampler!r}; it has {names}."
+                        f"{self.where}: `{name}` is not a setting of {self.sampler!r}; its "
+                        f"settings are {names}."
                     )
         if isinstance(self.sampler, str) and not self.needs_names:
             self.make(Space({"p00": uniform(0.0, 1.0), "p01": uniform(0.0, 1.0)}))
@@ -91,14 +92,14 @@ class Recipe:
         """Whether the points fill one fixed space evenly, whatever their values."""
         return traits_of(self.sampler).plans_ahead
 
-    def for_repeats(self) -> Recipe:
+    def for_repeats(self) -> SamplerSpec:
         """What proposes a discrete part of configurations, whose points come again and again.
 
         Most samplers never repeat a point, and a model of a function gains little from it. So
         `tpe`, which counts, takes the place of those that learn.
         """
         is_one = self.sampler == "tpe" or traits_of(self.sampler).ignores_values
-        return self if is_one else Recipe(self.where, "tpe", {})
+        return self if is_one else SamplerSpec(self.where, "tpe", {})
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.

@@ -1,4 +1,4 @@
-"""Results that could not be written: kept in a file beside, and taken up when the study is opened.
+"""Results that could not be written: saved in a file, and recorded when the study is opened.
 
 Hours of training may stand behind one number. Where the storage refuses it for longer than anybody
 waits, it goes into a small JSON file; the next process that opens the study writes it where it
@@ -32,8 +32,8 @@ _FORMAT = 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
-    """What one file holds.
+class SpooledResults:
+    """The results in one file.
 
     Attributes:
         path: the file.
@@ -48,14 +48,14 @@ class Kept:
     rows: tuple[Row, ...]
 
 
-def keep(
-    place: str, shown: str, study: str, endings: Sequence[Ending], rows: Sequence[Row]
+def spool_results(
+    location: str, display_name: str, study: str, endings: Sequence[Ending], rows: Sequence[Row]
 ) -> pathlib.Path | None:
     """Writes results into a file.
 
     Args:
-        place: the storage's own file, or its URL as shown.
-        shown: the storage for people.
+        location: the storage's own file, or its URL without secrets.
+        display_name: the storage's name for people.
         study: the study's name.
         endings: of running trials.
         rows: whole trials.
@@ -65,15 +65,15 @@ def keep(
     """
     record = {
         "format": _FORMAT,
-        "storage": shown,
+        "storage": display_name,
         "study": study,
         "token": secrets.token_hex(8),
         "endings": [_to_json(ending) for ending in endings],
         "rows": [_to_json(row) for row in rows],
     }
     text = json.dumps(record)
-    for folder in _folders(place):
-        path = folder / f"{_stem(place, study)}{record['token']}.json"
+    for folder in _folders(location):
+        path = folder / f"{_stem(location, study)}{record['token']}.json"
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _write(path, text)
@@ -85,19 +85,19 @@ def keep(
     return None
 
 
-def kept(place: str, study: str) -> Iterator[Kept]:
-    """What files hold for a study, each while no other process takes it up.
+def spooled_results(location: str, study: str) -> Iterator[SpooledResults]:
+    """The saved results of a study, each file locked against other processes.
 
     Args:
-        place: see `keep`.
+        location: see `spool_results`.
         study: the study's name.
 
     Yields:
         The contents. The caller removes the file once all of it is written.
     """
-    for folder in _folders(place):
+    for folder in _folders(location):
         try:
-            paths = sorted(folder.glob(f"{_stem(place, study)}*.json"))
+            paths = sorted(folder.glob(f"{_stem(location, study)}*.json"))
         except OSError:
             continue
         for path in paths:
@@ -109,10 +109,10 @@ def kept(place: str, study: str) -> Iterator[Kept]:
                     yield found
 
 
-def _folders(place: str) -> Iterator[pathlib.Path]:
+def _folders(location: str) -> Iterator[pathlib.Path]:
     """Where results may be kept: beside the storage's file, with the user, among passing files."""
-    if "://" not in place:
-        yield pathlib.Path(place).resolve().parent
+    if "://" not in location:
+        yield pathlib.Path(location).resolve().parent
     with contextlib.suppress(RuntimeError):  # the user has no home
         state = os.environ.get("XDG_STATE_HOME") or pathlib.Path.home() / ".local" / "state"
         yield pathlib.Path(state) / "jaxhpo"
@@ -120,11 +120,11 @@ def _folders(place: str) -> Iterator[pathlib.Path]:
     yield pathlib.Path(tempfile.gettempdir()) / f"jaxhpo-{who}"
 
 
-def _stem(place: str, study: str) -> str:
+def _stem(location: str, study: str) -> str:
     """How the names of a study's files begin."""
-    whole = place if "://" in place else str(pathlib.Path(place).resolve())
+    whole = location if "://" in location else str(pathlib.Path(location).resolve())
     short = hashlib.sha256(f"{whole}\n{study}".encode()).hexdigest()[:12]
-    name = "server" if "://" in place else pathlib.Path(place).name
+    name = "server" if "://" in location else pathlib.Path(location).name
     return f"{name}.unsaved-{short}-"
 
 
@@ -160,16 +160,16 @@ def _claimed(path: pathlib.Path) -> Iterator[str | None]:
         yield file.read() if is_mine and is_there else None
 
 
-def _read(path: pathlib.Path, text: str, study: str) -> Kept | None:
+def _read(path: pathlib.Path, text: str, study: str) -> SpooledResults | None:
     try:
         record = json.loads(text)
         if record["format"] != _FORMAT or record["study"] != study:
             return None
         endings = tuple(_from_json(Ending, one) for one in record["endings"])
         rows = tuple(_from_json(Row, one) for one in record["rows"])
-        return Kept(path, str(record["token"]), endings, rows)
+        return SpooledResults(path, str(record["token"]), endings, rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("%s holds no results that can be read, and is left alone: %s", path, error)
+        logger.warning("%s cannot be read, and its results are not recorded: %s", path, error)
         return None
 
 

@@ -1,4 +1,4 @@
-"""Results that come after their trial was given up, or that were kept aside: none is lost."""
+"""Results that arrive after their trial was marked as failed, or that were saved in a file."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study._trial import unit_of
 from jaxhpo.study.storage._errors import StorageError
-from jaxhpo.study.storage._rows import SYSTEM_ATTR, Ending, Row, tells
-from jaxhpo.study.storage.outages import _aside
+from jaxhpo.study.storage._rows import SYSTEM_ATTR, Ending, Row, records_same
+from jaxhpo.study.storage.outages import _spool
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 
-def record_late(
+def record_late_results(
     store: Store, endings: Sequence[Ending], *, are_results: bool = True
 ) -> dict[int, int]:
     """Writes the values of trials that others have marked as failed meanwhile, as new trials.
@@ -47,8 +47,8 @@ def record_late(
             continue
         if trial.state.name != "FAIL":
             logger.warning(
-                "study %r: trial %d has ended already with %s; the value %s of this process is not "
-                "recorded",
+                "study %r: trial %d has already ended with %s; the value %s of this process is "
+                "discarded",
                 store.name,
                 trial.number,
                 trial.values,
@@ -61,7 +61,7 @@ def record_late(
         [(number, _)] = store.append([_row_of(trial, ending)], are_results=are_results)
         found[ending.trial_id] = number
         logger.warning(
-            "study %r: trial %d had been marked as failed when its value %s came; that is "
+            "study %r: trial %d had been marked as failed when its value %s arrived; the value is "
             "recorded as trial %d",
             store.name,
             trial.number,
@@ -71,42 +71,51 @@ def record_late(
     return found
 
 
-def take_up(store: Store) -> None:
-    """Writes what was kept aside for this study, once, and removes the files."""
-    store.has_kept = False
-    if store.place is None:
+def recover_spooled(store: Store) -> None:
+    """Records the results that files hold for this study, once, and removes the files."""
+    store.has_spooled = False
+    if store.location is None:
         return
-    for kept in _aside.kept(store.place, store.name):
+    for spooled in _spool.spooled_results(store.location, store.name):
         try:
-            _write(store, kept)
+            _write(store, spooled)
         except StorageError as error:
-            store.has_kept = True
-            logger.warning("study %r: what %s holds waits there: %s", store.name, kept.path, error)
+            store.has_spooled = True
+            logger.warning(
+                "study %r: the results in %s could not be recorded and stay there: %s",
+                store.name,
+                spooled.path,
+                error,
+            )
 
 
-def _write(store: Store, kept: _aside.Kept) -> None:
-    """Writes what one file holds, and removes the file; nothing is kept a second time."""
+def _write(store: Store, spooled: _spool.SpooledResults) -> None:
+    """Records the results of one file and removes it; nothing is saved a second time."""
     trials = {trial._trial_id: trial for trial in store.trials()}
-    mine = [one for one in kept.endings if _is_of(trials.get(one.trial_id), one)]
-    if len(mine) < len(kept.endings):
+    mine = [one for one in spooled.endings if _is_of(trials.get(one.trial_id), one)]
+    if len(mine) < len(spooled.endings):
         logger.warning(
-            "study %r: %s holds results of trials that are not in this study; it is left where "
-            "it is",
+            "study %r: %s holds results of trials that are not in this study; they are not "
+            "recorded, and the file is kept",
             store.name,
-            kept.path,
+            spooled.path,
         )
         return
-    lost = set(store.finish_now(mine))
-    late = [one for one in mine if one.trial_id in lost and not tells(trials[one.trial_id], one)]
-    record_late(store, late, are_results=False)
+    already_ended = set(store.finish_now(mine))
+    late = [
+        one
+        for one in mine
+        if one.trial_id in already_ended and not records_same(trials[one.trial_id], one)
+    ]
+    record_late_results(store, late, are_results=False)
     known = {_own(trial).get("kept") for trial in trials.values()}
-    rows = [_marked(row, f"{kept.token}-{i}") for i, row in enumerate(kept.rows)]
+    rows = [_marked(row, f"{spooled.token}-{i}") for i, row in enumerate(spooled.rows)]
     missing = [row for row in rows if row.system_attrs[SYSTEM_ATTR]["kept"] not in known]
     store.append(missing, are_results=False)
-    kept.path.unlink(missing_ok=True)
+    spooled.path.unlink(missing_ok=True)
     count = len(mine) + len(rows)
-    what = "a result that was" if count == 1 else f"{count} results that were"
-    logger.warning("study %r: %s kept in %s is recorded now", store.name, what, kept.path)
+    what = "1 result" if count == 1 else f"{count} results"
+    logger.warning("study %r: recorded %s from %s", store.name, what, spooled.path)
 
 
 def _is_of(trial: FrozenTrial | None, ending: Ending) -> bool:

@@ -1,4 +1,4 @@
-"""How a run waits for a storage that is away: a lock of another program, a server that restarts."""
+"""Retries while a storage is unavailable: locked by another program, or its server restarts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from jaxhpo.study.running._interrupts import pause
+from jaxhpo.study.running._interrupts import interruptible_sleep
 from jaxhpo.study.storage import _open
 from jaxhpo.study.storage._errors import StorageError, readable_errors
 
@@ -24,7 +24,7 @@ _FIRST_WAIT = 2.0
 T = TypeVar("T")
 
 
-def patience_seconds() -> float:
+def retry_timeout() -> float:
     """How long a run waits: `$JAXHPO_PATIENCE` seconds, 300 where that is not set.
 
     Raises:
@@ -42,14 +42,14 @@ def patience_seconds() -> float:
     return seconds
 
 
-def patiently(shown: str, action: Callable[[bool], T]) -> T:
-    """Does something to a storage, and tries again as long as waiting can help.
+def with_retries(display_name: str, action: Callable[[bool], T]) -> T:
+    """Calls an action on a storage, and retries as long as waiting can help.
 
-    A line of the log says when the waiting begins, one a minute that it goes on, and one that it
+    A line of the log says when the waiting begins, one per minute that it goes on, and one that it
     is over.
 
     Args:
-        shown: the storage as the user named it, passwords hidden.
+        display_name: the storage as the user named it, passwords hidden.
         action: called with whether it was tried before: an attempt may have been written although
             the answer was lost.
 
@@ -57,34 +57,34 @@ def patiently(shown: str, action: Callable[[bool], T]) -> T:
         What `action` returns.
 
     Raises:
-        StorageError: waiting cannot help, or has taken longer than `patience_seconds`.
-        KeyboardInterrupt: the user has had enough; nothing is half done.
+        StorageError: waiting cannot help, or has taken longer than `retry_timeout`.
+        KeyboardInterrupt: the user stopped the waiting; nothing is half done.
     """
-    began, told, wait = time.monotonic(), 0.0, _FIRST_PAUSE
+    start, last_logged, wait = time.monotonic(), 0.0, _FIRST_PAUSE
     is_retry = False
     while True:
         try:
-            with readable_errors(shown):
+            with readable_errors(display_name):
                 result = action(is_retry)
         except StorageError as error:
-            waited = time.monotonic() - began
-            left = patience_seconds() - waited
+            waited = time.monotonic() - start
+            left = retry_timeout() - waited
             if not error.may_pass or left <= 0:
                 raise
             # The first attempt anew says nothing: it is for connections that a restart has cut.
             is_away = is_retry or waited > _FIRST_WAIT
-            if is_away and (not told or waited - told >= _SECONDS_BETWEEN_LINES):
+            if is_away and (not last_logged or waited - last_logged >= _SECONDS_BETWEEN_LINES):
                 logger.warning(
-                    "%s %s; trying again for %.0f s more",
+                    "%s %s; retrying for another %.0f s",
                     error,
-                    "Waiting for it" if not told else f"Still waiting, for {waited:.0f} s",
+                    "Waiting for it" if not last_logged else f"Still waiting, for {waited:.0f} s",
                     left,
                 )
-                told = max(waited, 1e-9)
-            pause(min(wait, left))
+                last_logged = max(waited, 1e-9)
+            interruptible_sleep(min(wait, left))
             is_retry, wait = True, min(2 * wait, _LONGEST_PAUSE)
         else:
-            if told:
-                away = time.monotonic() - began
-                logger.warning("the storage %s is back after %.0f s", shown, away)
+            if last_logged:
+                waited = time.monotonic() - start
+                logger.warning("storage %s is available again after %.0f s", display_name, waited)
             return result

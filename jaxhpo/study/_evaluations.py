@@ -1,4 +1,4 @@
-"""What a sampler is told of trials: points, values to minimise, violations, standard errors."""
+"""Trials as arrays for a sampler: points, values to minimise, violations, standard errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._direction import Direction, directions_of, to_minimized
-from jaxhpo.ask_tell import Told
+from jaxhpo.ask_tell import Evaluations
 from jaxhpo.study._trial import Trial, Value, as_tuple, finite_value, params_of, se_of, unit_of
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, Ending, Row
 
@@ -44,14 +44,14 @@ def history_of(
     return unit, values
 
 
-def assemble(
+def evaluations_of(
     unit: np.ndarray,
     values: Sequence[Value | None],
     trials: Sequence[Any],
     direction: Direction,
     is_constrained: bool,
-) -> Told:
-    """Puts together what the sampler is told.
+) -> Evaluations:
+    """Converts trials to the arrays that a sampler is told.
 
     Args:
         unit: `[n, d]` points.
@@ -61,7 +61,7 @@ def assemble(
         is_constrained: whether trials before these had violations.
 
     Returns:
-        The record; its `violation` is None as long as no trial has one.
+        The evaluations; `violation` is None as long as no trial has one.
     """
     num_objectives = len(directions_of(direction))
     nothing = (np.nan,) * num_objectives
@@ -77,7 +77,7 @@ def assemble(
         se = trial.se if isinstance(trial, Trial) else se_of(trial)
         if se is not None:
             errors[row] = se
-    return Told(unit, value, worst if is_constrained else None, errors)
+    return Evaluations(unit, value, worst if is_constrained else None, errors)
 
 
 def _violations(trial: Any) -> tuple[float, ...]:

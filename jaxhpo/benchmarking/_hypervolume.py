@@ -22,7 +22,7 @@ def num_objectives_of(problem: Any) -> int:
     return int(getattr(problem, "num_objectives", 1))
 
 
-def corner(problem: Any) -> np.ndarray:
+def reference_point(problem: Any) -> np.ndarray:
     """Where the volume ends: the worst of random points, and no better than the problem's own.
 
     The problem's own reference lies near the front, where short searches have no point yet.
@@ -39,7 +39,7 @@ def corner(problem: Any) -> np.ndarray:
     return np.maximum(np.asarray(value, np.float64).max(axis=0), problem.reference)
 
 
-def missing(problem: Any, value: np.ndarray) -> np.ndarray:
+def hypervolume_gap(problem: Any, value: np.ndarray) -> np.ndarray:
     """Share of the volume between the front and the corner that trials do not dominate yet.
 
     Args:
@@ -50,7 +50,7 @@ def missing(problem: Any, value: np.ndarray) -> np.ndarray:
         `[s, t]` after each trial, 1 at first; a little below 0 where trials lie between the points
         that stand for the front.
     """
-    ends = jnp.asarray(corner(problem), jnp.result_type(float))
+    ends = jnp.asarray(reference_point(problem), jnp.result_type(float))
     whole = pareto.hypervolume(jnp.asarray(problem.front(_FRONT), ends.dtype), ends)
 
     @jax.jit

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxhpo.study.storage._store import Store
 
 
-class Readable:
+class BaseStudy:
     """A study to look at: what `Study` and `StoredStudy` share."""
 
     _store: Store
@@ -46,11 +46,11 @@ class Readable:
     @property
     def storage(self) -> str:
         """The storage's URL or path, passwords hidden."""
-        return self._store.shown
+        return self._store.display_name
 
     @property
     def direction(self) -> Direction:
-        """What counts as better: "minimize" or "maximize", or a tuple with one an objective."""
+        """What counts as better: "minimize" or "maximize", or a tuple with one per objective."""
         return self._direction
 
     @property
@@ -60,7 +60,7 @@ class Readable:
 
     @property
     def metric_names(self) -> tuple[str, ...] | None:
-        """What the values are called, one name an objective, or None where nobody has said so."""
+        """What the values are called, one name per objective, or None where nobody has said so."""
         return self._store.metric_names()
 
     @property
@@ -82,13 +82,13 @@ class Readable:
         if hasattr(kind, name):  # a property that raised AttributeError: let it speak for itself
             return object.__getattribute__(self, name)
         raise AttributeError(
-            f"{kind.__name__!r} object has no attribute {name!r}{self._instead_of(name)}",
+            f"{kind.__name__!r} object has no attribute {name!r}{self._attribute_hint(name)}",
             name=name,
             obj=self,
         )
 
-    def _instead_of(self, name: str) -> str:
-        """The end of the error about an attribute that there is not."""
+    def _attribute_hint(self, name: str) -> str:
+        """The end of an AttributeError's message: what to use instead."""
         return did_you_mean(name, dir(type(self)))
 
     # -- what came of it ---------------------------------------------------------------------
