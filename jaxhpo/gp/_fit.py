@@ -54,9 +54,9 @@ def fit(
         kernel: static structure of the kernel.
         data: the observations, targets standardised.
         prior: normal priors and bounds of the logarithms.
-        starts: `[r, g + 2]` starts in the order of `Hyperparameters.ravel`; one row a start.
+        starts: `[r, g + 2]` starts in the order of `Hyperparameters.ravel`; one row per start.
         num_starts: `[]` int32, how many of them to try, in order; traced. None: all.
-        max_evals: evaluations of the likelihood a start, at most.
+        max_evals: evaluations of the likelihood per start, at most.
         tolerance: size of the projected gradient at which a start stops.
 
     Returns:

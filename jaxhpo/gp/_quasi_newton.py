@@ -1,4 +1,4 @@
-"""Minimisation in a box: dense projected BFGS with one evaluation a step.
+"""Minimisation in a box: dense projected BFGS with one evaluation per step.
 
 One lane, or many in step: each has its own state, step length and stopping.
 """

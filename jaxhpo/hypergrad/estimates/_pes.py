@@ -17,8 +17,8 @@ from jaxhpo.hypergrad.estimates._evolution import (
     shift,
     stochastic,
 )
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance
 from jaxhpo.training import Training
 
 
@@ -64,7 +64,7 @@ def pes(
     smoothing, where a truncated estimate is not. `window=num_steps` is `es`.
     One draw for the whole run (`reuse=None`) is ES-Single, or noise-reuse ES: summed over a run it
     is `es` again. Anything between is generalised PES.
-    With `online`, `update` (and so `descend`) takes every pair only one window further a call,
+    With `online`, `update` (and so `descend`) takes every pair only one window further per call,
     pairs being spread over the run: an outer step costs `2 N window` inner steps instead of
     `2 N num_steps`. There the variance of fresh noise grows with the number of windows, that of one
     kept draw does not. Its value is the mean loss of the pairs where they are; runs that began
@@ -77,7 +77,7 @@ def pes(
         num_pairs: pairs of perturbed runs; static, at least 1.
         sigma: size of the perturbation; may be traced.
         reuse: windows that share one draw of noise; static; None: all of them.
-        online: whether `update` takes one window a call; static.
+        online: whether `update` takes one window per call; static.
 
     Returns:
         The estimator; its diagnostics hold standard errors.

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, Sweep, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Array, Carry, Run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, Sweep, pull, start_adjoint
 
 
 class Plan(NamedTuple):

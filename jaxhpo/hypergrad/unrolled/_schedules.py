@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxhpo._checks import check_count, check_positive, describe, fail
 from jaxhpo.hypergrad.unrolled import _binomial
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Sweep, sweep_levels, sweep_stored
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run
-from jaxhpo.hypergrad.unrolled._reverse import Sweep, sweep_levels, sweep_stored
 
 
 @dataclasses.dataclass(frozen=True)

@@ -72,10 +72,10 @@ class Guard:
         self, state: RandomState, key: Array, unit: Array, outcome: Outcome
     ) -> tuple[RandomState, StreamInfo]:
         """Closes and counts told points."""
-        told: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
+        result: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
         if isinstance(self.lattice, Prints):
-            return self._close_all(told[0], unit), told[1]
-        return told
+            return self._close_all(result[0], unit), result[1]
+        return result
 
     def _close(self, state: RandomState, unit: Array) -> RandomState:
         return self._close_all(state, unit[None])

@@ -14,7 +14,7 @@ from jaxhpo.samplers._parts._chunks import by_piece
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._scatter import place_rows
 
-EMPTY, PENDING, TOLD = 0, 1, 2
+EMPTY, PENDING, OBSERVED = 0, 1, 2
 
 _BLOCK = 64
 """Points told at once that are compared with all rows at once."""
@@ -33,7 +33,7 @@ class Observations:
         value: `[n]` (or `[n, m]`) as told; NaN or infinite for a failure; 0 in rows not told.
         se: known standard error of each value, 0 if none and in rows not told.
         violation: `[n]` largest constraint violation, 0 if none and in rows not told.
-        status: `[n]` int32, `EMPTY`, `PENDING` or `TOLD`.
+        status: `[n]` int32, `EMPTY`, `PENDING` or `OBSERVED`.
         num_rows: `[]` int32, rows in use.
         num_dropped: `[]` int32, points that found no row.
     """
@@ -47,9 +47,9 @@ class Observations:
     num_dropped: Array
 
     @property
-    def is_told(self) -> Array:
+    def is_observed(self) -> Array:
         """Which rows have been told, `[n]` bool."""
-        return self.status == TOLD
+        return self.status == OBSERVED
 
     @property
     def is_known(self) -> Array:
@@ -57,9 +57,9 @@ class Observations:
         return self.status != EMPTY
 
     @property
-    def num_told(self) -> Array:
+    def num_observed(self) -> Array:
         """Number of rows told, int32."""
-        return jnp.sum(self.is_told, dtype=jnp.int32)
+        return jnp.sum(self.is_observed, dtype=jnp.int32)
 
     def ask(self, unit: Array) -> Observations:
         """Appends points `[d]` or `[q, d]` as pending; NaN is none."""
@@ -102,9 +102,9 @@ class Observations:
         number = jnp.arange(n, dtype=jnp.int32)
         slot = jnp.min(jnp.where(is_mine, number[None, :], n), axis=1)
         is_pending = slot < n
-        told = jnp.asarray(TOLD, jnp.int32)
-        rows = self._write(slot, unit, news, told)
-        return rows._append(unit, told, has_proposal(unit) & ~is_pending, news)
+        observed = jnp.asarray(OBSERVED, jnp.int32)
+        rows = self._write(slot, unit, news, observed)
+        return rows._append(unit, observed, has_proposal(unit) & ~is_pending, news)
 
     def resize(self, capacity: int) -> Observations:
         """The same rows in buffers of another capacity; rows beyond it are dropped.
@@ -166,7 +166,7 @@ def no_observations(capacity: int, num_dims: int) -> Observations:
     return Observations(unit, value, se, violation, status, num_rows, num_dropped)
 
 
-def check_room(where: str, rows: Observations, unit: Any) -> None:
+def check_capacity(where: str, rows: Observations, unit: Any) -> None:
     """Refuses, outside `jit`, more points than the buffers hold."""
     if _checks.is_traced(rows.num_rows) or _checks.is_traced(unit):
         return

@@ -43,9 +43,9 @@ def active_rows(
         `num_active`, whichever is less.
     """
     n = table.value.shape[0]
-    told = table._replace(is_told=mask)
+    observed = table._replace(is_observed=mask)
     if n <= num_active:
-        return told, jnp.arange(n, dtype=jnp.int32)
+        return observed, jnp.arange(n, dtype=jnp.int32)
     acquisition_function = table.value if acquisition_function is None else acquisition_function
     order = jnp.cumsum(mask, dtype=jnp.int32)
     is_good = mask & jnp.isfinite(acquisition_function) & (table.violation <= 0)
@@ -61,7 +61,7 @@ def active_rows(
     priority = jnp.where((mask & (order <= num_first)) | table.is_pending, 3.0, priority)
     _, rows = jax.lax.top_k(priority, num_active)
     rows = jnp.sort(rows)
-    return jax.tree.map(lambda leaf: leaf[rows], told), rows
+    return jax.tree.map(lambda leaf: leaf[rows], observed), rows
 
 
 def _shuffled(n: int) -> np.ndarray:

@@ -67,7 +67,7 @@ class Basins(NamedTuple):
     outer: Array
     num_fresh: Array
 
-    def hold(self, kernel: gp.Kernel, features: Array) -> Array:
+    def contain(self, kernel: gp.Kernel, features: Array) -> Array:
         """Which points `[c, F]` lie in a settled basin, `[c]` bool."""
         r2 = gp.squared_distances(features * self.rate[None, :], self.centre)
         near = kernel.profile_of(r2)[0] > CORRELATION
@@ -89,15 +89,15 @@ def settled_basins(kernel: gp.Kernel, theta: Array, targets: Targets, num_basins
     rate = kernel.spread(jnp.exp(-gp.unravel(theta).log_lengthscale))
     scaled = targets.data.features * rate[None, :]
     is_near = kernel.profile_of(gp.squared_distances(scaled, scaled))[0] > CORRELATION
-    acquisition_function = jnp.where(targets.is_good, targets.data.target, jnp.inf)
-    n = acquisition_function.shape[0]
+    good_target = jnp.where(targets.is_good, targets.data.target, jnp.inf)
+    n = good_target.shape[0]
     index = jnp.arange(n, dtype=jnp.int32)
 
     def one(carry: _Carry, _: None) -> tuple[_Carry, tuple[Array, Array, Array]]:
         outer, inner, since, goes_on = carry
-        bottom = gp.argmax(-jnp.where(outer, acquisition_function, jnp.inf))
+        bottom = gp.argmax(-jnp.where(outer, good_target, jnp.inf))
         inside = is_near[bottom] & outer
-        value = jnp.where(inside, acquisition_function, jnp.inf)
+        value = jnp.where(inside, good_target, jnp.inf)
         lowest = -jax.lax.top_k(-value, min(NUM_POINTS, n))[0]
         spread = lowest[-1] - lowest[0]
         is_settled = goes_on & (spread < SPREAD)
@@ -131,7 +131,7 @@ def is_leaving(kernel: gp.Kernel, basins: Basins, count: Array, probes: Array) -
     Returns:
         `[]` bool.
     """
-    outside = jnp.mean(~basins.hold(kernel, probes), dtype=probes.dtype)
+    outside = jnp.mean(~basins.contain(kernel, probes), dtype=probes.dtype)
     every = jnp.where(basins.is_converged, REST_EVERY, POLISH_EVERY)
     return jnp.any(basins.is_settled) & (count % every != 0) & (outside > MIN_OUTSIDE)
 

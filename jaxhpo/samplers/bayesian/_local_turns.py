@@ -34,7 +34,7 @@ from jaxhpo.samplers.bayesian._trust_region import (
 )
 
 TRIALS_A_DIMENSION = 4
-"""So many trials a dimension are made everywhere before the first that stays in the region."""
+"""So many trials per dimension are made everywhere before the first that stays in the region."""
 
 _WHOLE = 1e6
 """A region so long is the whole space."""
@@ -75,10 +75,10 @@ def learn(region: Region, first: Array, unit: Array, outcome: Outcome, num_dims:
     patience = Patience(1, 0, max(4, num_dims))
 
     def one(
-        carry: tuple[Region, Array], told: tuple[Array, Array]
+        carry: tuple[Region, Array], observed: tuple[Array, Array]
     ) -> tuple[tuple[Region, Array], None]:
         region, number = carry
-        is_point, value = told
+        is_point, value = observed
         best = jnp.minimum(region.best, value)
         tested = region.count(value, patience)
         is_over = tested.num_restarts > region.num_restarts

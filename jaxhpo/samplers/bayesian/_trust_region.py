@@ -46,7 +46,7 @@ class Region:
         length: `[]` side of the box, where lengthscales are equal.
         num_good: `[]` int32, improvements in a row.
         num_bad: `[]` int32, points in a row without improvement.
-        num_told: `[]` int32, points told since the region began.
+        num_observed: `[]` int32, points told since the region began.
         best: `[]` smallest value among them.
         first_row: `[]` int32, the first observation that belongs to this region; so many had been
             told when it began.
@@ -56,7 +56,7 @@ class Region:
     length: Array
     num_good: Array
     num_bad: Array
-    num_told: Array
+    num_observed: Array
     best: Array
     first_row: Array
     num_restarts: Array
@@ -98,8 +98,8 @@ class Region:
         """
         value = feasible_values(outcome, self.best.dtype)
 
-        def one(region: Region, told: tuple[Array, Array]) -> tuple[Region, None]:
-            is_point, value = told
+        def one(region: Region, observed: tuple[Array, Array]) -> tuple[Region, None]:
+            is_point, value = observed
             counted = region.count(value, patience)
             return _choose(is_point, counted, region), None
 
@@ -109,7 +109,7 @@ class Region:
         """Counts one told point of a value `[]`, infinite for a failure."""
         size = jnp.where(jnp.isfinite(self.best), jnp.abs(self.best), 0.0)
         is_good = value < self.best - GAIN * size
-        is_test = self.num_told >= patience.num_startup
+        is_test = self.num_observed >= patience.num_startup
         num_bad = jnp.where(is_good | ~is_test, 0, self.num_bad + 1)
         num_good = self.num_good + (is_good & is_test).astype(jnp.int32)
         num_good = jnp.where(num_bad >= patience.batch_size, 0, num_good)
@@ -119,12 +119,12 @@ class Region:
             length=jnp.where(shrinks, 0.5 * length, length),
             num_good=jnp.where(grows | shrinks, 0, num_good),
             num_bad=jnp.where(grows | shrinks, 0, num_bad),
-            num_told=self.num_told + 1,
+            num_observed=self.num_observed + 1,
             best=jnp.minimum(self.best, value),
             first_row=self.first_row,
             num_restarts=self.num_restarts,
         )
-        first_row = self.first_row + counted.num_told
+        first_row = self.first_row + counted.num_observed
         fresh = new_region(self.best.dtype, first_row, self.num_restarts + 1)
         return _choose(counted.length < SMALLEST, fresh, counted)
 
@@ -144,7 +144,7 @@ def new_region(dtype: Any, first_row: Array, num_restarts: Array) -> Region:
         length=jnp.asarray(FIRST_LENGTH, dtype),
         num_good=jnp.zeros((), jnp.int32),
         num_bad=jnp.zeros((), jnp.int32),
-        num_told=jnp.zeros((), jnp.int32),
+        num_observed=jnp.zeros((), jnp.int32),
         best=jnp.asarray(jnp.inf, dtype),
         first_row=first_row,
         num_restarts=num_restarts,

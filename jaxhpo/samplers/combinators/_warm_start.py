@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
-from jaxhpo.samplers._parts._validation import real_array, told_rows
+from jaxhpo.samplers._parts._validation import checked_trials, real_array
 from jaxhpo.space import Space
 
-_ROOM = 64
+_CAPACITY = 64
 
 
 @jax.tree_util.register_dataclass
@@ -32,7 +32,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
 
     Works with every sampler, since a told point that nobody asked for counts as known. The trials
     may stem from the same objective, or from one like it whose values compare. Samplers with
-    buffers get as much more room as there are points.
+    buffers get that many more rows than they would have.
 
     Args:
         sampler: the sampler; made for `space`.
@@ -71,11 +71,11 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
         raise _checks.fail(where, "points", f"of shape [n, {space.num_dims}]", unit.shape)
     if outcome.value.shape[:1] != unit.shape[:1]:
-        expected = f"{unit.shape[0]} values, one a point"
+        expected = f"{unit.shape[0]} values, one per point"
         raise _checks.fail(where, "outcomes", expected, outcome.value.shape)
     if not _checks.is_in_cube(unit):
         raise _checks.fail(where, "points", "in the unit cube", unit)
-    unit, outcome = told_rows(where, space, unit, outcome)
+    unit, outcome = checked_trials(where, space, unit, outcome)
     resize = None if sampler.resize is None else _resize
     return make_sampler(
         WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize, name="warm_start"
@@ -85,7 +85,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
 def _unit_points(where: str, space: Space, points: Any) -> Any:
     """Unit points `[n, d]` of what a user gives."""
     if isinstance(points, dict):
-        expected = f"a list of params, one a trial, or unit points [n, {space.num_dims}]"
+        expected = f"a list of params, one per trial, or unit points [n, {space.num_dims}]"
         raise TypeError(f"{where}: `points` must be {expected}, got {_checks.describe(points)}.")
     if isinstance(points, list | tuple):
         if len(points) == 0:
@@ -100,7 +100,7 @@ def _init(settings: WarmSettings, key: Array) -> PyTree:
     sampler = settings.sampler
     state = sampler.init(key_init)
     if sampler.resize is not None:
-        state = sampler.resize(state, _ROOM + settings.unit.shape[0])
+        state = sampler.resize(state, _CAPACITY + settings.unit.shape[0])
     state, _ = sampler.tell(key_tell, state, settings.unit, settings.outcome)
     return state
 
@@ -113,8 +113,8 @@ def _ask(settings: WarmSettings, key: Array, state: PyTree) -> tuple[PyTree, Arr
 def _tell(
     settings: WarmSettings, key: Array, state: PyTree, unit: Array, outcome: Outcome
 ) -> tuple[PyTree, PyTree]:
-    told: tuple[PyTree, PyTree] = settings.sampler.tell(key, state, unit, outcome)
-    return told
+    result: tuple[PyTree, PyTree] = settings.sampler.tell(key, state, unit, outcome)
+    return result
 
 
 def _resize(settings: WarmSettings, state: PyTree, capacity: int) -> PyTree:

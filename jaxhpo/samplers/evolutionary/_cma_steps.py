@@ -97,22 +97,22 @@ def _graded(settings: CmaSettings, state: CmaState, normal: Array) -> tuple[Arra
 
 
 def absorb(
-    settings: CmaSettings, key: Array, state: CmaState, told: tuple[Array, Outcome]
+    settings: CmaSettings, key: Array, state: CmaState, observed: tuple[Array, Outcome]
 ) -> CmaState:
     """Takes told points, and updates the distribution as often as a population is complete."""
-    unit, size = told[0], settings.population_size
+    unit, size = observed[0], settings.population_size
     if settings.batch_size != size or unit.shape[0] != size:
-        return _absorb_any(settings, key, state, told)
+        return _absorb_any(settings, key, state, observed)
     # The generation just asked, told whole and in order, needs no buffer.
     is_whole = state.rows.are_just(unit) & (state.restarts.size == size)
-    state = _absorb_whole(settings, key, state, told[1], is_whole)
-    return once_if(~is_whole, lambda old: _absorb_any(settings, key, old, told), state)
+    state = _absorb_whole(settings, key, state, observed[1], is_whole)
+    return once_if(~is_whole, lambda old: _absorb_any(settings, key, old, observed), state)
 
 
 def _absorb_any(
-    settings: CmaSettings, key: Array, state: CmaState, told: tuple[Array, Outcome]
+    settings: CmaSettings, key: Array, state: CmaState, observed: tuple[Array, Outcome]
 ) -> CmaState:
-    state = dataclasses.replace(state, rows=state.rows.tell(*told))
+    state = dataclasses.replace(state, rows=state.rows.tell(*observed))
 
     def generation(state: CmaState) -> CmaState:
         found = state.rows.ranked(state.restarts.size)
@@ -121,7 +121,7 @@ def _absorb_any(
         return CmaState(gaussian, rows, restarts, state.known)
 
     return jax.lax.while_loop(
-        lambda state: state.rows.num_told() >= state.restarts.size, generation, state
+        lambda state: state.rows.num_observed() >= state.restarts.size, generation, state
     )
 
 

@@ -74,10 +74,11 @@ class Rows:
     def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
         """Appends pending points `[d]` or `[q, d]`; NaN is none.
 
-        Where there is no room, the oldest pending points lose their rows: they count as anybody's.
+        Where no row is free, the oldest pending points lose theirs; told later, they count as
+        points that were never asked.
         """
         unit, raw = jnp.atleast_2d(unit), jnp.atleast_2d(raw)
-        rows = self._with_room(unit)
+        rows = self._with_free_rows(unit)
         slot = rows.seen.slots(has_proposal(unit))
         return Rows(
             rows.seen.ask(unit),
@@ -88,7 +89,7 @@ class Rows:
 
     def tell(self, unit: Array, outcome: Outcome) -> Rows:
         """Resolves and appends points `[q, d]`."""
-        rows = self._with_room(unit, resolves=True)
+        rows = self._with_free_rows(unit, resolves=True)
         return dataclasses.replace(rows, seen=rows.seen.tell(unit, outcome))
 
     def are_just(self, unit: Array) -> Array:
@@ -97,7 +98,7 @@ class Rows:
         is_next = (seen.status[:q] == PENDING) & (self.age[:q] >= 0)
         return (seen.num_rows == q) & jnp.all(is_next & are_same(unit, seen.unit[:q]))
 
-    def num_told(self) -> Array:
+    def num_observed(self) -> Array:
         """Told points that count, int32."""
         return jnp.sum(self._counts(), dtype=jnp.int32)
 
@@ -131,7 +132,7 @@ class Rows:
         seen = self.seen
         is_pending = seen.status == PENDING
         is_stale = is_pending & (self.age < generation - _STALE)
-        is_void = (self.age < 0) & seen.is_told
+        is_void = (self.age < 0) & seen.is_observed
         keep = seen.is_known & ~is_used & ~is_stale & ~is_void
         # Generations start at 0 again after a restart.
         age = jnp.where(has_restarted & is_pending, -1, self.age)
@@ -140,10 +141,10 @@ class Rows:
         kept = once_if(jnp.any(keep), lambda rows: rows._packed(keep), kept)
         return kept._cut(jnp.sum(keep, dtype=jnp.int32))
 
-    def _with_room(self, unit: Array, *, resolves: bool = False) -> Rows:
-        """Room for points `[q, d]`, taken from the oldest pending rows where there is none.
+    def _with_free_rows(self, unit: Array, *, resolves: bool = False) -> Rows:
+        """Frees rows for points `[q, d]`, those of the oldest pending points where none is free.
 
-        If they resolve rows (static), those that equal pending ones need no room, and take none.
+        If they resolve rows (static), those that equal pending ones need no new row.
         """
         n = self.age.shape[0]
 
@@ -182,7 +183,7 @@ class Rows:
         return jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else change(leaf), self)
 
     def _counts(self) -> Array:
-        return self.seen.is_told & (self.age >= 0)
+        return self.seen.is_observed & (self.age >= 0)
 
 
 def _ranked(points: Array, value: Array, violation: Array, is_used: Array) -> Ranked:

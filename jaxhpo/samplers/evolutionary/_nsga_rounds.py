@@ -21,7 +21,7 @@ from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
 from jaxhpo.samplers._parts._same import are_same, take_first
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.evolutionary._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
@@ -107,13 +107,13 @@ class NsgaInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points told so far.
         num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_feasible: `[]` int32, members of the population that break no constraint.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_feasible: Array
 
@@ -253,7 +253,7 @@ def tell(
 ) -> tuple[NsgaState, NsgaInfo]:
     """Lets told points join, in the order in which they were asked."""
     objectives = (settings.num_objectives,)
-    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
+    unit, outcome = checked_trials(where, settings.space, unit, outcome, objectives)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
@@ -261,16 +261,16 @@ def tell(
     violation = jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf, posinf=jnp.inf)
     state, number = _resolved(dataclasses.replace(state, known=known), unit)
     order = jnp.argsort(number, stable=True)
-    told = (unit, outcome.value.astype(dtype), violation)
+    observed = (unit, outcome.value.astype(dtype), violation)
     members, _ = jax.lax.scan(
         lambda members, row: (_joined(settings, survive, members, *row), None),
         state.members,
-        tuple(part[order] for part in told),
+        tuple(part[order] for part in observed),
     )
     used = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     num_feasible = jnp.sum(used & (members.violation <= 0), dtype=jnp.int32)
     state = dataclasses.replace(state, members=members)
-    return state, NsgaInfo(info.status, info.num_told, info.num_failed, num_feasible)
+    return state, NsgaInfo(info.status, info.num_observed, info.num_failed, num_feasible)
 
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:

@@ -40,8 +40,8 @@ def crossed(noise: Array, one: Array, other: Array, is_category: Array, eta: Arr
     # Equal coordinates have no spread; 1 keeps the division finite.
     width = jnp.where(gap > 0, gap, 1)
 
-    def child(room: Array, sign: float) -> Array:
-        alpha = 2 - (1 + 2 * room / width) ** -(eta + 1)
+    def child(margin: Array, sign: float) -> Array:
+        alpha = 2 - (1 + 2 * margin / width) ** -(eta + 1)
         inner = (spread * alpha) ** (1 / (eta + 1))
         outer = (1 / jnp.maximum(2 - spread * alpha, 1e-12)) ** (1 / (eta + 1))
         beta = jnp.where(spread * alpha <= 1, inner, outer)

@@ -14,7 +14,7 @@ from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._parts._same import SAME, are_same
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local import _pattern_poll as polls
 from jaxhpo.samplers.local._pattern_poll import Poll, Shape
@@ -65,14 +65,14 @@ class PatternInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points told so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         step: `[]` largest step of a coordinate, in units of the cube's edge.
         num_restarts: `[]` int32, descents that have ended.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     step: Array
     num_restarts: Array
@@ -204,7 +204,7 @@ def _near(settings: PatternSettings, key: Array, poll: Poll) -> Array:
 def _tell(
     settings: PatternSettings, key: Array, state: PatternState, unit: Array, outcome: Outcome
 ) -> tuple[PatternState, PatternInfo]:
-    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("pattern.tell", settings.space, unit, outcome, ())
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
     is_same = are_same(unit[:, None], points[None]) & is_point[None, :]
@@ -243,7 +243,7 @@ def _tell(
         state, poll=poll, num_seen=state.num_seen + jnp.sum(counts, dtype=jnp.int32), known=known
     )
     state = _restarted(settings, state, floor)
-    report = (info.status, info.num_told, info.num_failed, jnp.max(state.poll.step))
+    report = (info.status, info.num_observed, info.num_failed, jnp.max(state.poll.step))
     return state, PatternInfo(*report, state.num_restarts)
 
 

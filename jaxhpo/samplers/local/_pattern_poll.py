@@ -23,7 +23,7 @@ class Shape:
     Attributes:
         levels: levels of each coordinate, 0 where continuous.
         is_categorical: which coordinates are unordered.
-        ways: poll points a coordinate, the largest number of any.
+        ways: poll points per coordinate, the largest number of any.
     """
 
     levels: tuple[int, ...]

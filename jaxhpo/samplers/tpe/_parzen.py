@@ -1,4 +1,4 @@
-"""Parzen estimators over the unit cube: one product kernel an observation, and a prior.
+"""Parzen estimators over the unit cube: one product kernel per observation, and a prior.
 
 Columns are handled one after the other in a scan, so that programs stay small and the work on
 `[candidates, kernels]` arrays vectorises.
@@ -41,7 +41,7 @@ class Parzen:
         sigma: `[d, k]` width before truncation to the unit interval.
         share: `[d, k]` probability that a categorical kernel keeps its option, instead of drawing
             from the prior; 0 where the kernel has no such coordinate.
-        log_weight: `[1 or d, k]` normalised weights, common to all columns or one row a column.
+        log_weight: `[1 or d, k]` normalised weights, common to all columns or one row per column.
     """
 
     mean: Array

@@ -39,7 +39,7 @@ def good_rows(rows: Observations, split: str) -> tuple[Array, Array]:
         `[25]` int32 row numbers in rising order, out of range where there are fewer, and how many.
     """
     n = rows.unit.shape[0]
-    has_value = rows.is_told & jnp.isfinite(rows.value)
+    has_value = rows.is_observed & jnp.isfinite(rows.value)
     is_feasible = has_value & (rows.violation <= 0)
     wanted = SPLITS[split](jnp.sum(has_value, dtype=jnp.int32))
     wanted = jnp.minimum(wanted, MAX_GOOD).astype(jnp.int32)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.hypergrad._base import Array, Diagnostics, Hypergradient
-from jaxhpo.hypergrad.reversible._fixed_point import (
+from jaxhpo.hypergrad.reversible._fixed_point_arithmetic import (
     Ints,
     are_below,
     exchange,
@@ -19,8 +19,8 @@ from jaxhpo.hypergrad.reversible._fixed_point import (
     steps_per_word,
     to_real,
 )
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, advance, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, advance, start_adjoint
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 
 

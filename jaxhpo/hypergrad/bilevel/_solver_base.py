@@ -72,8 +72,8 @@ class Settings:
         linear: step size of the linear system.
         outer: step size of the hyperparameters.
         penalty: weight of the inner problem (F2SA).
-        num_inner: inner steps an update.
-        num_linear: steps, or terms, of the linear system an update.
+        num_inner: inner steps per update.
+        num_linear: steps, or terms, of the linear system per update.
     """
 
     problem: BilevelProblem
