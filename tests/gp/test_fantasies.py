@@ -1,4 +1,4 @@
-"""Fantasies of pending points are draws from the posterior of the told ones."""
+"""Fantasies of pending points are draws from the posterior of the observed ones."""
 
 import jax
 import jax.numpy as jnp

@@ -46,11 +46,11 @@ def by_piece(
     observed: Observed,
     size: int,
 ) -> State:
-    """Takes in what is told, in pieces if it is long, so that buffers of a fixed size do.
+    """Absorbs observed rows, in pieces where there are many, so that fixed buffers suffice.
 
     Args:
-        absorb: from a state, told rows and the number of their piece, uint32 (None where there is
-            but one), to the next state.
+        absorb: from a state, observed rows and the uint32 number of their piece (None where there
+            is one piece) to the next state.
         state: the state.
         observed: pytree of real arrays `[q, …]`; the last piece is filled up with NaN.
         size: static; rows of a piece.

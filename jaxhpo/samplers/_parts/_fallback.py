@@ -71,7 +71,7 @@ class Guard:
     def tell(
         self, state: RandomState, key: Array, unit: Array, outcome: Outcome
     ) -> tuple[RandomState, StreamInfo]:
-        """Closes and counts told points."""
+        """Closes and counts observed points."""
         result: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
         if isinstance(self.lattice, Prints):
             return self._close_all(result[0], unit), result[1]

@@ -17,7 +17,7 @@ from jaxhpo.samplers._parts._scatter import place_rows
 EMPTY, PENDING, OBSERVED = 0, 1, 2
 
 _BLOCK = 64
-"""Points told at once that are compared with all rows at once."""
+"""Points of one tell that are compared with all rows at once."""
 
 
 @jax.tree_util.register_dataclass
@@ -30,9 +30,9 @@ class Observations:
 
     Attributes:
         unit: `[n, d]` snapped points.
-        value: `[n]` (or `[n, m]`) as told; NaN or infinite for a failure; 0 in rows not told.
-        se: known standard error of each value, 0 if none and in rows not told.
-        violation: `[n]` largest constraint violation, 0 if none and in rows not told.
+        value: `[n]` (or `[n, m]`) as observed; NaN or infinite for a failure; 0 in other rows.
+        se: known standard error of each value, 0 if none and in other rows.
+        violation: `[n]` largest constraint violation, 0 if none and in other rows.
         status: `[n]` int32, `EMPTY`, `PENDING` or `OBSERVED`.
         num_rows: `[]` int32, rows in use.
         num_dropped: `[]` int32, points that found no row.
@@ -48,7 +48,7 @@ class Observations:
 
     @property
     def is_observed(self) -> Array:
-        """Which rows have been told, `[n]` bool."""
+        """Which rows are observed, `[n]` bool."""
         return self.status == OBSERVED
 
     @property
@@ -58,7 +58,7 @@ class Observations:
 
     @property
     def num_observed(self) -> Array:
-        """Number of rows told, int32."""
+        """Number of observed rows, int32."""
         return jnp.sum(self.is_observed, dtype=jnp.int32)
 
     def ask(self, unit: Array) -> Observations:
@@ -94,7 +94,7 @@ class Observations:
         """Tells points `[q, d]` that are compared with each other and with every row."""
         is_mine = are_same(unit[:, None], self.unit[None]) & (self.status == PENDING)[None, :]
         if unit.shape[0] > 1:
-            # Of told points that are the same, each resolves a pending row of its own, in order.
+            # Of equal observed points, each resolves a pending row of its own, in order.
             is_same = are_same(unit[:, None], unit[None]) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
             turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
             is_mine &= jnp.cumsum(is_mine, axis=1, dtype=jnp.int32) == turn[:, None] + 1
@@ -167,7 +167,7 @@ def no_observations(capacity: int, num_dims: int) -> Observations:
 
 
 def check_capacity(where: str, rows: Observations, unit: Any) -> None:
-    """Refuses, outside `jit`, more points than the buffers hold."""
+    """Raises, outside `jit`, for more points than the buffers have capacity for."""
     if _checks.is_traced(rows.num_rows) or _checks.is_traced(unit):
         return
     free = rows.unit.shape[0] - int(rows.num_rows) + int(jnp.sum(rows.status == PENDING))

@@ -29,7 +29,7 @@ class StreamInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
     """
 
@@ -41,7 +41,7 @@ class StreamInfo(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How many points have been told, and how many of them failed; int32 scalars."""
+    """How many points have been observed, and how many of them failed; int32 scalars."""
 
     num_observed: Array
     num_failed: Array
@@ -99,10 +99,10 @@ class Pending:
         )
 
     def resolve(self, unit: Array) -> tuple[Pending, Array]:
-        """Removes the told points `[q, d]`, each once, in whatever order they come.
+        """Removes the observed points `[q, d]`, each once, in whatever order they come.
 
         Returns:
-            The points still pending, and the number of told ones that nobody had asked for.
+            The points still pending, and the number of observed ones that nobody had asked for.
         """
         observed, is_point = fingerprint(unit), has_proposal(unit)
         match = _match_one_by_one if unit.shape[0] <= _FEW else _match_sorted
@@ -117,14 +117,14 @@ class Pending:
 def _match_one_by_one(
     marks: Array, is_set: Array, observed: Array, is_point: Array
 ) -> tuple[Array, Array]:
-    """Pairs equal pending and told rows, each with one other row at most, in a loop over the told.
+    """Pairs equal pending and observed rows one to one, in a loop over the observed.
 
-    Cheap to compile, and to run for a few told rows.
+    Cheap to compile, and to run for a few observed rows.
 
     Args:
         marks: `[n, 2]` uint32 fingerprints of pending points.
         is_set: `[n]` bool; the others are none.
-        observed: `[q, 2]` uint32 fingerprints of told points.
+        observed: `[q, 2]` uint32 fingerprints of observed points.
         is_point: `[q]` bool; the others are none.
 
     Returns:
@@ -141,8 +141,8 @@ def _match_sorted(
 ) -> tuple[Array, Array]:
     """Does what `_match_one_by_one` does in n log n time.
 
-    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` told rows the
-    first min(a, b) are paired.
+    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` observed
+    rows the first min(a, b) are paired.
     """
     n = marks.shape[0]
     marks, is_valid = jnp.concatenate([marks, observed]), jnp.concatenate([is_set, is_point])

@@ -1,4 +1,4 @@
-"""When two points are one, and which pending point a told one is."""
+"""When two points are one, and which pending point an observed one is."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def are_same(left: Array, right: Array) -> Array:
 
 
 def take_first(is_open: Array, observed: Any, matches: Callable[..., Array]) -> Array:
-    """Pairs each told row with the first open one that it matches, no two with one.
+    """Pairs each observed row with the first open one that it matches, no two with one.
 
     Args:
         is_open: `[n]` bool, rows that wait for their like.

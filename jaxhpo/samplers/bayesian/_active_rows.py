@@ -33,13 +33,13 @@ def active_rows(
 
     Args:
         table: `[n]` rows.
-        mask: `[n]` bool, told rows to choose from.
+        mask: `[n]` bool, observed rows to choose from.
         num_first: static; leading rows of the mask that stay.
         num_active: static; rows that stay, at most.
         acquisition_function: `[n]` what is small in good rows; None means `table.value`.
 
     Returns:
-        The table of `k` rows, told only where `mask`, and `[k]` int32 their numbers; `k` is `n` or
+        The table of `k` rows, observed only in `mask`, and `[k]` int32 their numbers; `k` is `n` or
         `num_active`, whichever is less.
     """
     n = table.value.shape[0]

@@ -29,7 +29,7 @@ _MOST = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When hyperparameters are fitted: counts of told rows, so that a resumed run fits alike.
+    """When hyperparameters are fitted: counts of observed rows, so that a resumed run fits alike.
 
     A fit goes on from the one before it. The first fit of each epoch starts anew instead, so that
     no fit rests on more than an epoch of others.
@@ -89,8 +89,9 @@ def refit(
 ) -> tuple[tuple[Fitted, ...], Array]:
     """Brings hyperparameters up to date: by all fits that have become due.
 
-    Each sees the rows told first, up to its count, and starts from the last fit; a fresh one from
-    the prior's centre, and from there with much noise. So the outcome depends on the history alone.
+    Each fit sees the rows observed first, up to its count, and starts from the last fit; a fresh
+    one starts from the prior's centre, and from there with much noise. So the outcome depends on
+    the history alone.
     A fresh fit begins with the choice of the map from values to targets, of `gp.SHARPNESS`: by the
     density that the model at the prior's centre gives to the values (Snelson, Rasmussen and
     Ghahramani, "Warped Gaussian processes", 2003, eq. 5).

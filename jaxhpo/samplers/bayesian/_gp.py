@@ -28,7 +28,7 @@ class GpInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[d]` lengthscale of each unit coordinate in the last fit.
@@ -85,7 +85,7 @@ def gp(
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds. `minimize` and `Study` change it as
             needed; a sampler driven by hand drops points beyond it (and says so).
-        num_startup: static; points told before the model takes over; None means the number of
+        num_startup: static; points observed before the model takes over; None means the number of
             dimensions plus 1, but 4 at least and 10 at most.
         acquisition_function: static; "log_ei" (log expected improvement), "log_pi" (of its
             probability), "ucb" (optimistic bound), "thompson" (the minimum of a function drawn from

@@ -40,7 +40,7 @@ class GpMultiInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[m, d]` lengthscales of each objective's model in the last fit.
@@ -87,7 +87,7 @@ def gp_multi(
         num_objectives: static; at least 1, which is plain expected improvement.
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds, as in `gp`.
-        num_startup: static; points told before the models take over, as in `gp`.
+        num_startup: static; points observed before the models take over, as in `gp`.
         kernel: static; "matern52" or "rbf".
         constrained: static; whether `Outcome.violation` gets a model of its own, as in `gp`.
         num_candidates: static; points at which the acquisition function is tried first.

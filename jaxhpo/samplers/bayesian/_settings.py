@@ -36,7 +36,7 @@ class Options:
     Attributes:
         batch_size: rows of one ask.
         capacity: observations that the state holds.
-        num_startup: points told before the model takes over.
+        num_startup: points observed before the model takes over.
         acquisition_function: one of `ACQUISITIONS`.
         constrained: whether the violation has a model of its own.
         precision: "float64" or "float32".

@@ -21,9 +21,9 @@ class GpState:
     Attributes:
         rows: what is known.
         start: state of the low-discrepancy sequence, which also keeps count of a finite space.
-        counts: points told so far, and how many of them failed.
+        counts: points observed so far, and how many of them failed.
         fitted: of the objective's model, and of the violation's if there is one.
-        num_fitted: `[]` int32, told rows that the last fit has seen.
+        num_fitted: `[]` int32, observed rows that the last fit has seen.
         region: where every second proposal of `gp` stays, or None.
     """
 

@@ -26,7 +26,7 @@ class Table(NamedTuple):
 
     Attributes:
         features: `[n, F]`.
-        value: `[n]` as told, or `[n, m]` of several objectives.
+        value: `[n]` as observed, or `[n, m]` of several objectives.
         se: standard errors, shaped like `value`.
         violation: `[n]`.
         is_observed: `[n]` bool.

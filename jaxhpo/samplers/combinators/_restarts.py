@@ -52,7 +52,7 @@ class RestartInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_restarts: `[]` int32.
         part: what the sampler reports.
     """

@@ -30,9 +30,9 @@ class WarmSettings:
 def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sampler:
     """Tells a sampler about earlier trials before it proposes any.
 
-    Works with every sampler, since a told point that nobody asked for counts as known. The trials
-    may stem from the same objective, or from one like it whose values compare. Samplers with
-    buffers get that many more rows than they would have.
+    Works with every sampler, since an observed point that was never asked counts as known. The
+    trials may stem from the same objective, or from one like it whose values compare. The capacity
+    of a sampler with buffers grows by the number of points.
 
     Args:
         sampler: the sampler; made for `space`.

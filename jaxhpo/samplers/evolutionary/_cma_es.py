@@ -33,7 +33,7 @@ class CmaInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         generation: `[]` int32, generations since the last restart.
         sigma: `[]` step size, in units of the cube's edge.

@@ -1,4 +1,4 @@
-"""The two halves of a generation of CMA-ES: drawing points, and learning from what was told."""
+"""The two halves of a generation of CMA-ES: drawing points, and learning from the observed ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CmaState:
 
     Attributes:
         gaussian: the search distribution.
-        rows: points pending, or told and not yet used.
+        rows: points pending, or observed and not yet used.
         restarts: population size, and what decides on restarts.
         known: state of the random search, which also keeps count of a finite space.
     """
@@ -99,7 +99,7 @@ def _graded(settings: CmaSettings, state: CmaState, normal: Array) -> tuple[Arra
 def absorb(
     settings: CmaSettings, key: Array, state: CmaState, observed: tuple[Array, Outcome]
 ) -> CmaState:
-    """Takes told points, and updates the distribution as often as a population is complete."""
+    """Takes observed points, and updates the distribution as often as a population is complete."""
     unit, size = observed[0], settings.population_size
     if settings.batch_size != size or unit.shape[0] != size:
         return _absorb_any(settings, key, state, observed)

@@ -65,7 +65,7 @@ class DeInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         spread: `[]` mean deviation of the population, in units of the cube's edge.
     """
@@ -246,7 +246,7 @@ def _tell(
 
 
 def _absorb(state: DeState, observed: tuple[Array, Outcome], number: Array | None) -> DeState:
-    """Lets told points compete, in the order in which they were asked."""
+    """Lets observed points compete, in the order in which they were asked."""
     del number  # no randomness
     rows = state.rows.tell(*observed)
     state = dataclasses.replace(state, rows=rows)
@@ -265,7 +265,7 @@ def _absorb(state: DeState, observed: tuple[Array, Outcome], number: Array | Non
 
 
 def _replaced(state: DeState, row: Array) -> DeState:
-    """One told row against the member it competes with; a stranger against the worst."""
+    """One observed row against the member it competes with; a stranger against the worst."""
     seen, raw = state.rows.seen, state.rows.raw[row]
     is_stranger = ~state.rows.is_own[row]
     violation, value = seen.violation[row], seen.value[row]

@@ -31,7 +31,7 @@ _UNUSED = 3
 """Group of the rows that are no part of a generation, behind that of failures."""
 
 _STALE = 2
-"""Points asked so many generations ago keep no row; told later, they count as anybody's points."""
+"""Points asked so many generations ago lose their row; told later, they count as never asked."""
 
 
 class Ranked(NamedTuple):
@@ -57,10 +57,10 @@ class Ranked(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Points that are pending, or told and not yet used; in the order in which they came.
+    """Points that are pending, or observed and not yet used; in the order in which they came.
 
     Attributes:
-        seen: what was asked and told.
+        seen: the points asked and told.
         raw: `[p, d]` points as drawn.
         is_own: `[p]` bool, whether a row has one: false where it is somebody else's.
         age: `[p]` int32 generation in which a row was asked; -1 where it no longer counts.
@@ -99,18 +99,18 @@ class Rows:
         return (seen.num_rows == q) & jnp.all(is_next & are_same(unit, seen.unit[:q]))
 
     def num_observed(self) -> Array:
-        """Told points that count, int32."""
+        """Observed points that count, int32."""
         return jnp.sum(self._counts(), dtype=jnp.int32)
 
     def ranked(self, size: Array) -> Ranked:
-        """Ranks the first `size` told points: by value, then by violation, failures last."""
+        """Ranks the first `size` observed points: by value, then by violation, failures last."""
         counts = self._counts()
         is_used = counts & (jnp.cumsum(counts.astype(jnp.int32), dtype=jnp.int32) <= size)
         points = jnp.where(self.is_own[:, None], self.raw, self.seen.unit)
         return _ranked(points, self.seen.value, self.seen.violation, is_used)
 
     def ranked_at_once(self, outcome: Outcome) -> Ranked:
-        """Ranks the first rows by an outcome `[q]` of theirs that has not been told."""
+        """Ranks the first rows by an outcome `[q]` of theirs that is not stored yet."""
         q, dtype = outcome.value.shape[0], self.raw.dtype
         violation = jnp.zeros(q, dtype)
         if outcome.violation is not None:

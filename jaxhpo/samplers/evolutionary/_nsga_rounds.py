@@ -1,6 +1,6 @@
 """What NSGA-II and NSGA-III share: a population, children of its members, and survival.
 
-Told points join the population one by one, in the order in which they were asked, and whenever
+Observed points join the population one by one, in the order in which they were asked, and whenever
 `offspring_size` have joined, the best `population_size` survive. With an offspring of one this is
 the steady-state form (Durillo et al. 2009), with one as large as the population the form of the
 papers. Neither the batches in which points are told nor an interruption changes the result.
@@ -88,7 +88,7 @@ class NsgaState:
         first: `[p, d]` the first points, a Latin hypercube.
         members: the population, and behind it the children that wait for the next survival.
         num_asked: `[]` int32 points asked, and told without being asked.
-        waiting: `[k, d]` pending points, a ring: what is told moves to `members`, so these rows
+        waiting: `[k, d]` pending points, a ring: observed ones move to `members`, so these rows
             need none of the values of `Observations`, and the oldest may be forgotten.
         number: `[k]` int32 place of each in the order of asks; -1 where there is none.
         known: state of the random search, which also keeps count of a finite space.
@@ -107,7 +107,7 @@ class NsgaInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_feasible: `[]` int32, members of the population that break no constraint.
     """
@@ -251,7 +251,7 @@ def tell(
     unit: Array,
     outcome: Outcome,
 ) -> tuple[NsgaState, NsgaInfo]:
-    """Lets told points join, in the order in which they were asked."""
+    """Lets observed points join, in the order in which they were asked."""
     objectives = (settings.num_objectives,)
     unit, outcome = checked_trials(where, settings.space, unit, outcome, objectives)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
@@ -274,7 +274,7 @@ def tell(
 
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
-    """Takes told points out of those that wait; strangers get the numbers that follow."""
+    """Takes observed points out of those that wait; strangers get the numbers that follow."""
     slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point[None]))
     own = state.number.at[slot].get(mode="fill", fill_value=-1)
     is_stranger = has_proposal(unit) & (own < 0)

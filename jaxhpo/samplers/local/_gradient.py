@@ -46,7 +46,7 @@ class GradientState:
 
     Attributes:
         lanes: the descents, leading axis the number of lanes. Each keeps its own pending point:
-            what a told value means depends on where its line search stands.
+            what an observed value means depends on where its line search stands.
         num_asked: `[]` int32.
         num_descents: `[]` int32, descents that have ended.
         known: state of the random search, which also keeps count of a finite space.
@@ -63,7 +63,7 @@ class GradientInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_descents: `[]` int32, descents that have ended.
     """
@@ -220,7 +220,7 @@ def _absorb(
     slope: Array,
     is_fine: Array,
 ) -> GradientState:
-    """One told point to its lane; a stranger to a lane that has neither start nor trial."""
+    """One observed point to its lane; a stranger to a lane that has neither start nor trial."""
     lanes = state.lanes
     is_own = lanes.is_pending & are_same(lanes.trial, unit[None])
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine

@@ -65,7 +65,7 @@ class PatternInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         step: `[]` largest step of a coordinate, in units of the cube's edge.
         num_restarts: `[]` int32, descents that have ended.
@@ -228,7 +228,7 @@ def _tell(
     after = polls.moved(settings.shape, poll, index, centre, value, violation)
     floor = settings.shape.floor(settings.first_step, settings.min_step)
     after = polls.reopened(settings.shape, after, settings.first_step, floor)
-    # What is known, broken or told and no better has failed.
+    # What is known, infeasible, or observed and no better has failed.
     failed = poll.failed | jnp.any(is_same, axis=0)
     failed |= ~poll.asked & ~settings.guard.allowed(known, points)
     heights = jnp.where(
@@ -248,7 +248,7 @@ def _tell(
 
 
 def _best(unit: Array, outcome: Outcome, counts: Array) -> tuple[Array, Array]:
-    """Row of the best told point, and its violation: infinite if there is none."""
+    """Row of the best observed point, and its violation: infinite if there is none."""
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
     if violation is None:

@@ -72,7 +72,7 @@ class Poll:
         step: `[d]` step of each coordinate.
         sign: `[d]` the side that is polled first.
         asked: `[d w + 1]` bool poll points proposed; the last one is the leap.
-        failed: `[d w + 1]` bool poll points told and no better.
+        failed: `[d w + 1]` bool poll points observed and no better.
         height: `[d w + 1]` values of those; infinite elsewhere.
         shift: `[d]` where parabolas through three points of a coordinate are lowest, as seen from
             the centre; 0 where there is none.

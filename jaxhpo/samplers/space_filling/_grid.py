@@ -38,7 +38,7 @@ class GridState:
     """State of `grid`.
 
     Attributes:
-        counts: points told so far, and how many of them failed.
+        counts: points observed so far, and how many of them failed.
         visited: the grid points asked or told, and those that stand for no allowed configuration.
     """
 

@@ -59,7 +59,7 @@ class QmcState:
     Attributes:
         sequence: the sequence as scrambled by `init`.
         index: `[]` int32, the next point of the sequence.
-        counts: points told so far, and how many of them failed.
+        counts: points observed so far, and how many of them failed.
         known: points asked and not told (`Pending`), or on a finite space the configurations not to
             propose again (`Visited`).
     """

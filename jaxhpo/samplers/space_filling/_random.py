@@ -45,7 +45,7 @@ class RandomState:
     """State of `random`.
 
     Attributes:
-        counts: points told so far, and how many of them failed.
+        counts: points observed so far, and how many of them failed.
         visited: configurations not to propose (again); None where the space is not finite (unless
             a `Guard` keeps account there, which this sampler leaves as it is).
     """

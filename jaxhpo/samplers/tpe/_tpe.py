@@ -72,7 +72,7 @@ class TpeInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         num_good: `[]` int32, observations that the good density is made of.
@@ -121,7 +121,7 @@ def tpe(
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds. `minimize` and `Study` change it as
             needed; a sampler driven by hand drops points beyond it (and says so).
-        num_startup: static; finite values told before the densities take over from random search.
+        num_startup: static; finite values observed before densities replace random search.
         num_candidates: static; candidates drawn for a proposal.
         multivariate: static; whether kernels are products over all columns. Otherwise each column
             is proposed by itself.
@@ -131,7 +131,7 @@ def tpe(
 
     Returns:
         The sampler. On a finite space nothing is proposed twice, and rows of NaN follow when it is
-        used up. Each point told or asked costs time in proportion to the capacity.
+        used up. Each point asked or told costs time in proportion to the capacity.
 
     Raises:
         TypeError: an argument of a wrong type.
