@@ -15,7 +15,8 @@ from jaxhpo._base import Array
 from jaxhpo.samplers.bayesian._targets import Table
 
 _BEST, _NEAR, _NEW = 4, 4, 8
-"""One row of so many is chosen for being good, for lying near the best one, and for being new."""
+"""Of `num_active` rows, a quarter is chosen for being good, a quarter for lying near the best one,
+and an eighth for being new."""
 
 
 def active_rows(
@@ -23,7 +24,7 @@ def active_rows(
     mask: Array,
     num_first: int,
     num_active: int,
-    acquisition_function: Array | None = None,
+    score: Array | None = None,
 ) -> tuple[Table, Array]:
     """The rows of a table that the model is given, in their order.
 
@@ -36,7 +37,7 @@ def active_rows(
         mask: `[n]` bool, observed rows to choose from.
         num_first: static; leading rows of the mask that stay.
         num_active: static; rows that stay, at most.
-        acquisition_function: `[n]` what is small in good rows; None means `table.value`.
+        score: `[n]` small in good rows; None means `table.value`.
 
     Returns:
         The table of `k` rows, observed only in `mask`, and `[k]` int32 their numbers; `k` is `n` or
@@ -46,10 +47,10 @@ def active_rows(
     observed = table._replace(is_observed=mask)
     if n <= num_active:
         return observed, jnp.arange(n, dtype=jnp.int32)
-    acquisition_function = table.value if acquisition_function is None else acquisition_function
+    score = table.value if score is None else score
     order = jnp.cumsum(mask, dtype=jnp.int32)
-    is_good = mask & jnp.isfinite(acquisition_function) & (table.violation <= 0)
-    value = jnp.where(is_good, acquisition_function, jnp.inf)
+    is_good = mask & jnp.isfinite(score) & (table.violation <= 0)
+    value = jnp.where(is_good, score, jnp.inf)
     _, best = jax.lax.top_k(-value, num_active // _BEST)
     away = jnp.sum((table.features - table.features[best[0]][None, :]) ** 2, axis=1)
     _, near = jax.lax.top_k(-jnp.where(mask, away, jnp.inf), num_active // _NEAR)

@@ -33,8 +33,8 @@ from jaxhpo.samplers.bayesian._trust_region import (
     new_region,
 )
 
-TRIALS_A_DIMENSION = 4
-"""So many trials per dimension are made everywhere before the first that stays in the region."""
+TRIALS_PER_DIMENSION = 4
+"""Trials per dimension that are made everywhere before the first that stays in the region."""
 
 _WHOLE = 1e6
 """A region so long is the whole space."""
@@ -50,7 +50,7 @@ def stays(region: Region, number: Array, num_dims: int) -> Array:
     """Whether the trial of a number `[]` is proposed in the region, `[]` bool."""
     has_turn = (number % 2 == 1) | (region.num_bad == 0)
     has_centre = jnp.isfinite(region.best)
-    return has_centre & (number >= TRIALS_A_DIMENSION * num_dims) & has_turn
+    return has_centre & (number >= TRIALS_PER_DIMENSION * num_dims) & has_turn
 
 
 def bounds(region: Region, is_local: Array) -> Region:

@@ -43,7 +43,7 @@ class Options:
         num_basins: minima that are left alone once reached.
         num_active: observations that the model is conditioned on, at most.
         budget: how hard the acquisition function is searched.
-        trust_region: whether every second proposal stays around the best point (`_gp_local`).
+        trust_region: whether every second proposal stays around the best point (`_local_turns`).
     """
 
     batch_size: int
