@@ -46,7 +46,7 @@ class Embedding:
         return is_free
 
     def kernel(self, profile: str = "matern52") -> Kernel:
-        """A kernel with one lengthscale a unit coordinate."""
+        """A kernel with one lengthscale per unit coordinate."""
         return Kernel(self.groups, profile)
 
     def features(self, space: Space, unit: Array) -> Array:

@@ -23,7 +23,7 @@ _TOLERANCE = 1e-3
 
 
 class Fit(NamedTuple):
-    """What a fit found.
+    """The result of a fit.
 
     Attributes:
         hyper: the hyperparameters of largest posterior density.

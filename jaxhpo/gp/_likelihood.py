@@ -79,7 +79,7 @@ def log_marginal_likelihood(
 def negative_log_posterior(
     kernel: Kernel, theta: Array, data: Data, prior: Prior
 ) -> tuple[Array, Array]:
-    """What a MAP fit minimises: minus log likelihood minus log prior, and its gradient.
+    """Minus log likelihood minus log prior, which a MAP fit minimises, and its gradient.
 
     Args:
         kernel: static structure of the kernel.

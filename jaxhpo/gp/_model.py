@@ -1,4 +1,4 @@
-"""What a Gaussian process is made of: data in masked rows, hyperparameters, a prior on them."""
+"""The parts of a Gaussian process: data in masked rows, hyperparameters, a prior on them."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _SHORTEST = 1e-9
 
 
 class Minimum(NamedTuple):
-    """Where a lane, or each of several, has got to.
+    """The result of a lane, or of each of several.
 
     Attributes:
         x: `[..., d]` best point found.

@@ -149,7 +149,7 @@ def _remember(settings: Settings, free: PyTree, params: PyTree, adjoint: PyTree)
 
 
 def _reduced(table: _Table, i: Array, count: int, new: PyTree) -> tuple[PyTree, _Table]:
-    """The variance-reduced direction, and the table that knows the new part."""
+    """The variance-reduced direction, and the table with the new part."""
     # SAGA (Defazio, Bach and Lacoste-Julien, 2014): unbiased over i, and its variance vanishes as
     # the table comes to hold the parts at the solution.
     change = jax.tree.map(lambda rows, part: part - rows[i], table.rows, new)

@@ -1,4 +1,4 @@
-"""What every bilevel solver is: two pure functions over one state, in the manner of optax."""
+"""The protocol that bilevel solvers share: two pure functions over one state, as in optax."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def pes(
     def go_on(
         run: Run, pair: _Pair, key: Array, sigma: Array, has_begun: bool | Array = True
     ) -> tuple[_Pair, Any]:
-        """One window further, and what it adds to the gradient."""
+        """Advances a pair by one window; also what that adds to the gradient."""
         noise, total = pair.noise, pair.total
         if reuse < count:
             # `begin` has drawn the noise of window 0; online pairs in mid-run keep theirs on the

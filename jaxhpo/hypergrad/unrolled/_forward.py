@@ -1,4 +1,4 @@
-"""Exact forward-mode hypergradients: one tangent a hyperparameter travels along with the run."""
+"""Exact forward-mode hypergradients: one tangent per hyperparameter travels along with the run."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Guard:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether a candidate may be out of the question."""
+        """Whether a candidate may be refused at all."""
         return self.lattice is not None or self.space.has_constraints
 
     def init(self, key: Array) -> RandomState:

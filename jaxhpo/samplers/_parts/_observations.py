@@ -133,7 +133,7 @@ class Observations:
     def _append(
         self, unit: Array, status: Array, is_new: Array, news: tuple[Array, ...]
     ) -> Observations:
-        """Adds rows, and counts what found none."""
+        """Adds rows, and counts points that found no free one."""
         return self._write(self.slots(is_new), unit, news, status)._count(is_new)
 
     def _count(self, is_new: Array) -> Observations:
@@ -181,11 +181,11 @@ def check_capacity(where: str, rows: Observations, unit: Any) -> None:
 
 
 def _known_error(se: Array) -> Array:
-    """Standard errors, finite; 0 for what is none: NaN or negative."""
+    """Standard errors, finite; 0 where they are NaN or negative."""
     return jnp.where(se > 0, jnp.minimum(se, jnp.finfo(se.dtype).max), 0)
 
 
 def largest_violation(violation: Array, dtype: Any) -> Array:
-    """One violation a row; NaN counts as violated."""
+    """The largest violation of each row; NaN counts as violated."""
     violation = violation.astype(dtype).reshape(violation.shape[0], -1)
     return jnp.max(jnp.where(jnp.isnan(violation), 1.0, violation), axis=1)

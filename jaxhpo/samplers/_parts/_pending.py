@@ -25,7 +25,7 @@ MAX_INFEASIBLE = 2**16
 
 
 class StreamInfo(NamedTuple):
-    """What a stream sampler reports of a tell.
+    """The info of a tell of a sampler that does not learn.
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
@@ -55,7 +55,7 @@ class Counts:
         )
 
     def info(self, is_exhausted: Array) -> StreamInfo:
-        """Builds the report."""
+        """The info of a tell."""
         status = jnp.where(is_exhausted, int(Status.EMPTY), int(Status.COMPLETE))
         return StreamInfo(status.astype(jnp.int32), self.num_observed, self.num_failed)
 

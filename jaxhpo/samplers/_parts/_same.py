@@ -18,7 +18,7 @@ near to a known one."""
 
 
 def are_same(left: Array, right: Array) -> Array:
-    """Tells which points `[..., d]` of equal rank are one, `[...]`; NaN is nobody's equal."""
+    """Tells which points `[..., d]` of equal rank are one, `[...]`; NaN equals nothing."""
     return jnp.all(jnp.abs(left - right) < SAME, axis=-1)
 
 

@@ -85,7 +85,7 @@ def absorb(
 
 
 def resize(settings: GpSettings, state: GpState, capacity: int) -> GpState:
-    """The same knowledge in buffers of another capacity (static)."""
+    """The same observations in buffers of another capacity (static)."""
     del settings  # the capacity is the shape of the buffers
     return dataclasses.replace(state, rows=state.rows.resize(capacity))
 

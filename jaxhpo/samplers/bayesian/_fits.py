@@ -1,4 +1,4 @@
-"""What is fitted over the life of a study: when, and where a fit starts."""
+"""When the model parameters of a study are fitted, and where each fit starts."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def first_theta(prior: gp.Prior) -> Array:
 
 
 def first_fitted(prior: gp.Prior, num_models: int, dtype: Any) -> tuple[Fitted, ...]:
-    """What is fitted before anything is known, in buffers of its own for each model."""
+    """The parameters before any fit, in separate buffers for each model."""
     theta = first_theta(prior).astype(dtype)
     sharpness = jnp.asarray(gp.SHARPNESS[0], dtype)
     return tuple(Fitted(theta.copy(), sharpness.copy()) for _ in range(num_models))

@@ -23,14 +23,14 @@ _FIT_EVALS = 30
 
 
 class Rules(NamedTuple):
-    """What tells one model-based sampler from another: functions, bound before tracing.
+    """Where model-based samplers differ: functions, bound before tracing.
 
     Attributes:
         table: `(settings, precision, rows) -> Table`, in working precision.
         makers: one per model: from the table, a mask and a sharpness to its targets.
         select: `(table, mask) -> (table, numbers)`, the observed rows that the models see.
         score: `(settings, precision, key, table, count, fitted) -> Scored`, as `_acquisition`.
-        fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
+        fit_every: up to this count, fits are one batch apart; up to twice it two, and so on.
     """
 
     table: Callable[[GpSettings, Precision, Observations], model.Table]
@@ -75,7 +75,7 @@ def refit(
     fitted: tuple[model.Fitted, ...],
     num_fitted: Array,
 ) -> tuple[tuple[model.Fitted, ...], Array]:
-    """What is fitted to each model brought up to date, and the count of the last fit.
+    """Brings the fitted parameters of each model up to date.
 
     Args:
         settings: the settings.
@@ -85,7 +85,7 @@ def refit(
         num_fitted: `[]` int32, count of the last fit.
 
     Returns:
-        New `fitted` and `num_fitted`.
+        The new `fitted`, and the count of the last fit.
     """
     options = settings.options
     q = options.batch_size

@@ -1,4 +1,4 @@
-"""What the `gp` sampler and its relatives close over, and the precision of their linear algebra."""
+"""Settings of `gp`, `gp_multi` and `turbo`, and the precision of their linear algebra."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def make_settings(
 
 
 def first_state(settings: GpSettings, key: Array) -> GpState:
-    """The state before anything is known."""
+    """The state of a new study."""
     options, dtype = settings.options, jnp.result_type(float)
     num_models = 1 + options.constrained
     return GpState(

@@ -1,4 +1,4 @@
-"""From observations to a Gaussian process: its targets, and fantasies of what is pending."""
+"""From observations to a Gaussian process: its targets, and fantasies of pending points."""
 
 from __future__ import annotations
 

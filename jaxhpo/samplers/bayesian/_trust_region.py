@@ -43,7 +43,7 @@ class Patience(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """A box around the best point, in which a model of the observations since `first_row` is right.
+    """A box around the best point, which bounds the proposals of a model.
 
     Attributes:
         length: `[]` side of the box, where lengthscales are equal.
@@ -151,7 +151,7 @@ def feasible_values(outcome: Outcome, dtype: Any) -> Array:
 
 
 def new_region(dtype: Any, first_row: Array, num_restarts: Array) -> Region:
-    """A region that knows nothing yet."""
+    """A region without observations."""
     return Region(
         length=jnp.asarray(FIRST_LENGTH, dtype),
         num_good=jnp.zeros((), jnp.int32),

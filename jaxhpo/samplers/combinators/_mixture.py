@@ -24,7 +24,7 @@ class MixtureSettings:
 
 
 class MixtureState(NamedTuple):
-    """State of `mixture`: one a sampler, and how often each was asked, `[k]` int32."""
+    """State of `mixture`: one state per sampler, and how often each was asked, `[k]` int32."""
 
     states: tuple[PyTree, ...]
     num_asked: Array

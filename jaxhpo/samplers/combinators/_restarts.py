@@ -1,4 +1,4 @@
-"""A sampler that begins anew when it no longer gets better."""
+"""A sampler that restarts when it no longer improves."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RestartInfo(NamedTuple):
 
 
 def with_restarts(sampler: Sampler, space: Space, *, patience: int | Array) -> Sampler:
-    """Begins a sampler anew, knowing nothing, when it has not got better for some trials.
+    """Restarts a sampler from nothing when it has not improved for some trials.
 
     For samplers that converge and then stay where they are, such as `cma_es` without restarts of
     its own or `de`, on objectives with many minima.

@@ -1,4 +1,4 @@
-"""A sampler that begins with what is known already."""
+"""A sampler that begins with earlier trials."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
 
 
 def _unit_points(where: str, space: Space, points: Any) -> Any:
-    """Unit points `[n, d]` of what a user gives."""
+    """Unit points `[n, d]` of the user's points."""
     if isinstance(points, dict):
         expected = f"a list of params, one per trial, or unit points [n, {space.num_dims}]"
         raise TypeError(f"{where}: `points` must be {expected}, got {_checks.describe(points)}.")

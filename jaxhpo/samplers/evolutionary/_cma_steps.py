@@ -128,7 +128,7 @@ def _absorb_any(
 def _absorb_whole(
     settings: CmaSettings, key: Array, state: CmaState, outcome: Outcome, is_whole: Array
 ) -> CmaState:
-    """Learns from an outcome of all rows, where it is one."""
+    """Learns from an outcome of all rows, if `is_whole`."""
     found = state.rows.ranked_at_once(outcome)
 
     def step(old: tuple[cma.Gaussian, Restarts]) -> tuple[cma.Gaussian, Restarts]:

@@ -265,7 +265,7 @@ def _absorb(state: DeState, observed: tuple[Array, Outcome], number: Array | Non
 
 
 def _replaced(state: DeState, row: Array) -> DeState:
-    """One observed row against the member it competes with; a stranger against the worst."""
+    """One observed row against the member it competes with; one never asked against the worst."""
     seen, raw = state.rows.seen, state.rows.raw[row]
     is_stranger = ~state.rows.is_own[row]
     violation, value = seen.violation[row], seen.value[row]

@@ -162,7 +162,7 @@ class Rows:
         return once_if(self.seen.num_rows + unit.shape[0] > n, drop, self)
 
     def _packed(self, keep: Array) -> Rows:
-        """Moves the rows to keep `[p]` to the front; what is behind them is anything."""
+        """Moves the rows to keep `[p]` to the front; the contents behind them are arbitrary."""
         place = jnp.cumsum(keep.astype(jnp.int32), dtype=jnp.int32) - 1
         place = jnp.where(keep, place, keep.shape[0])
         return self._mapped(lambda buffer: place_rows(buffer, place, buffer))

@@ -103,7 +103,7 @@ class NsgaState:
 
 
 class NsgaInfo(NamedTuple):
-    """What is reported of a tell.
+    """The info of a tell.
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
@@ -274,7 +274,7 @@ def tell(
 
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
-    """Takes observed points out of those that wait; strangers get the numbers that follow."""
+    """Removes observed points from those that wait; others get the numbers that follow."""
     slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point[None]))
     own = state.number.at[slot].get(mode="fill", fill_value=-1)
     is_stranger = has_proposal(unit) & (own < 0)

@@ -15,7 +15,7 @@ CROSSOVERS = (SBX, UNIFORM)
 
 
 def crossed(noise: Array, one: Array, other: Array, is_category: Array, eta: Array) -> Array:
-    """Simulated binary crossover within the unit cube: one child of two, a coin a coordinate.
+    """Simulated binary crossover within the unit cube: one child of two, a coin per coordinate.
 
     Model: a child lies around the parents as a point lies around its parents after single-point
     crossover of their bits, the closer the larger `eta`. Half of the coordinates are passed on

@@ -220,7 +220,7 @@ def _absorb(
     slope: Array,
     is_fine: Array,
 ) -> GradientState:
-    """One observed point to its lane; a stranger to a lane that has neither start nor trial."""
+    """Gives an observed point to its lane, or, if never asked, to one without start and trial."""
     lanes = state.lanes
     is_own = lanes.is_pending & are_same(lanes.trial, unit[None])
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine

@@ -262,7 +262,7 @@ def _best(unit: Array, outcome: Outcome, counts: Array) -> tuple[Array, Array]:
 
 
 def _restarted(settings: PatternSettings, state: PatternState, floor: Array) -> PatternState:
-    """Begins a new descent where all coordinates are done."""
+    """Begins a new descent once all coordinates are done."""
     is_over = _has_started(settings, state) & jnp.all(state.poll.step < floor)
     fresh = dataclasses.replace(
         state,

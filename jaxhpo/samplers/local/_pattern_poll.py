@@ -92,7 +92,7 @@ class Poll:
 
 
 def first_poll(shape: Shape, first_step: Array) -> Poll:
-    """Starts with nothing known."""
+    """The poll before any observation."""
     d, dtype = shape.num_dims, first_step.dtype
     inf = jnp.asarray(jnp.inf, dtype)
     step = jnp.broadcast_to(first_step, (d,))

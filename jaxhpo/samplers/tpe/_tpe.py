@@ -186,7 +186,7 @@ def _init(settings: TpeSettings, key: Array) -> TpeState:
 
 
 def _resize(settings: TpeSettings, state: TpeState, capacity: int) -> TpeState:
-    """The same knowledge in buffers of another capacity (static)."""
+    """The same observations in buffers of another capacity (static)."""
     rows, held = state.rows.resize(capacity), state.is_other.shape[0]
     if capacity >= held:  # nothing is dropped, so nobody's neighbours change
         return dataclasses.replace(
