@@ -65,7 +65,10 @@ def log_ei(mean: Array, variance: Array, best: Array) -> Score:
     mean, variance, best = _moments("log_ei", mean=mean, variance=variance, best=best)
     variance, sigma = positive(variance)
     u = (best - mean) / sigma
+    # Ament et al. choose among three formulas for log h by the size of u; Mills' ratio needs the
+    # sign of u alone, so that lanes of a batch do the same work.
     value, slope = log_h_and_slope(u)
+    # du/dmean = -1 / sigma and du/dvariance = -u / (2 variance); log sigma adds 1 / (2 variance).
     return Score(value + jnp.log(sigma), -slope / sigma, (1.0 - u * slope) / (2.0 * variance))
 
 
@@ -104,6 +107,7 @@ def ucb(mean: Array, variance: Array, beta: Array) -> Score:
     """
     mean, variance, beta = _moments("ucb", mean=mean, variance=variance, beta=beta)
     _, sigma = positive(variance)
+    # Srinivas et al. maximise mean + sqrt(beta) sigma; values are minimised here.
     width = jnp.sqrt(beta)
     return Score(width * sigma - mean, -jnp.ones_like(mean), width / (2.0 * sigma))
 
@@ -132,7 +136,9 @@ def average(score: Score) -> Score:
     Returns:
         A `Score` whose `by_mean` keeps the last axis, and whose other fields lose it.
     """
+    # Far from the front every score underflows in exp; relative to the largest, one is 1.
     largest = jnp.max(score.value, axis=-1, keepdims=True)
+    # d log mean exp = sum of softmax weights times the scores' own derivatives.
     share = jnp.exp(score.value - largest)
     total = jnp.sum(share, axis=-1, keepdims=True)
     weight = share / total
@@ -144,6 +150,8 @@ def average(score: Score) -> Score:
 def log_h_and_slope(u: Array) -> tuple[Array, Array]:
     """`log(phi(u) + u Phi(u))` and its derivative `Phi(u) / (phi(u) + u Phi(u))`."""
     t = jnp.abs(u)
+    # In the lower tail phi(u) and u Phi(u) nearly cancel; their sum is phi times the gap, which has
+    # its own polynomial and loses no digit.
     ratio, gap, quotient = mills(t)
     log_density = -0.5 * t**2 - _LOG_SQRT_2PI
     density = jnp.exp(log_density)
@@ -151,6 +159,8 @@ def log_h_and_slope(u: Array) -> tuple[Array, Array]:
     h = t + density * gap
     is_low = u < 0
     value = jnp.where(is_low, log_density + jnp.log(gap), jnp.log(h))
+    # 1 - density * ratio = Phi(t). In the tail both Phi and h are phi times a factor, and phi
+    # cancels.
     return value, jnp.where(is_low, quotient, (1.0 - density * ratio) / h)
 
 
@@ -160,6 +170,7 @@ def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
     ratio = mills(t).ratio
     log_density = -0.5 * t**2 - _LOG_SQRT_2PI
     density = jnp.exp(log_density)
+    # The probability above t: log1p keeps it where Phi is 1 but for rounding.
     above = density * ratio
     is_low = u < 0
     value = jnp.where(is_low, log_density + jnp.log(ratio), jnp.log1p(-above))
@@ -168,6 +179,8 @@ def log_cdf_and_slope(u: Array) -> tuple[Array, Array]:
 
 def _with_its_slope(both: Callable[[Array], tuple[Array, Array]]) -> Callable[[Array], Array]:
     """The first of a function's two results, whose derivative is the second, also in the tail."""
+    # Autodiff would go through both branches and the polynomials of `mills`; the slope is already
+    # known to full precision.
     value = jax.custom_jvp(lambda u: both(u)[0])
 
     @value.defjvp
@@ -184,5 +197,7 @@ log_cdf = _with_its_slope(log_cdf_and_slope)
 
 def positive(variance: Array) -> tuple[Array, Array]:
     """Variance, the squared rounding unit at least, and its root."""
+    # An observation without noise has variance 0 and u = 0 / 0. Targets have unit scale, so a
+    # deviation of one rounding unit changes no ranking.
     variance = jnp.maximum(variance, float(jnp.finfo(variance.dtype).eps) ** 2)
     return variance, jnp.sqrt(variance)

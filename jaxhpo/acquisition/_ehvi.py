@@ -51,6 +51,7 @@ def free_boxes(value: Array, reference: Array) -> Boxes:
     if reference.shape != (m,):
         raise _checks.fail("free_boxes", "reference", f"of shape [{m}]", reference.shape)
     is_inside = jnp.all(jnp.isfinite(value) & (value < reference[None, :]), axis=1)
+    # A point at the reference cuts off boxes of no volume only, so shapes can stay static.
     value = jnp.where(is_inside[:, None], value, reference[None, :])
     if m == 1:
         best = jnp.min(value, axis=0, keepdims=True, initial=jnp.inf)
@@ -75,6 +76,8 @@ def _strips(first: Array, second: Array, reference: Array) -> Boxes:
     """Two objectives `[n]`, sorted by the first."""
     nothing = jnp.full(1, -jnp.inf, first.dtype)
     ends = jnp.concatenate([nothing, first, reference[:1]])
+    # Between neighbours in the first objective, all is free below the best second value so far.
+    # Dominated points make steps of height zero.
     height = jnp.concatenate([reference[1:2], jax.lax.cummin(second)])
     floor = jnp.full_like(height, -jnp.inf)
     return Boxes(jnp.stack([ends[:-1], floor], axis=1), jnp.stack([ends[1:], height], axis=1))
@@ -126,12 +129,18 @@ def log_ehvi(mean: Array, variance: Array, boxes: Boxes) -> Array:
     lead = (1,) * (mean.ndim - 2)
     lower, upper = (corner.reshape(*lead, *corner.shape) for corner in boxes)
     has_floor = jnp.isfinite(lower)
+    # Where a box has no floor, psi(l) is 0. A finite stand-in is evaluated there and dropped below,
+    # since a slope that is NaN survives `where`.
     to_floor = log_h((jnp.where(has_floor, lower, upper) - mean) / sigma)
     to_ceiling = log_h((upper - mean) / sigma)
     is_box = jnp.all(upper > lower, axis=-1)
-    # How far the floor takes away: the logarithm of 1 - exp(gap), gap below zero.
+    # What the floor takes away: log(psi(u) - psi(l)) = log psi(u) + log(1 - exp(gap)). Rounding can
+    # make the gap of a flat box zero, whose logarithm is not finite.
     tiny = jnp.finfo(mean.dtype).eps
     gap = jnp.where(has_floor & is_box[..., None], jnp.minimum(to_floor - to_ceiling, -tiny), -1.0)
+    # log(1 - exp(gap)) by expm1 above -log 2 and by log1p below it: each loses digits on the other
+    # side (Mächler, "Accurately computing log(1 - exp(-|a|))", 2012). Each branch gets a harmless
+    # argument where the other is taken, again for the slopes.
     is_near = gap > -0.7
     rest = jnp.where(
         is_near,
@@ -142,5 +151,6 @@ def log_ehvi(mean: Array, variance: Array, boxes: Boxes) -> Array:
     term = jnp.sum(factor, axis=-1)
     lowest = jnp.finfo(mean.dtype).min / 4  # finite, so that no slope is NaN
     term = jnp.where(is_box, term, lowest)
+    # The shift cancels, so it needs no derivative.
     largest = jax.lax.stop_gradient(jnp.max(term, axis=-1, keepdims=True))
     return jnp.log(jnp.sum(jnp.exp(term - largest), axis=-1)) + largest[..., 0]

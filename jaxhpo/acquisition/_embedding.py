@@ -20,7 +20,7 @@ ACTIVITY = 0.5
 class Embedding:
     """How the columns of the model's features belong to unit coordinates; hashable, static.
 
-    A numeric coordinate is one column. A categorical one is a column an option, times the root of
+    A numeric coordinate is one column. A categorical one has a column per option, times the root of
     one half, so that squared distances are 0 or 1. A conditional coordinate has one column more,
     which tells whether it is active: two points in which it is inactive do not differ by it.
 
@@ -46,7 +46,7 @@ class Embedding:
         return is_free
 
     def kernel(self, profile: str = "matern52") -> Kernel:
-        """A kernel with one lengthscale a unit coordinate."""
+        """A kernel with one lengthscale per unit coordinate."""
         return Kernel(self.groups, profile)
 
     def features(self, space: Space, unit: Array) -> Array:

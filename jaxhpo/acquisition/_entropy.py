@@ -14,7 +14,7 @@ _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
 
 
 def log_mes(mean: Array, variance: Array, minimum: Array) -> Score:
-    """Logarithm of what an observation tells about the minimum, in nats.
+    """Logarithm of the information, in nats, that an observation gives about the minimum.
 
     With `g = (mean - minimum) / sigma`, the entropy of the value falls by
     `g phi(g) / (2 Phi(g)) - log Phi(g)` once it is known that it cannot lie below `minimum` (eq. 6

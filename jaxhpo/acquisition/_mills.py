@@ -16,9 +16,12 @@ import numpy as np
 from jaxhpo._base import Array
 
 _ROOT = math.sqrt(2.0 / math.pi)
+# The substitution of S. G. Johnson's `erfcx` (Faddeeva package): it maps [0, inf) to a bounded
+# interval and spends half of it on t < 4, where the functions bend.
 _CENTRE = 4.0
 """The polynomials are in `(t - 4) / (t + 4)`, of [-1, 1)."""
 
+# Measured interpolation errors, relative: below 3e-8 and 1e-14.
 _DEGREE = {"float32": 12, "float64": 24}
 _NEAR, _NUM_TERMS = 2.5, 200
 """Below, the complementary error function loses one digit at most; above, so many terms of the
@@ -41,14 +44,18 @@ class Mills(NamedTuple):
 
 def mills(t: Array) -> Mills:
     """Mills' ratio at `t >= 0` of any shape."""
+    # Factors that are exact at both ends: R(0) = sqrt(pi / 2), and t R goes to 1.
     near, far = t + _ROOT, t + 1.0 / _ROOT
     s = 1.0 - 2.0 * _CENTRE / (t + _CENTRE)
     degree = _DEGREE["float64" if s.dtype == jnp.float64 else "float32"]
     a, b = (_horner(row, s) for row in _coefficients(degree))
+    # R / (1 - t R): the factor `near` cancels, and nothing is divided by the small gap.
     return Mills(a / near, b / (near * far), a * far / b)
 
 
 def _horner(coefficients: np.ndarray, s: Array) -> Array:
+    # Powers, not Chebyshev polynomials: |s| <= 1 and the coefficients sum to 2.6 in size, so
+    # Horner's rule is stable here, and takes fewer operations than Clenshaw's.
     value = jnp.full_like(s, coefficients[-1])
     for coefficient in coefficients[-2::-1].tolist():
         value = value * s + coefficient
@@ -76,6 +83,7 @@ def _exact(t: float) -> tuple[float, float]:
     if t < _NEAR:
         ratio = math.exp(t**2 / 2) * math.erfc(t / math.sqrt(2)) / _ROOT
         return ratio, 1.0 - t * ratio
+    # From the far end: all terms are positive, so nothing cancels.
     rest = 0.0
     for term in range(_NUM_TERMS, 0, -1):
         rest = term / (t + rest)

@@ -1,4 +1,4 @@
-"""What the public functions of Gaussian processes are given, checked by name and shape."""
+"""Checks of the arguments of the public functions: names, shapes and dtypes."""
 
 from __future__ import annotations
 

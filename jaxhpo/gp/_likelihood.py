@@ -49,20 +49,28 @@ def log_marginal_likelihood(
     bias = real(where, "bias", bias, ()).astype(data.target.dtype)
     total, signal, slope, z = assemble(kernel, hyper, bias, data)
     factor, inverse_factor = inverse_cholesky(total)
+    # K^-1 = L^-T L^-1: XLA has no inverse from a Cholesky factor (LAPACK's potri), and a product
+    # with the inverse factor, which the posterior needs as well, is the next best thing.
     inverse = gram(inverse_factor)
     alpha = matmul(inverse, data.target)
     count = jnp.sum(data.mask).astype(total.dtype)
+    # Eq. 5.8. A row outside the mask has target 0, covariance 1 with itself and 0 with others, so
+    # the first two terms are right without a mask; only the constant counts rows.
     value = (
         -0.5 * jnp.sum(data.target * alpha)
         - jnp.sum(jnp.log(jnp.diagonal(factor)))
         - 0.5 * math.log(2.0 * math.pi) * count
     )
+    # Eq. 5.9. `slope` is the derivative by the squared distance, so no square root is
+    # differentiated at a distance of zero.
     half = 0.5 * (alpha[:, None] * alpha[None, :] - inverse)
     weights = half * slope
     # sum_ab w_ab (z_a - z_b)^2 = 2 sum_a z_a^2 (W 1)_a - 2 sum_a z_a (W z)_a, W symmetric
     spread = jnp.sum(z * (z * jnp.sum(weights, axis=1)[:, None] - matmul(weights, z)), axis=0)
+    # d r2 / d log(lengthscale) = -2 (z_a - z_b)^2, and the sum above is twice `spread`: hence -4.
     by_lengthscale = kernel.gather(-4.0 * spread)
     by_scale = jnp.sum(half * signal)
+    # Only the learned part of the noise moves with `log_noise`; `data.noise` is known.
     on_diagonal = jnp.where(data.mask, jnp.diagonal(half), 0.0)
     by_noise = jnp.exp(hyper.log_noise) * jnp.sum(on_diagonal)
     return value, Hyperparameters(by_lengthscale, by_scale, by_noise).ravel()
@@ -71,7 +79,7 @@ def log_marginal_likelihood(
 def negative_log_posterior(
     kernel: Kernel, theta: Array, data: Data, prior: Prior
 ) -> tuple[Array, Array]:
-    """What a MAP fit minimises: minus log likelihood minus log prior, and its gradient.
+    """Minus log likelihood minus log prior, which a MAP fit minimises, and its gradient.
 
     Args:
         kernel: static structure of the kernel.
@@ -86,5 +94,6 @@ def negative_log_posterior(
     likelihood, slope = log_marginal_likelihood(kernel, unravel(theta), data, prior.bias)
     density, density_slope = prior.log_density(theta)
     value, gradient = -(likelihood + density), -(slope + density_slope)
+    # XLA reports a failed Cholesky factorisation as NaN, never as an error.
     is_finite = jnp.isfinite(value) & jnp.all(jnp.isfinite(gradient))
     return jnp.where(is_finite, value, jnp.inf), jnp.where(is_finite, gradient, 0.0)

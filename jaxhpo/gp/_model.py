@@ -1,4 +1,4 @@
-"""What a Gaussian process is made of: data in masked rows, hyperparameters, a prior on them."""
+"""The parts of a Gaussian process: data in masked rows, hyperparameters, a prior on them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Hyperparameters(NamedTuple):
     """Logarithms of what is fitted; leading axes are batch axes.
 
     Attributes:
-        log_lengthscale: `[g]` one a group of features.
+        log_lengthscale: `[g]` one per group of features.
         log_scale: `[]` log of the signal variance.
         log_noise: `[]` log of the noise variance.
     """

@@ -70,6 +70,9 @@ class Posterior:
         """Covariance `[c, n]` of points `[c, F]` with the observations, and its distance slope."""
         z = scaled_features(self.kernel, self.hyper, features)
         profile, slope = self.kernel.profile_of(squared_distances(z, self.scaled))
+        # The constant mean is integrated out: a variance that all points share (Rasmussen and
+        # Williams, 2006, section 2.7). It does not change with distance, so the slope has no term
+        # of it.
         scale = jnp.exp(self.hyper.log_scale)
         inside = self.mask[None, :]
         cross = jnp.where(inside, scale * profile + self.bias, 0.0)
@@ -79,13 +82,18 @@ class Posterior:
         """Mean and variance of the latent function at points `[c, F]`."""
         features = self._points("predict", features)
         cross, _ = self.cross(features)
+        # Rasmussen and Williams, 2006, eq. 2.25 and 2.26, with half = L^-1 k. A product with the
+        # inverse factor instead of a triangular solve: the factor is inverted once, and thousands
+        # of points are predicted with it.
         half = matmul(cross, self.inverse_factor.T)
         variance = self.prior_variance - jnp.sum(half**2, axis=1)
+        # At an observation without noise the difference is zero, or below it by rounding.
         return Prediction(matmul(cross, self.weights), jnp.maximum(variance, 0.0))
 
     def predict_with_gradient(self, features: Array) -> tuple[Prediction, Prediction]:
         """Mean and variance at points `[c, F]`, and their gradients `[c, F]` (one column)."""
         features = self._points("predict_with_gradient", features)
+        # Two pulls, one for each output; a search that needs one combination of them pulls once.
         prediction, pull = self.predict_with_pull(features)
         ones = jnp.ones_like(prediction.variance)
         zeros = jnp.zeros_like(ones)
@@ -96,6 +104,9 @@ class Posterior:
         cross, slope = self.cross(features)
         half = matmul(cross, self.inverse_factor.T)
         variance = self.prior_variance - jnp.sum(half**2, axis=1)
+        # The gradient by hand, as a pull on cotangents: automatic differentiation of the search
+        # made it compile more than twice as long. Where the clip at zero is active, the gradient
+        # stays that of the unclipped variance, which points away from the observation.
         prediction = Prediction(matmul(cross, self.weights), jnp.maximum(variance, 0.0))
         return prediction, _Pull(self, features, half, slope)
 
@@ -119,6 +130,7 @@ class Posterior:
         half = matmul(cross, self.inverse_factor.T)
         joint = jnp.exp(self.hyper.log_scale) * profile + self.bias - matmul(half, half.T)
         count = features.shape[0]
+        # Rounding of sums of `count` terms is `count` units at most; 4 is a margin.
         nugget = count * jnp.finfo(joint.dtype).eps * self.prior_variance * 4.0
         # The eigenvalues of a posterior covariance reach down to rounding, where Cholesky fails.
         values, vectors = eigh(joint + nugget * jnp.eye(count, dtype=joint.dtype))
@@ -149,6 +161,8 @@ class _Pull(NamedTuple):
         weights = posterior.weights
         is_single = by_mean.ndim == 1
         pulled = by_mean[:, None] * weights[None, :] if is_single else matmul(by_mean, weights.T)
+        # d mean = weights . dk and d variance = -2 (K^-1 k) . dk: both act on the change of the
+        # cross-covariance, so they are added first and multiplied by its slope once.
         solved = matmul(self.half, posterior.inverse_factor)
         g = (pulled - 2.0 * by_variance[:, None] * solved) * self.slope
         rate = posterior.kernel.spread(jnp.exp(-posterior.hyper.log_lengthscale))[None, :]
@@ -186,6 +200,7 @@ def condition(kernel: Kernel, hyper: Hyperparameters, data: Data, bias: Array) -
     bias = real(where, "bias", bias, ()).astype(data.features.dtype)
     total = covariance(kernel, hyper, bias, data)
     factor, inverse_factor = inverse_cholesky(total)
+    # From right to left: two products of n² operations. The inverse itself would take n³.
     weights = matmul(inverse_factor.T, matmul(inverse_factor, data.target))
     scaled = scaled_features(kernel, hyper, data.features)
     return Posterior(kernel, hyper, bias, scaled, data.mask, factor, inverse_factor, weights)

@@ -1,4 +1,4 @@
-"""Minimisation in a box: dense projected BFGS with one evaluation a step.
+"""Minimisation in a box: dense projected BFGS with one evaluation per step.
 
 One lane, or many in step: each has its own state, step length and stopping.
 """
@@ -19,7 +19,7 @@ _SHORTEST = 1e-9
 
 
 class Minimum(NamedTuple):
-    """Where a lane, or each of several, has got to.
+    """The result of a lane, or of each of several.
 
     Attributes:
         x: `[..., d]` best point found.

@@ -1,4 +1,4 @@
-"""What every hypergradient estimator is, returns and says of itself."""
+"""What every hypergradient estimator is, returns and declares."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Hypergradient(NamedTuple):
 
 
 class Traits(NamedTuple):
-    """What an estimator says of itself, as data.
+    """What an estimator declares about itself, as data.
 
     `T` steps, `S` bytes of the training state, `A` bytes of one step's activations, `H` numbers in
     the hyperparameters; time is in plain training runs.

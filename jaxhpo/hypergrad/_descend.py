@@ -20,7 +20,7 @@ Array = jax.Array
 PyTree = Any
 
 _TRAIL = 8
-"""Values that are averaged along a descent with fresh keys, so that no lucky key is the best."""
+"""Accepted values that are averaged with fresh keys, since one alone may be low by chance."""
 
 
 class Descent(NamedTuple):
@@ -28,7 +28,7 @@ class Descent(NamedTuple):
 
     Attributes:
         best_hparams: the hyperparameters with the smallest accepted value. With fresh keys and a
-            loss that depends on them, that would be the luckiest key: then they are those with the
+            loss that depends on them, that would be low by chance: then they are those with the
             smallest mean loss over the held-out keys, among the start, the point of the smallest
             value and the one where eight accepted values in a row have the smallest mean (which is
             taken at once if the estimator remembers, such as a warm start).
@@ -129,7 +129,8 @@ def descend(
             coordinates and never leaves it. Without one it moves in `hparams` as they are.
         seeds: "fresh": run i uses `fold_in(key, i)`, a stochastic gradient that cannot fit one
             seed; "fixed": every run uses `key` (common random numbers), whose values fall smoothly
-            and promise too much. The same where the loss does not depend on the key. Static.
+            and look better than they are. Both are the same where the loss does not depend on the
+            key. Static.
         num_held_out: plain training runs from further keys, each at the start and at the two best
             points, which choose among them and tell what they are worth (`Descent.held_out`). None
             is run where the loss cannot depend on the key; 0 for none at all. Static.

@@ -1,4 +1,4 @@
-"""What in a training run keeps a gradient from being the run's, in words."""
+"""Reasons in a training run for which an estimate differs from its derivative, in words."""
 
 from __future__ import annotations
 

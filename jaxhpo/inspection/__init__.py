@@ -1,4 +1,4 @@
-"""A look at the model behind Bayesian optimization: what it believes, and how well it predicts."""
+"""A look at the model behind Bayesian optimization: its predictions, and how good they are."""
 
 from jaxhpo.inspection._sensitivity import sensitivity as sensitivity
 from jaxhpo.inspection._slices import Slice as Slice

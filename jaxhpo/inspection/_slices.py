@@ -14,13 +14,13 @@ from jaxhpo.inspection._surrogate import Beliefs, Surrogate, check_surrogate
 
 
 class Slice(NamedTuple):
-    """What a model believes on a line or a grid through one point; arrays have the grid's shape.
+    """A model's predictions on a line or a grid through one point; arrays have the grid's shape.
 
     Attributes:
         names: the coordinates that vary, one or two.
         ticks: for each of them, what its grid points stand for: numbers, or labels of options.
         unit: `[..., d]` the points.
-        beliefs: the `Beliefs` there.
+        prediction: the posterior there, as `Beliefs`.
         acquisition: log expected improvement over the best feasible trial's prediction; whether a
             point is feasible is not in it.
         at: `[d]` the point that the cut goes through.
@@ -29,7 +29,7 @@ class Slice(NamedTuple):
     names: tuple[str, ...]
     ticks: tuple[list[Any], ...]
     unit: np.ndarray
-    beliefs: Beliefs
+    prediction: Beliefs
     acquisition: np.ndarray
     at: np.ndarray
 
@@ -58,7 +58,7 @@ def slice_of(
         >>> unit = np.random.default_rng(0).uniform(size=(12, 2))
         >>> surrogate = hpo.inspection.fit_surrogate(space, unit, unit[:, 0] ** 2)
         >>> cut = hpo.inspection.slice_of(surrogate, ["x", "kind"], num_points=5)
-        >>> cut.beliefs.mean.shape, cut.ticks[1]
+        >>> cut.prediction.mean.shape, cut.ticks[1]
         ((5, 2), ['a', 'b'])
     """
     check_surrogate("slice_of", surrogate)
@@ -84,7 +84,7 @@ def slice_of(
     flat = unit.reshape(-1, base.size)
     flat = np.asarray(surrogate.space.snap(jnp.asarray(flat)))
     shape = mesh[0].shape
-    beliefs = surrogate.predict(flat)
+    prediction = surrogate.predict(flat)
     ticks = tuple(
         _ticks(surrogate, base, name, axis) for name, axis in zip(chosen, axes, strict=True)
     )
@@ -92,8 +92,8 @@ def slice_of(
         chosen,
         ticks,
         flat.reshape(unit.shape),
-        Beliefs(*(part.reshape(shape) for part in beliefs)),
-        _log_ei(surrogate, beliefs).reshape(shape),
+        Beliefs(*(part.reshape(shape) for part in prediction)),
+        _log_ei(surrogate, prediction).reshape(shape),
         base,
     )
 
@@ -123,9 +123,9 @@ def _ticks(surrogate: Surrogate, base: np.ndarray, name: str, axis: np.ndarray) 
     return [space.flatten_params(row).get(name) for row in params]
 
 
-def _log_ei(surrogate: Surrogate, beliefs: Beliefs) -> np.ndarray:
+def _log_ei(surrogate: Surrogate, prediction: Beliefs) -> np.ndarray:
     feasible = surrogate.is_feasible if surrogate.is_feasible.any() else slice(None)
     best = np.min(surrogate.predict(surrogate.unit[feasible]).mean)
     with jax.enable_x64(True):
-        mean, variance = jnp.asarray(beliefs.mean), jnp.asarray(beliefs.deviation**2)
+        mean, variance = jnp.asarray(prediction.mean), jnp.asarray(prediction.deviation**2)
         return np.asarray(acquisition.log_ei(mean, variance, jnp.asarray(best)).value)

@@ -22,7 +22,7 @@ _ONE_SIDED = statistics.NormalDist().inv_cdf(0.5 + 0.5 * _COVERAGE)
 
 
 class Beliefs(NamedTuple):
-    """What the model believes of the objective at `c` points; NumPy, float64.
+    """The posterior of the objective at `c` points; NumPy, float64.
 
     The model works on standardised values, compressed above the median. `mean` and `deviation` are
     on that scale; `median`, `lower` and `upper` are values as the objective gives them.
@@ -93,7 +93,7 @@ class Surrogate:
 
     @property
     def columns(self) -> list[str]:
-        """Names of the unit coordinates; a vector parameter has one an element."""
+        """Names of the unit coordinates; a vector parameter has one per element."""
         return column_names(self.space)
 
     @property
@@ -114,7 +114,7 @@ class Surrogate:
         return int(np.argmin(np.where(shown, self.value, np.inf)))
 
     def predict(self, unit: Any) -> Beliefs:
-        """What the model believes at unit points `[c, d]`.
+        """The posterior at unit points `[c, d]`.
 
         Raises:
             ValueError: another shape, or a point that is not in the unit cube.
@@ -125,7 +125,7 @@ class Surrogate:
         features = features_of(self.space, self.embedding, unit)
         with jax.enable_x64(True):
             mean, variance = _predict(self.posterior, jnp.asarray(features))
-            return self._beliefs(mean, jnp.sqrt(variance))
+            return self._prediction(mean, jnp.sqrt(variance))
 
     def leave_one_out(self) -> LeaveOneOut:
         """Predicts each trial from all others, in closed form.
@@ -140,10 +140,10 @@ class Surrogate:
             target = self.warped.target
             deviation = jnp.sqrt(variance)
             z = self.posterior.weights * deviation
-            predicted = self._beliefs(target - z * deviation, deviation)
+            predicted = self._prediction(target - z * deviation, deviation)
             return LeaveOneOut(self.value, predicted, np.asarray(z))
 
-    def _beliefs(self, mean: Array, deviation: Array) -> Beliefs:
+    def _prediction(self, mean: Array, deviation: Array) -> Beliefs:
         low, high = mean - _ONE_SIDED * deviation, mean + _ONE_SIDED * deviation
         values = [self.warped.invert(target) for target in (mean, low, high)]
         return Beliefs(*map(np.asarray, (mean, deviation, *values)))

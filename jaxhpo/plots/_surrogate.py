@@ -75,10 +75,10 @@ def model_slice(cut: Slice, *, what: str = "median", ax: Any = None, label: str 
         >>> figure.axes[0].get_xlabel()
         'lr'
     """
-    _check_made_by("model_slice", "cut", cut, "beliefs", "inspection.slice_of")
+    _check_made_by("model_slice", "cut", cut, "prediction", "inspection.slice_of")
     shown = {
-        "median": (cut.beliefs.median, label),
-        "deviation": (cut.beliefs.deviation, "deviation (model's scale)"),
+        "median": (cut.prediction.median, label),
+        "deviation": (cut.prediction.deviation, "deviation (model's scale)"),
         "acquisition": (cut.acquisition, "log expected improvement"),
     }
     if what not in shown:
@@ -89,8 +89,8 @@ def model_slice(cut: Slice, *, what: str = "median", ax: Any = None, label: str 
     ax.set_xlabel(cut.names[0])
     if len(cut.names) == 1:
         if what == "median":
-            beliefs = cut.beliefs
-            ax.fill_between(x, beliefs.lower, beliefs.upper, color=CROWD, alpha=0.4, lw=0)
+            prediction = cut.prediction
+            ax.fill_between(x, prediction.lower, prediction.upper, color=CROWD, alpha=0.4, lw=0)
         ax.plot(x, values, color=GOOD, lw=2)
         ax.set_ylabel(name)
         ax.spines[["top", "right"]].set_visible(False)

@@ -59,8 +59,8 @@ def _cut(surrogate: Surrogate, name: str, sign: float) -> list[dict[str, Any]]:
     cut = slice_of(surrogate, name)
     keep = [i for i, tick in enumerate(cut.ticks[0]) if tick is not None]
     x = [cell_of(cut.ticks[0][i]) for i in keep]
-    lower, upper = (sign * getattr(cut.beliefs, end)[keep] for end in ("lower", "upper"))
-    median = sign * cut.beliefs.median[keep]
+    lower, upper = (sign * getattr(cut.prediction, end)[keep] for end in ("lower", "upper"))
+    median = sign * cut.prediction.median[keep]
     if not all(isinstance(tick, int | float) for tick in x):
         ends = sorted((tuple(lower), tuple(upper)))
         bars = {
@@ -82,7 +82,7 @@ def contour(facts: Facts, names: tuple[str, str], surrogate: Surrogate) -> Figur
     from jaxhpo.inspection import slice_of
 
     cut = slice_of(surrogate, names, num_points=30)
-    z = float(facts.signs[0]) * cut.beliefs.median
+    z = float(facts.signs[0]) * cut.prediction.median
     x, y = ([cell_of(tick) for tick in ticks] for ticks in cut.ticks)
     some = [facts.done[i] for i in thinned(facts) if all(n in facts.done[i].params for n in names)]
     points = points_of(

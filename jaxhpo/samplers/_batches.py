@@ -1,4 +1,4 @@
-"""How many trials a sampler may propose before it has to learn what became of them."""
+"""How many trials a sampler may propose before it has to learn their outcomes."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def warn_of_large_batch(where: str, sampler: Sampler, batch_size: int, num_trial
 
 
 def _whole(count: int, rows: int) -> int:
-    """The next multiple of what is asked at once."""
+    """The next multiple of the batch size of one ask."""
     return -(-count // rows) * rows
 
 

@@ -13,19 +13,19 @@ from jaxhpo._base import Outcome, Sampler
 
 
 class Traits(NamedTuple):
-    """What a sampler can do, as far as others have to know.
+    """What a sampler can do, as far as its callers have to know.
 
     Attributes:
-        several_objectives: it learns from several objectives, and is made with `num_objectives`.
+        several_objectives: it learns from several objectives, and takes `num_objectives`.
         several_only: it takes no fewer than two.
         models_constraints: it models how much a trial violates constraints if it is made so; others
             rank infeasible trials behind feasible ones, or take them for failed.
-        ignores_values: it learns from none, and so takes any number of objectives.
+        ignores_values: it does not learn from values, and so takes any number of objectives.
         needs_gradients: trials must come with a gradient.
         plans_ahead: its points fill the space evenly, in an order that nothing changes.
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_finite: it ends, on continuous spaces too.
-        has_cheap_rows: a row of its buffers that nothing is in costs next to nothing.
+        has_cheap_rows: an empty row of its buffers costs next to nothing.
     """
 
     several_objectives: bool = False
@@ -63,7 +63,7 @@ def register(**traits: bool) -> Callable[[_F], _F]:
 
 
 def traits_of(name: object) -> Traits:
-    """What the sampler of a name can do; what a stranger can do is not known, so nothing much."""
+    """The traits of a sampler, given by name; the defaults for one that is not registered."""
     entry = REGISTRY.get(name) if isinstance(name, str) else None
     return Traits() if entry is None else entry.traits
 
@@ -108,8 +108,8 @@ def check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
         ) from error
 
 
-def needs_form(name: object) -> bool:
-    """Whether a sampler, given by name, is made with what `settings_for` takes."""
+def needs_outcome_structure(name: object) -> bool:
+    """Whether `settings_for` gives a sampler, named by `name`, settings that depend on outcomes."""
     traits = traits_of(name)
     return traits.several_objectives or traits.models_constraints
 

@@ -19,8 +19,13 @@ from jaxhpo._tracing import owned
 from jaxhpo._tracing.manual import on_each_device
 from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.progress import DeviceReporter, check_not_traced, display, report
-from jaxhpo.samplers.internal import check_objectives, needs_form, settings_for, warn_of_large_batch
-from jaxhpo.search._objective import checked_objective, evaluate_rows, form_of
+from jaxhpo.samplers.internal import (
+    check_objectives,
+    needs_outcome_structure,
+    settings_for,
+    warn_of_large_batch,
+)
+from jaxhpo.search._objective import checked_objective, evaluate_rows, outcome_structure
 from jaxhpo.space import Space
 
 logger = logging.getLogger("jaxhpo")
@@ -182,8 +187,10 @@ def get_sampler(
 ) -> Sampler:
     """Makes a sampler from its name; for the objectives, constraints and trials there will be."""
     settings = {}
-    if needs_form(sampler):
-        settings = settings_for(sampler, *form_of(checked_objective(objective, space), space))
+    if needs_outcome_structure(sampler):
+        settings = settings_for(
+            sampler, *outcome_structure(checked_objective(objective, space), space)
+        )
     if isinstance(sampler, str) and sampler == "auto":
         settings["num_trials"] = num_trials
     return samplers.get(sampler, space, **settings)
@@ -209,7 +216,7 @@ def search(
         raise _checks.fail("minimize", "batch_size", expected, q)
     warn_of_large_batch("minimize", sampler, q, num_trials)  # while tracing: once per program
     objective = checked_objective(objective, space)
-    num_objectives = form_of(objective, space).num_objectives
+    num_objectives = outcome_structure(objective, space).num_objectives
     if num_objectives > 1:
         check_objectives("minimize", sampler, num_objectives)
 

@@ -49,7 +49,7 @@ def checked_objective(
     return jax.jit(evaluate)
 
 
-class Form(NamedTuple):
+class OutcomeStructure(NamedTuple):
     """What the trials of an objective look like.
 
     Attributes:
@@ -61,15 +61,17 @@ class Form(NamedTuple):
     has_constraints: bool
 
 
-def form_of(objective: Callable[[Array, PyTree], Outcome], space: Space) -> Form:
-    """Reads the form of an objective's trials from the shapes of an outcome.
+def outcome_structure(
+    objective: Callable[[Array, PyTree], Outcome], space: Space
+) -> OutcomeStructure:
+    """Finds how many values a trial has, and whether it has constraints; nothing is computed.
 
     Args:
         objective: a `checked_objective`.
         space: the space that `params` come from.
 
     Returns:
-        The `Form`; a scalar is one objective.
+        The `OutcomeStructure`; a scalar is one objective.
     """
 
     def one(unit: Array) -> Outcome:
@@ -79,7 +81,7 @@ def form_of(objective: Callable[[Array, PyTree], Outcome], space: Space) -> Form
     unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
     outcome = jax.eval_shape(one, unit)
     shape: tuple[int, ...] = outcome.value.shape
-    return Form(shape[0] if shape else 1, outcome.violation is not None)
+    return OutcomeStructure(shape[0] if shape else 1, outcome.violation is not None)
 
 
 def evaluate_rows(

@@ -61,7 +61,7 @@ def _uses_python_control_flow(good, key, state):
 
 
 def _holds_key(good, key):
-    return dataclasses.replace(good.init(key), tally=key)
+    return dataclasses.replace(good.init(key), counts=key)
 
 
 def _grows(good, key, state, unit, outcome):

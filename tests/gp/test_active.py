@@ -24,15 +24,15 @@ def table(n, told, seed=0):
 
 def test_all_rows_stay_while_they_fit_and_in_their_order():
     whole = table(100, 60)
-    active, number = active_rows(whole, whole.is_told, 5, 64)
+    active, number = active_rows(whole, whole.is_observed, 5, 64)
     np.testing.assert_array_equal(number[:62], np.arange(62))
-    np.testing.assert_array_equal(np.flatnonzero(active.is_told), np.arange(60))
+    np.testing.assert_array_equal(np.flatnonzero(active.is_observed), np.arange(60))
     np.testing.assert_array_equal(np.flatnonzero(active.is_pending), [60, 61])
 
 
 def test_the_best_the_nearest_the_newest_the_first_and_the_pending_stay():
     whole = table(100, 90)
-    active, number = active_rows(whole, whole.is_told, 5, 32)
+    active, number = active_rows(whole, whole.is_observed, 5, 32)
     kept = set(np.asarray(number).tolist())
     value = np.where(np.arange(100) < 90, np.nan_to_num(np.asarray(whole.value), nan=9.0), 9.0)
     best = np.argsort(value)[:8]
@@ -60,4 +60,4 @@ def test_a_small_model_of_a_long_history_finds_the_bottom():
         values.append(float(outcome.value[0]))
     assert min(values) < 1e-5 < float(bowl(known).value.min())
     assert int(info.num_dropped) == 0
-    assert int(info.num_told) == 208
+    assert int(info.num_observed) == 208

@@ -31,14 +31,16 @@ def found():
     def run(value, lengthscale, is_pending):
         zeros = jnp.zeros(len(UNIT) + SPARE, dtype)
         unit = jnp.concatenate([jnp.asarray(UNIT, dtype), jnp.full((SPARE, 2), 0.5, dtype)])
-        is_told = jnp.arange(len(UNIT) + SPARE) < len(UNIT)
+        is_observed = jnp.arange(len(UNIT) + SPARE) < len(UNIT)
         value = jnp.concatenate([value, jnp.zeros(SPARE, dtype)])
-        table = model.Table(unit, value, zeros, zeros, is_told, is_pending)
-        targets = model.objective_targets(table, is_told, 1.0, num_reference=4, constrained=False)
+        table = model.Table(unit, value, zeros, zeros, is_observed, is_pending)
+        targets = model.objective_targets(
+            table, is_observed, 1.0, num_reference=4, constrained=False
+        )
         here = theta.at[:2].set(jnp.log(lengthscale))
         settled = basins.settled_basins(KERNEL, here, targets, 2)
-        leaves = basins.is_leaving(KERNEL, settled, jnp.sum(is_told | is_pending), probes)
-        return settled, leaves, settled.hold(KERNEL, unit)
+        leaves = basins.is_leaving(KERNEL, settled, jnp.sum(is_observed | is_pending), probes)
+        return settled, leaves, settled.contain(KERNEL, unit)
 
     def call(value=VALUE, lengthscale=LENGTHSCALE, num_pending=0):
         row = np.arange(len(UNIT) + SPARE)

@@ -56,22 +56,22 @@ def test_what_is_due_begins_at_the_last_fresh_fit(jump):
     assert int(begin) == (resets[-1] if resets else done)
 
 
-def table_of(num_told):
+def table_of(num_observed):
     rng = np.random.default_rng(1)
     dtype = jnp.result_type(float)
     unit, zeros = jnp.asarray(rng.uniform(size=(N, 2)), dtype), jnp.zeros(N, dtype)
-    is_told = jnp.arange(N, dtype=jnp.int32) < num_told
-    return model.Table(unit, jnp.sin(5 * unit[:, 0]), zeros, zeros, is_told, ~is_told)
+    is_observed = jnp.arange(N, dtype=jnp.int32) < num_observed
+    return model.Table(unit, jnp.sin(5 * unit[:, 0]), zeros, zeros, is_observed, ~is_observed)
 
 
 PRIOR = gp.default_prior(2, noise_floor=1e-4)
 
 
 @jax.jit
-def refit(num_told, fitted, num_fitted):
+def refit(num_observed, fitted, num_fitted):
     make = functools.partial(model.objective_targets, num_reference=4, constrained=False)
-    select = lambda table, mask: table._replace(is_told=mask)  # noqa: E731
-    table = table_of(num_told)
+    select = lambda table, mask: table._replace(is_observed=mask)  # noqa: E731
+    table = table_of(num_observed)
     return fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, fitted, num_fitted, 20, select)
 
 
@@ -81,12 +81,12 @@ def first():
 
 def test_told_at_once_or_one_by_one_the_fit_is_the_same():
     (last, fitted), moved = first(), 0
-    for num_told in range(1, N + 1):
-        new, fitted = refit(num_told, last, fitted)
+    for num_observed in range(1, N + 1):
+        new, fitted = refit(num_observed, last, fitted)
         moved += int((new[0].theta != last[0].theta).any())
         last = new
-        if num_told in (3, 13, N):
-            at_once, count = refit(num_told, *first())
+        if num_observed in (3, 13, N):
+            at_once, count = refit(num_observed, *first())
             assert int(count) == int(fitted)
             jax.tree.map(np.testing.assert_array_equal, at_once, last)
     assert moved > 5
@@ -114,7 +114,7 @@ def test_the_map_bends_as_much_as_the_values(bend, expected, shift, scale):
     smooth = 3.0 * (jnp.sin(5 * table.features[:, 0]) + table.features[:, 1])
     table = table._replace(value=(bend(2.0 * smooth) * scale + shift).astype(smooth.dtype))
     make = functools.partial(model.objective_targets, num_reference=N, constrained=False)
-    select = lambda table, mask: table._replace(is_told=mask)  # noqa: E731
+    select = lambda table, mask: table._replace(is_observed=mask)  # noqa: E731
     fitted, count = first()
     (found,), _ = fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, fitted, count, 5, select)
     assert float(found.sharpness) == expected

@@ -48,7 +48,7 @@ def test_the_scale_of_values_does_not_matter(sampler, scale):
 def test_it_converges_on_a_bowl(sampler):
     _, unit, info = study(sampler, 16)
     assert np.sum((unit - 0.3) ** 2, axis=1).min() < 1e-5
-    assert int(info.num_told) == 16
+    assert int(info.num_observed) == 16
     assert (np.asarray(info.lengthscale) > 0).all()
 
 

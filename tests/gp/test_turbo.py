@@ -96,4 +96,4 @@ def test_proposals_lie_in_the_box_and_a_study_converges():
         values.append(float(value[0]))
         state, info = tell(key, state, unit, Outcome(value))
     assert min(values) < 0.02
-    assert int(info.num_told) == 60
+    assert int(info.num_observed) == 60

@@ -11,7 +11,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
 from jaxhpo.hypergrad import bilevel
-from jaxhpo.hypergrad.bilevel import _iterate
+from jaxhpo.hypergrad.bilevel import _driver
 
 RNG = np.random.default_rng(0)
 A, Y = RNG.normal(size=(12, 3)), RNG.normal(size=12)
@@ -258,10 +258,10 @@ def test_vmap_over_seeds_and_steps_is_a_loop_and_compiles_once():
     assert together.hparams_path["x"].shape == (3, 3, 3)
     alone = one(0.2, keys[1])
     np.testing.assert_allclose(together.hparams_path["x"][1], alone.hparams_path["x"], rtol=1e-5)
-    before = _iterate._compiled._cache_size()
+    before = _driver._compiled._cache_size()
     for step in (0.1, 0.2):
         run(bilevel.soba(quadratic(4), inner_step=step, outer_step=step / 2), 3, key=1)
-    assert _iterate._compiled._cache_size() == before + 1
+    assert _driver._compiled._cache_size() == before + 1
 
 
 def test_moves_in_free_coordinates_and_stays_inside():

@@ -11,7 +11,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad.reversible import _exact_sgd, _fixed_point
+from jaxhpo.hypergrad.reversible import _fixed_point_arithmetic, _fixed_point_sgd
 
 HPARAMS = {"lr": -2.5, "l2": -3.0}
 KEY = jax.random.key(4)
@@ -170,21 +170,23 @@ def test_refuses_a_run_that_outgrows_fixed_point(learning_rate, is_fine, num_ste
 
 def test_numbers_below_a_bound():
     """Half of what an int64 holds; what is not a number is not below anything."""
-    bound = _fixed_point.largest(40)
-    assert bool(_fixed_point.are_below([jnp.asarray([-1.0, 0.99 * bound]), jnp.zeros(0)], bound))
+    bound = _fixed_point_arithmetic.largest(40)
+    assert bool(
+        _fixed_point_arithmetic.are_below([jnp.asarray([-1.0, 0.99 * bound]), jnp.zeros(0)], bound)
+    )
     for wrong in (bound, -bound, jnp.nan, jnp.inf):
-        assert not bool(_fixed_point.are_below([jnp.asarray([1.0, wrong])], bound))
+        assert not bool(_fixed_point_arithmetic.are_below([jnp.asarray([1.0, wrong])], bound))
 
 
 def test_refuses_a_way_back_that_differs(monkeypatch):
     """One lost digit on the way back must be noticed."""
-    honest = _exact_sgd.exchange
+    honest = _fixed_point_sgd.exchange
 
     def lossy(v, digits, out, back):
         v, digits = honest(v, digits, out, back)
         return v + (1 if out < back else 0), digits
 
-    monkeypatch.setattr(_exact_sgd, "exchange", lossy)
+    monkeypatch.setattr(_fixed_point_sgd, "exchange", lossy)
     out = jax.jit(hg.reversible(training_with(0.9), num_steps=4, learning_rate=rate))(KEY, HPARAMS)
     assert not bool(out.diagnostics.reversal_ok)
     assert bool(jnp.isnan(out.grad["lr"]))
@@ -202,13 +204,13 @@ def test_refuses_a_momentum_among_the_hyperparameters():
 def test_digits_fit_into_their_word(float64, n, d):
     """As many steps as one word takes, there and back, on extreme velocities."""
     v = jnp.asarray([-(2**55), 2**55, -1, 0, 12345], jnp.int64)
-    count = _fixed_point.steps_per_word(n, d)
+    count = _fixed_point_arithmetic.steps_per_word(n, d)
 
     def ahead(t, loop):
-        return _fixed_point.exchange(loop[0] + 1000 * t, loop[1], d, n)
+        return _fixed_point_arithmetic.exchange(loop[0] + 1000 * t, loop[1], d, n)
 
     def back(i, loop):
-        v, digits = _fixed_point.exchange(*loop, n, d)
+        v, digits = _fixed_point_arithmetic.exchange(*loop, n, d)
         return v - 1000 * (count - 1 - i), digits
 
     @jax.jit

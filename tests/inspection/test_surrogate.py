@@ -43,17 +43,17 @@ def test_values_are_compressed_as_much_as_they_bend(bend, expected):
 
 def test_trials_without_a_value_are_left_out_and_others_kept(surrogate):
     assert surrogate.unit.shape == (28, 3)
-    beliefs = surrogate.predict(surrogate.unit)
-    np.testing.assert_allclose(beliefs.median, surrogate.value, atol=0.01)
-    assert np.all(beliefs.lower <= beliefs.median)
-    assert np.all(beliefs.median <= beliefs.upper)
+    prediction = surrogate.predict(surrogate.unit)
+    np.testing.assert_allclose(prediction.median, surrogate.value, atol=0.01)
+    assert np.all(prediction.lower <= prediction.median)
+    assert np.all(prediction.median <= prediction.upper)
 
 
 def test_predictions_where_nothing_was_seen(surrogate):
     unit = np.random.default_rng(1).uniform(size=(50, 3))
-    beliefs = surrogate.predict(unit)
-    inside = (beliefs.lower <= value_of(unit)) & (value_of(unit) <= beliefs.upper)
-    assert np.corrcoef(beliefs.median, value_of(unit))[0, 1] > 0.98
+    prediction = surrogate.predict(unit)
+    inside = (prediction.lower <= value_of(unit)) & (value_of(unit) <= prediction.upper)
+    assert np.corrcoef(prediction.median, value_of(unit))[0, 1] > 0.98
     assert inside.mean() > 0.7
 
 
@@ -100,11 +100,11 @@ def test_sensitivity_of_a_sum_is_the_share_of_each_term(space):
 
 def test_slices_are_the_predictions_on_their_grid(surrogate):
     cut = inspection.slice_of(surrogate, ["lr", "kind"], num_points=7)
-    assert cut.beliefs.mean.shape == (7, 2)
+    assert cut.prediction.mean.shape == (7, 2)
     np.testing.assert_allclose(cut.ticks[0], np.geomspace(1e-3, 1.0, 7), rtol=1e-5)
     assert cut.ticks[1] == ["a", "b"]
     again = surrogate.predict(cut.unit.reshape(-1, 3))
-    np.testing.assert_array_equal(again.mean, cut.beliefs.mean.reshape(-1))
+    np.testing.assert_array_equal(again.mean, cut.prediction.mean.reshape(-1))
     best = surrogate.unit[np.argmin(surrogate.value)]
     assert np.all(cut.unit[..., 1] == best[1])
 
@@ -114,7 +114,7 @@ def test_a_slice_through_given_params(surrogate):
     cut = inspection.slice_of(surrogate, "lr", num_points=5, at=at)
     np.testing.assert_allclose(cut.unit[:, 1], 0.25, rtol=1e-6)
     low = inspection.slice_of(surrogate, "lr", num_points=5, at={**at, "kind": "a"})
-    assert np.all(cut.beliefs.median > low.beliefs.median + 0.15)
+    assert np.all(cut.prediction.median > low.prediction.median + 0.15)
     assert np.isfinite(cut.acquisition).all()
 
 

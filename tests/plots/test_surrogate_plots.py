@@ -1,4 +1,4 @@
-"""Figures of a model, from made-up beliefs: what is drawn, and on which scale."""
+"""Figures of a model, from a made-up posterior: what is drawn, and on which scale."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from jaxhpo import plots
 from jaxhpo.inspection import Beliefs, LeaveOneOut, Slice
 
 
-def beliefs(shape):
+def prediction(shape):
     middle = np.arange(np.prod(shape), dtype=float).reshape(shape)
     return Beliefs(middle, middle + 1, middle, middle - 2, middle + 3)
 
@@ -15,7 +15,9 @@ def beliefs(shape):
 def cut(*ticks):
     shape = tuple(len(t) for t in ticks)
     names = ("lr", "act")[: len(ticks)]
-    return Slice(names, ticks, np.zeros((*shape, 2)), beliefs(shape), -np.ones(shape), np.zeros(2))
+    return Slice(
+        names, ticks, np.zeros((*shape, 2)), prediction(shape), -np.ones(shape), np.zeros(2)
+    )
 
 
 def test_a_line_has_its_band_and_a_log_axis():
@@ -36,9 +38,9 @@ def test_even_numbers_have_a_linear_axis_and_options_their_labels():
 def test_a_map_shows_what_was_asked_for(what):
     made = cut([1e-3, 1e-2, 1e-1], ["a", "b"])
     axes, bar = plots.model_slice(made, what=what).axes
-    shown = {"deviation": made.beliefs.deviation, "acquisition": made.acquisition}
+    shown = {"deviation": made.prediction.deviation, "acquisition": made.acquisition}
     np.testing.assert_array_equal(
-        axes.collections[0].get_array(), shown.get(what, made.beliefs.median).T
+        axes.collections[0].get_array(), shown.get(what, made.prediction.median).T
     )
     assert bar.get_ylabel()
 
@@ -49,7 +51,7 @@ def test_an_unknown_map_is_named():
 
 
 def test_leave_one_out_bars():
-    result = LeaveOneOut(np.arange(3.0), beliefs((3,)), np.zeros(3))
+    result = LeaveOneOut(np.arange(3.0), prediction((3,)), np.zeros(3))
     axes = plots.leave_one_out(result, label="loss").axes[0]
     assert axes.get_xlabel() == "observed loss"
     assert "R² 1.00" in axes.get_title()

@@ -41,7 +41,7 @@ def test_warm_start_makes_room_for_what_it_was_told():
     sampler = samplers.warm_start(samplers.tpe(SPACE, capacity=8), SPACE, unit, told)
     result = hpo.minimize(objective, SPACE, sampler, key=0, num_trials=4)
     assert int(result.info.num_dropped[-1]) == 0
-    assert int(result.info.num_told[-1]) == 104
+    assert int(result.info.num_observed[-1]) == 104
 
 
 def test_warm_start_refuses_what_does_not_fit():
@@ -70,7 +70,7 @@ def test_mixture_asks_by_weight_and_tells_all():
     assert asked.sum() == 200
     assert 120 < asked[1] < 180
     for part in result.info.parts:
-        assert int(part.num_told[-1]) == 200
+        assert int(part.num_observed[-1]) == 200
     assert float(result.best_value) < 1e-3
 
 

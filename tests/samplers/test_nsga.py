@@ -151,7 +151,7 @@ def test_a_late_answer_takes_its_own_place(small):
     for one, other in zip(jax.tree.leaves(in_order), jax.tree.leaves(at_once), strict=True):
         np.testing.assert_array_equal(one, other)
     assert (at_once.number == -1).all()
-    assert int(info.num_told) == 6
+    assert int(info.num_observed) == 6
     assert int(info.num_feasible) == 4
 
 

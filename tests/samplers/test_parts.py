@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import jaxhpo as hpo
 from jaxhpo.samplers._parts import _bitset, _chunks, _configurations, _pending, _same
-from jaxhpo.samplers._parts._observations import PENDING, TOLD, no_observations
+from jaxhpo.samplers._parts._observations import OBSERVED, PENDING, no_observations
 from jaxhpo.samplers._parts._scatter import place_rows
 from jaxhpo.samplers.evolutionary import _generation_buffer
 
@@ -178,7 +178,7 @@ def test_told_rows_resolve_pending_ones_one_each():
     told = jax.jit(lambda rows: rows.tell(unit, hpo.Outcome(value)))(rows)
     np.testing.assert_allclose(told.unit[:, 0], [0.1, 0.2, 0.1, 0.7, 0.1], rtol=1e-6)
     assert told.value.tolist() == [0.0, 0.0, 3.0, 1.0, 4.0]
-    assert told.status.tolist() == [TOLD, PENDING, TOLD, TOLD, TOLD]
+    assert told.status.tolist() == [OBSERVED, PENDING, OBSERVED, OBSERVED, OBSERVED]
     assert (int(told.num_rows), int(told.num_dropped)) == (5, 1)
 
 
@@ -194,7 +194,7 @@ def test_a_long_history_is_told_in_blocks_as_in_pieces():
         in_pieces = tell(in_pieces, unit[i : i + 30], value[i : i + 30])
     for one, other in zip(jax.tree.leaves(at_once), jax.tree.leaves(in_pieces), strict=True):
         np.testing.assert_array_equal(one, other)
-    assert int(at_once.num_told) == 150
+    assert int(at_once.num_observed) == 150
 
 
 @given(

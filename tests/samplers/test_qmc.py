@@ -68,7 +68,7 @@ def test_more_pending_than_remembered_lose_no_place():
         asked.append(unit)
     for unit in asked:
         state, info = _case.tell(sampler, key, state, unit, _case.value_of(unit))
-    assert int(info.num_told) == 192
+    assert int(info.num_observed) == 192
     np.testing.assert_array_equal(_case.ask(sampler, key, state)[1], whole[12])
 
 
@@ -77,7 +77,7 @@ def test_failures_are_counted():
     state, unit = _case.ask(sampler, jax.random.key(0), _case.init(sampler, jax.random.key(0)))
     values = jnp.asarray([1.0, jnp.nan, jnp.inf, 2.0], unit.dtype)
     _, info = _case.tell(sampler, jax.random.key(0), state, unit, values)
-    assert (int(info.num_told), int(info.num_failed)) == (4, 2)
+    assert (int(info.num_observed), int(info.num_failed)) == (4, 2)
 
 
 def test_what_the_sequence_misses_still_comes():

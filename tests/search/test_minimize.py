@@ -38,7 +38,7 @@ def test_result_is_consistent():
     assert result.best_value == trials.value[best] == result.best_so_far[-1]
     assert result.best_params["y"] == trials.params["y"][best]
     assert result.best_params["y"].shape == ()
-    assert result.info.num_told.tolist() == [5, 10, 15, 20, 25, 30, 35, 37]
+    assert result.info.num_observed.tolist() == [5, 10, 15, 20, 25, 30, 35, 37]
 
 
 @pytest.mark.parametrize("name", ["random", "qmc"])
@@ -88,7 +88,7 @@ def test_failed_and_infeasible_trials_are_never_best(q):
     np.testing.assert_array_equal(result.best_so_far[:4], [np.inf, np.inf, np.inf, 4.0])
     assert np.isnan(result.trials.value[5:]).all()
     assert np.isnan(result.trials.unit[5:]).all()
-    assert result.info.num_told[-1] == 5
+    assert result.info.num_observed[-1] == 5
     assert result.info.num_failed[-1] == 2
     assert result.info.status[-1] == hpo.Status.EMPTY
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import jax
 
-from jaxhpo.hypergrad.bilevel._loops import train
+from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver import (
+from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
     BilevelSolver,
     BilevelState,
@@ -43,8 +43,8 @@ def amigo(
         inner_step: step size of the parameters; a number (traced) or an optax schedule.
         outer_step: step size of the hyperparameters; likewise.
         linear_step: step size of the linear system; None takes `inner_step`.
-        num_inner: inner steps an update; static, at least 1.
-        num_linear: linear steps an update; static, at least 1.
+        num_inner: inner steps per update; static, at least 1.
+        num_linear: linear steps per update; static, at least 1.
 
     Returns:
         The solver.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver import (
+from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
     BilevelSolver,
     BilevelState,
@@ -45,7 +45,7 @@ def f2sa(
         inner_step: step size of both chains; a number (traced) or an optax schedule.
         outer_step: step size of the hyperparameters; likewise.
         penalty: the weight `σ`; a number (traced) or a schedule that grows.
-        num_inner: steps of both chains an update; static, at least 1.
+        num_inner: steps of both chains per update; static, at least 1.
 
     Returns:
         The solver; `state.params` is the chain `z` that solves the inner problem, `state.memory`

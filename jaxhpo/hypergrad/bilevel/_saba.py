@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import fail
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver import (
+from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
     BilevelSolver,
     BilevelState,
@@ -81,6 +81,7 @@ def saba(
         Dagréou et al., "A framework for bilevel optimization that enables stochastic and global
         variance reduction algorithms", NeurIPS 2022.
     """
+    # Blocks of a batch rather than single examples keep the tables smaller by the batch size.
     where = "saba"
     settings = settings_of(where, problem, inner_step, outer_step, linear_step)
     _check_divides(where, "batch_size", problem.num_train, problem.batch_size)
@@ -90,6 +91,7 @@ def saba(
 
 
 def _check_divides(where: str, argument: str, num_examples: int, size: int | None) -> None:
+    # A smaller last block would be of another shape, and its examples of another weight.
     if size is not None and num_examples % size:
         divisor = max(d for d in range(1, size + 1) if num_examples % d == 0)
         expected = f"a divisor of the {num_examples} examples, such as {divisor}"
@@ -100,12 +102,14 @@ def _block(data: PyTree, num_examples: int, size: int | None, i: Array) -> PyTre
     """The examples of block `i`."""
     if size is None:
         return data
+    # A slice at a traced place: one program for all blocks.
     return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, i * size, size), data)
 
 
 def _inner_parts(settings: Settings, state: BilevelState | _Point, i: Array) -> PyTree:
     problem = settings.problem
     batch = _block(problem.train, problem.num_train, problem.batch_size, i)
+    # One product gives H v and the cross term of one batch at once.
     return problem.inner_along(state.free, state.params, state.adjoint, batch)
 
 
@@ -136,6 +140,8 @@ def _remember(settings: Settings, free: PyTree, params: PyTree, adjoint: PyTree)
     """Full tables at the start."""
     point, tables = _Point(free, params, adjoint), []
     for parts, count in zip((_inner_parts, _outer_parts), _counts(settings), strict=True):
+        # Full tables cost one pass over the data at the start, a block at a time: the memory is
+        # that of one batch. From empty ones the first pass would have the variance of `soba`.
         numbers = jnp.arange(count, dtype=jnp.int32)
         rows = jax.lax.map(lambda i, parts=parts: parts(settings, point, i), numbers)
         tables.append(_Table(rows, jax.tree.map(lambda a: jnp.mean(a, axis=0), rows)))
@@ -143,10 +149,13 @@ def _remember(settings: Settings, free: PyTree, params: PyTree, adjoint: PyTree)
 
 
 def _reduced(table: _Table, i: Array, count: int, new: PyTree) -> tuple[PyTree, _Table]:
-    """The variance-reduced direction, and the table that knows the new part."""
+    """The variance-reduced direction, and the table with the new part."""
+    # SAGA (Defazio, Bach and Lacoste-Julien, 2014): unbiased over i, and its variance vanishes as
+    # the table comes to hold the parts at the solution.
     change = jax.tree.map(lambda rows, part: part - rows[i], table.rows, new)
     direction = add(table.mean, change)
     rows = jax.tree.map(lambda rows, part: rows.at[i].set(part), table.rows, new)
+    # One row changed, so the mean moves by a share of the change: no pass over the table.
     mean = jax.tree.map(lambda mean, d: mean + d / count, table.mean, change)
     return direction, _Table(rows, mean)
 
@@ -160,6 +169,8 @@ def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState
     slope, product, cross = parts
     parts, outer = _reduced(memory.outer, j, counts[1], _outer_parts(settings, state, j))
     by_free, by_params = parts
+    # SOBA's three steps, all from the state before any of them: w along the inner slope, v along H
+    # v + dF/dw, the hyperparameters along the cross term plus dF/dh.
     params = descend_along(settings.inner(state.count), slope, state.params)
     linear = settings.linear(state.count)
     adjoint = descend_along(linear, add(product, by_params), state.adjoint)

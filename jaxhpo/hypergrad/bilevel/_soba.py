@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver import (
+from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
     BilevelSolver,
     BilevelState,

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad.bilevel._loops import train
+from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver import (
+from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
     BilevelSolver,
     BilevelState,
@@ -45,8 +45,8 @@ def stocbio(
         outer_step: step size of the hyperparameters; likewise.
         linear_step: step size of the series, below 1 over the largest curvature; None takes
             `inner_step`.
-        num_inner: inner steps an update; static, at least 1.
-        num_linear: Hessian products an update; static, at least 1.
+        num_inner: inner steps per update; static, at least 1.
+        num_linear: Hessian products per update; static, at least 1.
 
     Returns:
         The solver.

@@ -18,8 +18,8 @@ from jaxhpo.hypergrad._base import (
     Traits,
     check_steps,
 )
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training
 

@@ -19,7 +19,7 @@ from jaxhpo.training.internal import check_training
 def finite_difference(
     training: Training, *, num_steps: int, step: float | None = None
 ) -> Estimator:
-    """Central finite differences, two runs a hyperparameter: an oracle, not a method.
+    """Central finite differences, two runs per hyperparameter: an oracle, not a method.
 
     Args:
         training: the run.

@@ -18,8 +18,8 @@ from jaxhpo.hypergrad._base import (
     check_steps,
 )
 from jaxhpo.hypergrad.reversible._drmad import on_line, sweep_line
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, start_adjoint
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training
 

@@ -17,8 +17,8 @@ from jaxhpo.hypergrad.estimates._evolution import (
     shift,
     stochastic,
 )
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance
 from jaxhpo.training import Training
 
 
@@ -64,7 +64,7 @@ def pes(
     smoothing, where a truncated estimate is not. `window=num_steps` is `es`.
     One draw for the whole run (`reuse=None`) is ES-Single, or noise-reuse ES: summed over a run it
     is `es` again. Anything between is generalised PES.
-    With `online`, `update` (and so `descend`) takes every pair only one window further a call,
+    With `online`, `update` (and so `descend`) takes every pair only one window further per call,
     pairs being spread over the run: an outer step costs `2 N window` inner steps instead of
     `2 N num_steps`. There the variance of fresh noise grows with the number of windows, that of one
     kept draw does not. Its value is the mean loss of the pairs where they are; runs that began
@@ -77,7 +77,7 @@ def pes(
         num_pairs: pairs of perturbed runs; static, at least 1.
         sigma: size of the perturbation; may be traced.
         reuse: windows that share one draw of noise; static; None: all of them.
-        online: whether `update` takes one window a call; static.
+        online: whether `update` takes one window per call; static.
 
     Returns:
         The estimator; its diagnostics hold standard errors.
@@ -110,23 +110,30 @@ def pes(
     if num_steps % window:
         raise fail(where, "window", f"a divisor of the {num_steps} steps", window)
     count = num_steps // window
+    # One draw per run is ES-Single; a fresh draw per window is the original PES.
     reuse = count if reuse is None else min(check_count(where, "reuse", reuse, 1), count)
 
     def begin(run: Run, key: Array, sigma: Array) -> _Pair:
         noise = normal(key, run.hparams)
+        # Both signs of one draw start from the same key: what they share cancels in the difference.
         ends = tuple(run.init(shift(run.hparams, noise, sign * sigma)) for sign in (1.0, -1.0))
+        # Losses count from zero, so that their changes over the windows add up to the final loss.
         nothing = jnp.zeros_like(run.loss(run.hparams, run.start))
         return _Pair((ends[0], ends[1]), jnp.stack([nothing] * 2), noise, noise, jnp.int32(0))
 
     def go_on(
         run: Run, pair: _Pair, key: Array, sigma: Array, has_begun: bool | Array = True
     ) -> tuple[_Pair, Any]:
-        """One window further, and what it adds to the gradient."""
+        """Advances a pair by one window; also what that adds to the gradient."""
         noise, total = pair.noise, pair.total
         if reuse < count:
+            # `begin` has drawn the noise of window 0; online pairs in mid-run keep theirs on the
+            # first call.
             is_new = (pair.window > 0) & (pair.window % reuse == 0) & has_begun
             drawn = normal(key, run.hparams)
             noise = jax.tree.map(lambda a, b: jnp.where(is_new, a, b), drawn, noise)
+            # A kept draw enters the sum once: the sum is that of distinct perturbations, each of
+            # which has moved the state since it was drawn.
             total = jax.tree.map(lambda a, b: jnp.where(is_new, a + b, a), total, drawn)
 
         def part(carry: Carry, sign: float) -> tuple[Carry, Array]:
@@ -137,7 +144,10 @@ def pes(
 
         (plus, up), (minus, down) = part(pair.ends[0], 1.0), part(pair.ends[1], -1.0)
         losses = jnp.stack([up, down])
+        # The change, not the loss: each window's share of the final loss meets the noise up to it.
         change = losses - pair.losses
+        # The sum of all noise, not that of this window: what earlier noise did to the state is in
+        # this loss too. Leaving it out is truncated ES, which is biased.
         slope = (change[0] - change[1]) / (2 * sigma)
         grad = jax.tree.map(lambda e: slope.astype(e.dtype) * e, total)
         return _Pair((plus, minus), losses, noise, total, pair.window + 1), grad
@@ -150,11 +160,13 @@ def pes(
         # The first window's noise is that of `es`.
         keys = jax.random.split(jax.random.fold_in(key, 1), count)
         zero = jax.tree.map(jnp.zeros_like, run.hparams)
+        # A scan over windows, so that one window is compiled whatever their number.
         return jax.lax.scan(body, (begin(run, key, sigma), zero), keys)[0][1]
 
     def init(key: Array, hparams: Any) -> _Online:
         """Pairs spread evenly over the run; up to there they ran without noise."""
         run = open_run(where, training, key, hparams, mixed=False)
+        # Spread over the run, so that each call averages over its whole length.
         windows = (jnp.arange(num_pairs) * count // num_pairs).astype(jnp.int32)
 
         def one(key: Array, window_number: Array) -> _Pair:
@@ -173,6 +185,7 @@ def pes(
 
         def one(pair: _Pair, key: Array) -> tuple[_Pair, Any]:
             key_begin, key_window = jax.random.split(key)
+            # A pair at the end of its run starts anew, under the present hyperparameters.
             pair = _where(pair.window == 0, begin(run, key_begin, size), pair)
             pair, grad = go_on(run, pair, key_window, size, memory.calls > 0)
             # Each pair stands for all windows of the run.

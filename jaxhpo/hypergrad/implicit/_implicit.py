@@ -20,8 +20,8 @@ from jaxhpo.hypergrad._base import (
 )
 from jaxhpo.hypergrad.implicit import _linear_solvers as solvers
 from jaxhpo.hypergrad.implicit._linear_solvers import Vector, axpy, norm
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance
 from jaxhpo.training import Training
 from jaxhpo.training.internal import asymmetry, check_training
 
@@ -59,7 +59,7 @@ def implicit(
         solver: "cg", "dense", "gmres", "normal_cg", or one of the solver functions; static.
         warm_start: what `update`, and so `descend`, takes from the last hyperparameters; static.
             "solve": the linear solve starts at its last solution (same result, fewer steps);
-            "both": training goes on from its last state, too, so that few steps a call are enough;
+            "both": training goes on from its last state, too, so that few steps per call suffice;
             the gradient is then that of no finite run, and right where `stationarity` is small.
 
     Returns:

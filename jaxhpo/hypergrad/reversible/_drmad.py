@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, Sweep, finish, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, Sweep, finish, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training

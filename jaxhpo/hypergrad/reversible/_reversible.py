@@ -1,8 +1,9 @@
-"""The estimator `reversible`: SGD with momentum run backwards, bit for bit, as in `_exact_sgd`.
+"""The estimator `reversible`: SGD with momentum run backwards, bit for bit.
 
-Parameters and velocity are integers (fixed point). Every operation on them has an exact inverse
-except the decay of the velocity, `v n / d`; the digits that the division would lose go into an
-information buffer of `log2(d / n)` bits a parameter and step (Maclaurin et al. 2015, section 2.3).
+`_fixed_point_sgd` holds the run itself. Parameters and velocity are integers (fixed point). Every
+operation on them has an exact inverse except the decay of the velocity, `v n / d`; the digits that
+the division would lose go into an information buffer of `log2(d / n)` bits per parameter and step
+(Maclaurin et al. 2015, section 2.3).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import jax.numpy as jnp
 from jaxhpo._checks import check_callable, describe, fail
 from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad.implicit._implicit import reaches
-from jaxhpo.hypergrad.reversible._exact_sgd import Dynamics, run_there_and_back
-from jaxhpo.hypergrad.reversible._fixed_point import binary_digits
+from jaxhpo.hypergrad.reversible._fixed_point_arithmetic import binary_digits
+from jaxhpo.hypergrad.reversible._fixed_point_sgd import Dynamics, run_there_and_back
 from jaxhpo.hypergrad.unrolled import _safe
 from jaxhpo.hypergrad.unrolled._opened_run import Run, explained, open_run
 from jaxhpo.training import Training, gradient, trial_keys
@@ -117,7 +118,7 @@ def reversible(
 
 
 def _check_decay(where: str, decay: Any) -> tuple[int, int]:
-    """Requires a fraction between 0 and 1 whose terms leave room in the buffer."""
+    """Requires a fraction between 0 and 1 whose terms fit the buffer."""
     try:
         fraction = Fraction(decay).limit_denominator(1000)
     except (TypeError, ValueError, OverflowError) as error:

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, Sweep, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Array, Carry, Run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, Sweep, pull, start_adjoint
 
 
 class Plan(NamedTuple):
@@ -31,11 +31,14 @@ class Plan(NamedTuple):
 
 def default_slots(num_steps: int) -> int:
     """Slots that keep the number of repeated forward runs small: the binary logarithm."""
+    # With log2 T slots the repeats grow like log T as well: 10 slots and r = 4 for 1,000 steps.
     return max(2, math.ceil(math.log2(num_steps + 1)))
 
 
 def repeats(num_steps: int, slots: int) -> int:
     """How often a step is redone at most: the smallest r with num_steps <= C(slots + r, r)."""
+    # C(s + r, r) steps is the most that s slots reverse with r repeats (Griewank, 1992); r is
+    # small, so a search from 0 is cheap.
     r = 0
     while math.comb(slots + r, r) < num_steps:
         r += 1
@@ -49,6 +52,8 @@ def split(length: int, slots: int) -> int:
     bounds allow (Griewank and Walther 2000, proposition 1); this is the earliest.
     """
     r = repeats(length, slots)
+    # The right part, reversed first, has a slot less and all r repeats; the left part has all slots
+    # and a repeat less. Bounds of both give the range of optimal splits.
     rest = math.comb(slots - 1 + r, r)
     return max(1, length - rest, math.comb(slots + r - 2, slots) if r >= 2 else 0)
 
@@ -57,10 +62,15 @@ def make_plan(num_steps: int, slots: int) -> Plan:
     """Simulates the sweep over `num_steps` steps and the loss, which counts as a last step."""
     rows: list[tuple[int, int, list[int]]] = []
     stack = [0]
+    # The stack holds the positions that are stored when the sweep stands at t; slot and depth
+    # agree. The plan depends on T and s alone, so it is made on the host and is a constant of the
+    # program.
     for t in range(num_steps, -1, -1):
+        # Behind t a state is of no more use: its slot is free.
         while stack[-1] > t:
             stack.pop()
         slot, position, saves = len(stack) - 1, stack[-1], []
+        # On the way to t, free slots are filled where the rest of the way back needs them.
         while len(stack) < slots and stack[-1] < t:
             stack.append(stack[-1] + split(t + 1 - stack[-1], slots - len(stack) + 1))
             saves.append(stack[-1])
@@ -117,6 +127,8 @@ def _reach(run: Run, plan: Plan, stored: Carry, first: int, t: Array) -> tuple[C
     def body(position: Array, loop: tuple[Carry, Carry, Array]) -> tuple[Carry, Carry, Array]:
         carry, stored, num_saved = loop
         carry = run.step(run.hparams, carry, first + position)
+        # Stores happen inside one loop of dynamic length, so the step is compiled once for all
+        # ways.
         is_saved = saves[jnp.minimum(num_saved, num_slots - 1)] == position + 1
         row = jnp.minimum(slot + 1 + num_saved, num_slots - 1)
         stored = jax.tree.map(
@@ -130,6 +142,7 @@ def _reach(run: Run, plan: Plan, stored: Carry, first: int, t: Array) -> tuple[C
 
 
 def _select(flag: Array, new: Array, old: Array) -> Array:
+    # Typed keys are no numbers, and `where` takes none: their words are selected instead.
     if jnp.issubdtype(new.dtype, jax.dtypes.extended):
         return jax.random.wrap_key_data(
             jnp.where(flag, jax.random.key_data(new), jax.random.key_data(old)),

@@ -1,4 +1,4 @@
-"""Exact forward-mode hypergradients: one tangent a hyperparameter travels along with the run."""
+"""Exact forward-mode hypergradients: one tangent per hyperparameter travels along with the run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_count
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxhpo._checks import check_bool, check_count, check_number, fail, is_traced
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad.unrolled import _schedules
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance, finish, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import advance, finish, start_adjoint
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training

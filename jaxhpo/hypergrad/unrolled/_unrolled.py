@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxhpo._checks import check_bool
 from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
 from jaxhpo.hypergrad.unrolled import _budget, _schedules
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Sweep, finish
 from jaxhpo.hypergrad.unrolled._opened_run import Run, explained, open_run
-from jaxhpo.hypergrad.unrolled._reverse import Sweep, finish
 from jaxhpo.training import Training
 from jaxhpo.training.internal import check_training
 

@@ -1,1 +1,1 @@
-"""What samplers share: observations, pending points, configurations, checks of what is told."""
+"""What samplers share: observations, pending points, configurations, checks of `tell`."""

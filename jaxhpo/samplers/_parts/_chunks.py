@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxhpo._base import Array
 
 State = TypeVar("State")
-Told = TypeVar("Told")
+Observed = TypeVar("Observed")
 
 
 def row_keys(key: Array, count: int) -> Array:
@@ -41,34 +41,37 @@ def by_row(
 
 
 def by_piece(
-    absorb: Callable[[State, Told, Array | None], State], state: State, told: Told, size: int
+    absorb: Callable[[State, Observed, Array | None], State],
+    state: State,
+    observed: Observed,
+    size: int,
 ) -> State:
-    """Takes in what is told, in pieces if it is long, so that buffers of a fixed size do.
+    """Absorbs observed rows, in pieces where there are many, so that fixed buffers suffice.
 
     Args:
-        absorb: from a state, told rows and the number of their piece, uint32 (None where there is
-            but one), to the next state.
+        absorb: from a state, observed rows and the uint32 number of their piece (None where there
+            is one piece) to the next state.
         state: the state.
-        told: pytree of real arrays `[q, …]`; the last piece is filled up with NaN.
+        observed: pytree of real arrays `[q, …]`; the last piece is filled up with NaN.
         size: static; rows of a piece.
 
     Returns:
         The state.
     """
-    q = jax.tree.leaves(told)[0].shape[0]
+    q = jax.tree.leaves(observed)[0].shape[0]
     if q <= size:
-        return absorb(state, told, None)
+        return absorb(state, observed, None)
     pieces = -(-q // size)
 
     def cut(part: Array) -> Array:
         padding = jnp.full((pieces * size - q, *part.shape[1:]), jnp.nan, part.dtype)
         return jnp.concatenate([part, padding]).reshape(pieces, size, *part.shape[1:])
 
-    def one(state: State, piece: tuple[Array, Told]) -> tuple[State, None]:
+    def one(state: State, piece: tuple[Array, Observed]) -> tuple[State, None]:
         return absorb(state, piece[1], piece[0]), None
 
     numbers = jnp.arange(pieces, dtype=jnp.uint32)
-    return jax.lax.scan(one, state, (numbers, jax.tree.map(cut, told)))[0]
+    return jax.lax.scan(one, state, (numbers, jax.tree.map(cut, observed)))[0]
 
 
 def summed_violation(violation: Array | None) -> Array | None:

@@ -1,4 +1,4 @@
-"""A step that is taken only where it is called for."""
+"""A step that is taken only where a condition holds."""
 
 from __future__ import annotations
 

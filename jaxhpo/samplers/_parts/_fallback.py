@@ -32,7 +32,7 @@ class Guard:
 
     @property
     def may_refuse(self) -> bool:
-        """Whether a candidate may be out of the question."""
+        """Whether a candidate may be refused at all."""
         return self.lattice is not None or self.space.has_constraints
 
     def init(self, key: Array) -> RandomState:
@@ -71,11 +71,11 @@ class Guard:
     def tell(
         self, state: RandomState, key: Array, unit: Array, outcome: Outcome
     ) -> tuple[RandomState, StreamInfo]:
-        """Closes and counts told points."""
-        told: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
+        """Closes and counts observed points."""
+        result: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
         if isinstance(self.lattice, Prints):
-            return self._close_all(told[0], unit), told[1]
-        return told
+            return self._close_all(result[0], unit), result[1]
+        return result
 
     def _close(self, state: RandomState, unit: Array) -> RandomState:
         return self._close_all(state, unit[None])

@@ -14,10 +14,10 @@ from jaxhpo.samplers._parts._chunks import by_piece
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._scatter import place_rows
 
-EMPTY, PENDING, TOLD = 0, 1, 2
+EMPTY, PENDING, OBSERVED = 0, 1, 2
 
 _BLOCK = 64
-"""Points told at once that are compared with all rows at once."""
+"""Points of one tell that are compared with all rows at once."""
 
 
 @jax.tree_util.register_dataclass
@@ -30,10 +30,10 @@ class Observations:
 
     Attributes:
         unit: `[n, d]` snapped points.
-        value: `[n]` (or `[n, m]`) as told; NaN or infinite for a failure; 0 in rows not told.
-        se: known standard error of each value, 0 if none and in rows not told.
-        violation: `[n]` largest constraint violation, 0 if none and in rows not told.
-        status: `[n]` int32, `EMPTY`, `PENDING` or `TOLD`.
+        value: `[n]` (or `[n, m]`) as observed; NaN or infinite for a failure; 0 in other rows.
+        se: known standard error of each value, 0 if none and in other rows.
+        violation: `[n]` largest constraint violation, 0 if none and in other rows.
+        status: `[n]` int32, `EMPTY`, `PENDING` or `OBSERVED`.
         num_rows: `[]` int32, rows in use.
         num_dropped: `[]` int32, points that found no row.
     """
@@ -47,9 +47,9 @@ class Observations:
     num_dropped: Array
 
     @property
-    def is_told(self) -> Array:
-        """Which rows have been told, `[n]` bool."""
-        return self.status == TOLD
+    def is_observed(self) -> Array:
+        """Which rows are observed, `[n]` bool."""
+        return self.status == OBSERVED
 
     @property
     def is_known(self) -> Array:
@@ -57,9 +57,9 @@ class Observations:
         return self.status != EMPTY
 
     @property
-    def num_told(self) -> Array:
-        """Number of rows told, int32."""
-        return jnp.sum(self.is_told, dtype=jnp.int32)
+    def num_observed(self) -> Array:
+        """Number of observed rows, int32."""
+        return jnp.sum(self.is_observed, dtype=jnp.int32)
 
     def ask(self, unit: Array) -> Observations:
         """Appends points `[d]` or `[q, d]` as pending; NaN is none."""
@@ -94,7 +94,7 @@ class Observations:
         """Tells points `[q, d]` that are compared with each other and with every row."""
         is_mine = are_same(unit[:, None], self.unit[None]) & (self.status == PENDING)[None, :]
         if unit.shape[0] > 1:
-            # Of told points that are the same, each resolves a pending row of its own, in order.
+            # Of equal observed points, each resolves a pending row of its own, in order.
             is_same = are_same(unit[:, None], unit[None]) & jnp.tri(unit.shape[0], k=-1, dtype=bool)
             turn = jnp.sum(is_same, axis=1, dtype=jnp.int32)
             is_mine &= jnp.cumsum(is_mine, axis=1, dtype=jnp.int32) == turn[:, None] + 1
@@ -102,9 +102,9 @@ class Observations:
         number = jnp.arange(n, dtype=jnp.int32)
         slot = jnp.min(jnp.where(is_mine, number[None, :], n), axis=1)
         is_pending = slot < n
-        told = jnp.asarray(TOLD, jnp.int32)
-        rows = self._write(slot, unit, news, told)
-        return rows._append(unit, told, has_proposal(unit) & ~is_pending, news)
+        observed = jnp.asarray(OBSERVED, jnp.int32)
+        rows = self._write(slot, unit, news, observed)
+        return rows._append(unit, observed, has_proposal(unit) & ~is_pending, news)
 
     def resize(self, capacity: int) -> Observations:
         """The same rows in buffers of another capacity; rows beyond it are dropped.
@@ -133,7 +133,7 @@ class Observations:
     def _append(
         self, unit: Array, status: Array, is_new: Array, news: tuple[Array, ...]
     ) -> Observations:
-        """Adds rows, and counts what found none."""
+        """Adds rows, and counts points that found no free one."""
         return self._write(self.slots(is_new), unit, news, status)._count(is_new)
 
     def _count(self, is_new: Array) -> Observations:
@@ -166,8 +166,8 @@ def no_observations(capacity: int, num_dims: int) -> Observations:
     return Observations(unit, value, se, violation, status, num_rows, num_dropped)
 
 
-def check_room(where: str, rows: Observations, unit: Any) -> None:
-    """Refuses, outside `jit`, more points than the buffers hold."""
+def check_capacity(where: str, rows: Observations, unit: Any) -> None:
+    """Raises, outside `jit`, for more points than the buffers have capacity for."""
     if _checks.is_traced(rows.num_rows) or _checks.is_traced(unit):
         return
     free = rows.unit.shape[0] - int(rows.num_rows) + int(jnp.sum(rows.status == PENDING))
@@ -181,11 +181,11 @@ def check_room(where: str, rows: Observations, unit: Any) -> None:
 
 
 def _known_error(se: Array) -> Array:
-    """Standard errors, finite; 0 for what is none: NaN or negative."""
+    """Standard errors, finite; 0 where they are NaN or negative."""
     return jnp.where(se > 0, jnp.minimum(se, jnp.finfo(se.dtype).max), 0)
 
 
 def largest_violation(violation: Array, dtype: Any) -> Array:
-    """One violation a row; NaN counts as violated."""
+    """The largest violation of each row; NaN counts as violated."""
     violation = violation.astype(dtype).reshape(violation.shape[0], -1)
     return jnp.max(jnp.where(jnp.isnan(violation), 1.0, violation), axis=1)

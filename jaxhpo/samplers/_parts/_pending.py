@@ -18,46 +18,46 @@ from jaxhpo.space import Space
 MIN_PENDING = 64
 
 _FEW = 64
-"""Told rows up to which a loop beats a sort."""
+"""Points per tell up to which matching in a loop is faster than by a sort."""
 
 MAX_INFEASIBLE = 2**16
 """Infeasible candidates in a row after which a constrained search for a point gives up."""
 
 
 class StreamInfo(NamedTuple):
-    """What a stream sampler reports of a tell.
+    """The info of a tell of a sampler that does not learn.
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Tally:
-    """How many points have been told, and how many of them failed; int32 scalars."""
+class Counts:
+    """How many points have been observed, and how many of them failed; int32 scalars."""
 
-    num_told: Array
+    num_observed: Array
     num_failed: Array
 
-    def add(self, told: Array, outcome: Outcome) -> Tally:
-        """Counts the rows `told` `[q]`."""
-        finite = jnp.isfinite(outcome.value).reshape(told.shape[0], -1).all(axis=1)
-        return Tally(
-            self.num_told + jnp.sum(told, dtype=jnp.int32),
-            self.num_failed + jnp.sum(told & ~finite, dtype=jnp.int32),
+    def add(self, is_point: Array, outcome: Outcome) -> Counts:
+        """The counts after a tell; `is_point` `[q]` marks the rows that are points."""
+        finite = jnp.isfinite(outcome.value).reshape(is_point.shape[0], -1).all(axis=1)
+        return Counts(
+            self.num_observed + jnp.sum(is_point, dtype=jnp.int32),
+            self.num_failed + jnp.sum(is_point & ~finite, dtype=jnp.int32),
         )
 
     def info(self, is_exhausted: Array) -> StreamInfo:
-        """Builds the report."""
+        """The info of a tell."""
         status = jnp.where(is_exhausted, int(Status.EMPTY), int(Status.COMPLETE))
-        return StreamInfo(status.astype(jnp.int32), self.num_told, self.num_failed)
+        return StreamInfo(status.astype(jnp.int32), self.num_observed, self.num_failed)
 
 
 @jax.tree_util.register_dataclass
@@ -99,14 +99,14 @@ class Pending:
         )
 
     def resolve(self, unit: Array) -> tuple[Pending, Array]:
-        """Removes the told points `[q, d]`, each once, in whatever order they come.
+        """Removes the observed points `[q, d]`, each once, in whatever order they come.
 
         Returns:
-            The points still pending, and the number of told ones that nobody had asked for.
+            The points still pending, and the number of observed ones that nobody had asked for.
         """
-        told, is_point = fingerprint(unit), has_proposal(unit)
+        observed, is_point = fingerprint(unit), has_proposal(unit)
         match = _match_one_by_one if unit.shape[0] <= _FEW else _match_sorted
-        is_resolved, is_known = match(self.marks, self.is_set, told, is_point)
+        is_resolved, is_known = match(self.marks, self.is_set, observed, is_point)
         num_unknown = jnp.sum(is_point & ~is_known, dtype=jnp.int32)
         taken = jnp.minimum(num_unknown, self.num_unmarked)
         is_set = self.is_set & ~is_resolved
@@ -115,48 +115,50 @@ class Pending:
 
 
 def _match_one_by_one(
-    marks: Array, is_set: Array, told: Array, is_point: Array
+    marks: Array, is_set: Array, observed: Array, is_point: Array
 ) -> tuple[Array, Array]:
-    """Pairs equal pending and told rows, each with one other row at most, in a loop over the told.
+    """Pairs equal pending and observed rows one to one, in a loop over the observed.
 
-    Cheap to compile, and to run for a few told rows.
+    Cheap to compile, and to run for a few observed rows.
 
     Args:
         marks: `[n, 2]` uint32 fingerprints of pending points.
         is_set: `[n]` bool; the others are none.
-        told: `[q, 2]` uint32 fingerprints of told points.
+        observed: `[q, 2]` uint32 fingerprints of observed points.
         is_point: `[q]` bool; the others are none.
 
     Returns:
         `[n]` and `[q]` bool: which rows are paired.
     """
     slot = take_first(
-        is_set, (told, is_point), lambda row: jnp.all(marks == row[0][None, :], axis=1) & row[1]
+        is_set, (observed, is_point), lambda row: jnp.all(marks == row[0][None, :], axis=1) & row[1]
     )
     return jnp.zeros_like(is_set).at[slot].set(True, mode="drop"), slot < is_set.shape[0]
 
 
-def _match_sorted(marks: Array, is_set: Array, told: Array, is_point: Array) -> tuple[Array, Array]:
+def _match_sorted(
+    marks: Array, is_set: Array, observed: Array, is_point: Array
+) -> tuple[Array, Array]:
     """Does what `_match_one_by_one` does in n log n time.
 
-    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` told rows the
-    first min(a, b) are paired.
+    Sorting brings equal rows together, pending ones in front: of `a` pending and `b` observed
+    rows the first min(a, b) are paired.
     """
     n = marks.shape[0]
-    marks, is_valid = jnp.concatenate([marks, told]), jnp.concatenate([is_set, is_point])
-    is_told = jnp.arange(marks.shape[0]) >= n
-    order = jnp.lexsort((is_told, marks[:, 1], marks[:, 0], is_valid))
-    marks, is_valid, is_told = marks[order], is_valid[order], is_told[order]
+    marks, is_valid = jnp.concatenate([marks, observed]), jnp.concatenate([is_set, is_point])
+    is_observed = jnp.arange(marks.shape[0]) >= n
+    order = jnp.lexsort((is_observed, marks[:, 1], marks[:, 0], is_valid))
+    marks, is_valid, is_observed = marks[order], is_valid[order], is_observed[order]
     changes = jnp.any(marks[1:] != marks[:-1], axis=1) | (is_valid[1:] != is_valid[:-1])
     group = jnp.cumsum(jnp.concatenate([jnp.zeros(1, bool), changes]), dtype=jnp.int32)
-    num_pending, num_told = (
+    num_pending, num_observed = (
         jnp.zeros(marks.shape[0], jnp.int32).at[group].add(part.astype(jnp.int32))
-        for part in (~is_told, is_told)
+        for part in (~is_observed, is_observed)
     )
     starts = jnp.searchsorted(group, group, side="left").astype(jnp.int32)
     rank = jnp.arange(marks.shape[0], dtype=jnp.int32) - starts
-    rank = jnp.where(is_told, rank - num_pending[group], rank)
-    is_paired = is_valid & (rank < jnp.minimum(num_pending, num_told)[group])
+    rank = jnp.where(is_observed, rank - num_pending[group], rank)
+    is_paired = is_valid & (rank < jnp.minimum(num_pending, num_observed)[group])
     is_paired = jnp.zeros_like(is_paired).at[order].set(is_paired)
     return is_paired[:n], is_paired[n:]
 
@@ -167,7 +169,7 @@ def num_waiting(batch_size: int) -> int:
 
 
 def empty_pending(batch_size: int) -> Pending:
-    """Makes room for at least `MIN_PENDING` pending points and one batch."""
+    """An empty ring with capacity for `MIN_PENDING` pending points and one batch at least."""
     n = max(MIN_PENDING, batch_size)
     zero = jnp.zeros((), jnp.int32)
     return Pending(jnp.zeros((n, 2), jnp.uint32), jnp.zeros(n, bool), zero, zero)
@@ -177,7 +179,7 @@ def fingerprint(unit: Array) -> Array:
     """Hashes points `[c, d]` to `[c, 2]` uint32; equal points have equal fingerprints."""
     unit = jnp.where(unit == 0, 0, unit)  # -0.0 is equal to 0.0 and has other bits
     words = jax.lax.bitcast_convert_type(unit, jnp.uint32)
-    words = words.reshape(unit.shape[0], -1)  # float64 gives two words a coordinate
+    words = words.reshape(unit.shape[0], -1)  # float64 gives two words per coordinate
     seeds = jnp.asarray([0x9E3779B9, 0x7F4A7C15], jnp.uint32)
     state = jnp.broadcast_to(seeds[None, :], (unit.shape[0], 2))
     for column in range(words.shape[1]):
@@ -185,10 +187,10 @@ def fingerprint(unit: Array) -> Array:
     return state
 
 
-def new_tally() -> Tally:
+def zero_counts() -> Counts:
     """Starts at zero."""
     zero = jnp.zeros((), jnp.int32)
-    return Tally(zero, zero)
+    return Counts(zero, zero)
 
 
 def check_space(where: str, space: Any) -> Space:

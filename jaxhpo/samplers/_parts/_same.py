@@ -1,4 +1,4 @@
-"""When two points are one, and which pending point a told one is."""
+"""When two points are one, and which pending point an observed one is."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ near to a known one."""
 
 
 def are_same(left: Array, right: Array) -> Array:
-    """Tells which points `[..., d]` of equal rank are one, `[...]`; NaN is nobody's equal."""
+    """Tells which points `[..., d]` of equal rank are one, `[...]`; NaN equals nothing."""
     return jnp.all(jnp.abs(left - right) < SAME, axis=-1)
 
 
-def take_first(is_open: Array, told: Any, matches: Callable[..., Array]) -> Array:
-    """Pairs each told row with the first open one that it matches, no two with one.
+def take_first(is_open: Array, observed: Any, matches: Callable[..., Array]) -> Array:
+    """Pairs each observed row with the first open one that it matches, no two with one.
 
     Args:
         is_open: `[n]` bool, rows that wait for their like.
-        told: pytree of arrays `[q, ...]`.
-        matches: from a row of `told` to the rows that are like it, `[n]` bool.
+        observed: pytree of arrays `[q, ...]`.
+        matches: from a row of `observed` to the rows that are like it, `[n]` bool.
 
     Returns:
         `[q]` int32 row of each; `n` where there is none.
@@ -41,4 +41,4 @@ def take_first(is_open: Array, told: Any, matches: Callable[..., Array]) -> Arra
         slot = jnp.where(match[first], first, n)
         return left.at[slot].set(False, mode="drop"), slot
 
-    return jax.lax.scan(one, is_open, told)[1]
+    return jax.lax.scan(one, is_open, observed)[1]

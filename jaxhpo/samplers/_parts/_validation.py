@@ -1,4 +1,4 @@
-"""What is told, checked and brought into form before a sampler looks at it."""
+"""Checks of the points and outcomes that a sampler is told, and their conversion to arrays."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from jaxhpo._base import Array, Outcome
 from jaxhpo.space import Space
 
 
-def told_rows(
+def checked_trials(
     where: str,
     space: Space,
     unit: Any,
     outcome: Any,
     objectives: tuple[int, ...] | None = None,
 ) -> tuple[Array, Outcome]:
-    """Checks what is told; values are looked at where they are known.
+    """Checks points and their outcomes; the values themselves only where they are not traced.
 
     Args:
-        where: who is told, for errors.
+        where: the `tell` function, for errors.
         space: the search space.
         unit: `[q, d]` points of the unit cube, q at least 1; NaN rows are none.
         outcome: what became of them, in arrays or nested lists.

@@ -22,12 +22,12 @@ _NUM_MINIMA = 16
 """Draws of the minimum of max-value entropy search."""
 
 _CLEARANCE = 1e-3
-"""A drawn minimum lies so far below the best mean at least, in deviations of all targets: what is
-known to be reached tells nothing."""
+"""Least distance of a drawn minimum below the best mean, in deviations of all targets: a minimum
+that is known to be reached would carry no information."""
 
 
 Term = Callable[[Array], tuple[Array, Array]]
-"""From features (or unit points) to values and gradients; terms are added."""
+"""From features (or unit points) to values and gradients; the log acquisition is a sum of terms."""
 
 
 class Scored(NamedTuple):
@@ -47,7 +47,7 @@ class Scored(NamedTuple):
 
 
 def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
-    """One a model: from the table, a mask and a sharpness to its targets."""
+    """One function per model: from the table, a mask and a sharpness to its targets."""
     count = options.num_startup
     objective = functools.partial(
         model.objective_targets, num_reference=count, constrained=options.constrained
@@ -65,7 +65,7 @@ def score(
     count: Array,
     fitted: tuple[model.Fitted, ...],
 ) -> Scored:
-    """The acquisition function of what is known.
+    """The acquisition function given all known points.
 
     Args:
         settings: the settings.
@@ -76,62 +76,66 @@ def score(
         fitted: of each model, in working precision.
 
     Returns:
-        What is to be maximised.
+        The function to maximise, and where to search.
     """
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
     made = makers(options)
     pairs = zip(made, fitted, strict=True)
-    targets = [make(table, table.is_told, one.sharpness) for make, one in pairs]
-    theta, is_held, leaves = fitted[0].theta, _nowhere, jnp.zeros((), bool)
+    targets = [make(table, table.is_observed, one.sharpness) for make, one in pairs]
+    theta, is_excluded, leaves = fitted[0].theta, _nowhere, jnp.zeros((), bool)
     probes = _probes(settings, precision)
     if options.num_basins:
         basins = settled_basins(settings.kernel, theta, targets[0], options.num_basins)
         leaves = is_leaving(settings.kernel, basins, count, probes[:_NUM_PROBES])
-        kept = table.is_told & ~(leaves & basins.inner)
+        kept = table.is_observed & ~(leaves & basins.inner)
         outside = made[0](table, kept, fitted[0].sharpness)
         targets[0] = outside._replace(is_good=outside.is_good & (basins.outer | ~leaves))
         theta = jnp.where(leaves, cap_lengthscales(theta, prior), theta)
-        # Until some points have been tried outside, none is proposed: the sequence steps in.
+        # Until a few points outside have been tried, the model knows nothing there: it proposes no
+        # point, and the low-discrepancy sequence takes over.
         is_closed = leaves & (basins.num_fresh < _basins.NUM_FRESH)
 
-        def is_held(features: Array) -> Array:
-            return (leaves & basins.hold(settings.kernel, features)) | is_closed
+        def is_excluded(features: Array) -> Array:
+            return (leaves & basins.contain(settings.kernel, features)) | is_closed
 
-    belief = model.believe(settings.kernel, prior, theta, table, targets[0])
-    promise = _promise(settings, precision, key, belief, probes)
-    acquisition_function = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
-    chance: Term = _certain
+    fantasized = model.condition_with_fantasies(settings.kernel, prior, theta, table, targets[0])
+    acquisition_term = _acquisition_term(settings, precision, key, fantasized, probes)
+    incumbent_score = jnp.where(targets[0].is_good, targets[0].data.target, jnp.inf)
+    feasibility: Term = _always_feasible
     has_good = jnp.ones((), precision.work)
     if options.constrained:
         has_good = jnp.any(targets[0].is_good).astype(precision.work)
-        chance = feasible(settings.kernel, prior, fitted[1].theta, targets[1])
+        feasibility = feasibility_term(settings.kernel, prior, fitted[1].theta, targets[1])
         # Without a feasible row, look around the one that violates least.
-        least = jnp.where(table.is_told & jnp.isfinite(table.value), table.violation, jnp.inf)
-        acquisition_function = jnp.where(has_good > 0, acquisition_function, least)
-    hope = _hope(settings, precision, count)
+        least = jnp.where(table.is_observed & jnp.isfinite(table.value), table.violation, jnp.inf)
+        incumbent_score = jnp.where(has_good > 0, incumbent_score, least)
+    optimum_prior = _optimum_prior_term(settings, precision, count)
 
     def function(features: Array, unit: Array) -> tuple[Array, Array]:
-        value, gradient = promise(features)
-        # Before anything feasible is known there is nothing to improve on: only the chance counts.
+        value, gradient = acquisition_term(features)
+        # Before anything feasible is known there is nothing to improve on: only the
+        # probability of feasibility counts.
         value = jnp.where(has_good > 0, value, 0.0)
-        value = jnp.where(is_held(features), -jnp.inf, value)
-        parts = chance(features), hope(unit)
+        value = jnp.where(is_excluded(features), -jnp.inf, value)
+        parts = feasibility(features), optimum_prior(unit)
         value = value + sum(part[0] for part in parts)
         return value, has_good * gradient + sum(part[1] for part in parts)
 
-    return Scored(
-        function, gp.argmax(-acquisition_function), gp.unravel(theta).log_lengthscale, leaves
-    )
+    return Scored(function, gp.argmax(-incumbent_score), gp.unravel(theta).log_lengthscale, leaves)
 
 
-def _promise(
-    settings: GpSettings, precision: Precision, key: Array, belief: model.Belief, probes: Array
+def _acquisition_term(
+    settings: GpSettings,
+    precision: Precision,
+    key: Array,
+    fantasized: model.FantasyPosterior,
+    probes: Array,
 ) -> Term:
     """The acquisition function proper, on a log scale where it has one."""
     options = settings.options
     if options.acquisition_function == "thompson":
-        path = gp.draw_paths(key, belief.posterior, belief.noise, 1)
+        path = gp.draw_paths(key, fantasized.posterior, fantasized.noise, 1)
 
         def of_path(features: Array) -> tuple[Array, Array]:
             value, gradient = path.with_gradient(features)
@@ -139,19 +143,19 @@ def _promise(
 
         return of_path
     if options.acquisition_function == "mes":
-        paths = gp.draw_paths(key, belief.posterior, belief.noise, _NUM_MINIMA)
+        paths = gp.draw_paths(key, fantasized.posterior, fantasized.noise, _NUM_MINIMA)
         minimum = jnp.min(paths(probes), axis=0)
-        minimum = jnp.minimum(minimum, belief.best[0] - _CLEARANCE)
-        first = belief.posterior.reweigh(belief.posterior.weights[:, :1])
+        minimum = jnp.minimum(minimum, fantasized.best[0] - _CLEARANCE)
+        first = fantasized.posterior.reweigh(fantasized.posterior.weights[:, :1])
         return functools.partial(_of_minima, first, minimum)
     function = {
-        "log_ei": functools.partial(acquisition.log_ei, best=belief.best[None, :]),
-        "log_pi": functools.partial(acquisition.log_pi, best=belief.best[None, :]),
+        "log_ei": functools.partial(acquisition.log_ei, best=fantasized.best[None, :]),
+        "log_pi": functools.partial(acquisition.log_pi, best=fantasized.best[None, :]),
         "ucb": functools.partial(acquisition.ucb, beta=settings.beta.astype(precision.work)),
     }[options.acquisition_function]
 
     def of_fantasies(features: Array) -> tuple[Array, Array]:
-        prediction, pull = belief.posterior.predict_with_pull(features)
+        prediction, pull = fantasized.posterior.predict_with_pull(features)
         one = acquisition.average(function(prediction.mean, prediction.variance[:, None]))
         return one.value, pull(one.by_mean, one.by_variance)
 
@@ -159,33 +163,39 @@ def _promise(
 
 
 def _of_minima(posterior: gp.Posterior, minimum: Array, features: Array) -> tuple[Array, Array]:
-    """What the points tell about the minimum, averaged over draws of it."""
+    """Information gain about the minimum, averaged over draws of it."""
     prediction, pull = posterior.predict_with_pull(features)
     one = acquisition.log_mes(prediction.mean, prediction.variance[:, None], minimum[None, :])
     one = acquisition.average(one)
     return one.value, pull(jnp.sum(one.by_mean, axis=1, keepdims=True), one.by_variance)
 
 
-def feasible(kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets) -> Term:
+def feasibility_term(
+    kernel: gp.Kernel, prior: gp.Prior, theta: Array, targets: model.Targets
+) -> Term:
     """Log probability that the constraint is met."""
     limit = targets.warped.apply(jnp.zeros((), theta.dtype))
     violation = gp.condition(kernel, gp.unravel(theta), targets.data, prior.bias)
 
-    def chance(features: Array) -> tuple[Array, Array]:
+    def feasibility(features: Array) -> tuple[Array, Array]:
         prediction, pull = violation.predict_with_pull(features)
         one = acquisition.log_pi(prediction.mean, prediction.variance, limit)
         return one.value, pull(one.by_mean, one.by_variance)
 
-    return chance
+    return feasibility
 
 
-def _certain(features: Array) -> tuple[Array, Array]:
+def _always_feasible(features: Array) -> tuple[Array, Array]:
     return jnp.zeros(features.shape[0], features.dtype), jnp.zeros_like(features)
 
 
-def _hope(settings: GpSettings, precision: Precision, count: Array) -> Term:
-    """The user's log density, with a weight that falls as trials come in."""
-    log_density, embedding, space = settings.belief, settings.embedding, settings.space
+def _optimum_prior_term(settings: GpSettings, precision: Precision, count: Array) -> Term:
+    """The user's log prior over the optimum, times a weight that falls as trials come in.
+
+    Hvarfner et al., "πBO: augmenting acquisition functions with user beliefs for Bayesian
+    optimization", 2022: the acquisition value is multiplied by `prior ** (beta / n)`.
+    """
+    log_density, embedding, space = settings.optimum_prior, settings.embedding, settings.space
     num_features = len(embedding.groups)
     if log_density is None:
 
@@ -200,7 +210,7 @@ def _hope(settings: GpSettings, precision: Precision, count: Array) -> Term:
     def of_point(unit: Array) -> Array:
         return jnp.asarray(log_density(space.from_unit(unit))).astype(unit.dtype)
 
-    def hope(unit: Array) -> tuple[Array, Array]:
+    def optimum_prior(unit: Array) -> tuple[Array, Array]:
         with jax.enable_x64(precision.is_double_outside):
             value, slope = jax.vmap(jax.value_and_grad(of_point))(unit)
             weight = settings.strength / jnp.maximum(settings.strength, count.astype(unit.dtype))
@@ -211,7 +221,7 @@ def _hope(settings: GpSettings, precision: Precision, count: Array) -> Term:
         value = jnp.where(jnp.isnan(value), -jnp.inf, value)
         return weight * value, gradient
 
-    return hope
+    return optimum_prior
 
 
 def _probes(settings: GpSettings, precision: Precision) -> Array:

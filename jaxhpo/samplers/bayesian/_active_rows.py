@@ -15,7 +15,8 @@ from jaxhpo._base import Array
 from jaxhpo.samplers.bayesian._targets import Table
 
 _BEST, _NEAR, _NEW = 4, 4, 8
-"""One row of so many is chosen for being good, for lying near the best one, and for being new."""
+"""Of `num_active` rows, a quarter is chosen for being good, a quarter for lying near the best one,
+and an eighth for being new."""
 
 
 def active_rows(
@@ -23,7 +24,7 @@ def active_rows(
     mask: Array,
     num_first: int,
     num_active: int,
-    acquisition_function: Array | None = None,
+    score: Array | None = None,
 ) -> tuple[Table, Array]:
     """The rows of a table that the model is given, in their order.
 
@@ -33,23 +34,23 @@ def active_rows(
 
     Args:
         table: `[n]` rows.
-        mask: `[n]` bool, told rows to choose from.
+        mask: `[n]` bool, observed rows to choose from.
         num_first: static; leading rows of the mask that stay.
         num_active: static; rows that stay, at most.
-        acquisition_function: `[n]` what is small in good rows; None means `table.value`.
+        score: `[n]` small in good rows; None means `table.value`.
 
     Returns:
-        The table of `k` rows, told only where `mask`, and `[k]` int32 their numbers; `k` is `n` or
+        The table of `k` rows, observed only in `mask`, and `[k]` int32 their numbers; `k` is `n` or
         `num_active`, whichever is less.
     """
     n = table.value.shape[0]
-    told = table._replace(is_told=mask)
+    observed = table._replace(is_observed=mask)
     if n <= num_active:
-        return told, jnp.arange(n, dtype=jnp.int32)
-    acquisition_function = table.value if acquisition_function is None else acquisition_function
+        return observed, jnp.arange(n, dtype=jnp.int32)
+    score = table.value if score is None else score
     order = jnp.cumsum(mask, dtype=jnp.int32)
-    is_good = mask & jnp.isfinite(acquisition_function) & (table.violation <= 0)
-    value = jnp.where(is_good, acquisition_function, jnp.inf)
+    is_good = mask & jnp.isfinite(score) & (table.violation <= 0)
+    value = jnp.where(is_good, score, jnp.inf)
     _, best = jax.lax.top_k(-value, num_active // _BEST)
     away = jnp.sum((table.features - table.features[best[0]][None, :]) ** 2, axis=1)
     _, near = jax.lax.top_k(-jnp.where(mask, away, jnp.inf), num_active // _NEAR)
@@ -61,7 +62,7 @@ def active_rows(
     priority = jnp.where((mask & (order <= num_first)) | table.is_pending, 3.0, priority)
     _, rows = jax.lax.top_k(priority, num_active)
     rows = jnp.sort(rows)
-    return jax.tree.map(lambda leaf: leaf[rows], told), rows
+    return jax.tree.map(lambda leaf: leaf[rows], observed), rows
 
 
 def _shuffled(n: int) -> np.ndarray:

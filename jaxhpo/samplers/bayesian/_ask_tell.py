@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxhpo._base import Array, Outcome, PyTree, has_proposal
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._chunks import by_row
-from jaxhpo.samplers._parts._observations import check_room
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._observations import check_capacity
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.bayesian import _local_turns as local
 from jaxhpo.samplers.bayesian import _search as search
 from jaxhpo.samplers.bayesian._settings import GpSettings
@@ -32,7 +32,7 @@ def propose(
     In a `region` that is given, the model sees the points of the region alone; `state.region`
     bounds some proposals of a model that sees all.
     """
-    seen = state.rows.is_told
+    seen = state.rows.is_observed
     if region is not None:
         seen &= region.holds_rows(seen.shape[0])
     has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.options.num_startup
@@ -68,24 +68,24 @@ def absorb(
     outcome: Outcome,
     objectives: tuple[int, ...] = (),
 ) -> tuple[GpState, Array, Any]:
-    """The state that knows told points, the points, and what the sequence reports.
+    """The state after a tell, the snapped points, and the report of the start-up sequence.
 
-    `objectives` is the shape of one trial's value, as for `told_rows`.
+    `objectives` is the shape of one trial's value, as for `checked_trials`.
     """
-    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
-    check_room(where, state.rows, unit)
+    unit, outcome = checked_trials(where, settings.space, unit, outcome, objectives)
+    check_capacity(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)
     rows = state.rows.tell(unit, outcome)
-    tally, region = state.tally.add(has_proposal(unit), outcome), state.region
+    counts, region = state.counts.add(has_proposal(unit), outcome), state.region
     if region is not None:
-        first, num_dims = state.tally.num_told, settings.space.num_dims
+        first, num_dims = state.counts.num_observed, settings.space.num_dims
         region = local.learn(region, first, unit, outcome, num_dims)
-    state = dataclasses.replace(state, rows=rows, start=start, tally=tally, region=region)
+    state = dataclasses.replace(state, rows=rows, start=start, counts=counts, region=region)
     return state, unit, info
 
 
 def resize(settings: GpSettings, state: GpState, capacity: int) -> GpState:
-    """The same knowledge in buffers of another capacity (static)."""
+    """The same observations in buffers of another capacity (static)."""
     del settings  # the capacity is the shape of the buffers
     return dataclasses.replace(state, rows=state.rows.resize(capacity))
 

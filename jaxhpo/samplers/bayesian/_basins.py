@@ -22,6 +22,7 @@ from jaxhpo import gp
 from jaxhpo._base import Array
 from jaxhpo.samplers.bayesian._targets import Targets
 
+# At two lengthscales the Matérn-5/2 kernel is at 0.14: beyond, a point says little of the bottom.
 CORRELATION = 0.15
 """Prior correlation with the bottom above which a point belongs to its basin."""
 
@@ -67,7 +68,7 @@ class Basins(NamedTuple):
     outer: Array
     num_fresh: Array
 
-    def hold(self, kernel: gp.Kernel, features: Array) -> Array:
+    def contain(self, kernel: gp.Kernel, features: Array) -> Array:
         """Which points `[c, F]` lie in a settled basin, `[c]` bool."""
         r2 = gp.squared_distances(features * self.rate[None, :], self.centre)
         near = kernel.profile_of(r2)[0] > CORRELATION
@@ -89,22 +90,29 @@ def settled_basins(kernel: gp.Kernel, theta: Array, targets: Targets, num_basins
     rate = kernel.spread(jnp.exp(-gp.unravel(theta).log_lengthscale))
     scaled = targets.data.features * rate[None, :]
     is_near = kernel.profile_of(gp.squared_distances(scaled, scaled))[0] > CORRELATION
-    acquisition_function = jnp.where(targets.is_good, targets.data.target, jnp.inf)
-    n = acquisition_function.shape[0]
+    good_target = jnp.where(targets.is_good, targets.data.target, jnp.inf)
+    n = good_target.shape[0]
     index = jnp.arange(n, dtype=jnp.int32)
 
     def one(carry: _Carry, _: None) -> tuple[_Carry, tuple[Array, Array, Array]]:
         outer, inner, since, goes_on = carry
-        bottom = gp.argmax(-jnp.where(outer, acquisition_function, jnp.inf))
+        # Basins are peeled off, the best first: the next bottom is the best row outside all of
+        # them.
+        bottom = gp.argmax(-jnp.where(outer, good_target, jnp.inf))
         inside = is_near[bottom] & outer
-        value = jnp.where(inside, acquisition_function, jnp.inf)
+        value = jnp.where(inside, good_target, jnp.inf)
+        # With fewer than NUM_POINTS rows in the basin the last of these is infinite, so it is not
+        # settled. `top_k` because XLA sorts slowly on CPU.
         lowest = -jax.lax.top_k(-value, min(NUM_POINTS, n))[0]
         spread = lowest[-1] - lowest[0]
         is_settled = goes_on & (spread < SPREAD)
+        # The first row that came as low as the bottom, but for `SPREAD`: fresh points are counted
+        # from it.
         reached = jnp.min(jnp.where(value - lowest[0] < SPREAD, index, n))
         inside &= is_settled
         following = (
             outer & ~inside,
+            # The bottom itself stays among the data: without it the model would expect it anew.
             inner | (inside & (index != bottom)),
             jnp.where(is_settled, jnp.maximum(since, reached), since),
             is_settled,
@@ -115,6 +123,7 @@ def settled_basins(kernel: gp.Kernel, theta: Array, targets: Targets, num_basins
     start = (targets.is_good, nothing, zero, jnp.ones((), bool))
     carry, (centre, is_settled, is_converged) = jax.lax.scan(one, start, None, num_basins)
     outer, inner, since, _ = carry
+    # Failed rows count too: what matters is that something outside has been tried.
     num_fresh = jnp.sum(targets.data.mask & ~inner & (index > since))
     return Basins(centre, is_settled, is_converged[0], rate, inner, outer, num_fresh)
 
@@ -131,7 +140,10 @@ def is_leaving(kernel: gp.Kernel, basins: Basins, count: Array, probes: Array) -
     Returns:
         `[]` bool.
     """
-    outside = jnp.mean(~basins.hold(kernel, probes), dtype=probes.dtype)
+    # A share of probes, since the volume of a union of basins has no closed form.
+    outside = jnp.mean(~basins.contain(kernel, probes), dtype=probes.dtype)
+    # Turns go by the count of known points, not by a counter in the state, so that a study resumed
+    # from its history takes the same turns.
     every = jnp.where(basins.is_converged, REST_EVERY, POLISH_EVERY)
     return jnp.any(basins.is_settled) & (count % every != 0) & (outside > MIN_OUTSIDE)
 
@@ -144,5 +156,6 @@ def cap_lengthscales(theta: Array, prior: gp.Prior) -> Array:
     """
     g = theta.shape[0] - 2
     lengthscale = theta[:g]
+    # These are logarithms: their mean is that of the geometric mean, and scale and noise stay.
     cap = jnp.mean(jnp.minimum(lengthscale, prior.mean[:g]))
     return jnp.concatenate([jnp.minimum(lengthscale, cap), theta[g:]])

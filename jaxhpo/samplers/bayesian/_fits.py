@@ -1,4 +1,4 @@
-"""What is fitted over the life of a study: when, and where a fit starts."""
+"""When the model parameters of a study are fitted, and where each fit starts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When hyperparameters are fitted: counts of told rows, so that a resumed run fits alike.
+    """When hyperparameters are fitted: counts of observed rows, so that a resumed run fits alike.
 
     A fit goes on from the one before it. The first fit of each epoch starts anew instead, so that
     no fit rests on more than an epoch of others.
@@ -53,8 +53,8 @@ class Schedule:
         """Whether the fit at `count`, which follows the one at `before`, starts anew."""
         return (before == 0) | (self._epoch(before) != self._epoch(count))
 
-    def due(self, num_fitted: Array, num_told: Array) -> tuple[Array, Array]:
-        """The fits that `num_told` rows call for, once those up to `num_fitted` are made.
+    def due(self, num_fitted: Array, num_observed: Array) -> tuple[Array, Array]:
+        """The fits that `num_observed` rows call for, once those up to `num_fitted` are made.
 
         Returns:
             The count after which fits are to be made, and that of the last one: equal if none is.
@@ -67,7 +67,7 @@ class Schedule:
             return jnp.where(self.is_fresh(count, following), count, begin), following
 
         return jax.lax.while_loop(
-            lambda carry: self.after(carry[1]) <= num_told, pass_over, (num_fitted, num_fitted)
+            lambda carry: self.after(carry[1]) <= num_observed, pass_over, (num_fitted, num_fitted)
         )
 
     def _epoch(self, count: Array) -> Array:
@@ -89,8 +89,9 @@ def refit(
 ) -> tuple[tuple[Fitted, ...], Array]:
     """Brings hyperparameters up to date: by all fits that have become due.
 
-    Each sees the rows told first, up to its count, and starts from the last fit; a fresh one from
-    the prior's centre, and from there with much noise. So the outcome depends on the history alone.
+    Each fit sees the rows observed first, up to its count, and starts from the last fit; a fresh
+    one starts from the prior's centre, and from there with much noise. So the outcome depends on
+    the history alone.
     A fresh fit begins with the choice of the map from values to targets, of `gp.SHARPNESS`: by the
     density that the model at the prior's centre gives to the values (Snelson, Rasmussen and
     Ghahramani, "Warped Gaussian processes", 2003, eq. 5).
@@ -99,7 +100,7 @@ def refit(
         kernel: static structure of the kernel.
         prior: the prior.
         schedule: when fits are due.
-        makers: one a model: from the table, a mask and a sharpness to targets.
+        makers: one per model: from the table, a mask and a sharpness to targets.
         table: the observations.
         fitted: of each model.
         num_fitted: `[]` int32, count of the last fit.
@@ -109,7 +110,7 @@ def refit(
     Returns:
         What is fitted to each model, and the count of the last fit.
     """
-    order = jnp.cumsum(table.is_told, dtype=jnp.int32)
+    order = jnp.cumsum(table.is_observed, dtype=jnp.int32)
     begin, end = schedule.due(num_fitted, order[-1])
     centre = first_theta(prior)
 
@@ -125,14 +126,14 @@ def refit(
         before, last = carry
         count = schedule.after(before)
         is_fresh = schedule.is_fresh(before, count)
-        seen = select(table, table.is_told & (order <= count))
+        seen = select(table, table.is_observed & (order <= count))
         sharpness = jax.lax.cond(
             is_fresh,
             lambda: _sharpest(kernel, prior, makers, seen),
             lambda: last.sharpness,
         )
         datas = [
-            make(seen, seen.is_told, s).data for make, s in zip(makers, sharpness, strict=True)
+            make(seen, seen.is_observed, s).data for make, s in zip(makers, sharpness, strict=True)
         ]
         if len(datas) == 1:
             return count, Fitted(one(is_fresh, last.theta[0], datas[0])[None], sharpness)
@@ -156,7 +157,7 @@ def _sharpest(
 
     def best(make: Callable[[Table, Array, Array], Targets]) -> Array:
         def density(sharpness: Array) -> Array:
-            data, _, warped = make(seen, seen.is_told, sharpness)
+            data, _, warped = make(seen, seen.is_observed, sharpness)
             return warped.log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
 
         found = jax.lax.map(density, options)
@@ -176,7 +177,7 @@ def first_theta(prior: gp.Prior) -> Array:
 
 
 def first_fitted(prior: gp.Prior, num_models: int, dtype: Any) -> tuple[Fitted, ...]:
-    """What is fitted before anything is known, in buffers of its own for each model."""
+    """The parameters before any fit, in separate buffers for each model."""
     theta = first_theta(prior).astype(dtype)
     sharpness = jnp.asarray(gp.SHARPNESS[0], dtype)
     return tuple(Fitted(theta.copy(), sharpness.copy()) for _ in range(num_models))

@@ -28,7 +28,7 @@ class GpInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[d]` lengthscale of each unit coordinate in the last fit.
@@ -36,7 +36,7 @@ class GpInfo(NamedTuple):
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_dropped: Array
     lengthscale: Array
@@ -85,7 +85,7 @@ def gp(
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds. `minimize` and `Study` change it as
             needed; a sampler driven by hand drops points beyond it (and says so).
-        num_startup: static; points told before the model takes over; None means the number of
+        num_startup: static; points observed before the model takes over; None means the number of
             dimensions plus 1, but 4 at least and 10 at most.
         acquisition_function: static; "log_ei" (log expected improvement), "log_pi" (of its
             probability), "ucb" (optimistic bound), "thompson" (the minimum of a function drawn from
@@ -109,8 +109,8 @@ def gp(
         prior: where you believe the optimum lies: traceable, from one params pytree of arrays to a
             log density, up to a constant. Continuous parameters follow its gradient. It is added
             to the log of the acquisition function.
-        prior_strength: traced; trials up to which the belief counts in full; beyond them its weight
-            falls as their share of all trials, so a wrong belief is overcome.
+        prior_strength: traced; trials up to which `prior` counts in full; beyond them its weight
+            falls as their share of all trials, so a wrong prior is overcome.
         precision: static; "float64" whatever the global switch says, or "float32" with a noise
             variance of 1e-4 at least.
 
@@ -138,7 +138,7 @@ def gp(
         1998, https://doi.org/10.1023/A:1008306431147. Ament et al., 2023,
         https://arxiv.org/abs/2310.20708 (log EI). Hvarfner, Hellsten and Nardi, 2024,
         https://arxiv.org/abs/2402.02229 (lengthscales that grow with the dimension). Hvarfner et
-        al., 2022, https://arxiv.org/abs/2204.11051 (beliefs about the optimum). Eriksson et al.,
+        al., 2022, https://arxiv.org/abs/2204.11051 (priors over the optimum). Eriksson et al.,
         2019, https://arxiv.org/abs/1910.01739 (how a trust region grows and shrinks).
     """
     space = check_space("gp", space)
@@ -165,8 +165,8 @@ def _tell(
     hyper = engine.unravel(state.fitted[0].theta)
     report = GpInfo(
         info.status,
-        state.tally.num_told,
-        state.tally.num_failed,
+        state.counts.num_observed,
+        state.counts.num_failed,
         state.rows.num_dropped,
         jnp.exp(hyper.log_lengthscale),
         jnp.exp(hyper.log_noise),

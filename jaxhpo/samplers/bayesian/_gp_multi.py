@@ -40,14 +40,14 @@ class GpMultiInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[m, d]` lengthscales of each objective's model in the last fit.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_dropped: Array
     lengthscale: Array
@@ -87,7 +87,7 @@ def gp_multi(
         num_objectives: static; at least 1, which is plain expected improvement.
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds, as in `gp`.
-        num_startup: static; points told before the models take over, as in `gp`.
+        num_startup: static; points observed before the models take over, as in `gp`.
         kernel: static; "matern52" or "rbf".
         constrained: static; whether `Outcome.violation` gets a model of its own, as in `gp`.
         num_candidates: static; points at which the acquisition function is tried first.
@@ -152,9 +152,9 @@ def _tell(
         "gp_multi.tell", settings.base, key, state, unit, outcome, (m,)
     )
     scales = [jnp.exp(engine.unravel(one.theta).log_lengthscale) for one in state.fitted[:m]]
-    tally, rows = state.tally, state.rows
+    counts, rows = state.counts, state.rows
     return state, GpMultiInfo(
-        info.status, tally.num_told, tally.num_failed, rows.num_dropped, jnp.stack(scales)
+        info.status, counts.num_observed, counts.num_failed, rows.num_dropped, jnp.stack(scales)
     )
 
 

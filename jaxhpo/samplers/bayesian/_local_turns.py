@@ -4,12 +4,12 @@ A model of the whole box misjudges a narrow valley: it sees slopes that are gent
 jumps to where it knows little. So after some trials every second proposal stays in a region around
 the best point that grows and shrinks as `turbo`'s does, and all of them while they improve. The
 others search everywhere, so that a region around a poor minimum costs half of the trials and no
-more; and once a minimum is reached (`_gp_basins`), leaving it comes first.
+more; and once a minimum is reached (`_basins`), leaving it comes first.
 
-Which trials it proposed is told by their numbers, so that a study resumed from its history goes on
-as it would have. Trials of others, told in another order, or made while a minimum was being left
-are then counted where they should not be; the region is longer or shorter for it, of which half of
-the proposals depend at most.
+Which trials it proposed follows from their numbers, so that a study resumed from its history goes
+on as it would have. Trials that came from elsewhere, in another order, or while a minimum was being
+left are then counted by mistake: the region gets longer or shorter, which concerns half of the
+proposals at most.
 
 After 100 trials, medians of 20 seeds, regret on Rosenbrock's function falls from 62 to 15 and on
 Rastrigin's from 11 to 8 (`benchmarks/gp_regret.py --problems rosenbrock5 rastrigin5 --seeds 20`,
@@ -33,8 +33,8 @@ from jaxhpo.samplers.bayesian._trust_region import (
     new_region,
 )
 
-TRIALS_A_DIMENSION = 4
-"""So many trials a dimension are made everywhere before the first that stays in the region."""
+TRIALS_PER_DIMENSION = 4
+"""Trials per dimension that are made everywhere before the first that stays in the region."""
 
 _WHOLE = 1e6
 """A region so long is the whole space."""
@@ -50,7 +50,7 @@ def stays(region: Region, number: Array, num_dims: int) -> Array:
     """Whether the trial of a number `[]` is proposed in the region, `[]` bool."""
     has_turn = (number % 2 == 1) | (region.num_bad == 0)
     has_centre = jnp.isfinite(region.best)
-    return has_centre & (number >= TRIALS_A_DIMENSION * num_dims) & has_turn
+    return has_centre & (number >= TRIALS_PER_DIMENSION * num_dims) & has_turn
 
 
 def bounds(region: Region, is_local: Array) -> Region:
@@ -60,12 +60,12 @@ def bounds(region: Region, is_local: Array) -> Region:
 
 
 def learn(region: Region, first: Array, unit: Array, outcome: Outcome, num_dims: int) -> Region:
-    """The region after told points, of which those that stayed in it are its test.
+    """The region after observed points, of which those that stayed in it are its test.
 
     Args:
         region: the region.
-        first: `[]` int32, how many points have been told before.
-        unit: `[q, d]` told points; NaN rows are none.
+        first: `[]` int32, number of points observed before.
+        unit: `[q, d]` observed points; NaN rows are none.
         outcome: their outcome.
         num_dims: static.
 
@@ -75,10 +75,10 @@ def learn(region: Region, first: Array, unit: Array, outcome: Outcome, num_dims:
     patience = Patience(1, 0, max(4, num_dims))
 
     def one(
-        carry: tuple[Region, Array], told: tuple[Array, Array]
+        carry: tuple[Region, Array], observed: tuple[Array, Array]
     ) -> tuple[tuple[Region, Array], None]:
         region, number = carry
-        is_point, value = told
+        is_point, value = observed
         best = jnp.minimum(region.best, value)
         tested = region.count(value, patience)
         is_over = tested.num_restarts > region.num_restarts

@@ -14,39 +14,41 @@ from jaxhpo import acquisition, gp, pareto
 from jaxhpo._base import Array
 from jaxhpo.samplers._parts._observations import Observations
 from jaxhpo.samplers.bayesian import _targets as model
-from jaxhpo.samplers.bayesian._acquisition import Scored, Term, feasible
+from jaxhpo.samplers.bayesian._acquisition import Scored, Term, feasibility_term
 from jaxhpo.samplers.bayesian._active_rows import active_rows
-from jaxhpo.samplers.bayesian._search import Rules, observed
+from jaxhpo.samplers.bayesian._search import Rules, observation_table
 from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision
 
 _MAX_FRONT = {1: 1, 2: 64, 3: 16}
-"""Points of the front that count, by objectives: boxes are as many, and of three their square."""
+"""Most points of the front that are kept, by number of objectives: `n` points make `n + 1` boxes of
+two objectives and `(n + 1)²` of three, and the cost is one term per box."""
 
 _MARGIN = 0.1
-"""The reference point lies so far beyond the front, in parts of its extent (BoTorch's default)."""
+"""Distance of the reference point beyond the front, over its extent (BoTorch's default)."""
 
 _MOST_BY_VOLUME = max(_MAX_FRONT)
 
 _LEAST_SHARE = 0.02
-"""Of an objective in the direction of a scalarisation: without any, it would count alone."""
+"""Least share of an objective in the direction of a scalarisation: with none, its weight would be
+infinite and it alone would count."""
 
 Makers = tuple[Callable[[model.Table, Array, Array], model.Targets], ...]
 
 
 def several_rules(options: Options, num_objectives: int) -> Rules:
-    """One model an objective; a trial that failed in one objective failed in all."""
+    """One model per objective; a trial that failed in one objective failed in all."""
 
     def table(settings: GpSettings, precision: Precision, rows: Observations) -> model.Table:
         has_failed = ~jnp.all(jnp.isfinite(rows.value), axis=1)
         value = jnp.where(has_failed[:, None], jnp.nan, rows.value)
-        return observed(settings, precision, rows, value, rows.is_told)
+        return observation_table(settings, precision, rows, value, rows.is_observed)
 
     select = functools.partial(_select, options)
     return Rules(table, _makers(options, num_objectives), select, score)
 
 
 def _makers(options: Options, num_objectives: int) -> Makers:
-    """One a model: from the table, a mask and a sharpness to targets; the violation's is last."""
+    """One function per model: from table, mask and sharpness to targets; violation last."""
     count, constrained = options.num_startup, options.constrained
 
     def of_objective(j: int, table: model.Table, mask: Array, sharpness: Array) -> model.Targets:
@@ -64,8 +66,8 @@ def _makers(options: Options, num_objectives: int) -> Makers:
 
 
 def _select(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
-    """The told rows in `mask` that the models are given, and their numbers."""
-    # What counts as good is the sum of the objectives, each over its range.
+    """The observed rows in `mask` that the models are given, and their numbers."""
+    # Rows are ranked by the sum of the objectives, each divided by its range.
     finite = (mask & jnp.all(jnp.isfinite(table.value), axis=1))[:, None]
     low = jnp.min(jnp.where(finite, table.value, jnp.inf), axis=0)
     high = jnp.max(jnp.where(finite, table.value, -jnp.inf), axis=0)
@@ -82,7 +84,7 @@ def score(
     count: Array,
     fitted: tuple[model.Fitted, ...],
 ) -> Scored:
-    """The acquisition function of what is known; pending points count with a draw of their values.
+    """The acquisition function given all known points; a pending one has a draw of its values.
 
     Args:
         settings: the settings.
@@ -93,21 +95,23 @@ def score(
         fitted: of each model, in working precision.
 
     Returns:
-        What is to be maximised.
+        The function to maximise, and where to search.
     """
     del count
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
     made = zip(_makers(options, m), fitted, strict=True)
-    targets = [make(table, table.is_told, one.sharpness) for make, one in made]
+    targets = [make(table, table.is_observed, one.sharpness) for make, one in made]
     is_good = targets[0].is_good
     posteriors = []
     for one, target in zip(fitted[:m], targets[:m], strict=True):
-        posterior = model.believe(settings.kernel, prior, one.theta, table, target).posterior
+        posterior = model.condition_with_fantasies(
+            settings.kernel, prior, one.theta, table, target
+        ).posterior
         posteriors.append(posterior.reweigh(posterior.weights[:, :1]))
     drawn = [posterior.predict(table.features).mean[:, 0] for posterior in posteriors]
-    told = [target.data.target for target in targets[:m]]
-    value = jnp.where(table.is_pending[:, None], jnp.stack(drawn, 1), jnp.stack(told, 1))
+    observed = [target.data.target for target in targets[:m]]
+    value = jnp.where(table.is_pending[:, None], jnp.stack(drawn, 1), jnp.stack(observed, 1))
     value = jnp.where((is_good | table.is_pending)[:, None], value, jnp.nan)
     # 64 random bits cannot be drawn where float64 is on locally alone.
     key_weight, key_centre = jax.random.split(key)
@@ -121,21 +125,21 @@ def score(
     function = functools.partial(_gain, posteriors, gp.cast(acquisition_function, precision.work))
     if options.constrained:
         has_good = jnp.any(is_good)
-        chance = feasible(settings.kernel, prior, fitted[m].theta, targets[m])
-        function = functools.partial(_with_chance, function, chance, has_good)
-        least = jnp.where(table.is_told & ~is_good, table.violation, jnp.inf)
+        feasibility = feasibility_term(settings.kernel, prior, fitted[m].theta, targets[m])
+        function = functools.partial(_with_feasibility, function, feasibility, has_good)
+        least = jnp.where(table.is_observed & ~is_good, table.violation, jnp.inf)
         is_centre = jnp.where(has_good, is_centre, least == jnp.min(least))
     scales = [gp.unravel(one.theta).log_lengthscale for one in fitted[:m]]
-    lots = jax.random.uniform(key_centre, is_centre.shape, jnp.float32)
-    centre = gp.argmax(jnp.where(is_centre, lots, -1.0))
+    tie_breakers = jax.random.uniform(key_centre, is_centre.shape, jnp.float32)
+    centre = gp.argmax(jnp.where(is_centre, tie_breakers, -1.0))
     return Scored(function, centre, jnp.mean(jnp.stack(scales), axis=0), jnp.zeros((), bool))
 
 
-Goal = Callable[[Array, Array], Array]
-"""From means `[m]` and variances `[m]` to what is to be maximised."""
+AcquisitionFunction = Callable[[Array, Array], Array]
+"""From means `[m]` and variances `[m]` to the value to maximise; unbatched."""
 
 
-def _volume(value: Array, weight: Array) -> tuple[Goal, Array]:
+def _volume(value: Array, weight: Array) -> tuple[AcquisitionFunction, Array]:
     """The gain in volume below the reference, and the front of targets `[n, m]`."""
     del weight
     n, m = value.shape
@@ -151,7 +155,7 @@ def _volume(value: Array, weight: Array) -> tuple[Goal, Array]:
     return Partial(_log_ehvi, boxes), is_front
 
 
-def _scalar(value: Array, weight: Array) -> tuple[Goal, Array]:
+def _scalar(value: Array, weight: Array) -> tuple[AcquisitionFunction, Array]:
     """The improvement of a scalarisation with drawn weights, and its best row to search around."""
     _, best, worst = _front(value)
     has_any = jnp.isfinite(best)
@@ -187,9 +191,12 @@ def _log_chebyshev(
 
 
 def _gain(
-    posteriors: list[gp.Posterior], acquisition_function: Goal, features: Array, unit: Array
+    posteriors: list[gp.Posterior],
+    acquisition_function: AcquisitionFunction,
+    features: Array,
+    unit: Array,
 ) -> tuple[Array, Array]:
-    """The acquisition_function at `[c]` points, and its gradient `[c, F]`."""
+    """The acquisition function at `[c]` points, and its gradient `[c, F]`."""
     del unit
     found = [posterior.predict_with_pull(features) for posterior in posteriors]
     mean = jnp.concatenate([prediction.mean for prediction, _ in found], axis=1)
@@ -200,13 +207,13 @@ def _gain(
     return value, functools.reduce(jnp.add, pulled)
 
 
-def _with_chance(
+def _with_feasibility(
     gain: acquisition.ScoreFn,
-    chance: Term,
+    feasibility: Term,
     has_good: Array,
     features: Array,
     unit: Array,
 ) -> tuple[Array, Array]:
     """Gain and feasibility; before anything feasible is known only the second counts."""
-    (value, gradient), (log_p, slope) = gain(features, unit), chance(features)
+    (value, gradient), (log_p, slope) = gain(features, unit), feasibility(features)
     return jnp.where(has_good, value, 0.0) + log_p, jnp.where(has_good, gradient, 0.0) + slope

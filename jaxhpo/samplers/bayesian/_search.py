@@ -23,14 +23,14 @@ _FIT_EVALS = 30
 
 
 class Rules(NamedTuple):
-    """What tells one model-based sampler from another: functions, bound before tracing.
+    """Where model-based samplers differ: functions, bound before tracing.
 
     Attributes:
         table: `(settings, precision, rows) -> Table`, in working precision.
-        makers: one a model: from the table, a mask and a sharpness to its targets.
-        select: `(table, mask) -> (table, numbers)`, the told rows that the models are given.
-        score: `(settings, precision, key, table, count, fitted) -> Scored`; see `_gp_score.score`.
-        fit_every: fits are a batch apart up to this count, two up to twice it, and so on.
+        makers: one per model: from the table, a mask and a sharpness to its targets.
+        select: `(table, mask) -> (table, numbers)`, the observed rows that the models see.
+        score: `(settings, precision, key, table, count, fitted) -> Scored`, as `_acquisition`.
+        fit_every: up to this count, fits are one batch apart; up to twice it two, and so on.
     """
 
     table: Callable[[GpSettings, Precision, Observations], model.Table]
@@ -44,10 +44,10 @@ def single_rules(options: Options, region: Region | None = None) -> Rules:
     """One objective, seen through the observations of a region if there is one."""
 
     def table(settings: GpSettings, precision: Precision, rows: Observations) -> model.Table:
-        is_told = rows.is_told
+        is_observed = rows.is_observed
         if region is not None:
-            is_told &= region.holds_rows(is_told.shape[0])
-        return observed(settings, precision, rows, rows.value, is_told)
+            is_observed &= region.holds_rows(is_observed.shape[0])
+        return observation_table(settings, precision, rows, rows.value, is_observed)
 
     def select(table: model.Table, mask: Array) -> tuple[model.Table, Array]:
         return active_rows(table, mask, options.num_startup, options.num_active)
@@ -56,14 +56,14 @@ def single_rules(options: Options, region: Region | None = None) -> Rules:
     return Rules(table, makers(options), select, score, 16 if region is None else 48)
 
 
-def observed(
-    settings: GpSettings, precision: Precision, rows: Observations, value: Array, is_told: Array
+def observation_table(
+    settings: GpSettings, precision: Precision, rows: Observations, value: Array, is_observed: Array
 ) -> model.Table:
     """Observations in working precision, with their features."""
     with jax.enable_x64(precision.is_double_outside):
         features = settings.embedding.features(settings.space, rows.unit)
-        is_pending = rows.is_known & ~rows.is_told
-    table = model.Table(features, value, rows.se, rows.violation, is_told, is_pending)
+        is_pending = rows.is_known & ~rows.is_observed
+    table = model.Table(features, value, rows.se, rows.violation, is_observed, is_pending)
     cast: model.Table = gp.cast(table, precision.work)
     return cast
 
@@ -75,7 +75,7 @@ def refit(
     fitted: tuple[model.Fitted, ...],
     num_fitted: Array,
 ) -> tuple[tuple[model.Fitted, ...], Array]:
-    """What is fitted to each model brought up to date, and the count of the last fit.
+    """Brings the fitted parameters of each model up to date.
 
     Args:
         settings: the settings.
@@ -85,7 +85,7 @@ def refit(
         num_fitted: `[]` int32, count of the last fit.
 
     Returns:
-        New `fitted` and `num_fitted`.
+        The new `fitted`, and the count of the last fit.
     """
     options = settings.options
     q = options.batch_size
@@ -123,7 +123,7 @@ def search(
     with inside(settings) as precision:
         table = rules.table(settings, precision, rows)
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
-        table, number = rules.select(table, table.is_told)
+        table, number = rules.select(table, table.is_observed)
         fitted = gp.cast(fitted, precision.work)
         scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, fitted)
         incumbent = rows.unit[number[scored.incumbent]]

@@ -1,4 +1,4 @@
-"""What the `gp` sampler and its relatives close over, and the precision of their linear algebra."""
+"""Settings of `gp`, `gp_multi` and `turbo`, and the precision of their linear algebra."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array, Sampler, setting
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._observations import no_observations
-from jaxhpo.samplers._parts._pending import new_tally
+from jaxhpo.samplers._parts._pending import zero_counts
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._local_turns import first_region
 from jaxhpo.samplers.bayesian._state import GpState
@@ -36,14 +36,14 @@ class Options:
     Attributes:
         batch_size: rows of one ask.
         capacity: observations that the state holds.
-        num_startup: points told before the model takes over.
+        num_startup: points observed before the model takes over.
         acquisition_function: one of `ACQUISITIONS`.
         constrained: whether the violation has a model of its own.
         precision: "float64" or "float32".
         num_basins: minima that are left alone once reached.
         num_active: observations that the model is conditioned on, at most.
         budget: how hard the acquisition function is searched.
-        trust_region: whether every second proposal stays around the best point (`_gp_local`).
+        trust_region: whether every second proposal stays around the best point (`_local_turns`).
     """
 
     batch_size: int
@@ -69,8 +69,8 @@ class GpSettings:
         table: `[c, d + 2]` candidates.
         prior: of the model's hyperparameters.
         beta: squared number of deviations of "ucb".
-        belief: log density of where the optimum lies, a callable pytree, or None.
-        strength: number of trials for which it counts in full.
+        optimum_prior: log density of the optimum's place, a callable pytree, or None.
+        strength: number of trials up to which `optimum_prior` counts in full.
         kernel: structure of the kernel.
         embedding: features of the space.
         lattice: the configurations of a finite space, or None.
@@ -82,7 +82,7 @@ class GpSettings:
     table: Array
     prior: gp.Prior
     beta: Array
-    belief: Callable[[Any], Array] | None
+    optimum_prior: Callable[[Any], Array] | None
     strength: Array
     kernel: gp.Kernel = dataclasses.field(metadata={"static": True})
     embedding: acquisition.Embedding = dataclasses.field(metadata={"static": True})
@@ -154,7 +154,7 @@ def make_settings(
         table=setting(candidate_table(num_candidates, d + 2)),
         prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
         beta=setting(beta, dtype),
-        belief=None if prior is None else _check_belief(where, prior, space),
+        optimum_prior=None if prior is None else _check_optimum_prior(where, prior, space),
         strength=setting(prior_strength, dtype),
         kernel=embedding.kernel(kernel),
         embedding=embedding,
@@ -164,13 +164,13 @@ def make_settings(
 
 
 def first_state(settings: GpSettings, key: Array) -> GpState:
-    """The state before anything is known."""
+    """The state of a new study."""
     options, dtype = settings.options, jnp.result_type(float)
     num_models = 1 + options.constrained
     return GpState(
         rows=no_observations(options.capacity, settings.space.num_dims),
         start=settings.start.init(key),
-        tally=new_tally(),
+        counts=zero_counts(),
         fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
         region=first_region(dtype) if options.trust_region else None,
@@ -187,7 +187,7 @@ def candidate_table(count: int, num_dims: int) -> np.ndarray:
     return (digits >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def _check_belief(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
+def _check_optimum_prior(where: str, log_density: Any, space: Space) -> Callable[[Any], Array]:
     """A log density of one params pytree, as a callable pytree; traced once to see its shape."""
     _checks.check_callable(where, "prior", log_density)
     unit = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))

@@ -8,7 +8,7 @@ import jax
 
 from jaxhpo._base import Array, PyTree
 from jaxhpo.samplers._parts._observations import Observations
-from jaxhpo.samplers._parts._pending import Tally
+from jaxhpo.samplers._parts._pending import Counts
 from jaxhpo.samplers.bayesian._targets import Fitted
 from jaxhpo.samplers.bayesian._trust_region import Region
 
@@ -21,15 +21,15 @@ class GpState:
     Attributes:
         rows: what is known.
         start: state of the low-discrepancy sequence, which also keeps count of a finite space.
-        tally: what has been told.
+        counts: points observed so far, and how many of them failed.
         fitted: of the objective's model, and of the violation's if there is one.
-        num_fitted: `[]` int32, told rows that the last fit has seen.
+        num_fitted: `[]` int32, observed rows that the last fit has seen.
         region: where every second proposal of `gp` stays, or None.
     """
 
     rows: Observations
     start: PyTree
-    tally: Tally
+    counts: Counts
     fitted: tuple[Fitted, ...]
     num_fitted: Array
     region: Region | None = None

@@ -1,4 +1,4 @@
-"""From observations to a Gaussian process: its targets, and fantasies of what is pending."""
+"""From observations to a Gaussian process: its targets, and fantasies of pending points."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from jaxhpo._linalg import matmul
 NUM_FANTASIES = 8
 
 FAILED_NOISE = 1.0
-"""Noise variance of a failed row, in units of all targets' variance: alone it tells little of its
-place, and several failures near each other do. As exact as the others, one failure by chance would
-make the model rough everywhere."""
+"""Noise variance of a failed row, in units of the variance of all targets. So large, one failure
+says little about its place and several near each other say much; as exact as other rows, one
+failure by chance would shorten the lengthscales everywhere."""
 
 
 class Table(NamedTuple):
@@ -26,10 +26,10 @@ class Table(NamedTuple):
 
     Attributes:
         features: `[n, F]`.
-        value: `[n]` as told, or `[n, m]` of several objectives.
+        value: `[n]` as observed, or `[n, m]` of several objectives.
         se: standard errors, shaped like `value`.
         violation: `[n]`.
-        is_told: `[n]` bool.
+        is_observed: `[n]` bool.
         is_pending: `[n]` bool.
     """
 
@@ -37,12 +37,12 @@ class Table(NamedTuple):
     value: Array
     se: Array
     violation: Array
-    is_told: Array
+    is_observed: Array
     is_pending: Array
 
 
 class Fitted(NamedTuple):
-    """What is fitted to the values of one model.
+    """The fitted parameters of one model.
 
     Attributes:
         theta: `[g + 2]` hyperparameters.
@@ -54,10 +54,10 @@ class Fitted(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the model is given.
+    """The training data of one model.
 
     Attributes:
-        data: told rows; failures and infeasible rows carry the worst value, and noise.
+        data: observed rows; failures and infeasible rows carry the worst value, and noise.
         is_good: `[n]` bool, rows that completed and are feasible.
         warped: the map from values.
     """
@@ -107,11 +107,11 @@ def _first(mask: Array, count: int) -> Array:
     return mask & (jnp.cumsum(mask, dtype=jnp.int32) <= count)
 
 
-class Belief(NamedTuple):
-    """A posterior over the objective with the fantasies of pending points.
+class FantasyPosterior(NamedTuple):
+    """A posterior over the objective, given the observations and fantasies of the pending points.
 
     Attributes:
-        posterior: its weights have a column a fantasy.
+        posterior: its weights have one column per fantasy.
         best: `[s]` smallest posterior mean at a good or pending row.
         noise: `[n]` noise variance of each of its rows.
     """
@@ -121,19 +121,20 @@ class Belief(NamedTuple):
     noise: Array
 
 
-def believe(
+def condition_with_fantasies(
     kernel: gp.Kernel, prior: gp.Prior, theta: Array, table: Table, targets: Targets
-) -> Belief:
-    """Conditions on told rows, and on fantasies of the pending ones.
+) -> FantasyPosterior:
+    """Conditions on the observed rows, and on fantasies of the pending ones.
 
-    Fantasies are joint draws from the posterior. With the told rows first, one Cholesky factor
-    serves: `L z` has the told targets if the first part of `z` solves for them, and what follows is
-    a draw if the rest of `z` is normal. The base draws are a fixed Latin hypercube, the same in
-    every call.
+    Fantasies are joint draws from the posterior (Snoek, Larochelle and Adams, "Practical Bayesian
+    optimization of machine learning algorithms", 2012). With the observed rows first,
+    one Cholesky factor serves both: `L z` equals the observed targets if the first part of `z`
+    solves for them, and continues with a joint draw if the rest of `z` is standard normal. The base
+    draws are a fixed Latin hypercube, so every call sees the same fantasies.
     """
     hyper = gp.unravel(theta)
-    order = _told_first(targets.data.mask, table.is_pending)
-    told, is_good, is_pending, normals = jax.tree.map(
+    order = _observed_first(targets.data.mask, table.is_pending)
+    observed, is_good, is_pending, normals = jax.tree.map(
         lambda leaf: leaf[order],
         (
             targets.data,
@@ -142,28 +143,28 @@ def believe(
             jnp.asarray(base_normals(order.shape[0], NUM_FANTASIES), theta.dtype),
         ),
     )
-    both = told._replace(mask=told.mask | is_pending)
+    both = observed._replace(mask=observed.mask | is_pending)
     posterior = gp.condition(kernel, hyper, both, prior.bias)
-    forward = matmul(posterior.inverse_factor, jnp.where(told.mask, told.target, 0.0))
+    forward = matmul(posterior.inverse_factor, jnp.where(observed.mask, observed.target, 0.0))
     white = jnp.where(is_pending[:, None], normals, forward[:, None])
     weights = matmul(posterior.inverse_factor.T, white)
     column = matmul(posterior.factor, white)
-    noise = jnp.exp(hyper.log_noise) + told.noise
+    noise = jnp.exp(hyper.log_noise) + observed.noise
     mean = column - noise[:, None] * weights
     best = jnp.min(jnp.where((is_good | is_pending)[:, None], mean, jnp.inf), axis=0)
     best = jnp.where(jnp.isfinite(best), best, jnp.max(column, axis=0))
-    return Belief(posterior.reweigh(weights), best, noise)
+    return FantasyPosterior(posterior.reweigh(weights), best, noise)
 
 
-def _told_first(is_told: Array, is_pending: Array) -> Array:
-    """Row numbers `[n]` int32: told rows, then pending ones, then the others, each in order."""
-    kinds = (is_told, is_pending, ~(is_told | is_pending))
-    place, before = jnp.zeros(is_told.shape, jnp.int32), jnp.zeros((), jnp.int32)
+def _observed_first(is_observed: Array, is_pending: Array) -> Array:
+    """Row numbers `[n]` int32: observed rows, then pending ones, then the others, each in order."""
+    kinds = (is_observed, is_pending, ~(is_observed | is_pending))
+    place, before = jnp.zeros(is_observed.shape, jnp.int32), jnp.zeros((), jnp.int32)
     for kind in kinds:
         counted = jnp.cumsum(kind, dtype=jnp.int32)
         place = jnp.where(kind, before + counted - 1, place)
         before = before + counted[-1]
-    row = jnp.arange(is_told.shape[0], dtype=jnp.int32)
+    row = jnp.arange(is_observed.shape[0], dtype=jnp.int32)
     return jnp.zeros_like(row).at[place].set(row, unique_indices=True)
 
 

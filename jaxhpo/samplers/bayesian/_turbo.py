@@ -45,7 +45,7 @@ class TurboInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         length: `[]` side of the trust region.
@@ -53,7 +53,7 @@ class TurboInfo(NamedTuple):
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_dropped: Array
     length: Array
@@ -164,8 +164,8 @@ def _tell(
     )
     report = TurboInfo(
         info.status,
-        known.tally.num_told,
-        known.tally.num_failed,
+        known.counts.num_observed,
+        known.counts.num_failed,
         known.rows.num_dropped,
         region.length,
         region.num_restarts,

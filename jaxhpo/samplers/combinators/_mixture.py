@@ -24,7 +24,7 @@ class MixtureSettings:
 
 
 class MixtureState(NamedTuple):
-    """State of `mixture`: one a sampler, and how often each was asked, `[k]` int32."""
+    """State of `mixture`: one state per sampler, and how often each was asked, `[k]` int32."""
 
     states: tuple[PyTree, ...]
     num_asked: Array
@@ -134,12 +134,12 @@ def _tell(
     settings: MixtureSettings, key: Array, state: MixtureState, unit: Array, outcome: Outcome
 ) -> tuple[MixtureState, MixtureInfo]:
     keys = jax.random.split(key, len(settings.samplers))
-    told = [
+    updates = [
         sampler.tell(keys[i], state.states[i], unit, outcome)
         for i, sampler in enumerate(settings.samplers)
     ]
-    infos = tuple(info for _, info in told)
-    states = MixtureState(tuple(part for part, _ in told), state.num_asked)
+    infos = tuple(info for _, info in updates)
+    states = MixtureState(tuple(part for part, _ in updates), state.num_asked)
     return states, MixtureInfo(infos[0].status, state.num_asked, infos)
 
 

@@ -1,4 +1,4 @@
-"""A sampler that begins anew when it no longer gets better."""
+"""A sampler that restarts when it no longer improves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sam
 from jaxhpo.samplers._parts._chunks import row_keys, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
@@ -52,19 +52,19 @@ class RestartInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_restarts: `[]` int32.
         part: what the sampler reports.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_restarts: Array
     part: PyTree
 
 
 def with_restarts(sampler: Sampler, space: Space, *, patience: int | Array) -> Sampler:
-    """Begins a sampler anew, knowing nothing, when it has not got better for some trials.
+    """Restarts a sampler from nothing when it has not improved for some trials.
 
     For samplers that converge and then stay where they are, such as `cma_es` without restarts of
     its own or `de`, on objectives with many minima.
@@ -130,7 +130,7 @@ def _ask(settings: RestartSettings, key: Array, state: RestartState) -> tuple[Re
 def _tell(
     settings: RestartSettings, key: Array, state: RestartState, unit: Array, outcome: Outcome
 ) -> tuple[RestartState, RestartInfo]:
-    unit, outcome = told_rows("with_restarts.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("with_restarts.tell", settings.space, unit, outcome, ())
     key_tell, key_guard, key_fresh = jax.random.split(key, 3)
     inner, part = settings.sampler.tell(key_tell, state.inner, unit, outcome)
     known, info = settings.guard.tell(state.known, key_guard, unit, outcome)
@@ -155,7 +155,7 @@ def _tell(
         state.num_restarts + is_over.astype(jnp.int32),
         known,
     )
-    return state, RestartInfo(info.status, info.num_told, state.num_restarts, part)
+    return state, RestartInfo(info.status, info.num_observed, state.num_restarts, part)
 
 
 def _fitted(sampler: Sampler, fresh: PyTree, inner: PyTree) -> PyTree:

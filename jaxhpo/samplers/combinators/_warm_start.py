@@ -1,4 +1,4 @@
-"""A sampler that begins with what is known already."""
+"""A sampler that begins with earlier trials."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
-from jaxhpo.samplers._parts._validation import real_array, told_rows
+from jaxhpo.samplers._parts._validation import checked_trials, real_array
 from jaxhpo.space import Space
 
-_ROOM = 64
+_CAPACITY = 64
 
 
 @jax.tree_util.register_dataclass
@@ -30,9 +30,9 @@ class WarmSettings:
 def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sampler:
     """Tells a sampler about earlier trials before it proposes any.
 
-    Works with every sampler, since a told point that nobody asked for counts as known. The trials
-    may stem from the same objective, or from one like it whose values compare. Samplers with
-    buffers get as much more room as there are points.
+    Works with every sampler, since an observed point that was never asked counts as known. The
+    trials may stem from the same objective, or from one like it whose values compare. The capacity
+    of a sampler with buffers grows by the number of points.
 
     Args:
         sampler: the sampler; made for `space`.
@@ -71,11 +71,11 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
     if unit.ndim != 2 or unit.shape[1] != space.num_dims:
         raise _checks.fail(where, "points", f"of shape [n, {space.num_dims}]", unit.shape)
     if outcome.value.shape[:1] != unit.shape[:1]:
-        expected = f"{unit.shape[0]} values, one a point"
+        expected = f"{unit.shape[0]} values, one per point"
         raise _checks.fail(where, "outcomes", expected, outcome.value.shape)
     if not _checks.is_in_cube(unit):
         raise _checks.fail(where, "points", "in the unit cube", unit)
-    unit, outcome = told_rows(where, space, unit, outcome)
+    unit, outcome = checked_trials(where, space, unit, outcome)
     resize = None if sampler.resize is None else _resize
     return make_sampler(
         WarmSettings(sampler, unit, outcome), _init, _ask, _tell, resize, name="warm_start"
@@ -83,9 +83,9 @@ def warm_start(sampler: Sampler, space: Space, points: Any, outcomes: Any) -> Sa
 
 
 def _unit_points(where: str, space: Space, points: Any) -> Any:
-    """Unit points `[n, d]` of what a user gives."""
+    """Unit points `[n, d]` of the user's points."""
     if isinstance(points, dict):
-        expected = f"a list of params, one a trial, or unit points [n, {space.num_dims}]"
+        expected = f"a list of params, one per trial, or unit points [n, {space.num_dims}]"
         raise TypeError(f"{where}: `points` must be {expected}, got {_checks.describe(points)}.")
     if isinstance(points, list | tuple):
         if len(points) == 0:
@@ -100,7 +100,7 @@ def _init(settings: WarmSettings, key: Array) -> PyTree:
     sampler = settings.sampler
     state = sampler.init(key_init)
     if sampler.resize is not None:
-        state = sampler.resize(state, _ROOM + settings.unit.shape[0])
+        state = sampler.resize(state, _CAPACITY + settings.unit.shape[0])
     state, _ = sampler.tell(key_tell, state, settings.unit, settings.outcome)
     return state
 
@@ -113,8 +113,8 @@ def _ask(settings: WarmSettings, key: Array, state: PyTree) -> tuple[PyTree, Arr
 def _tell(
     settings: WarmSettings, key: Array, state: PyTree, unit: Array, outcome: Outcome
 ) -> tuple[PyTree, PyTree]:
-    told: tuple[PyTree, PyTree] = settings.sampler.tell(key, state, unit, outcome)
-    return told
+    result: tuple[PyTree, PyTree] = settings.sampler.tell(key, state, unit, outcome)
+    return result
 
 
 def _resize(settings: WarmSettings, state: PyTree, capacity: int) -> PyTree:

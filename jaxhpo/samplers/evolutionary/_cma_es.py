@@ -16,7 +16,7 @@ from jaxhpo._linalg import matmul
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
-from jaxhpo.samplers._parts._validation import real_array, told_rows
+from jaxhpo.samplers._parts._validation import checked_trials, real_array
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary import _cma_update as cma
 from jaxhpo.samplers.evolutionary._cma_restart import RESTARTS, first_restarts
@@ -33,7 +33,7 @@ class CmaInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         generation: `[]` int32, generations since the last restart.
         sigma: `[]` step size, in units of the cube's edge.
@@ -42,7 +42,7 @@ class CmaInfo(NamedTuple):
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     generation: Array
     sigma: Array
@@ -238,23 +238,23 @@ def _ask(settings: CmaSettings, key: Array, state: CmaState) -> tuple[CmaState, 
 def _tell(
     settings: CmaSettings, key: Array, state: CmaState, unit: Array, outcome: Outcome
 ) -> tuple[CmaState, CmaInfo]:
-    unit, outcome = told_rows("cma_es.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("cma_es.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
-    told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
+    observed = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
     # Long histories come in pieces of a population, so that the buffers can take them.
     state = by_piece(
-        lambda state, told, number: absorb(
-            settings, key if number is None else jax.random.fold_in(key, number), state, told
+        lambda state, observed, number: absorb(
+            settings, key if number is None else jax.random.fold_in(key, number), state, observed
         ),
         state,
-        told,
+        observed,
         settings.population_size,
     )
     restarts = state.restarts
     return state, CmaInfo(
         info.status,
-        info.num_told,
+        info.num_observed,
         info.num_failed,
         state.gaussian.generation,
         state.gaussian.sigma,

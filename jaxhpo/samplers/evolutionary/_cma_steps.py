@@ -1,4 +1,4 @@
-"""The two halves of a generation of CMA-ES: drawing points, and learning from what was told."""
+"""The two halves of a generation of CMA-ES: drawing points, and learning from the observed ones."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CmaState:
 
     Attributes:
         gaussian: the search distribution.
-        rows: points pending, or told and not yet used.
+        rows: points pending, or observed and not yet used.
         restarts: population size, and what decides on restarts.
         known: state of the random search, which also keeps count of a finite space.
     """
@@ -97,22 +97,22 @@ def _graded(settings: CmaSettings, state: CmaState, normal: Array) -> tuple[Arra
 
 
 def absorb(
-    settings: CmaSettings, key: Array, state: CmaState, told: tuple[Array, Outcome]
+    settings: CmaSettings, key: Array, state: CmaState, observed: tuple[Array, Outcome]
 ) -> CmaState:
-    """Takes told points, and updates the distribution as often as a population is complete."""
-    unit, size = told[0], settings.population_size
+    """Takes observed points, and updates the distribution as often as a population is complete."""
+    unit, size = observed[0], settings.population_size
     if settings.batch_size != size or unit.shape[0] != size:
-        return _absorb_any(settings, key, state, told)
+        return _absorb_any(settings, key, state, observed)
     # The generation just asked, told whole and in order, needs no buffer.
     is_whole = state.rows.are_just(unit) & (state.restarts.size == size)
-    state = _absorb_whole(settings, key, state, told[1], is_whole)
-    return once_if(~is_whole, lambda old: _absorb_any(settings, key, old, told), state)
+    state = _absorb_whole(settings, key, state, observed[1], is_whole)
+    return once_if(~is_whole, lambda old: _absorb_any(settings, key, old, observed), state)
 
 
 def _absorb_any(
-    settings: CmaSettings, key: Array, state: CmaState, told: tuple[Array, Outcome]
+    settings: CmaSettings, key: Array, state: CmaState, observed: tuple[Array, Outcome]
 ) -> CmaState:
-    state = dataclasses.replace(state, rows=state.rows.tell(*told))
+    state = dataclasses.replace(state, rows=state.rows.tell(*observed))
 
     def generation(state: CmaState) -> CmaState:
         found = state.rows.ranked(state.restarts.size)
@@ -121,14 +121,14 @@ def _absorb_any(
         return CmaState(gaussian, rows, restarts, state.known)
 
     return jax.lax.while_loop(
-        lambda state: state.rows.num_told() >= state.restarts.size, generation, state
+        lambda state: state.rows.num_observed() >= state.restarts.size, generation, state
     )
 
 
 def _absorb_whole(
     settings: CmaSettings, key: Array, state: CmaState, outcome: Outcome, is_whole: Array
 ) -> CmaState:
-    """Learns from an outcome of all rows, where it is one."""
+    """Learns from an outcome of all rows, if `is_whole`."""
     found = state.rows.ranked_at_once(outcome)
 
     def step(old: tuple[cma.Gaussian, Restarts]) -> tuple[cma.Gaussian, Restarts]:

@@ -26,6 +26,7 @@ from jaxhpo._base import Array, setting
 from jaxhpo._linalg import cholesky, eigh, matmul, solve_lower, transposed_matmul
 from jaxhpo.samplers._parts._cond import once_if
 
+# The floors of the package `cmaes`.
 _EIGEN_FLOOR = 1e-8
 _SIGMA_MAX = 1e6
 _SNR, _GAMMA, _BETA_MEAN, _BETA_COV = 1.4, 0.1, 0.1, 0.03
@@ -140,14 +141,18 @@ def strategy(size: Array | int, most: int, num_dims: int, *, separable: bool) ->
         xp.sum(xp.where(part, raw, 0)) ** 2 / xp.sum(xp.where(part, raw, 0) ** 2)
         for part in (is_best, is_one & ~is_best)
     )
-    c_one = 2 / ((d + 1.3) ** 2 + mu_eff)
+    c_one = 2 / ((d + 1.3) ** 2 + mu_eff)  # eq. 57
     if separable:
+        # Ros and Hansen: a diagonal has d parameters instead of d², so it is learned (d + 2) / 3
+        # times as fast.
         full = 2 / mu_eff / (d + math.sqrt(2)) ** 2
         full = full + (1 - 1 / mu_eff) * xp.minimum(1, (2 * mu_eff - 1) / ((d + 2) ** 2 + mu_eff))
         c_mu = xp.minimum((d + 2) / 3 * full, 1 - c_one)
         c_sigma, c_cov = (mu_eff + 2) / (d + mu_eff + 3), xp.asarray(4 / (d + 4), dtype)
     else:
         c_mu = 2 * (mu_eff - 2 + 1 / mu_eff) / ((d + 2) ** 2 + mu_eff)
+        # eq. 58; the margin keeps the old covariance from losing all its weight in large
+        # populations.
         c_mu = xp.minimum(c_mu, 1 - c_one - 1e-8)
         c_sigma = (mu_eff + 2) / (d + mu_eff + 5)  # eq. 55
         c_cov = (4 + mu_eff / d) / (d + 4 + 2 * mu_eff / d)  # eq. 56
@@ -190,20 +195,27 @@ def update(gaussian: Gaussian, constants: Strategy, points: Array, weights: Arra
     white = _whiten(gaussian, y)
     white_step = jnp.sum(jnp.maximum(weights, 0)[:, None] * white, axis=0)
 
+    # eq. 43 and 44, in whitened coordinates
     path_sigma = (1 - c.c_sigma) * gaussian.path_sigma
     path_sigma = path_sigma + jnp.sqrt(c.c_sigma * (2 - c.c_sigma) * c.mu_eff) * white_step
     length = jnp.sqrt(jnp.sum(path_sigma**2))
     growth = jnp.exp(c.c_sigma / c.d_sigma * (length / chi - 1))
+    # Below it every sample would equal the mean in this dtype; `is_stuck` ends the run before.
     floor = 0.01 * jnp.finfo(points.dtype).eps
     sigma = jnp.clip(gaussian.sigma * growth, floor, _SIGMA_MAX)
 
     generation = gaussian.generation + 1
+    # h_sigma stalls the path of the covariance while that of the step size is long: where the step
+    # size is far too small, the axes of C would grow too fast. `keep` makes up for the variance
+    # left out.
     age = 2 * (generation + 1).astype(points.dtype)
     is_short = length / jnp.sqrt(1 - (1 - c.c_sigma) ** age) < (1.4 + 2 / (d + 1)) * chi
     heaviside = is_short.astype(points.dtype)
     path_cov = (1 - c.c_cov) * gaussian.path_cov  # eq. 45
     path_cov = path_cov + heaviside * jnp.sqrt(c.c_cov * (2 - c.c_cov) * c.mu_eff) * step
     lengths = jnp.sum(white**2, axis=1)
+    # A negative weight is divided by its step's whitened squared length over d, so that no long
+    # step makes C indefinite.
     scaled = weights * jnp.where(weights >= 0, 1, d / (lengths + _EIGEN_FLOOR))  # eq. 46
     keep = 1 + c.c_one * (1 - heaviside) * c.c_cov * (2 - c.c_cov) - c.c_one
     keep = keep - c.c_mu * jnp.sum(weights)
@@ -234,6 +246,7 @@ def _adapt_rates(old: Gaussian, rates: Rates, new: Gaussian) -> Gaussian:
     scale = jnp.sqrt(_at_least_tiny(variances))
     root = matmul(basis / (scale * old.sigma)[None, :], basis.T)
     step_mean, step_cov = new.mean - old.mean, full_new - full_old
+    # 1 / sqrt(2) belongs to the Fisher metric of a covariance.
     local = (matmul(root, step_mean), matmul(matmul(root, step_cov), root) / math.sqrt(2))
 
     def signal(drift: Array, power: Array, part: Array, beta: float) -> tuple[Array, Array, Array]:
@@ -241,6 +254,8 @@ def _adapt_rates(old: Gaussian, rates: Rates, new: Gaussian) -> Gaussian:
         power = (1 - beta) * power + beta * jnp.sum(part**2)
         length = jnp.sum(drift**2)
         tiny = jnp.finfo(power.dtype).tiny
+        # The average over 1 / beta steps of pure noise still has a squared length, of beta / (2 -
+        # beta) times the power; what exceeds it is signal.
         ratio = (length - beta / (2 - beta) * power) / jnp.maximum(power - length, tiny)
         return drift, power, ratio
 
@@ -253,10 +268,12 @@ def _adapt_rates(old: Gaussian, rates: Rates, new: Gaussian) -> Gaussian:
     rate = rates.rate * jnp.exp(jnp.minimum(_GAMMA * rates.rate, beta) * relative)
     rate = jnp.minimum(rate, 1)
     full, root_full = _rooted(full_old + rate[1] * step_cov)
+    # Step size and shape are separated again: sigma is the root of C's geometric mean eigenvalue.
     sigma = jnp.minimum(jnp.exp(jnp.mean(jnp.log(jnp.diagonal(root_full)))), _SIGMA_MAX)
     return dataclasses.replace(
         new,
         mean=old.mean + rate[0] * step_mean,
+        # The best step size is inversely proportional to the rate of the mean.
         sigma=sigma * rates.rate[0] / rate[0],
         cov=full / sigma**2,
         rates=Rates(drift_mean, drift_cov, jnp.stack([power_mean, power_cov]), rate),
@@ -336,6 +353,7 @@ def is_stuck(gaussian: Gaussian, first_sigma: Array) -> Array:
     is_small = jnp.all(gaussian.sigma * variance < tolerance)
     is_small &= jnp.all(gaussian.sigma * gaussian.path_cov < tolerance)
     has_diverged = gaussian.sigma**2 * jnp.max(variance) > 1e8
+    # 0.2 and 0.1 deviations: the tests NoEffectCoord and NoEffectAxis of Hansen's appendix.
     no_coordinate = jnp.any(mean == mean + 0.2 * gaussian.sigma * jnp.sqrt(variance))
     stuck = is_small | has_diverged | no_coordinate
     if gaussian.is_separable:
@@ -350,6 +368,7 @@ def _rooted(cov: Array) -> tuple[Array, Array]:
     """The covariance, lifted where it is not positive definite, and its root."""
     if cov.ndim == 1:
         return cov, jnp.sqrt(jnp.where(cov < 0, _EIGEN_FLOOR, cov))
+    # JAX returns NaN for a factorisation that failed, so one entry tells.
     root = cholesky(cov)
     return once_if(~jnp.isfinite(root[-1, -1]), lambda pair: _lifted(pair[0]), (cov, root))
 

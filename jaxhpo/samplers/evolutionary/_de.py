@@ -13,7 +13,7 @@ from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, se
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary._de_trial import NUM_SAMPLES, STRATEGIES, crossover_mask, mutant
 from jaxhpo.samplers.evolutionary._generation_buffer import Rows, no_rows
@@ -65,13 +65,13 @@ class DeInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         spread: `[]` mean deviation of the population, in units of the cube's edge.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     spread: Array
 
@@ -100,7 +100,7 @@ def de(
     Args:
         space: the search space; its bounds may be traced.
         batch_size: static; rows of one `ask`.
-        population_size: static; members, at least 6; None means 5 a dimension, from 8 to 100.
+        population_size: static; members, at least 6; None means 5 per dimension, from 8 to 100.
         strategy: static; SciPy's name, such as "best1bin", "rand1exp" or "currenttobest1bin".
         mutation: F, or the ends of the interval it is drawn from for each proposal; traced.
         recombination: probability that a coordinate comes from the mutant; traced.
@@ -236,19 +236,19 @@ def _best(state: DeState) -> Array:
 def _tell(
     settings: DeSettings, key: Array, state: DeState, unit: Array, outcome: Outcome
 ) -> tuple[DeState, DeInfo]:
-    unit, outcome = told_rows("de.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("de.tell", settings.space, unit, outcome, ())
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     state = dataclasses.replace(state, known=known)
-    told = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
-    state = by_piece(_absorb, state, told, settings.population_size)
+    observed = (unit, Outcome(outcome.value, violation=summed_violation(outcome.violation)))
+    state = by_piece(_absorb, state, observed, settings.population_size)
     spread = jnp.mean(jnp.std(state.population, axis=0))
-    return state, DeInfo(info.status, info.num_told, info.num_failed, spread)
+    return state, DeInfo(info.status, info.num_observed, info.num_failed, spread)
 
 
-def _absorb(state: DeState, told: tuple[Array, Outcome], number: Array | None) -> DeState:
-    """Lets told points compete, in the order in which they were asked."""
+def _absorb(state: DeState, observed: tuple[Array, Outcome], number: Array | None) -> DeState:
+    """Lets observed points compete, in the order in which they were asked."""
     del number  # no randomness
-    rows = state.rows.tell(*told)
+    rows = state.rows.tell(*observed)
     state = dataclasses.replace(state, rows=rows)
 
     def compete(carry: tuple[DeState, Array]) -> tuple[DeState, Array]:
@@ -257,15 +257,15 @@ def _absorb(state: DeState, told: tuple[Array, Outcome], number: Array | None) -
         return _replaced(state, row), is_open.at[row].set(False)
 
     state, _ = jax.lax.while_loop(
-        lambda carry: jnp.any(carry[1]), compete, (state, rows.seen.is_told)
+        lambda carry: jnp.any(carry[1]), compete, (state, rows.seen.is_observed)
     )
     never = jnp.zeros((), bool)
-    rows = state.rows.forget(rows.seen.is_told, jnp.zeros((), jnp.int32), never)
+    rows = state.rows.forget(rows.seen.is_observed, jnp.zeros((), jnp.int32), never)
     return dataclasses.replace(state, rows=rows)
 
 
 def _replaced(state: DeState, row: Array) -> DeState:
-    """One told row against the member it competes with; a stranger against the worst."""
+    """One observed row against the member it competes with; one never asked against the worst."""
     seen, raw = state.rows.seen, state.rows.raw[row]
     is_stranger = ~state.rows.is_own[row]
     violation, value = seen.violation[row], seen.value[row]

@@ -31,7 +31,7 @@ _UNUSED = 3
 """Group of the rows that are no part of a generation, behind that of failures."""
 
 _STALE = 2
-"""Points asked so many generations ago keep no row; told later, they count as anybody's points."""
+"""Points asked so many generations ago lose their row; told later, they count as never asked."""
 
 
 class Ranked(NamedTuple):
@@ -57,10 +57,10 @@ class Ranked(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Points that are pending, or told and not yet used; in the order in which they came.
+    """Points that are pending, or observed and not yet used; in the order in which they came.
 
     Attributes:
-        seen: what was asked and told.
+        seen: the points asked and told.
         raw: `[p, d]` points as drawn.
         is_own: `[p]` bool, whether a row has one: false where it is somebody else's.
         age: `[p]` int32 generation in which a row was asked; -1 where it no longer counts.
@@ -74,10 +74,11 @@ class Rows:
     def ask(self, unit: Array, raw: Array, generation: Array) -> Rows:
         """Appends pending points `[d]` or `[q, d]`; NaN is none.
 
-        Where there is no room, the oldest pending points lose their rows: they count as anybody's.
+        Where no row is free, the oldest pending points lose theirs; told later, they count as
+        points that were never asked.
         """
         unit, raw = jnp.atleast_2d(unit), jnp.atleast_2d(raw)
-        rows = self._with_room(unit)
+        rows = self._with_free_rows(unit)
         slot = rows.seen.slots(has_proposal(unit))
         return Rows(
             rows.seen.ask(unit),
@@ -88,7 +89,7 @@ class Rows:
 
     def tell(self, unit: Array, outcome: Outcome) -> Rows:
         """Resolves and appends points `[q, d]`."""
-        rows = self._with_room(unit, resolves=True)
+        rows = self._with_free_rows(unit, resolves=True)
         return dataclasses.replace(rows, seen=rows.seen.tell(unit, outcome))
 
     def are_just(self, unit: Array) -> Array:
@@ -97,19 +98,19 @@ class Rows:
         is_next = (seen.status[:q] == PENDING) & (self.age[:q] >= 0)
         return (seen.num_rows == q) & jnp.all(is_next & are_same(unit, seen.unit[:q]))
 
-    def num_told(self) -> Array:
-        """Told points that count, int32."""
+    def num_observed(self) -> Array:
+        """Observed points that count, int32."""
         return jnp.sum(self._counts(), dtype=jnp.int32)
 
     def ranked(self, size: Array) -> Ranked:
-        """Ranks the first `size` told points: by value, then by violation, failures last."""
+        """Ranks the first `size` observed points: by value, then by violation, failures last."""
         counts = self._counts()
         is_used = counts & (jnp.cumsum(counts.astype(jnp.int32), dtype=jnp.int32) <= size)
         points = jnp.where(self.is_own[:, None], self.raw, self.seen.unit)
         return _ranked(points, self.seen.value, self.seen.violation, is_used)
 
     def ranked_at_once(self, outcome: Outcome) -> Ranked:
-        """Ranks the first rows by an outcome `[q]` of theirs that has not been told."""
+        """Ranks the first rows by an outcome `[q]` of theirs that is not stored yet."""
         q, dtype = outcome.value.shape[0], self.raw.dtype
         violation = jnp.zeros(q, dtype)
         if outcome.violation is not None:
@@ -131,7 +132,7 @@ class Rows:
         seen = self.seen
         is_pending = seen.status == PENDING
         is_stale = is_pending & (self.age < generation - _STALE)
-        is_void = (self.age < 0) & seen.is_told
+        is_void = (self.age < 0) & seen.is_observed
         keep = seen.is_known & ~is_used & ~is_stale & ~is_void
         # Generations start at 0 again after a restart.
         age = jnp.where(has_restarted & is_pending, -1, self.age)
@@ -140,10 +141,10 @@ class Rows:
         kept = once_if(jnp.any(keep), lambda rows: rows._packed(keep), kept)
         return kept._cut(jnp.sum(keep, dtype=jnp.int32))
 
-    def _with_room(self, unit: Array, *, resolves: bool = False) -> Rows:
-        """Room for points `[q, d]`, taken from the oldest pending rows where there is none.
+    def _with_free_rows(self, unit: Array, *, resolves: bool = False) -> Rows:
+        """Frees rows for points `[q, d]`, those of the oldest pending points where none is free.
 
-        If they resolve rows (static), those that equal pending ones need no room, and take none.
+        If they resolve rows (static), those that equal pending ones need no new row.
         """
         n = self.age.shape[0]
 
@@ -161,7 +162,7 @@ class Rows:
         return once_if(self.seen.num_rows + unit.shape[0] > n, drop, self)
 
     def _packed(self, keep: Array) -> Rows:
-        """Moves the rows to keep `[p]` to the front; what is behind them is anything."""
+        """Moves the rows to keep `[p]` to the front; the contents behind them are arbitrary."""
         place = jnp.cumsum(keep.astype(jnp.int32), dtype=jnp.int32) - 1
         place = jnp.where(keep, place, keep.shape[0])
         return self._mapped(lambda buffer: place_rows(buffer, place, buffer))
@@ -182,7 +183,7 @@ class Rows:
         return jax.tree.map(lambda leaf: leaf if leaf.ndim == 0 else change(leaf), self)
 
     def _counts(self) -> Array:
-        return self.seen.is_told & (self.age >= 0)
+        return self.seen.is_observed & (self.age >= 0)
 
 
 def _ranked(points: Array, value: Array, violation: Array, is_used: Array) -> Ranked:

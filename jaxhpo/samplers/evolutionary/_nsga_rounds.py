@@ -1,6 +1,6 @@
 """What NSGA-II and NSGA-III share: a population, children of its members, and survival.
 
-Told points join the population one by one, in the order in which they were asked, and whenever
+Observed points join the population one by one, in the order in which they were asked, and whenever
 `offspring_size` have joined, the best `population_size` survive. With an offspring of one this is
 the steady-state form (Durillo et al. 2009), with one as large as the population the form of the
 papers. Neither the batches in which points are told nor an interruption changes the result.
@@ -21,7 +21,7 @@ from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
 from jaxhpo.samplers._parts._pending import check_space, num_waiting
 from jaxhpo.samplers._parts._same import are_same, take_first
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.evolutionary._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
@@ -88,7 +88,7 @@ class NsgaState:
         first: `[p, d]` the first points, a Latin hypercube.
         members: the population, and behind it the children that wait for the next survival.
         num_asked: `[]` int32 points asked, and told without being asked.
-        waiting: `[k, d]` pending points, a ring: what is told moves to `members`, so these rows
+        waiting: `[k, d]` pending points, a ring: observed ones move to `members`, so these rows
             need none of the values of `Observations`, and the oldest may be forgotten.
         number: `[k]` int32 place of each in the order of asks; -1 where there is none.
         known: state of the random search, which also keeps count of a finite space.
@@ -103,17 +103,17 @@ class NsgaState:
 
 
 class NsgaInfo(NamedTuple):
-    """What is reported of a tell.
+    """The info of a tell.
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_feasible: `[]` int32, members of the population that break no constraint.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_feasible: Array
 
@@ -251,9 +251,9 @@ def tell(
     unit: Array,
     outcome: Outcome,
 ) -> tuple[NsgaState, NsgaInfo]:
-    """Lets told points join, in the order in which they were asked."""
+    """Lets observed points join, in the order in which they were asked."""
     objectives = (settings.num_objectives,)
-    unit, outcome = told_rows(where, settings.space, unit, outcome, objectives)
+    unit, outcome = checked_trials(where, settings.space, unit, outcome, objectives)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
@@ -261,20 +261,20 @@ def tell(
     violation = jnp.nan_to_num(jnp.maximum(violation, 0), nan=jnp.inf, posinf=jnp.inf)
     state, number = _resolved(dataclasses.replace(state, known=known), unit)
     order = jnp.argsort(number, stable=True)
-    told = (unit, outcome.value.astype(dtype), violation)
+    observed = (unit, outcome.value.astype(dtype), violation)
     members, _ = jax.lax.scan(
         lambda members, row: (_joined(settings, survive, members, *row), None),
         state.members,
-        tuple(part[order] for part in told),
+        tuple(part[order] for part in observed),
     )
     used = jnp.arange(members.fitness.shape[0], dtype=jnp.int32) < members.num_used
     num_feasible = jnp.sum(used & (members.violation <= 0), dtype=jnp.int32)
     state = dataclasses.replace(state, members=members)
-    return state, NsgaInfo(info.status, info.num_told, info.num_failed, num_feasible)
+    return state, NsgaInfo(info.status, info.num_observed, info.num_failed, num_feasible)
 
 
 def _resolved(state: NsgaState, unit: Array) -> tuple[NsgaState, Array]:
-    """Takes told points out of those that wait; strangers get the numbers that follow."""
+    """Removes observed points from those that wait; others get the numbers that follow."""
     slot = take_first(state.number >= 0, unit, lambda point: are_same(state.waiting, point[None]))
     own = state.number.at[slot].get(mode="fill", fill_value=-1)
     is_stranger = has_proposal(unit) & (own < 0)

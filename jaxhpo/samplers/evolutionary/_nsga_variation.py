@@ -15,7 +15,7 @@ CROSSOVERS = (SBX, UNIFORM)
 
 
 def crossed(noise: Array, one: Array, other: Array, is_category: Array, eta: Array) -> Array:
-    """Simulated binary crossover within the unit cube: one child of two, a coin a coordinate.
+    """Simulated binary crossover within the unit cube: one child of two, a coin per coordinate.
 
     Model: a child lies around the parents as a point lies around its parents after single-point
     crossover of their bits, the closer the larger `eta`. Half of the coordinates are passed on
@@ -40,8 +40,8 @@ def crossed(noise: Array, one: Array, other: Array, is_category: Array, eta: Arr
     # Equal coordinates have no spread; 1 keeps the division finite.
     width = jnp.where(gap > 0, gap, 1)
 
-    def child(room: Array, sign: float) -> Array:
-        alpha = 2 - (1 + 2 * room / width) ** -(eta + 1)
+    def child(margin: Array, sign: float) -> Array:
+        alpha = 2 - (1 + 2 * margin / width) ** -(eta + 1)
         inner = (spread * alpha) ** (1 / (eta + 1))
         outer = (1 / jnp.maximum(2 - spread * alpha, 1e-12)) ** (1 / (eta + 1))
         beta = jnp.where(spread * alpha <= 1, inner, outer)

@@ -14,7 +14,7 @@ from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._parts._same import are_same
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local._lbfgs import Lane, absorbed, no_lane
 from jaxhpo.samplers.space_filling._random import RandomState
@@ -46,7 +46,7 @@ class GradientState:
 
     Attributes:
         lanes: the descents, leading axis the number of lanes. Each keeps its own pending point:
-            what a told value means depends on where its line search stands.
+            what an observed value means depends on where its line search stands.
         num_asked: `[]` int32.
         num_descents: `[]` int32, descents that have ended.
         known: state of the random search, which also keeps count of a finite space.
@@ -63,13 +63,13 @@ class GradientInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_descents: `[]` int32, descents that have ended.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_descents: Array
 
@@ -192,7 +192,7 @@ def _trial(settings: GradientSettings, state: GradientState, lane: Lane) -> tupl
 def _tell(
     settings: GradientSettings, key: Array, state: GradientState, unit: Array, outcome: Outcome
 ) -> tuple[GradientState, GradientInfo]:
-    unit, outcome = told_rows("gradient.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("gradient.tell", settings.space, unit, outcome, ())
     slope = _checked_gradient(unit, outcome)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     violation = summed_violation(outcome.violation)
@@ -204,11 +204,11 @@ def _tell(
     value = jnp.where(is_fine, outcome.value, jnp.inf).astype(unit.dtype)
     state = dataclasses.replace(state, known=known)
 
-    def one(state: GradientState, told: tuple[Array, ...]) -> tuple[GradientState, None]:
-        return _absorb(settings, state, *told), None
+    def one(state: GradientState, observed: tuple[Array, ...]) -> tuple[GradientState, None]:
+        return _absorb(settings, state, *observed), None
 
     state, _ = jax.lax.scan(one, state, (unit, value, slope, is_fine))
-    report = GradientInfo(info.status, info.num_told, info.num_failed, state.num_descents)
+    report = GradientInfo(info.status, info.num_observed, info.num_failed, state.num_descents)
     return state, report
 
 
@@ -220,7 +220,7 @@ def _absorb(
     slope: Array,
     is_fine: Array,
 ) -> GradientState:
-    """One told point to its lane; a stranger to a lane that has neither start nor trial."""
+    """Gives an observed point to its lane, or, if never asked, to one without start and trial."""
     lanes = state.lanes
     is_own = lanes.is_pending & are_same(lanes.trial, unit[None])
     is_empty = ~lanes.is_pending & ~lanes.has_started & is_fine

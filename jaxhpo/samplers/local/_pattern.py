@@ -14,7 +14,7 @@ from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
 from jaxhpo.samplers._parts._same import SAME, are_same
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local import _pattern_poll as polls
 from jaxhpo.samplers.local._pattern_poll import Poll, Shape
@@ -65,14 +65,14 @@ class PatternInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         step: `[]` largest step of a coordinate, in units of the cube's edge.
         num_restarts: `[]` int32, descents that have ended.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     step: Array
     num_restarts: Array
@@ -204,7 +204,7 @@ def _near(settings: PatternSettings, key: Array, poll: Poll) -> Array:
 def _tell(
     settings: PatternSettings, key: Array, state: PatternState, unit: Array, outcome: Outcome
 ) -> tuple[PatternState, PatternInfo]:
-    unit, outcome = told_rows("pattern.tell", settings.space, unit, outcome, ())
+    unit, outcome = checked_trials("pattern.tell", settings.space, unit, outcome, ())
     poll, dtype = state.poll, state.poll.centre.dtype
     points, is_point = polls.points_of(settings.shape, settings.space, poll)
     is_same = are_same(unit[:, None], points[None]) & is_point[None, :]
@@ -228,7 +228,7 @@ def _tell(
     after = polls.moved(settings.shape, poll, index, centre, value, violation)
     floor = settings.shape.floor(settings.first_step, settings.min_step)
     after = polls.reopened(settings.shape, after, settings.first_step, floor)
-    # What is known, broken or told and no better has failed.
+    # What is known, infeasible, or observed and no better has failed.
     failed = poll.failed | jnp.any(is_same, axis=0)
     failed |= ~poll.asked & ~settings.guard.allowed(known, points)
     heights = jnp.where(
@@ -243,12 +243,12 @@ def _tell(
         state, poll=poll, num_seen=state.num_seen + jnp.sum(counts, dtype=jnp.int32), known=known
     )
     state = _restarted(settings, state, floor)
-    report = (info.status, info.num_told, info.num_failed, jnp.max(state.poll.step))
+    report = (info.status, info.num_observed, info.num_failed, jnp.max(state.poll.step))
     return state, PatternInfo(*report, state.num_restarts)
 
 
 def _best(unit: Array, outcome: Outcome, counts: Array) -> tuple[Array, Array]:
-    """Row of the best told point, and its violation: infinite if there is none."""
+    """Row of the best observed point, and its violation: infinite if there is none."""
     violation = summed_violation(outcome.violation)
     dtype = unit.dtype
     if violation is None:
@@ -262,7 +262,7 @@ def _best(unit: Array, outcome: Outcome, counts: Array) -> tuple[Array, Array]:
 
 
 def _restarted(settings: PatternSettings, state: PatternState, floor: Array) -> PatternState:
-    """Begins a new descent where all coordinates are done."""
+    """Begins a new descent once all coordinates are done."""
     is_over = _has_started(settings, state) & jnp.all(state.poll.step < floor)
     fresh = dataclasses.replace(
         state,

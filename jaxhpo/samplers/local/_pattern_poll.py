@@ -23,7 +23,7 @@ class Shape:
     Attributes:
         levels: levels of each coordinate, 0 where continuous.
         is_categorical: which coordinates are unordered.
-        ways: poll points a coordinate, the largest number of any.
+        ways: poll points per coordinate, the largest number of any.
     """
 
     levels: tuple[int, ...]
@@ -72,7 +72,7 @@ class Poll:
         step: `[d]` step of each coordinate.
         sign: `[d]` the side that is polled first.
         asked: `[d w + 1]` bool poll points proposed; the last one is the leap.
-        failed: `[d w + 1]` bool poll points told and no better.
+        failed: `[d w + 1]` bool poll points observed and no better.
         height: `[d w + 1]` values of those; infinite elsewhere.
         shift: `[d]` where parabolas through three points of a coordinate are lowest, as seen from
             the centre; 0 where there is none.
@@ -92,7 +92,7 @@ class Poll:
 
 
 def first_poll(shape: Shape, first_step: Array) -> Poll:
-    """Starts with nothing known."""
+    """The poll before any observation."""
     d, dtype = shape.num_dims, first_step.dtype
     inf = jnp.asarray(jnp.inf, dtype)
     step = jnp.broadcast_to(first_step, (d,))

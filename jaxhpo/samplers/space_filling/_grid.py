@@ -13,8 +13,8 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, make_sampler
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import Lattice
-from jaxhpo.samplers._parts._pending import StreamInfo, Tally, check_space, new_tally
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._pending import Counts, StreamInfo, check_space, zero_counts
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
@@ -38,11 +38,11 @@ class GridState:
     """State of `grid`.
 
     Attributes:
-        tally: what has been told.
+        counts: points observed so far, and how many of them failed.
         visited: the grid points asked or told, and those that stand for no allowed configuration.
     """
 
-    tally: Tally
+    counts: Counts
     visited: Visited
 
 
@@ -122,7 +122,7 @@ def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) ->
 
 def _init(settings: GridSettings, key: Array) -> GridState:
     del key  # the grid is deterministic
-    return GridState(new_tally(), settings.lattice.open_set(settings.space))
+    return GridState(zero_counts(), settings.lattice.open_set(settings.space))
 
 
 def _ask(settings: GridSettings, key: Array, state: GridState) -> tuple[GridState, Array]:
@@ -139,7 +139,7 @@ def _tell(
     settings: GridSettings, key: Array, state: GridState, unit: Array, outcome: Outcome
 ) -> tuple[GridState, StreamInfo]:
     del key  # nothing is learnt
-    unit, outcome = told_rows("grid.tell", settings.space, unit, outcome)
-    tally = state.tally.add(~jnp.isnan(unit).any(axis=1), outcome)
+    unit, outcome = checked_trials("grid.tell", settings.space, unit, outcome)
+    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
     visited = state.visited.add(*settings.lattice.number(settings.space, unit))
-    return GridState(tally, visited), tally.info(visited.num_open() == 0)
+    return GridState(counts, visited), counts.info(visited.num_open() == 0)

@@ -1,4 +1,4 @@
-"""Halton points from a counter: one radical inverse a dimension, in prime bases.
+"""Halton points from a counter: one radical inverse per dimension, in prime bases.
 
 Scrambling applies a random permutation `digit -> (a * digit + c) mod b` to every digit place of
 every base (random linear digit scrambling: Matousek, "On the L2-discrepancy for anchored boxes",

@@ -14,14 +14,14 @@ from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import HASHED_BITS, Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
+    Counts,
     Pending,
     StreamInfo,
-    Tally,
     check_space,
     empty_pending,
-    new_tally,
+    zero_counts,
 )
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.space_filling import _halton, _sobol
 from jaxhpo.space import Space
@@ -59,14 +59,14 @@ class QmcState:
     Attributes:
         sequence: the sequence as scrambled by `init`.
         index: `[]` int32, the next point of the sequence.
-        tally: what has been told.
+        counts: points observed so far, and how many of them failed.
         known: points asked and not told (`Pending`), or on a finite space the configurations not to
             propose again (`Visited`).
     """
 
     sequence: Any
     index: Array
-    tally: Tally
+    counts: Counts
     known: Pending | Visited
 
 
@@ -143,7 +143,7 @@ def _init(settings: QmcSettings, key: Array) -> QmcState:
         known = empty_pending(settings.batch_size)
     else:
         known = settings.lattice.open_set(settings.space)
-    return QmcState(sequence, jnp.zeros((), jnp.int32), new_tally(), known)
+    return QmcState(sequence, jnp.zeros((), jnp.int32), zero_counts(), known)
 
 
 def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, Array]:
@@ -167,17 +167,17 @@ def _tell(
     settings: QmcSettings, key: Array, state: QmcState, unit: Array, outcome: Outcome
 ) -> tuple[QmcState, StreamInfo]:
     del key  # nothing is learnt
-    unit, outcome = told_rows("qmc.tell", settings.space, unit, outcome)
-    tally = state.tally.add(~jnp.isnan(unit).any(axis=1), outcome)
+    unit, outcome = checked_trials("qmc.tell", settings.space, unit, outcome)
+    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
     if settings.lattice is not None and isinstance(state.known, Visited):
         known = state.known.add(*settings.lattice.number(settings.space, unit))
-        info = tally.info(known.num_open() == 0)
-        return dataclasses.replace(state, known=known, tally=tally), info
+        info = counts.info(known.num_open() == 0)
+        return dataclasses.replace(state, known=known, counts=counts), info
     assert isinstance(state.known, Pending)
     pending, num_new = state.known.resolve(unit)
     index = _advance(settings, state, num_new)
-    state = dataclasses.replace(state, known=pending, tally=tally, index=index)
-    return state, tally.info(jnp.zeros((), bool))
+    state = dataclasses.replace(state, known=pending, counts=counts, index=index)
+    return state, counts.info(jnp.zeros((), bool))
 
 
 def _points(settings: QmcSettings, sequence: Any, index: Array, count: int) -> Array:

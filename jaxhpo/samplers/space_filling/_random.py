@@ -14,12 +14,12 @@ from jaxhpo.samplers._parts._chunks import row_keys
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
+    Counts,
     StreamInfo,
-    Tally,
     check_space,
-    new_tally,
+    zero_counts,
 )
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
 
@@ -45,12 +45,12 @@ class RandomState:
     """State of `random`.
 
     Attributes:
-        tally: what has been told.
+        counts: points observed so far, and how many of them failed.
         visited: configurations not to propose (again); None where the space is not finite (unless
             a `Guard` keeps account there, which this sampler leaves as it is).
     """
 
-    tally: Tally
+    counts: Counts
     visited: Visited | None
 
 
@@ -99,7 +99,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
     del key  # nothing random is fixed for the whole study
     lattice = settings.lattice
     visited = None if lattice is None else lattice.open_set(settings.space)
-    return RandomState(new_tally(), visited)
+    return RandomState(zero_counts(), visited)
 
 
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
@@ -119,13 +119,13 @@ def _tell(
     settings: RandomSettings, key: Array, state: RandomState, unit: Array, outcome: Outcome
 ) -> tuple[RandomState, StreamInfo]:
     del key  # nothing is learnt
-    unit, outcome = told_rows("random.tell", settings.space, unit, outcome)
-    told = ~jnp.isnan(unit).any(axis=1)
-    tally, visited = state.tally.add(told, outcome), state.visited
+    unit, outcome = checked_trials("random.tell", settings.space, unit, outcome)
+    is_point = ~jnp.isnan(unit).any(axis=1)
+    counts, visited = state.counts.add(is_point, outcome), state.visited
     if settings.lattice is None or visited is None:
-        return RandomState(tally, visited), tally.info(jnp.zeros((), bool))
+        return RandomState(counts, visited), counts.info(jnp.zeros((), bool))
     visited = visited.add(*settings.lattice.number(settings.space, unit))
-    return RandomState(tally, visited), tally.info(visited.num_open() == 0)
+    return RandomState(counts, visited), counts.info(visited.num_open() == 0)
 
 
 def _draw_free(space: Space, key: Array) -> Array:

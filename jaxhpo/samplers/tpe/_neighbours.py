@@ -1,6 +1,6 @@
 """A set of points of which every coordinate knows its neighbours, kept without sorting.
 
-XLA sorts slowly on a CPU. A point that enters or leaves the set changes two neighbours a column,
+XLA sorts slowly on a CPU. A point that enters or leaves the set changes two neighbours per column,
 which is one elementwise pass over the buffers.
 """
 

@@ -1,4 +1,4 @@
-"""Parzen estimators over the unit cube: one product kernel an observation, and a prior.
+"""Parzen estimators over the unit cube: one product kernel per observation, and a prior.
 
 Columns are handled one after the other in a scan, so that programs stay small and the work on
 `[candidates, kernels]` arrays vectorises.
@@ -22,6 +22,7 @@ from jaxhpo.space import Space, cell_ends
 CONTINUOUS, STEPPED = 0, -1
 """Kinds of column; a categorical one is its number of options."""
 
+# The same number is Hyperopt's `linear_forgetting`.
 _FLAT = 25
 """The newest observations have full weight; the ramp over the older ones ends here (Optuna)."""
 
@@ -41,7 +42,7 @@ class Parzen:
         sigma: `[d, k]` width before truncation to the unit interval.
         share: `[d, k]` probability that a categorical kernel keeps its option, instead of drawing
             from the prior; 0 where the kernel has no such coordinate.
-        log_weight: `[1 or d, k]` normalised weights, common to all columns or one row a column.
+        log_weight: `[1 or d, k]` normalised weights, common to all columns or one row per column.
     """
 
     mean: Array
@@ -88,6 +89,7 @@ def ramp(is_member: Array) -> Array:
     dtype = jnp.result_type(float)
     rank = jnp.cumsum(is_member.astype(jnp.int32), axis=-1, dtype=jnp.int32) - 1
     count = rank[..., -1:] + 1
+    # A linear ramp from 1/m for the oldest observation to 1, over the m - 25 old ones.
     num_old = count - _FLAT
     low = 1 / jnp.maximum(count, 1).astype(dtype)
     step = (1 - low) / jnp.maximum(num_old - 1, 1).astype(dtype)
@@ -118,9 +120,13 @@ def estimator(
         jnp.where(jnp.isinf(gap_left), 0, gap_left), jnp.where(jnp.isinf(gap_right), 0, gap_right)
     )
     gap = jnp.where(jnp.isinf(gap_left) & jnp.isinf(gap_right), jnp.maximum(place, 1 - place), gap)
+    # Optuna's rule: no narrower than the unit interval over min(100, 1 + K), where K counts the
+    # members and the prior, so that many close observations do not make a spike.
     sigma = jnp.clip(gap, 1 / jnp.minimum(100, count + 2), 1)
 
     options = jnp.maximum(jnp.asarray(kinds, dtype), 0)[:, None]
+    # Optuna gives every option prior_weight / K and the observed one 1 more, then normalises. The
+    # same row as a mixture: keep the option with this probability, else draw a uniform one.
     keep = 1 / (1 + options * prior_weight / (count + 1))
     share = jnp.where(is_in, keep, 0)
     total = jnp.sum(weight, axis=1, keepdims=True) + prior_weight
@@ -138,6 +144,8 @@ def draw(parzen: Parzen, key: Array, count: int, kinds: tuple[int, ...]) -> Arra
     key_component, key_numeric, key_keep, key_option = jax.random.split(key, 4)
     (d, _), dtype = parzen.mean.shape, parzen.mean.dtype
     rows = parzen.log_weight.shape[0]
+    # Inversion of the cumulative weights, scaled by their last so that rounding loses no mass; the
+    # minimum below is for a level that rounds up to it.
     ends = jnp.cumsum(jnp.exp(parzen.log_weight), axis=1)
     level = jax.random.uniform(key_component, (rows, count), dtype) * ends[:, -1:]
     component = jnp.sum(ends[:, None, :] <= level[:, :, None], axis=2, dtype=jnp.int32)
@@ -146,6 +154,7 @@ def draw(parzen: Parzen, key: Array, count: int, kinds: tuple[int, ...]) -> Arra
         jnp.take_along_axis(part, component, axis=1)
         for part in (parzen.mean, parzen.sigma, parzen.share)
     )
+    # Truncated to the unit interval, as the density is: no candidate piles up at a bound.
     low, high = -mean / sigma, (1 - mean) / sigma
     score = jax.random.truncated_normal(key_numeric, low, high, (d, count), dtype)
     numeric = jnp.clip(mean + sigma * score, 0, 1)
@@ -171,6 +180,7 @@ def log_density(parzen: Parzen, points: Points, kinds: tuple[int, ...]) -> Array
             return total + jnp.where(point.is_active[:, None], value, 0), None
 
         total, _ = jax.lax.scan(add, total, _take((parzen, points), columns, parzen))
+    # A product kernel has one weight for all coordinates: log weights are added after the sum.
     return jax.nn.logsumexp(total + parzen.log_weight[:1], axis=1)
 
 
@@ -187,6 +197,7 @@ def log_marginals(parzen: Parzen, points: Points, kinds: tuple[int, ...]) -> Arr
 
         rows.append(jax.lax.scan(one, None, _take((parzen, points), columns, parzen))[1])
         order += columns.tolist()
+    # Groups reorder the columns; this is the inverse permutation.
     return jnp.concatenate(rows)[np.argsort(np.asarray(order))]
 
 
@@ -205,6 +216,7 @@ def _log_stepped(mixture: Parzen, point: Points) -> Array:
 
 
 def _log_category(mixture: Parzen, point: Points) -> Array:
+    # The mixture of `estimator`: the kept option, or one drawn from the prior's cell.
     is_same = are_same(point.place[:, None, None], mixture.mean[None, :, None])
     prior = (point.high - point.low)[:, None]
     share = mixture.share[None, :]
@@ -216,10 +228,12 @@ _LOG_KERNELS = {0: _log_continuous, 1: _log_stepped, 2: _log_category}
 
 def log_mass(low: Array, high: Array) -> Array:
     """Log of the standard normal probability of `[low, high]`, anywhere in the tails."""
+    # By symmetry to the left tail, where erfc is small and exact.
     is_right = low > 0
     low, high = jnp.where(is_right, -high, low), jnp.where(is_right, -low, high)
     # Not to the right of 0 now, or 0 is inside: no cancellation but that of a narrow interval.
     mass = 0.5 * (jax.lax.erfc(-high / _ROOT2) - jax.lax.erfc(-low / _ROOT2))
+    # Above subnormal numbers, which XLA may flush to zero.
     tiny = 64 * jnp.finfo(low.dtype).tiny
     # Beyond the reach of erfc: phi(z) / z, the first term of its expansion.
     far = jnp.minimum(high, -1)
@@ -228,6 +242,7 @@ def log_mass(low: Array, high: Array) -> Array:
     wide = jnp.where(mass > tiny, jnp.log(jnp.maximum(mass, tiny)), tail)
     # Narrow: the density in the middle, with the slope and the curvature of its logarithm.
     width, middle = high - low, 0.5 * (low + high)
+    # sinh(s) / s: the lower end avoids 0 / 0, the upper one an overflow.
     slope = jnp.clip(0.5 * jnp.abs(middle) * width, 1e-3, 20)
     narrow = -0.5 * middle**2 + jnp.log(jnp.maximum(width, tiny) / _ROOT_2PI) - width**2 / 24
     narrow = narrow + jnp.log(jnp.sinh(slope) / slope)
@@ -236,6 +251,7 @@ def log_mass(low: Array, high: Array) -> Array:
 
 def _log_inside(mixture: Parzen) -> Array:
     """Log of the untruncated kernel's probability inside the unit interval; at least a third."""
+    # sigma is 1 at most and the mean inside, so at least Phi(1) - Phi(0) = 0.34 is inside: no tail.
     rate = 1 / (mixture.sigma * _ROOT2)
     return jnp.log(
         0.5 * (jax.lax.erf((1 - mixture.mean) * rate) + jax.lax.erf(mixture.mean * rate))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxhpo._base import Array
 from jaxhpo.samplers._parts._observations import Observations
 
+# Optuna and Hyperopt have the same cap; it also bounds the number of kernels of the good density.
 MAX_GOOD = 25
 
 
@@ -20,12 +21,14 @@ def _tenth(n: Array) -> Array:
 
 def _sqrt(n: Array) -> Array:
     """√n/4, rounded up: the smallest k with 16 k² >= n."""
+    # In integers, since the float32 root of a square may fall to either side of it.
     k = jnp.arange(MAX_GOOD, dtype=jnp.int32)
     return jnp.sum(16 * k**2 < n, dtype=jnp.int32)
 
 
+# "tenth" is Optuna's rule, "sqrt" Hyperopt's.
 SPLITS: dict[str, Callable[[Array], Array]] = {"tenth": _tenth, "sqrt": _sqrt}
-"""Number of good ones among n observations, before the cap of 25."""
+"""From n observations to the number of good ones, before the cap of 25."""
 
 
 def good_rows(rows: Observations, split: str) -> tuple[Array, Array]:
@@ -39,7 +42,7 @@ def good_rows(rows: Observations, split: str) -> tuple[Array, Array]:
         `[25]` int32 row numbers in rising order, out of range where there are fewer, and how many.
     """
     n = rows.unit.shape[0]
-    has_value = rows.is_told & jnp.isfinite(rows.value)
+    has_value = rows.is_observed & jnp.isfinite(rows.value)
     is_feasible = has_value & (rows.violation <= 0)
     wanted = SPLITS[split](jnp.sum(has_value, dtype=jnp.int32))
     wanted = jnp.minimum(wanted, MAX_GOOD).astype(jnp.int32)
@@ -55,5 +58,6 @@ def _smallest(score: Array, is_valid: Array, count: Array) -> Array:
     """Rows of the `count` smallest scores, ties in order; out of range beyond."""
     n = score.shape[0]
     most = min(MAX_GOOD, n)
+    # Of equal scores `top_k` takes the earlier row, so the split depends on the history alone.
     _, rows = jax.lax.top_k(jnp.where(is_valid, -score, -jnp.inf), most)
     return jnp.where(jnp.arange(most, dtype=jnp.int32) < count, rows.astype(jnp.int32), n)

@@ -12,9 +12,9 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
-from jaxhpo.samplers._parts._observations import Observations, check_room, no_observations
+from jaxhpo.samplers._parts._observations import Observations, check_capacity, no_observations
 from jaxhpo.samplers._parts._pending import check_space
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.samplers.tpe import _parzen as parzen
@@ -22,7 +22,7 @@ from jaxhpo.samplers.tpe._neighbours import Neighbours, neighbours_of, no_neighb
 from jaxhpo.samplers.tpe._split import MAX_GOOD, SPLITS, good_rows
 from jaxhpo.space import Space
 
-_FEW_TOLD = 32
+_FEW_OBSERVED = 32
 """Points in one tell up to which members are moved one by one; beyond, all is sorted anew."""
 
 _SPARE = 8
@@ -72,14 +72,14 @@ class TpeInfo(NamedTuple):
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_told: `[]` int32, points told so far.
+        num_observed: `[]` int32, points observed so far.
         num_failed: `[]` int32, those whose value was NaN or infinite.
         num_dropped: `[]` int32, points that the buffers had no row for.
         num_good: `[]` int32, observations that the good density is made of.
     """
 
     status: Array
-    num_told: Array
+    num_observed: Array
     num_failed: Array
     num_dropped: Array
     num_good: Array
@@ -121,7 +121,7 @@ def tpe(
         batch_size: static; rows of one `ask`.
         capacity: static; observations that the state holds. `minimize` and `Study` change it as
             needed; a sampler driven by hand drops points beyond it (and says so).
-        num_startup: static; finite values told before the densities take over from random search.
+        num_startup: static; finite values observed before densities replace random search.
         num_candidates: static; candidates drawn for a proposal.
         multivariate: static; whether kernels are products over all columns. Otherwise each column
             is proposed by itself.
@@ -131,7 +131,7 @@ def tpe(
 
     Returns:
         The sampler. On a finite space nothing is proposed twice, and rows of NaN follow when it is
-        used up. Each point told or asked costs time in proportion to the capacity.
+        used up. Each point asked or told costs time in proportion to the capacity.
 
     Raises:
         TypeError: an argument of a wrong type.
@@ -186,7 +186,7 @@ def _init(settings: TpeSettings, key: Array) -> TpeState:
 
 
 def _resize(settings: TpeSettings, state: TpeState, capacity: int) -> TpeState:
-    """The same knowledge in buffers of another capacity (static)."""
+    """The same observations in buffers of another capacity (static)."""
     rows, held = state.rows.resize(capacity), state.is_other.shape[0]
     if capacity >= held:  # nothing is dropped, so nobody's neighbours change
         return dataclasses.replace(
@@ -203,7 +203,7 @@ def _resize(settings: TpeSettings, state: TpeState, capacity: int) -> TpeState:
 
 
 def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, Array]:
-    num_values = jnp.sum(state.rows.is_told & jnp.isfinite(state.rows.value), dtype=jnp.int32)
+    num_values = jnp.sum(state.rows.is_observed & jnp.isfinite(state.rows.value), dtype=jnp.int32)
     has_model = num_values >= settings.num_startup
 
     def row(state: TpeState, key: Array) -> tuple[TpeState, Array]:
@@ -230,18 +230,18 @@ def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, 
 def _tell(
     settings: TpeSettings, key: Array, state: TpeState, unit: Array, outcome: Outcome
 ) -> tuple[TpeState, TpeInfo]:
-    unit, outcome = told_rows("tpe.tell", settings.space, unit, outcome, ())
-    check_room("tpe.tell", state.rows, unit)
+    unit, outcome = checked_trials("tpe.tell", settings.space, unit, outcome, ())
+    check_capacity("tpe.tell", state.rows, unit)
     known, info = settings.guard.tell(state.known, key, unit, outcome)
     outcome = Outcome(outcome.value, violation=summed_violation(outcome.violation))
     rows = state.rows.tell(unit, outcome)
     good, num_good = good_rows(rows, settings.split)
     is_other = rows.is_known.at[good].set(False, mode="drop")
-    if unit.shape[0] <= _FEW_TOLD:
+    if unit.shape[0] <= _FEW_OBSERVED:
         others = _move(settings.space, rows.unit, state.others, state.is_other, is_other)
     else:
         others = neighbours_of(_places(settings.space, rows.unit, is_other))
-    report = TpeInfo(info.status, info.num_told, info.num_failed, rows.num_dropped, num_good)
+    report = TpeInfo(info.status, info.num_observed, info.num_failed, rows.num_dropped, num_good)
     return TpeState(rows, good, is_other, others, known), report
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Outcome
-from jaxhpo.samplers._parts._validation import told_rows
+from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.evolutionary import _generation_buffer
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "n": hpo.integer(1, 4)})
@@ -16,11 +16,11 @@ UNIT = jnp.asarray([[0.2, 0.1], [0.5, 0.9], [jnp.nan, jnp.nan]])
 
 def test_lists_become_arrays_and_points_are_snapped():
     outcome = Outcome([1, 2, 3], se=[0.1, 0.2, 0.3], violation=[[0, 1], [0, 0], [-1, 0]])
-    unit, told = told_rows("tell", SPACE, [[0.2, 0.1], [0.5, 0.9], [0.0, 1.0]], outcome)
+    unit, checked = checked_trials("tell", SPACE, [[0.2, 0.1], [0.5, 0.9], [0.0, 1.0]], outcome)
     np.testing.assert_allclose(unit, SPACE.snap(jnp.asarray([[0.2, 0.1], [0.5, 0.9], [0.0, 1.0]])))
-    assert told.value.dtype == unit.dtype == jnp.result_type(float)
-    assert told.violation.shape == (3, 2)
-    assert told.gradient is None
+    assert checked.value.dtype == unit.dtype == jnp.result_type(float)
+    assert checked.violation.shape == (3, 2)
+    assert checked.gradient is None
 
 
 @pytest.mark.parametrize(
@@ -53,14 +53,14 @@ def test_lists_become_arrays_and_points_are_snapped():
 )
 def test_what_does_not_fit_is_named(unit, outcome, error, message):
     with pytest.raises(error, match=f"tell: {message}"):
-        told_rows("tell", SPACE, unit, outcome)
+        checked_trials("tell", SPACE, unit, outcome)
 
 
 def test_integers_are_not_cut_to_32_bits():
     big = 3_000_000_000
     for value in (np.asarray([big]), [big], [10**20]):
-        _, told = told_rows("tell", SPACE, [[0.2, 0.1]], Outcome(value))
-        assert float(told.value[0]) == pytest.approx(float(value[0]))
+        _, checked = checked_trials("tell", SPACE, [[0.2, 0.1]], Outcome(value))
+        assert float(checked.value[0]) == pytest.approx(float(value[0]))
 
 
 def test_a_told_point_keeps_its_row_where_there_is_no_other():
@@ -68,11 +68,11 @@ def test_a_told_point_keeps_its_row_where_there_is_no_other():
     points = jnp.asarray([[0.1], [0.2], [0.3], [0.4]])
     rows = rows.ask(points, points + 1, jnp.zeros((), jnp.int32))
     padded = jnp.full((4, 1), jnp.nan).at[0].set(points[0])
-    told = rows.tell(padded, Outcome(jnp.asarray([5.0, jnp.nan, jnp.nan, jnp.nan])))
-    assert told.seen.status.tolist() == [2, 1, 1, 1]
-    np.testing.assert_array_equal(told.raw, rows.raw)
-    assert told.is_own.all()
-    stranger = told.tell(jnp.asarray([[0.9]]), Outcome(jnp.zeros(1)))
+    checked = rows.tell(padded, Outcome(jnp.asarray([5.0, jnp.nan, jnp.nan, jnp.nan])))
+    assert checked.seen.status.tolist() == [2, 1, 1, 1]
+    np.testing.assert_array_equal(checked.raw, rows.raw)
+    assert checked.is_own.all()
+    stranger = checked.tell(jnp.asarray([[0.9]]), Outcome(jnp.zeros(1)))
     np.testing.assert_allclose(stranger.seen.unit[:, 0], [0.1, 0.3, 0.4, 0.9])
     assert stranger.seen.status.tolist() == [2, 1, 1, 2]
     assert stranger.is_own.tolist() == [True, True, True, False]
@@ -81,8 +81,8 @@ def test_a_told_point_keeps_its_row_where_there_is_no_other():
 def test_known_points_are_looked_at_inside_a_trace_too():
     outside = np.full((1, 2), 1.5)
     with pytest.raises(ValueError, match="`unit` must be in the unit cube"):
-        jax.jit(lambda value: told_rows("tell", SPACE, outside, Outcome(value)))(jnp.zeros(1))
-    jax.jit(lambda unit: told_rows("tell", SPACE, unit, Outcome(jnp.zeros(1))))(outside)
+        jax.jit(lambda value: checked_trials("tell", SPACE, outside, Outcome(value)))(jnp.zeros(1))
+    jax.jit(lambda unit: checked_trials("tell", SPACE, unit, Outcome(jnp.zeros(1))))(outside)
 
 
 @pytest.mark.parametrize("name", ["cma_es", "de"])

@@ -1,4 +1,4 @@
-"""What every bilevel solver is: two pure functions over one state, in the manner of optax."""
+"""The protocol that bilevel solvers share: two pure functions over one state, as in optax."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ class Settings:
         linear: step size of the linear system.
         outer: step size of the hyperparameters.
         penalty: weight of the inner problem (F2SA).
-        num_inner: inner steps an update.
-        num_linear: steps, or terms, of the linear system an update.
+        num_inner: inner steps per update.
+        num_linear: steps, or terms, of the linear system per update.
     """
 
     problem: BilevelProblem

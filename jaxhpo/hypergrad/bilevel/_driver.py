@@ -1,4 +1,4 @@
-"""The loop over a bilevel solver's updates: one compiled program, whatever the values."""
+"""Runs a bilevel solver: the loop over its updates, one compiled program whatever the values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, check_count, check_key, describe, fail
 from jaxhpo._tracing import owned
-from jaxhpo.hypergrad.bilevel._solver import Array, BilevelSolver, BilevelState, PyTree
+from jaxhpo.hypergrad.bilevel._solver_base import Array, BilevelSolver, BilevelState, PyTree
 from jaxhpo.hypergrad.implicit._linear_solvers import norm
 
 
 class Solution(NamedTuple):
-    """Where a solver came to, and its path; rows are taken every `record_every` updates.
+    """The result of a solver and its path; rows are taken every `record_every` updates.
 
     Attributes:
         hparams: the last hyperparameters.

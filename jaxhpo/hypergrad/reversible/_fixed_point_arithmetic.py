@@ -35,8 +35,8 @@ def largest(digits: int) -> float:
 
 def steps_per_word(n: int, d: int) -> int:
     """Steps whose digits fit into a word: after k they are below `(d/n)^k (d-1)/(d-n)`."""
-    room = _WORD - math.log2(max(1.0, (d - 1) / (d - n)))
-    return max(1, math.floor(room / math.log2(d / n)))
+    free_bits = _WORD - math.log2(max(1.0, (d - 1) / (d - n)))
+    return max(1, math.floor(free_bits / math.log2(d / n)))
 
 
 def fix(x: Array, digits: int) -> Array:

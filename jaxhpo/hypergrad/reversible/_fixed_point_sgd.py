@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.hypergrad._base import Array, Diagnostics, Hypergradient
-from jaxhpo.hypergrad.reversible._fixed_point import (
+from jaxhpo.hypergrad.reversible._fixed_point_arithmetic import (
     Ints,
     are_below,
     exchange,
@@ -19,8 +19,8 @@ from jaxhpo.hypergrad.reversible._fixed_point import (
     steps_per_word,
     to_real,
 )
+from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, advance, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run
-from jaxhpo.hypergrad.unrolled._reverse import Adjoint, advance, start_adjoint
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 
 
@@ -51,8 +51,12 @@ def run_there_and_back(
     run: Run, dynamics: Dynamics, params: list[Array], num_steps: int
 ) -> Hypergradient:
     """Trains in fixed point, differentiates on the way back, and checks both ways."""
+    # Chunks of equal length, each with one word of digits per parameter: how often words are
+    # written is known before the run, so shapes are static (Maclaurin et al. push digits as they
+    # come).
     chunks = math.ceil(num_steps / steps_per_word(dynamics.numerator, dynamics.denominator))
     chunk = math.ceil(num_steps / chunks)
+    # Two steps, since the velocity matters from the second one on.
     is_same, params = _probe(run, dynamics, params, min(2, num_steps))
     with jax.enable_x64(True):
         begin = _fixed_start(params, dynamics.digits)
@@ -62,6 +66,7 @@ def run_there_and_back(
     final = _with_params(
         run, [jnp.where(is_sound, p, jnp.full_like(p, jnp.nan)) for p in final_params]
     )
+    # The loss is that of the fixed-point run: value and gradient belong to one function.
     value, start = start_adjoint(run, final)
     is_param = run.is_param
     by_params = [a for a, flag in zip(start.real, is_param, strict=True) if flag]
@@ -71,6 +76,8 @@ def run_there_and_back(
             run, dynamics, end, words, Adjoint(start.hparams, by_params), num_steps, chunk
         )
         point, adjoint, sizes = back
+        # A slip anywhere shows at the start, bit for bit: gradients are computed again on the way
+        # back, and a device that sums in another order gives other bits.
         is_back = _is_start(point, params, dynamics.digits)
     reversal_ok = is_back & is_sound
     cotangents = iter(adjoint.real)
@@ -79,6 +86,7 @@ def run_there_and_back(
         for leaf, flag in zip(run.start.real, is_param, strict=True)
     ]
     total = jax.tree.map(jnp.add, adjoint.hparams, run.init_vjp(real))
+    # A wrong gradient would go unnoticed; NaN does not.
     grad = jax.tree.map(lambda g: jnp.where(reversal_ok, g, jnp.full_like(g, jnp.nan)), total)
     sizes = jnp.concatenate([sizes, size[None]])
     diagnostics = Diagnostics(log_growth(sizes), sizes, reversal_ok=reversal_ok)
@@ -121,6 +129,7 @@ def _is_start(point: _Point, params: list[Array], digits: int) -> Array:
 
 def _move(rate: Array, velocity: Ints) -> Ints:
     """The step of the parameters: a function of the new velocity, so it can be taken back."""
+    # In float64 whatever the training's type: both ways must round alike.
     scale = rate.astype(jnp.float64)
     return [jnp.rint(v.astype(jnp.float64) * scale).astype(jnp.int64) for v in velocity]
 
@@ -135,6 +144,7 @@ def _step(run: Run, dynamics: Dynamics, point: _Point, t: Array) -> tuple[_Point
     velocity = [v + fix(g, dynamics.digits) for (v, _), g in zip(pairs, grads, strict=True)]
     move = _move(rate, velocity)
     params = [p - m for p, m in zip(point.params, move, strict=True)]
+    # At every step, since an int64 that overflows wraps around silently.
     bound = largest(dynamics.digits)
     whole = int(bound * 2.0**dynamics.digits)
     fits = are_below(grads, bound) & are_below([*velocity, *params, *move], whole)
@@ -161,6 +171,7 @@ def _forward(
         first = i * jnp.int32(chunk)
         stop = jnp.minimum(first + chunk, num_steps)
         point, fits = _steps(run, dynamics, point, first, stop)
+        # An empty word for the next chunk: digits of this one are stored by the scan.
         return point._replace(digits=[jnp.zeros_like(d) for d in point.digits]), (
             point.digits,
             fits,
@@ -176,6 +187,8 @@ def _step_back(
 ) -> tuple[_Point, tuple[Adjoint, list[Array]]]:
     """Undoes one step and carries the adjoint over it."""
     (by_hparams, by_params), by_velocity = adjoint
+    # The order of a step, undone: parameters first, with the new velocity; then the gradient at the
+    # old parameters gives the old velocity.
     velocity = dynamics.real(point.velocity)
     (_, rate) = dynamics.slopes(run.hparams, dynamics.real(point.params), t)
     move = _move(rate, point.velocity)
@@ -200,6 +213,7 @@ def _step_back(
     ]
     before = _Point(params, [v for v, _ in pairs], [digits for _, digits in pairs])
 
+    # Adjoint of v' = decay v + g, w' = w - rate v': v' gets b - rate a; g and v share it.
     total = [b - rate.astype(b.dtype) * a for a, b in zip(by_params, by_velocity, strict=True)]
     d_hparams, d_params = pullback((total, by_rate))
     momentum = dynamics.numerator / dynamics.denominator
@@ -254,6 +268,7 @@ def _backward(
     (point, both, sizes), clean = jax.lax.scan(
         body, (end, both, sizes), (numbers, words), reverse=True
     )
+    # Put where `_is_start` looks: it requires empty words.
     left = jnp.where(jnp.all(clean), 0, 1).astype(jnp.uint32)
     return point._replace(digits=[d + left for d in point.digits]), both[0], sizes
 
@@ -275,6 +290,9 @@ def _same_steps(run: Run, params: list[Array], count: int, resolution: float) ->
         moved = jnp.max(jnp.abs(theirs - start)) if start.size else jnp.zeros((), start.dtype)
         eps = jnp.finfo(start.dtype).eps
         largest = jnp.max(jnp.abs(theirs)) if start.size else moved
+        # A share of the way that the parameters have gone, so that a wrong optimizer is noticed at
+        # any learning rate; a few units of rounding, in floating and in fixed point, for parameters
+        # that hardly move.
         allowed = 1e-4 * moved + 8 * eps * largest + 8 * resolution
         return jnp.all(jnp.abs(ours - theirs) <= allowed)
 

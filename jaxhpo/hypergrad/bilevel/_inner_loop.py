@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import jax
 
-from jaxhpo.hypergrad.bilevel._solver import Array, BilevelState, PyTree, Settings, descend_along
+from jaxhpo.hypergrad.bilevel._solver_base import (
+    Array,
+    BilevelState,
+    PyTree,
+    Settings,
+    descend_along,
+)
 
 
 def train(settings: Settings, key: Array, state: BilevelState) -> PyTree:
