@@ -84,7 +84,7 @@ def test_the_panel_of_weights_counts_every_example_once(tmp_path):
 
 def test_other_warnings_are_still_logged(caplog):
     logger = logging.getLogger("jaxhpo")
-    with _demo._told_by_the_acts():
+    with _demo._quiet_study_logs():
         logger.warning("study %r: %d of %d trials failed", "digits", 2, 5)
         logger.warning("the database is locked")
     logger.warning("study %r: %d of %d trials failed", "digits", 2, 5)

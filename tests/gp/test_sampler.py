@@ -256,6 +256,7 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capac
         "cma_es": hpo.samplers.cma_es,
     }
     monkeypatch.setattr(_compiled, "SMALLEST_CAPACITY", 8)
+    monkeypatch.setattr(_compiled, "_FEW_CAPACITIES", (16, 32))
     before = _compiled._tell_and_ask._cache_size()
     study = hpo.Study(
         hpo.Space(BOX),
