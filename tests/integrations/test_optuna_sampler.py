@@ -118,10 +118,10 @@ def test_trials_of_another_process_are_known_while_they_run():
     running = other.ask(space)
     study.optimize(bowl, n_trials=1)
     (block,) = study.sampler._memories[study.study_name]._blocks.values()
-    assert block._guessed == {running.number}
+    assert block._assumed_failed == {running.number}
     other.tell(running, 0.5)
     study.optimize(bowl, n_trials=1)
-    assert block._guessed == set()
+    assert block._assumed_failed == set()
     assert running.number in block._told
 
 

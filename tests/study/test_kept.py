@@ -149,7 +149,7 @@ def test_a_value_that_waits_beside_a_disk_that_stays_full_is_not_doubled(path, m
         patch.setattr(type(study._store), "_finish", refuse)
         for _ in range(2):
             assert opened(path).trials[0].status is Status.RUNNING
-        assert "waits there" in caplog.text
+        assert "stay there" in caplog.text
         assert len(files(path.parent)) == 1
     assert [t.value for t in opened(path).trials] == [5.0]
 
@@ -210,7 +210,7 @@ def test_a_file_of_rubbish_or_of_a_stranger_is_left_alone(path, caplog):
     foreign = path.parent / f"{stem}foreign.json"
     foreign.write_text(json.dumps({"format": 1, "study": "another", "endings": [], "rows": []}))
     assert len(opened(path).trials) == 1
-    assert "no results that can be read" in caplog.text
+    assert "its results are not recorded" in caplog.text
     assert bad.exists()
     assert foreign.exists()
 
