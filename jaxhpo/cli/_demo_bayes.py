@@ -61,7 +61,7 @@ def _print_fresh(stage: Any, first: list[Any], chosen: list[Any]) -> None:
     say(
         f"Best loss: {_loss(after[0]):.4f} (act 1: {_loss(before[0]):.4f}). The best of many noisy "
         f"runs is partly luck, so the {_NUM_BEST} best\nconfigurations of each act are trained "
-        f"anew, {_NUM_FRESH} times each. Median of their mean losses: {act2:.4f} (act 1: "
+        f"anew, {_NUM_FRESH} times each. Median of their\nmean losses: {act2:.4f} (act 1: "
         f"{act1:.4f})."
     )
 
