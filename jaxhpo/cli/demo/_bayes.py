@@ -44,10 +44,7 @@ def bayesian_optimization(stage: Stage) -> ActResult:
         f"{trials} trials in {seconds:.1f} s, compile included: {1e3 * seconds / trials:.0f} ms "
         "per trial."
     )
-    say(
-        f"Median loss {_median(chosen):.3f}; of act 1's {len(first)} trials it was "
-        f"{_median(first):.3f}."
-    )
+    say(f"Median loss of these trials: {_median(chosen):.3f} (act 1: {_median(first):.3f}).")
     with say_if_slow(
         f"demo: the {_NUM_BEST} best of each act are trained anew, {_NUM_FRESH} times each"
     ):
@@ -60,13 +57,13 @@ def _print_fresh(stage: Stage, first: list[Any], chosen: list[Any]) -> None:
     """Compares the best of both acts by runs that none of them was chosen for."""
     before, after = (sorted(trials, key=_loss)[:_NUM_BEST] for trials in (first, chosen))
     fresh = _means_of_fresh_runs(stage, [*before, *after])
-    # The middle one: an unstable configuration among the best has a mean beyond all others.
-    middle = np.median(fresh[: len(before)]), np.median(fresh[len(before) :])
+    # The median: an unstable configuration among the best has a mean beyond all others.
+    act1, act2 = np.median(fresh[: len(before)]), np.median(fresh[len(before) :])
     say(
-        f"Best loss {_loss(after[0]):.4f}; of act 1 it was {_loss(before[0]):.4f}. Such a best is "
-        f"also a lucky draw. So the {_NUM_BEST} best\nof each act are trained anew, {_NUM_FRESH} "
-        f"times each: the middle one has a mean loss of {middle[1]:.4f}; of act 1 it\nhas "
-        f"{middle[0]:.4f}."
+        f"Best loss: {_loss(after[0]):.4f} (act 1: {_loss(before[0]):.4f}). The best of many noisy "
+        f"runs is partly luck, so the {_NUM_BEST} best\nconfigurations of each act are trained "
+        f"anew, {_NUM_FRESH} times each. Median of their\nmean losses: {act2:.4f} (act 1: "
+        f"{act1:.4f})."
     )
 
 

@@ -30,13 +30,13 @@ def run_demo(
     trials: int, steps: int, sampler: str, seed: int, out: pathlib.Path, storage: str | None
 ) -> None:
     """Tunes a flax MLP on digits; the arguments are those of the command."""
+    say("Loading JAX and the data ...")
     from jaxhpo import _checks, problems
     from jaxhpo.study import Study
 
     _checks.check_int("demo", "num_trials", trials, 1)
     _checks.check_int("demo", "num_steps", steps, 1)
     _require_matplotlib()
-    say("Loading the data ...")
     problem = problems.digits()
     out.mkdir(parents=True, exist_ok=True)
     url = storage or f"sqlite:///{out / 'study.db'}"

@@ -42,7 +42,7 @@ def _print_result(study: Any, summary: Any) -> None:
         "per trial."
     )
     if summary.num_failed:
-        say(f"{summary.num_failed} of them diverged; the others did not notice.")
+        say(f"{summary.num_failed} of them diverged, which changes no other trial.")
 
 
 def _retrain(problem: Any, params: dict[str, Any], steps: int, seed: int) -> float:
