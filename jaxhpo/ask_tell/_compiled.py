@@ -269,6 +269,8 @@ def _take_and_ask(
     has_news = jnp.any(has_proposal(jnp.asarray(told.unit)))
     news = _take(tell, keys, state, told)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
+    if block == 1:
+        return ask(jax.random.fold_in(keys.ask, first), state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, keys.ask, state)
     rows = shape.shape[0]
 
@@ -278,12 +280,8 @@ def _take_and_ask(
         state, proposed = ask(jax.random.fold_in(keys.ask, number), state)
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
-    if block == 1:
-        state, unit = ask(jax.random.fold_in(keys.ask, first), state)
-    else:
-        start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
-        state, unit = jax.lax.fori_loop(0, asks, body, start)
-    return state, unit
+    start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
+    return jax.lax.fori_loop(0, asks, body, start)
 
 
 _tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(7,))
