@@ -18,6 +18,7 @@ import numpy as np
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
 from jaxhpo._tracing import owned
 from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
 
@@ -234,7 +235,7 @@ def _start(
     return keys, state if resize is None else resize(state, capacity)
 
 
-_init = owned.jit(_start, functions_in=(0, 1), static_argnums=(4,))
+_init = owned.jit(stored(_start, static_argnums=(4,)), functions_in=(0, 1), static_argnums=(4,))
 
 
 def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
@@ -242,7 +243,11 @@ def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
     return resize(state, capacity)
 
 
-_resize = owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
+_resize = owned.jit(
+    stored(_grow, lambda resize, state, capacity: state, static_argnums=(2,)),
+    functions_in=(0,),
+    static_argnums=(2,),
+)
 
 
 def _take(tell: Callable[..., Any], keys: _Keys, state: Any, told: _Told) -> Any:
@@ -252,7 +257,7 @@ def _take(tell: Callable[..., Any], keys: _Keys, state: Any, told: _Told) -> Any
     return tell(key, state, jnp.asarray(told.unit), outcome)[0]
 
 
-_tell = owned.jit(_take, functions_in=(0,))
+_tell = owned.jit(stored(_take, lambda tell, keys, state, told: state), functions_in=(0,))
 
 
 def _take_and_ask(
@@ -284,4 +289,8 @@ def _take_and_ask(
     return jax.lax.fori_loop(0, asks, body, start)
 
 
-_tell_and_ask = owned.jit(_take_and_ask, functions_in=(0, 1), static_argnums=(7,))
+_tell_and_ask = owned.jit(
+    stored(_take_and_ask, lambda tell, ask, keys, state, *_: (state, 0), static_argnums=(7,)),
+    functions_in=(0, 1),
+    static_argnums=(7,),
+)
