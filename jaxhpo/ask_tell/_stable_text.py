@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from jaxhpo._tracing import owned
+from jaxhpo.space.internal import Options
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _SEQUENCES = (tuple, list)
@@ -53,6 +54,8 @@ def _text(part: Any) -> str:
         return f"{kind.__name__}({','.join(map(_text, part))})"
     if kind is dict:
         return f"dict({','.join(f'{_text(k)}:{_text(v)}' for k, v in part.items())})"
+    if kind is Options:
+        return f"options({_text(part.items)})"
     if isinstance(part, owned.Handle):
         return _text(part.get())
     if isinstance(part, jax.tree_util.PyTreeDef):

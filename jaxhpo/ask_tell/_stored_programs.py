@@ -25,7 +25,6 @@ import jaxlib
 import numpy as np
 from jax import export
 
-import jaxhpo
 from jaxhpo.ask_tell import _compilation_cache
 from jaxhpo.ask_tell._stable_text import NoStableTextError, structure_text
 
@@ -260,7 +259,7 @@ def _surroundings() -> str:
 @functools.cache
 def source_digest() -> str:
     """This package's source in one word; empty if it may not be what this process runs."""
-    digest, root = hashlib.sha256(), pathlib.Path(jaxhpo.__file__).parent
+    digest, root = hashlib.sha256(), pathlib.Path(__file__).parent.parent
     try:
         paths = sorted(root.rglob("*.py"))
         for path in paths:
