@@ -11,6 +11,7 @@ from jaxhpo.ask_tell._recipe import Recipe as Recipe
 from jaxhpo.ask_tell._recipe import Repeatable as Repeatable
 from jaxhpo.ask_tell._replay import Proposer as Proposer
 from jaxhpo.ask_tell._replay import Told as Told
+from jaxhpo.ask_tell._stored_programs import size as size_of_stored_programs
 
 __all__ = [
     "HostSampler",
@@ -21,4 +22,5 @@ __all__ = [
     "asked_shape",
     "enable_compilation_cache",
     "padded_size",
+    "size_of_stored_programs",
 ]

@@ -187,12 +187,16 @@ def _read(path: pathlib.Path, text: str) -> export.Exported | None:
     digest, module = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if digest != _digest(text, module):
         return None
-    return _spared(export.deserialize(bytearray(module)), module)
+    try:
+        return _spared(export.deserialize(bytearray(module)), module)
+    except Exception as error:  # whatever it does not like in what this very JAX has written
+        logger.debug("%s cannot be read: %s", path, error)
+        return None
 
 
 def _spared(program: export.Exported, module: bytes) -> export.Exported:
     """Spares the import of SciPy, which calling a program for the CPU makes for LAPACK's sake."""
-    if b"lapack" in module:
+    if program.platforms != ("cpu",) or b"lapack" in module:
         return program
     checks = (*program.disabled_safety_checks, export.DisabledSafetyCheck.platform())
     return dataclasses.replace(program, platforms=("any",), disabled_safety_checks=checks)
