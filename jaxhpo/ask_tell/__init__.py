@@ -11,6 +11,7 @@ from jaxhpo.ask_tell._replay import Evaluations as Evaluations
 from jaxhpo.ask_tell._replay import Proposer as Proposer
 from jaxhpo.ask_tell._sampler_spec import Repeatable as Repeatable
 from jaxhpo.ask_tell._sampler_spec import SamplerSpec as SamplerSpec
+from jaxhpo.ask_tell._stored_programs import size as size_of_stored_programs
 
 __all__ = [
     "Evaluations",
@@ -21,4 +22,5 @@ __all__ = [
     "enable_compilation_cache",
     "padded_size",
     "proposal_shape_of",
+    "size_of_stored_programs",
 ]

@@ -40,6 +40,11 @@ def default_cache_directory() -> pathlib.Path:
     return base / f"jax-{jax.__version__}-{_processor_tag()}"
 
 
+def is_switched_off() -> bool:
+    """Tells whether `$JAXHPO_CACHE` says that nothing is kept."""
+    return os.environ.get(SWITCH_VARIABLE, "").strip().lower() in _OFF
+
+
 def enable_compilation_cache() -> pathlib.Path | None:
     """Turns on JAX's persistent compilation cache, unless the user has decided otherwise.
 
@@ -53,7 +58,7 @@ def enable_compilation_cache() -> pathlib.Path | None:
     configured: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if configured:
         return pathlib.Path(configured)
-    if os.environ.get(SWITCH_VARIABLE, "").strip().lower() in _OFF:
+    if is_switched_off():
         return None
     try:
         directory = default_cache_directory()

@@ -18,6 +18,7 @@ import numpy as np
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
 from jaxhpo._tracing import owned
 from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
 
@@ -234,7 +235,7 @@ def _start(
     return keys, state if resize is None else resize(state, capacity)
 
 
-_init = owned.jit(_start, functions_in=(0, 1), static_argnums=(4,))
+_init = owned.jit(stored(_start, static_argnums=(4,)), functions_in=(0, 1), static_argnums=(4,))
 
 
 def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
@@ -242,7 +243,11 @@ def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
     return resize(state, capacity)
 
 
-_resize = owned.jit(_grow, functions_in=(0,), static_argnums=(2,))
+_resize = owned.jit(
+    stored(_grow, lambda resize, state, capacity: state, static_argnums=(2,)),
+    functions_in=(0,),
+    static_argnums=(2,),
+)
 
 
 def _apply_tell(
@@ -254,7 +259,7 @@ def _apply_tell(
     return tell(key, state, jnp.asarray(arguments.unit), outcome)[0]
 
 
-_tell = owned.jit(_apply_tell, functions_in=(0,))
+_tell = owned.jit(stored(_apply_tell, lambda tell, keys, state, _: state), functions_in=(0,))
 
 
 def _apply_tell_and_ask(
@@ -271,6 +276,8 @@ def _apply_tell_and_ask(
     has_news = jnp.any(has_proposal(jnp.asarray(arguments.unit)))
     news = _apply_tell(tell, keys, state, arguments)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
+    if block == 1:
+        return ask(jax.random.fold_in(keys.ask, first), state)
     shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, keys.ask, state)
     rows = shape.shape[0]
 
@@ -280,12 +287,12 @@ def _apply_tell_and_ask(
         state, proposed = ask(jax.random.fold_in(keys.ask, number), state)
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
-    if block == 1:
-        state, unit = ask(jax.random.fold_in(keys.ask, first), state)
-    else:
-        start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
-        state, unit = jax.lax.fori_loop(0, asks, body, start)
-    return state, unit
+    start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
+    return jax.lax.fori_loop(0, asks, body, start)
 
 
-_tell_and_ask = owned.jit(_apply_tell_and_ask, functions_in=(0, 1), static_argnums=(7,))
+_tell_and_ask = owned.jit(
+    stored(_apply_tell_and_ask, lambda tell, ask, keys, state, *_: (state, 0), static_argnums=(7,)),
+    functions_in=(0, 1),
+    static_argnums=(7,),
+)

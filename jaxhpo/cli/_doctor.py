@@ -27,7 +27,7 @@ def examine() -> int:
     import jax
     import jax.numpy as jnp
 
-    from jaxhpo.study import enable_compilation_cache
+    from jaxhpo.ask_tell import enable_compilation_cache, size_of_stored_programs
 
     rows = [("python", platform.python_version(), platform.platform())]
     rows += [(name, _version(name), "") for name in _CORE]
@@ -40,6 +40,7 @@ def examine() -> int:
     result = float(jax.jit(lambda x: (x @ x).sum())(jnp.ones((64, 64))))
     works = result == 64.0**3
     cache = str(enable_compilation_cache() or "")
+    count, size = size_of_stored_programs()
     facts = [
         ("backend", jax.default_backend()),
         ("devices", devices),
@@ -47,6 +48,7 @@ def examine() -> int:
         ("float64 by default", str(jnp.result_type(float) == jnp.float64)),
         ("compiles and runs", "yes" if works else f"NO: expected {64.0**3}, got {result}"),
         ("compilation cache", cache or "off"),
+        ("exported programs in it", f"{count}, {size / 2**20:.1f} MiB"),
     ]
     print_table("JAX", ("what", "value"), facts)
     return 0 if works else 1

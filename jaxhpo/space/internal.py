@@ -17,6 +17,7 @@ from jaxhpo.space.dimensions._dimension import Dimension as Dimension
 from jaxhpo.space.dimensions._fixed import Fixed as Fixed
 from jaxhpo.space.dimensions._normal import Normal as Normal
 from jaxhpo.space.dimensions._normal import SteppedNormal as SteppedNormal
+from jaxhpo.space.dimensions._options import Options as Options
 from jaxhpo.space.dimensions._real import Real as Real
 from jaxhpo.space.dimensions._stepped import Stepped as Stepped
 from jaxhpo.space.readers._common import entry as entry
