@@ -261,6 +261,27 @@ def dashboard(
 
 
 @app.command()
+def warm(
+    sampler: Annotated[
+        list[str] | None,
+        typer.Option("--sampler", "-s", help="A sampler; may be given several times."),
+    ] = None,
+    dims: Annotated[
+        list[int] | None,
+        typer.Option("--dims", "-d", min=1, help="Continuous parameters; several times: each."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials that a study will have.", min=1)] = 100,
+) -> None:
+    """Compile the programs of samplers ahead, into the cache that `doctor` names.
+
+    For container images, CI and cluster nodes: what is compiled now is read by later processes.
+    """
+    from jaxhpo.cli._warm import warm as fill
+
+    fill(sampler or [], dims or [4], trials)
+
+
+@app.command()
 def doctor() -> None:
     """Say what is installed and what JAX sees: versions, devices, extras, caches."""
     from jaxhpo.cli._doctor import examine
