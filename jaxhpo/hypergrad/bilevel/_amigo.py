@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 
-from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
 from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
@@ -14,12 +13,10 @@ from jaxhpo.hypergrad.bilevel._solver_base import (
     BilevelState,
     PyTree,
     Settings,
-    add,
-    descend_along,
     make_solver,
-    moved,
     settings_of,
 )
+from jaxhpo.hypergrad.bilevel._steps import DoubleLoop, add, descend_along
 
 
 def amigo(
@@ -76,24 +73,16 @@ def amigo(
         where, problem, inner_step, outer_step, linear_step,
         num_inner=num_inner, num_linear=num_linear,
     )  # fmt: skip
-    return make_solver(where, settings, _update)
+    return make_solver(where, settings, DoubleLoop(_adjoint))
 
 
-def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
-    problem = settings.problem
-    key_train, key_validation, key_linear, key_cross = jax.random.split(key, 4)
-    params = train(settings, key_train, state)
-    by_free, by_params = problem.outer_grads(
-        state.free, params, problem.validation_batch(key_validation)
-    )
-    rate = settings.linear(state.count)
+def _adjoint(settings: Settings, key: Array, state: BilevelState, outer_slope: PyTree) -> PyTree:
+    problem, rate = settings.problem, settings.linear(state.count)
 
     def body(v: PyTree, key: Array) -> tuple[PyTree, None]:
-        product = problem.inner_along(state.free, params, v, problem.train_batch(key))[1]
-        return descend_along(rate, add(product, by_params), v), None
+        batch = problem.train_batch(key)
+        product = problem.inner_along(state.free, state.params, v, batch)[1]
+        return descend_along(rate, add(product, outer_slope), v), None
 
-    keys = jax.random.split(key_linear, settings.num_linear)
-    adjoint = jax.lax.scan(body, state.adjoint, keys)[0]
-    batch = problem.train_batch(key_cross)
-    cross = problem.inner_along(state.free, params, adjoint, batch)[2]
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    keys = jax.random.split(key, settings.num_linear)
+    return jax.lax.scan(body, state.adjoint, keys)[0]

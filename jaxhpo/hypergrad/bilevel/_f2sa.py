@@ -15,12 +15,11 @@ from jaxhpo.hypergrad.bilevel._solver_base import (
     BilevelState,
     PyTree,
     Settings,
-    descend_along,
     make_solver,
-    moved,
     schedule,
     settings_of,
 )
+from jaxhpo.hypergrad.bilevel._steps import descend_along, moved
 
 
 def f2sa(

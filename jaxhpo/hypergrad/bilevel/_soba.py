@@ -12,12 +12,10 @@ from jaxhpo.hypergrad.bilevel._solver_base import (
     BilevelSolver,
     BilevelState,
     Settings,
-    add,
-    descend_along,
     make_solver,
-    moved,
     settings_of,
 )
+from jaxhpo.hypergrad.bilevel._steps import step_at_once
 
 
 def soba(
@@ -70,11 +68,7 @@ def soba(
 def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
     problem, (key_train, key_validation) = settings.problem, jax.random.split(key)
     batch = problem.train_batch(key_train)
-    slope, product, cross = problem.inner_along(state.free, state.params, state.adjoint, batch)
-    by_free, by_params = problem.outer_grads(
-        state.free, state.params, problem.validation_batch(key_validation)
-    )
-    params = descend_along(settings.inner(state.count), slope, state.params)
-    linear = settings.linear(state.count)
-    adjoint = descend_along(linear, add(product, by_params), state.adjoint)
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    inner = problem.inner_along(state.free, state.params, state.adjoint, batch)
+    batch = problem.validation_batch(key_validation)
+    outer = problem.outer_grads(state.free, state.params, batch)
+    return step_at_once(settings, state, inner, outer)

@@ -206,23 +206,3 @@ def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:
 
 def _constant(value: Array, count: Array) -> Array:
     return value
-
-
-def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:
-    """`at - rate direction`, leaf by leaf in the dtype of `at`."""
-    return jax.tree.map(lambda d, a: a - jnp.asarray(rate).astype(a.dtype) * d, direction, at)
-
-
-def add(one: PyTree, two: PyTree) -> PyTree:
-    """The sum of two trees."""
-    return jax.tree.map(jnp.add, one, two)
-
-
-def moved(
-    settings: Settings, state: BilevelState, params: PyTree, adjoint: PyTree, grad: PyTree
-) -> BilevelState:
-    """The next state: the hyperparameters step along `grad`."""
-    free = descend_along(settings.outer(state.count), grad, state.free)
-    return dataclasses.replace(
-        state, free=free, params=params, adjoint=adjoint, grad=grad, count=state.count + 1
-    )

@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
 from jaxhpo.hypergrad.bilevel._solver_base import (
     Array,
@@ -15,12 +14,10 @@ from jaxhpo.hypergrad.bilevel._solver_base import (
     BilevelState,
     PyTree,
     Settings,
-    add,
-    descend_along,
     make_solver,
-    moved,
     settings_of,
 )
+from jaxhpo.hypergrad.bilevel._steps import DoubleLoop, add, descend_along
 
 
 def stocbio(
@@ -78,28 +75,19 @@ def stocbio(
         where, problem, inner_step, outer_step, linear_step,
         num_inner=num_inner, num_linear=num_linear,
     )  # fmt: skip
-    return make_solver(where, settings, _update)
+    return make_solver(where, settings, DoubleLoop(_adjoint))
 
 
-def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
-    problem = settings.problem
-    key_train, key_validation, key_series, key_cross = jax.random.split(key, 4)
-    params = train(settings, key_train, state)
-    by_free, by_params = problem.outer_grads(
-        state.free, params, problem.validation_batch(key_validation)
-    )
-    rate = settings.linear(state.count)
+def _adjoint(settings: Settings, key: Array, state: BilevelState, outer_slope: PyTree) -> PyTree:
+    problem, rate = settings.problem, settings.linear(state.count)
 
     def body(loop: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
         power, total = loop
         batch = problem.train_batch(key)
-        product = problem.inner_along(state.free, params, power, batch)[1]
+        product = problem.inner_along(state.free, state.params, power, batch)[1]
         power = descend_along(rate, product, power)
         return (power, add(total, power)), None
 
-    keys = jax.random.split(key_series, settings.num_linear)
-    total = jax.lax.scan(body, (by_params, by_params), keys)[0][1]
-    adjoint = jax.tree.map(lambda a: -jnp.asarray(rate).astype(a.dtype) * a, total)
-    batch = problem.train_batch(key_cross)
-    cross = problem.inner_along(state.free, params, adjoint, batch)[2]
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    keys = jax.random.split(key, settings.num_linear)
+    total = jax.lax.scan(body, (outer_slope, outer_slope), keys)[0][1]
+    return jax.tree.map(lambda a: -jnp.asarray(rate).astype(a.dtype) * a, total)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_positive
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.estimates._evolution import run_value
 from jaxhpo.hypergrad.unrolled._forward import as_tree, basis
 from jaxhpo.hypergrad.unrolled._opened_run import open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 
 def finite_difference(
@@ -46,8 +46,7 @@ def finite_difference(
         -0.5
     """
     where = "finite_difference"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     if step is not None:
         check_positive(where, "step", step)
 
@@ -76,14 +75,11 @@ def finite_difference(
 
         slopes = jax.vmap(slope)(basis(hparams))
         middle, final = run_value(run, hparams, num_steps)
-        return Hypergradient(middle, as_tree(slopes, hparams), run.state(final), Diagnostics())
+        return Hypergradient(middle, as_tree(slopes, hparams), run.state(final))
 
     traits = Traits(
-        exact=False,
         bias="of the order of the step squared, plus rounding over the step",
         time="1 + 2 H runs",
         memory="2 H S",
-        needs="",
-        cannot="",
     )
     return Estimator(where, training, num_steps, traits, evaluate)

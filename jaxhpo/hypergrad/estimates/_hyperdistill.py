@@ -7,21 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_count, check_number, fail, is_traced
-from jaxhpo.hypergrad._base import (
-    Array,
-    Diagnostics,
-    Estimator,
-    Hypergradient,
-    Memory,
-    Traits,
-    check_steps,
-)
+from jaxhpo._checks import check_count
+from jaxhpo.hypergrad._arguments import check_decay, check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad.reversible._drmad import on_line, sweep_line
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 
 class _Fitted(NamedTuple):
@@ -85,12 +77,9 @@ def hyperdistill(
         ICLR 2022.
     """
     where = "hyperdistill"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     refit_every = check_count(where, "refit_every", refit_every, 1)
-    check_number(where, "decay", decay)
-    if not is_traced(decay) and not 0 <= decay <= 1:
-        raise fail(where, "decay", "from 0 to 1", decay)
+    check_decay(where, decay)
 
     def estimate(key: Array, hparams: Any, fitted: _Fitted | None) -> tuple[Hypergradient, _Fitted]:
         with explained(where):
@@ -110,7 +99,7 @@ def hyperdistill(
                 fitted = _Fitted(theta, fitted.calls + 1)
         weight = fitted.theta * trained.horizon
         grad = jax.tree.map(lambda a, b: a + weight.astype(b.dtype) * b, adjoint.hparams, v)
-        return Hypergradient(value, grad, run.state(trained.final), Diagnostics()), fitted
+        return Hypergradient(value, grad, run.state(trained.final)), fitted
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         return estimate(key, hparams, None)[0]
@@ -119,11 +108,9 @@ def hyperdistill(
         return _Fitted(jnp.zeros((), jnp.result_type(float)), jnp.int32(0))
 
     traits = Traits(
-        exact=False,
         bias="the sum over the steps is one product with a fitted scale",
         time="1 run and one step; 5 runs more where the scale is fitted",
         memory="3 S, and counters",
-        needs="",
         cannot="initial weights",
     )
     memory = Memory(init, estimate)

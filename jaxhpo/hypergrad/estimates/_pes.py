@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_bool, check_count, fail
+from jaxhpo.hypergrad._arguments import check_window
 from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad.estimates._evolution import (
     NOISE,
     average,
-    check_window,
     normal,
     shift,
     stochastic,
@@ -199,12 +199,9 @@ def pes(
         return out, _Online(pairs, memory.calls + 1)
 
     traits = Traits(
-        exact=False,
         bias="smoothed over a Gaussian, and noisy",
         time="1 + 2 N runs, N pairs" + (f"; 2 N / {count} a call online" if online else ""),
         memory="2 N S",
-        needs="",
-        cannot="",
     )
     memory = Memory(init, update) if online else None
     return stochastic(where, training, num_steps, num_pairs, sigma, 0, sample, traits, memory)

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, Sweep, finish, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 Visit = Callable[[Any, Adjoint, Array], Any]
 
@@ -53,8 +53,7 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
         hyperparameters of deep neural networks", IJCAI 2016.
     """
     where = "drmad"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         with explained(where):
@@ -73,11 +72,9 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
         return Hypergradient(value, grad, run.state(final), diagnostics)
 
     traits = Traits(
-        exact=False,
         bias="the states between are a straight line",
         time="3 runs",
         memory="2 S, and counters",
-        needs="",
         cannot="a while_loop in the step",
     )
     return Estimator(where, training, num_steps, traits, evaluate)

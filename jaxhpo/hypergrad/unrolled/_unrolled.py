@@ -8,19 +8,17 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_bool
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.unrolled import _budget, _schedules
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import Sweep, finish
 from jaxhpo.hypergrad.unrolled._opened_run import Run, explained, open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 _TRAITS = Traits(
     exact=True,
-    bias="",
     time="3 runs (step), 4 (sqrt), 2 + k (k levels), at most 3 + r (binomial, T <= C(s + r, r))",
     memory="T (S + A) (none), T S (step), 2 sqrt(T) S (sqrt), k T^(1/k) S, s S (binomial)",
-    needs="",
     cannot="a while_loop in the step",
 )
 
@@ -73,8 +71,7 @@ def unrolled(
         2025.
     """
     where = "unrolled"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     mixed_mode = check_bool(where, "mixed_mode", mixed_mode)
     schedule = _schedules.check_schedule(where, checkpoint)
 
