@@ -101,7 +101,9 @@ class Estimator:
     """A hypergradient estimator: `estimator(key, hparams) -> Hypergradient`.
 
     It is pure, so it can be jitted, vmapped over keys and hyperparameters, and scanned. It is
-    hashable, so it can be a static argument. Made by the factories of `jaxhpo.hypergrad`.
+    hashable, so it can be a static argument. Made by the factories of `jaxhpo.hypergrad`,
+    which raise a TypeError for a `training` that is no Training, a ValueError for a run of no
+    steps.
     `init` and `update` are the same estimator in a loop over hyperparameters: some estimators then
     remember (a warm start, a fitted scale, unfinished runs). `descend` uses them.
 

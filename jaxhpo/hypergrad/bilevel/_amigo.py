@@ -7,16 +7,8 @@ from typing import Any
 import jax
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    make_solver,
-    settings_of,
-)
-from jaxhpo.hypergrad.bilevel._steps import DoubleLoop, add, descend_along
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._steps import add, descend_along, double_loop
 
 
 def amigo(
@@ -44,36 +36,14 @@ def amigo(
         num_linear: linear steps per update; static, at least 1.
 
     Returns:
-        The solver.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a setting not a number.
-        ValueError: a step size not above 0, or a count below 1.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.amigo(shrink, inner_step=0.3, outer_step=0.5)
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=300, record_every=100
-        ... )
-        >>> round(float(found.hparams["l2"]), 3)
-        1.0
+        The solver. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Arbel and Mairal, "Amortized implicit differentiation for stochastic bilevel optimization",
         ICLR 2022.
     """
-    where = "amigo"
-    settings = settings_of(
-        where, problem, inner_step, outer_step, linear_step,
-        num_inner=num_inner, num_linear=num_linear,
-    )  # fmt: skip
-    return make_solver(where, settings, DoubleLoop(_adjoint))
+    steps = (inner_step, outer_step, linear_step)
+    return double_loop("amigo", _adjoint, problem, steps, num_inner, num_linear)
 
 
 def _adjoint(settings: Settings, key: Array, state: BilevelState, outer_slope: PyTree) -> PyTree:

@@ -10,15 +10,8 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import fail
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    make_solver,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
 from jaxhpo.hypergrad.bilevel._steps import add, step_at_once
 
 
@@ -54,11 +47,10 @@ def saba(
         linear_step: step size of the linear system; None takes `inner_step`.
 
     Returns:
-        The solver.
+        The solver. Errors that all solvers share: see `hypergrad.bilevel`.
 
     Raises:
-        TypeError: `problem` is not a problem, or a step size not a number.
-        ValueError: a step size not above 0, or a batch that does not divide the data.
+        ValueError: a batch that does not divide the data.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo

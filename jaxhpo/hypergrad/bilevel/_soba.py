@@ -7,14 +7,8 @@ from typing import Any
 import jax
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    Settings,
-    make_solver,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, Settings
 from jaxhpo.hypergrad.bilevel._steps import step_at_once
 
 
@@ -36,25 +30,7 @@ def soba(
         linear_step: step size of the linear system; None takes `inner_step`.
 
     Returns:
-        The solver.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a step size not a number.
-        ValueError: a step size not above 0.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.soba(shrink, inner_step=0.3, outer_step=0.1)
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=2000, record_every=1000
-        ... )
-        >>> round(float(found.hparams["l2"]), 3)
-        1.0
+        The solver. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Dagréou et al., "A framework for bilevel optimization that enables stochastic and global

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad.bilevel._solver_base import Array, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
 
 
 def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:
@@ -55,16 +57,35 @@ def step_at_once(
     return moved(settings, state, params, adjoint, add(cross, by_free))
 
 
-@dataclasses.dataclass(frozen=True)
-class DoubleLoop:
-    """An update of a loop of inner steps, then one for the adjoint at their end.
+def double_loop(
+    where: str,
+    solve: Callable[[Settings, Array, BilevelState, PyTree], PyTree],
+    problem: BilevelProblem,
+    steps: tuple[Any, Any, Any],
+    num_inner: int,
+    num_linear: int,
+) -> BilevelSolver:
+    """A solver whose update is a loop of inner steps, then one for the adjoint at their end.
 
-    Compared by value, so that equal solvers share programs.
-
-    Attributes:
+    Args:
+        where: the factory's name, for errors.
         solve: `solve(settings, key, state, outer_slope) -> adjoint`, from a state of which the
             inner steps are done and `∂_w f` at it.
+        problem: the problem.
+        steps: step sizes of parameters, hyperparameters and linear system.
+        num_inner: inner steps per update.
+        num_linear: steps, or terms, of the linear system per update.
+
+    Returns:
+        The solver.
     """
+    settings = settings_of(where, problem, *steps, num_inner=num_inner, num_linear=num_linear)
+    return make_solver(where, settings, _DoubleLoop(solve))
+
+
+@dataclasses.dataclass(frozen=True)
+class _DoubleLoop:
+    """The update of such a solver; compared by value, so that equal solvers share programs."""
 
     solve: Callable[[Settings, Array, BilevelState, PyTree], PyTree]
 

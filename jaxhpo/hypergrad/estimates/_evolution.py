@@ -42,18 +42,15 @@ def es(
         The estimator; its diagnostics hold standard errors.
 
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps or pairs, a `sigma` not above 0, a window outside the run.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.es(training, num_steps=2, num_pairs=256, sigma=0.01)
-        >>> bool(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"] < -0.3)
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.es(task.training, num_steps=200, num_pairs=256, sigma=0.01)
+        >>> found = estimator(0, task.hparams)
+        >>> error = abs(found.grad["x"] - task.exact(task.hparams)[1]["x"])
+        >>> bool(error < 3 * found.diagnostics.standard_error["x"])
         True
 
     References:

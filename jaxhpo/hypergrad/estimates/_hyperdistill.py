@@ -15,6 +15,13 @@ from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
 from jaxhpo.training import Training
 
+_TRAITS = Traits(
+    bias="the sum over the steps is one product with a fitted scale",
+    time="1 run and one step; 5 runs more where the scale is fitted",
+    memory="3 S, and counters",
+    cannot="initial weights",
+)
+
 
 class _Fitted(NamedTuple):
     """The scale, and the calls so far."""
@@ -54,23 +61,17 @@ def hyperdistill(
         decay: weight of earlier states, from 0 to 1; may be traced.
         refit_every: calls between fits; static, at least 1.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps, `decay` outside [0, 1], or `refit_every` below 1.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: 0.5 * state + hparams["push"],
-        ...     loss=lambda hparams, state: state,
-        ... )
-        >>> estimator = hpo.hypergrad.hyperdistill(training, num_steps=3, decay=0.5)
-        >>> print(estimator(jax.random.key(0), {"push": 1.0}).grad["push"])
-        1.75
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.hyperdistill(task.training, num_steps=200, decay=0.4)
+        >>> memory = estimator.init(0, task.hparams)
+        >>> found, memory = estimator.update(0, task.hparams, memory)
+        >>> round(float(found.grad["x"]), 2), int(memory.calls)
+        (-1.78, 1)
 
     References:
         Lee et al., "Online hyperparameter meta-learning with hypergradient distillation",
@@ -107,14 +108,8 @@ def hyperdistill(
     def init(key: Array, hparams: Any) -> _Fitted:
         return _Fitted(jnp.zeros((), jnp.result_type(float)), jnp.int32(0))
 
-    traits = Traits(
-        bias="the sum over the steps is one product with a fitted scale",
-        time="1 run and one step; 5 runs more where the scale is fitted",
-        memory="3 S, and counters",
-        cannot="initial weights",
-    )
     memory = Memory(init, estimate)
-    return Estimator(where, training, num_steps, traits, evaluate, memory)
+    return Estimator(where, training, num_steps, _TRAITS, evaluate, memory)
 
 
 def _train(run: Run, num_steps: int, decay: Any) -> _Trained:

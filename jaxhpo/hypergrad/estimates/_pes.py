@@ -83,19 +83,14 @@ def pes(
         The estimator; its diagnostics hold standard errors.
 
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps or pairs, a `sigma` not above 0, a window that does not divide the
             run, or a `reuse` below 1.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.pes(training, num_steps=2, window=1, num_pairs=512)
-        >>> bool(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"] < -0.3)
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.pes(task.training, num_steps=200, window=100, num_pairs=512)
+        >>> bool(estimator(0, task.hparams).grad["x"] < -1.0)
         True
 
     References:

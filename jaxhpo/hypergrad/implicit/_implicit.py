@@ -55,11 +55,8 @@ def implicit(
             "both": training goes on from its last state, too, so that few steps per call suffice;
             the gradient is then that of no finite run, and right where `stationarity` is small.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training, or `solver` is of a wrong type.
+        TypeError: `solver` is of a wrong type.
         ValueError: no steps, an unknown warm start; a Hessian solver without `inner_loss` or with
             one whose gradient field is not symmetric; on a call, a hyperparameter that moves no
             solution.

@@ -15,6 +15,13 @@ from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, o
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 from jaxhpo.training import Training
 
+_TRAITS = Traits(
+    bias="the states between are a straight line",
+    time="3 runs",
+    memory="2 S, and counters",
+    cannot="a while_loop in the step",
+)
+
 Visit = Callable[[Any, Adjoint, Array], Any]
 
 
@@ -29,13 +36,6 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
     Args:
         training: the run.
         num_steps: steps of the run; static.
-
-    Returns:
-        The estimator.
-
-    Raises:
-        TypeError: `training` is not a Training.
-        ValueError: no steps.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -71,13 +71,7 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
         diagnostics = Diagnostics(log_growth(sizes), sizes)
         return Hypergradient(value, grad, run.state(final), diagnostics)
 
-    traits = Traits(
-        bias="the states between are a straight line",
-        time="3 runs",
-        memory="2 S, and counters",
-        cannot="a while_loop in the step",
-    )
-    return Estimator(where, training, num_steps, traits, evaluate)
+    return Estimator(where, training, num_steps, _TRAITS, evaluate)
 
 
 def forward_run(run: Run, num_steps: int) -> tuple[Carry, list[Array]]:

@@ -61,11 +61,8 @@ def reversible(
         loss: `loss(key, hparams, params, t) -> scalar`, the inner loss of one step, where `key` is
             that of `training.step`; `training.inner_loss` if None.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training, or a function is not callable.
+        TypeError: a function is not callable.
         ValueError: no steps, no inner loss, a `decay` that is no such fraction, or (when called) a
             state without real parameters, or a hyperparameter that acts elsewhere in the step.
 

@@ -50,7 +50,7 @@ def unrolled(
         The estimator; its diagnostics hold the adjoint's growth.
 
     Raises:
-        TypeError: `training` is not a Training, or `checkpoint` is of a wrong type.
+        TypeError: `checkpoint` is of a wrong type.
         ValueError: no steps or an unknown schedule; on a call, a hyperparameter that is not real,
             a `while_loop` in the step, a step that is not a function of its key and number, or a
             budget that nothing fits.
