@@ -56,15 +56,12 @@ def unrolled(
             budget that nothing fits.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.unrolled(training, num_steps=2)
-        >>> print(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"])
-        -0.5
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.unrolled(task.training, num_steps=200, checkpoint="binomial")
+        >>> found = estimator(0, task.hparams)
+        >>> round(float(found.grad["x"]), 3), bool(found.diagnostics.log_growth < 3)
+        (-1.778, True)
 
     References:
         Maclaurin et al. 2015; Franceschi et al. 2017; Griewank and Walther 2000; Kemaev et al.

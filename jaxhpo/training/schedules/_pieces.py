@@ -118,10 +118,8 @@ def linear_onecycle(
         div_factor: `[]` the peak over the first value.
         final_div_factor: `[]` the first value over the last.
     """
-    where = "linear_onecycle"
-    check_positive(where, "transition_steps", transition_steps)
-    peak, div, final = reals(
-        where, peak_value=peak_value, div_factor=div_factor, final_div_factor=final_div_factor
+    peak, div, final = _cycle(
+        "linear_onecycle", transition_steps, peak_value, div_factor, final_div_factor
     )
     stages = [
         (whole(pct_start * transition_steps), div),
@@ -141,17 +139,21 @@ def cosine_onecycle(
     """Up and down on cosines, as `optax.cosine_onecycle_schedule`.
 
     Args:
-        transition_steps: `[]` steps of the whole cycle; traced, as all that follow.
-        peak_value: `[]` highest value.
-        pct_start: `[]` fraction of the steps until the peak.
-        div_factor: `[]` the peak over the first value.
-        final_div_factor: `[]` the first value over the last.
+        transition_steps: as in `linear_onecycle`.
+        peak_value: as in `linear_onecycle`.
+        pct_start: as in `linear_onecycle`.
+        div_factor: as in `linear_onecycle`.
+        final_div_factor: as in `linear_onecycle`.
     """
-    where = "cosine_onecycle"
-    check_positive(where, "transition_steps", transition_steps)
-    peak, div, final = reals(
-        where, peak_value=peak_value, div_factor=div_factor, final_div_factor=final_div_factor
+    peak, div, final = _cycle(
+        "cosine_onecycle", transition_steps, peak_value, div_factor, final_div_factor
     )
     start = whole(pct_start * transition_steps)
     stages = [(start, div), (whole(transition_steps), 1 / (div * final))]
     return piecewise_interpolate("cosine", peak / div, stages)
+
+
+def _cycle(where: str, steps: Any, peak: Any, div: Any, final_div: Any) -> list[Array]:
+    """The peak and the factors of a cycle."""
+    check_positive(where, "transition_steps", steps)
+    return reals(where, peak_value=peak, div_factor=div, final_div_factor=final_div)
