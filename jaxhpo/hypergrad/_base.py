@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_count, check_key, describe, fail, noted
+from jaxhpo._checks import check_key, describe, fail, noted
 from jaxhpo._tracing.manual import on_each_device
 from jaxhpo.training import Training
 
@@ -58,7 +58,7 @@ class Hypergradient(NamedTuple):
     value: Array
     grad: PyTree
     state: PyTree
-    diagnostics: Diagnostics
+    diagnostics: Diagnostics = Diagnostics()
 
 
 class Traits(NamedTuple):
@@ -76,12 +76,12 @@ class Traits(NamedTuple):
         cannot: what it cannot differentiate, or "".
     """
 
-    exact: bool
-    bias: str
-    time: str
-    memory: str
-    needs: str
-    cannot: str
+    exact: bool = False
+    bias: str = ""
+    time: str = ""
+    memory: str = ""
+    needs: str = ""
+    cannot: str = ""
 
 
 class Memory(NamedTuple):
@@ -101,7 +101,9 @@ class Estimator:
     """A hypergradient estimator: `estimator(key, hparams) -> Hypergradient`.
 
     It is pure, so it can be jitted, vmapped over keys and hyperparameters, and scanned. It is
-    hashable, so it can be a static argument. Made by the factories of `jaxhpo.hypergrad`.
+    hashable, so it can be a static argument. Made by the factories of `jaxhpo.hypergrad`,
+    which raise a TypeError for a `training` that is no Training, a ValueError for a run of no
+    steps.
     `init` and `update` are the same estimator in a loop over hyperparameters: some estimators then
     remember (a warm start, a fitted scale, unfinished runs). `descend` uses them.
 
@@ -182,17 +184,6 @@ class Estimator:
         if self.memory is None:
             return on_each_device(self.evaluate)(key, hparams), memory
         return on_each_device(self.memory.evaluate)(key, hparams, memory)
-
-
-def check_steps(where: str, num_steps: Any) -> int:
-    """Requires at least one training step; the reason is in the error."""
-    if check_count(where, "num_steps", num_steps, -(2**31)) < 1:
-        expected = (
-            "at least 1 (nothing is trained otherwise: jax.grad of the training's loss at its "
-            "start is the gradient then)"
-        )
-        raise fail(where, "num_steps", expected, num_steps)
-    return int(num_steps)
 
 
 def real_leaves(where: str, hparams: PyTree) -> PyTree:

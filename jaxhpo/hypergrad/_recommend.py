@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_positive
-from jaxhpo.hypergrad._base import Estimator, check_steps, real_leaves
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Estimator, real_leaves
 from jaxhpo.hypergrad._coordinates import check_continuous
 from jaxhpo.hypergrad.estimates._evolution import es
 from jaxhpo.hypergrad.unrolled._budget import state_bytes
@@ -17,7 +18,6 @@ from jaxhpo.hypergrad.unrolled._opened_run import open_run
 from jaxhpo.hypergrad.unrolled._schedules import auto
 from jaxhpo.hypergrad.unrolled._unrolled import unrolled
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 _FEW = 3  # hyperparameters up to which forward mode was measured to be faster than reverse
 
@@ -68,8 +68,7 @@ def recommend(
         'forward'
     """
     where = "recommend"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     max_bytes = check_positive(where, "max_bytes", max_bytes)
     check_continuous(where, space)
     hparams, key = real_leaves(where, _middle(space)), jax.random.key(0)

@@ -1,4 +1,7 @@
-"""What to measure on: test functions, BBOB, and real training on data that ships in packages."""
+"""What to measure on: test functions, BBOB, and real training on data that ships in packages.
+
+Real data come with scikit-learn: without it, what needs them raises a ModuleNotFoundError.
+"""
 
 from collections.abc import Callable as _Callable
 

@@ -1,5 +1,6 @@
 """Search spaces: dimensions, conditions and constraints over any pytree."""
 
+from jaxhpo.space import readers
 from jaxhpo.space._constraints import forbid as forbid
 from jaxhpo.space._features import cell_ends as cell_ends
 from jaxhpo.space._layout import Leaf as Leaf
@@ -36,12 +37,6 @@ __all__ = [
     "choice",
     "fixed",
     "forbid",
-    "from_gpyopt",
-    "from_hyperopt",
-    "from_optuna",
-    "from_ray",
-    "from_scipy",
-    "from_sklearn",
     "integer",
     "log_normal",
     "log_uniform",
@@ -51,3 +46,4 @@ __all__ = [
     "static",
     "uniform",
 ]
+__all__ += readers.__all__

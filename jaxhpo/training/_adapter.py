@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import describe
+from jaxhpo._checks import check_callable, describe
 from jaxhpo._tracing.manual import plain
 from jaxhpo.training._calls import check_loss
 from jaxhpo.training._data import (
@@ -107,7 +107,16 @@ def check_data(where: str, train: Any, validation: Any, batch_size: Any) -> Data
     return Data((train, validation), num_train, check_batch_size(where, batch_size, num_train))
 
 
-def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
+def check_supervised(
+    where: str, loss: Any, validation_loss: Any, train: Any, validation: Any, batch_size: Any
+) -> tuple[Callable[..., Any], Data]:
+    """Requires losses, and data that are `(inputs, targets)`; the loss that validates, the data."""
+    evaluate = check_losses(where, loss, validation_loss)
+    pairs = _pair(where, "train", train), _pair(where, "validation", validation)
+    return evaluate, check_data(where, *pairs, batch_size)
+
+
+def _pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
     """Requires `(inputs, targets)`."""
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise TypeError(
@@ -115,6 +124,13 @@ def check_pair(where: str, argument: str, data: Any) -> tuple[Any, Any]:
             f"{advice(data)}"
         )
     return data[0], data[1]
+
+
+def check_losses(where: str, loss: Any, validation_loss: Any) -> Callable[..., Any]:
+    """Requires functions; the one that validates."""
+    check_callable(where, "loss", loss)
+    evaluate = loss if validation_loss is None else validation_loss
+    return check_callable(where, "validation_loss", evaluate)
 
 
 def assemble(

@@ -8,14 +8,7 @@ from typing import Any
 import jax
 
 from jaxhpo._checks import check_callable
-from jaxhpo.training._adapter import (
-    Problem,
-    assemble,
-    check_data,
-    check_pair,
-    mean_loss,
-    mode_arguments,
-)
+from jaxhpo.training._adapter import Problem, assemble, check_supervised, mean_loss, mode_arguments
 from jaxhpo.training._optimizer import optimizer_factory
 from jaxhpo.training._training import Training
 
@@ -42,13 +35,12 @@ def from_linen(
     Args:
         model: a linen module, or `model(hparams) -> module` (a width that is `static`, a slope
             that is traced).
-        loss: `loss(hparams, outputs, targets)` -> scalar or `[batch]`; the mean is taken.
-        optimizer: `optimizer(hparams) -> optax.GradientTransformation`, hparams traced; or a
-            transformation.
-        train: `(inputs, targets)`, arrays `[num_train, ...]`.
-        validation: `(inputs, targets)`, arrays `[num_validation, ...]`.
-        batch_size: examples a step; static; None takes all of them.
-        validation_loss: the same signature as `loss`; `loss` if None.
+        loss: as in `from_nnx`.
+        optimizer: as in `from_nnx`.
+        train: as in `from_nnx`.
+        validation: as in `from_nnx`.
+        batch_size: as in `from_nnx`.
+        validation_loss: as in `from_nnx`.
         rngs: names of the random streams that the module draws from while it trains; static.
 
     Returns:
@@ -61,27 +53,20 @@ def from_linen(
     Example:
         >>> import flax.linen as nn, jax, jax.numpy as jnp, optax, jaxhpo as hpo
         >>> x = jnp.linspace(-1.0, 1.0, 32, dtype="float32")[:, None]
+        >>> data = x, (x[:, 0] > 0).astype("int32")
         >>> training = hpo.training.from_linen(
-        ...     nn.Dense(1),
-        ...     lambda hparams, outputs, targets: jnp.mean((outputs - targets) ** 2),
-        ...     lambda hparams: optax.sgd(hparams["lr"]),
-        ...     train=(x, 2.0 * x), validation=(x, 2.0 * x), batch_size=8,
+        ...     nn.Dense(2),
+        ...     lambda hparams, outputs, targets:
+        ...         optax.softmax_cross_entropy_with_integer_labels(outputs, targets),
+        ...     lambda hparams: optax.adam(hparams["lr"]), train=data, validation=data,
         ... )
         >>> value = hpo.training.objective(training, 200)(jax.random.key(0), {"lr": 0.3})
-        >>> bool(value < 1e-6)
+        >>> bool(value < 0.1)
         True
     """
     where = "from_linen"
-    check_callable(where, "loss", loss)
-    evaluate = loss if validation_loss is None else validation_loss
-    check_callable(where, "validation_loss", evaluate)
     build = _model_factory(where, model)
-    data = check_data(
-        where,
-        check_pair(where, "train", train),
-        check_pair(where, "validation", validation),
-        batch_size,
-    )
+    evaluate, data = check_supervised(where, loss, validation_loss, train, validation, batch_size)
     streams = tuple(rngs)
 
     def init(key: jax.Array, hparams: Any) -> tuple[Any, Any]:

@@ -8,14 +8,7 @@ from typing import Any
 import jax
 
 from jaxhpo._checks import check_callable
-from jaxhpo.training._adapter import (
-    Problem,
-    assemble,
-    check_data,
-    check_pair,
-    mean_loss,
-    mode_arguments,
-)
+from jaxhpo.training._adapter import Problem, assemble, check_supervised, mean_loss, mode_arguments
 from jaxhpo.training._optimizer import optimizer_factory
 from jaxhpo.training._training import Training
 
@@ -75,15 +68,7 @@ def from_nnx(
     """
     where = "from_nnx"
     _check_model(where, model)
-    check_callable(where, "loss", loss)
-    evaluate = loss if validation_loss is None else validation_loss
-    check_callable(where, "validation_loss", evaluate)
-    data = check_data(
-        where,
-        check_pair(where, "train", train),
-        check_pair(where, "validation", validation),
-        batch_size,
-    )
+    evaluate, data = check_supervised(where, loss, validation_loss, train, validation, batch_size)
 
     def init(key: jax.Array, hparams: Any) -> tuple[Any, Any]:
         return _variables(_build(where, model, hparams, key))

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxhpo._checks import check_callable
-from jaxhpo.training._adapter import Problem, assemble, check_data
+from jaxhpo.training._adapter import Problem, assemble, check_data, check_losses
 from jaxhpo.training._optimizer import optimizer_factory
 from jaxhpo.training._training import Training
 
@@ -66,13 +66,11 @@ def from_optax(
     """
     where = "from_optax"
     check_callable(where, "init", init)
-    check_callable(where, "loss", loss)
+    evaluate = check_losses(where, loss, validation_loss)
     if validation_loss is None and needs_key:
         raise ValueError(
             f"{where}: `validation_loss` must be given when `needs_key` is True, got None."
         )
-    evaluate = loss if validation_loss is None else validation_loss
-    check_callable(where, "validation_loss", evaluate)
     data = check_data(where, train, validation, batch_size)
 
     def train_loss(

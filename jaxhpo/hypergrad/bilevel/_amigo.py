@@ -6,20 +6,9 @@ from typing import Any
 
 import jax
 
-from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    add,
-    descend_along,
-    make_solver,
-    moved,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._steps import add, descend_along, double_loop
 
 
 def amigo(
@@ -47,53 +36,23 @@ def amigo(
         num_linear: linear steps per update; static, at least 1.
 
     Returns:
-        The solver.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a setting not a number.
-        ValueError: a step size not above 0, or a count below 1.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.amigo(shrink, inner_step=0.3, outer_step=0.5)
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=300, record_every=100
-        ... )
-        >>> round(float(found.hparams["l2"]), 3)
-        1.0
+        The solver. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Arbel and Mairal, "Amortized implicit differentiation for stochastic bilevel optimization",
         ICLR 2022.
     """
-    where = "amigo"
-    settings = settings_of(
-        where, problem, inner_step, outer_step, linear_step,
-        num_inner=num_inner, num_linear=num_linear,
-    )  # fmt: skip
-    return make_solver(where, settings, _update)
+    steps = (inner_step, outer_step, linear_step)
+    return double_loop("amigo", _adjoint, problem, steps, num_inner, num_linear)
 
 
-def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
-    problem = settings.problem
-    key_train, key_validation, key_linear, key_cross = jax.random.split(key, 4)
-    params = train(settings, key_train, state)
-    by_free, by_params = problem.outer_grads(
-        state.free, params, problem.validation_batch(key_validation)
-    )
-    rate = settings.linear(state.count)
+def _adjoint(settings: Settings, key: Array, state: BilevelState, outer_slope: PyTree) -> PyTree:
+    problem, rate = settings.problem, settings.linear(state.count)
 
     def body(v: PyTree, key: Array) -> tuple[PyTree, None]:
-        product = problem.inner_along(state.free, params, v, problem.train_batch(key))[1]
-        return descend_along(rate, add(product, by_params), v), None
+        batch = problem.train_batch(key)
+        product = problem.inner_along(state.free, state.params, v, batch)[1]
+        return descend_along(rate, add(product, outer_slope), v), None
 
-    keys = jax.random.split(key_linear, settings.num_linear)
-    adjoint = jax.lax.scan(body, state.adjoint, keys)[0]
-    batch = problem.train_batch(key_cross)
-    cross = problem.inner_along(state.free, params, adjoint, batch)[2]
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    keys = jax.random.split(key, settings.num_linear)
+    return jax.lax.scan(body, state.adjoint, keys)[0]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, check_count, check_key, describe, fail
 from jaxhpo._tracing import owned
-from jaxhpo.hypergrad.bilevel._solver_base import Array, BilevelSolver, BilevelState, PyTree
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree
 from jaxhpo.hypergrad.implicit._linear_solvers import norm
 
 

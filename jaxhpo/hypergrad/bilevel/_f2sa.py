@@ -9,18 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    descend_along,
-    make_solver,
-    moved,
-    schedule,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, schedule, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._steps import descend_along, moved
 
 
 def f2sa(
@@ -49,27 +40,7 @@ def f2sa(
 
     Returns:
         The solver; `state.params` is the chain `z` that solves the inner problem, `state.memory`
-        the penalised chain `y`.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a setting not a number.
-        ValueError: a step size or penalty not above 0, or a count below 1.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.f2sa(
-        ...     shrink, inner_step=0.3, outer_step=0.5, penalty=100.0
-        ... )
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=300, record_every=100
-        ... )
-        >>> round(float(found.hparams["l2"]), 2)
-        1.0
+        the penalised chain `y`. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Kwon et al., "A fully first-order method for stochastic bilevel optimization", ICML 2023.

@@ -10,18 +10,9 @@ import jax.numpy as jnp
 
 from jaxhpo._checks import fail
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    add,
-    descend_along,
-    make_solver,
-    moved,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._steps import add, step_at_once
 
 
 class _Table(NamedTuple):
@@ -56,11 +47,10 @@ def saba(
         linear_step: step size of the linear system; None takes `inner_step`.
 
     Returns:
-        The solver.
+        The solver. Errors that all solvers share: see `hypergrad.bilevel`.
 
     Raises:
-        TypeError: `problem` is not a problem, or a step size not a number.
-        ValueError: a step size not above 0, or a batch that does not divide the data.
+        ValueError: a batch that does not divide the data.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo
@@ -165,14 +155,7 @@ def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState
     counts, memory = _counts(settings), state.memory
     i = jax.random.randint(key_train, (), 0, counts[0], jnp.int32)
     j = jax.random.randint(key_validation, (), 0, counts[1], jnp.int32)
-    parts, inner = _reduced(memory.inner, i, counts[0], _inner_parts(settings, state, i))
-    slope, product, cross = parts
-    parts, outer = _reduced(memory.outer, j, counts[1], _outer_parts(settings, state, j))
-    by_free, by_params = parts
-    # SOBA's three steps, all from the state before any of them: w along the inner slope, v along H
-    # v + dF/dw, the hyperparameters along the cross term plus dF/dh.
-    params = descend_along(settings.inner(state.count), slope, state.params)
-    linear = settings.linear(state.count)
-    adjoint = descend_along(linear, add(product, by_params), state.adjoint)
-    state = dataclasses.replace(state, memory=_Memory(inner, outer))
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    inner, seen = _reduced(memory.inner, i, counts[0], _inner_parts(settings, state, i))
+    outer, judged = _reduced(memory.outer, j, counts[1], _outer_parts(settings, state, j))
+    state = dataclasses.replace(state, memory=_Memory(seen, judged))
+    return step_at_once(settings, state, inner, outer)

@@ -7,17 +7,9 @@ from typing import Any
 import jax
 
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    Settings,
-    add,
-    descend_along,
-    make_solver,
-    moved,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._solver_base import make_solver, settings_of
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, Settings
+from jaxhpo.hypergrad.bilevel._steps import step_at_once
 
 
 def soba(
@@ -38,25 +30,7 @@ def soba(
         linear_step: step size of the linear system; None takes `inner_step`.
 
     Returns:
-        The solver.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a step size not a number.
-        ValueError: a step size not above 0.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.soba(shrink, inner_step=0.3, outer_step=0.1)
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=2000, record_every=1000
-        ... )
-        >>> round(float(found.hparams["l2"]), 3)
-        1.0
+        The solver. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Dagréou et al., "A framework for bilevel optimization that enables stochastic and global
@@ -70,11 +44,7 @@ def soba(
 def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
     problem, (key_train, key_validation) = settings.problem, jax.random.split(key)
     batch = problem.train_batch(key_train)
-    slope, product, cross = problem.inner_along(state.free, state.params, state.adjoint, batch)
-    by_free, by_params = problem.outer_grads(
-        state.free, state.params, problem.validation_batch(key_validation)
-    )
-    params = descend_along(settings.inner(state.count), slope, state.params)
-    linear = settings.linear(state.count)
-    adjoint = descend_along(linear, add(product, by_params), state.adjoint)
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    inner = problem.inner_along(state.free, state.params, state.adjoint, batch)
+    batch = problem.validation_batch(key_validation)
+    outer = problem.outer_grads(state.free, state.params, batch)
+    return step_at_once(settings, state, inner, outer)

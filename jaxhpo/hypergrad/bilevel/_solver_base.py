@@ -1,10 +1,10 @@
-"""The protocol that bilevel solvers share: two pure functions over one state, as in optax."""
+"""How a solver is made: of checked settings, an update, and a first state."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,74 +15,8 @@ from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.hypergrad._base import real_leaves
 from jaxhpo.hypergrad._coordinates import check_start
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
 from jaxhpo.hypergrad.implicit._implicit import reaches
-
-Array = jax.Array
-PyTree = Any
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class BilevelState:
-    """Where a solver stands.
-
-    Attributes:
-        free: hyperparameters in free coordinates `x` (see `BilevelSolver.hparams`).
-        params: inner parameters `w`.
-        adjoint: pytree like `params`, the estimate `v` of `-H^-1 ∂_w f`; zero where a solver keeps
-            none.
-        memory: what else the algorithm remembers.
-        grad: pytree like `free`, the hypergradient that the last update followed.
-        count: `[]` updates done.
-    """
-
-    free: PyTree
-    params: PyTree
-    adjoint: PyTree
-    memory: PyTree
-    grad: PyTree
-    count: Array
-
-
-class BilevelSolver(NamedTuple):
-    """A stochastic bilevel algorithm as pure functions; made by `soba`, `saba` and the others.
-
-    The functions are `jax.tree_util.Partial` objects over the settings, so that a solver is a
-    pytree: solvers of equal structure share compiled code, and step sizes and data are traced.
-
-    Attributes:
-        init: `init(hparams, params) -> state`.
-        update: `update(key, state) -> state`, one step of everything that the solver moves.
-        hparams: `hparams(state)`, the hyperparameters of a state, inside their space.
-    """
-
-    init: Callable[[PyTree, PyTree], BilevelState]
-    update: Callable[[Array, BilevelState], BilevelState]
-    hparams: Callable[[BilevelState], PyTree]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """What all solvers share; step sizes are functions of the update's number.
-
-    Attributes:
-        problem: the problem.
-        inner: step size of `params`.
-        linear: step size of the linear system.
-        outer: step size of the hyperparameters.
-        penalty: weight of the inner problem (F2SA).
-        num_inner: inner steps per update.
-        num_linear: steps, or terms, of the linear system per update.
-    """
-
-    problem: BilevelProblem
-    inner: Callable[[Array], Array]
-    linear: Callable[[Array], Array]
-    outer: Callable[[Array], Array]
-    penalty: Callable[[Array], Array] | None = None
-    num_inner: int = dataclasses.field(default=1, metadata={"static": True})
-    num_linear: int = dataclasses.field(default=1, metadata={"static": True})
 
 
 def settings_of(
@@ -206,23 +140,3 @@ def schedule(where: str, argument: str, value: Any) -> Callable[[Array], Array]:
 
 def _constant(value: Array, count: Array) -> Array:
     return value
-
-
-def descend_along(rate: Any, direction: PyTree, at: PyTree) -> PyTree:
-    """`at - rate direction`, leaf by leaf in the dtype of `at`."""
-    return jax.tree.map(lambda d, a: a - jnp.asarray(rate).astype(a.dtype) * d, direction, at)
-
-
-def add(one: PyTree, two: PyTree) -> PyTree:
-    """The sum of two trees."""
-    return jax.tree.map(jnp.add, one, two)
-
-
-def moved(
-    settings: Settings, state: BilevelState, params: PyTree, adjoint: PyTree, grad: PyTree
-) -> BilevelState:
-    """The next state: the hyperparameters step along `grad`."""
-    free = descend_along(settings.outer(state.count), grad, state.free)
-    return dataclasses.replace(
-        state, free=free, params=params, adjoint=adjoint, grad=grad, count=state.count + 1
-    )

@@ -7,20 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad.bilevel._inner_loop import train
 from jaxhpo.hypergrad.bilevel._problem import BilevelProblem
-from jaxhpo.hypergrad.bilevel._solver_base import (
-    Array,
-    BilevelSolver,
-    BilevelState,
-    PyTree,
-    Settings,
-    add,
-    descend_along,
-    make_solver,
-    moved,
-    settings_of,
-)
+from jaxhpo.hypergrad.bilevel._state import Array, BilevelSolver, BilevelState, PyTree, Settings
+from jaxhpo.hypergrad.bilevel._steps import add, descend_along, double_loop
 
 
 def stocbio(
@@ -49,57 +38,26 @@ def stocbio(
         num_linear: Hessian products per update; static, at least 1.
 
     Returns:
-        The solver.
-
-    Raises:
-        TypeError: `problem` is not a problem, or a setting not a number.
-        ValueError: a step size not above 0, or a count below 1.
-
-    Example:
-        >>> import jax.numpy as jnp, jaxhpo as hpo
-        >>> shrink = hpo.hypergrad.bilevel.problem(
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2) + 0.5 * h["l2"] * w**2,
-        ...     lambda h, w, x: 0.5 * jnp.mean((w - x) ** 2),
-        ...     train=jnp.ones(8), validation=jnp.full(4, 0.5),
-        ... )
-        >>> solver = hpo.hypergrad.bilevel.stocbio(shrink, inner_step=0.3, outer_step=0.5)
-        >>> found = hpo.hypergrad.bilevel.solve(
-        ...     solver, {"l2": 0.1}, 0.0, key=0, num_updates=300, record_every=100
-        ... )
-        >>> round(float(found.hparams["l2"]), 3)
-        1.0
+        The solver. Example and errors: see the documentation of `hypergrad.bilevel`.
 
     References:
         Ji, Yang, Liang, "Bilevel optimization: convergence analysis and enhanced design",
         ICML 2021.
     """
-    where = "stocbio"
-    settings = settings_of(
-        where, problem, inner_step, outer_step, linear_step,
-        num_inner=num_inner, num_linear=num_linear,
-    )  # fmt: skip
-    return make_solver(where, settings, _update)
+    steps = (inner_step, outer_step, linear_step)
+    return double_loop("stocbio", _adjoint, problem, steps, num_inner, num_linear)
 
 
-def _update(settings: Settings, key: Array, state: BilevelState) -> BilevelState:
-    problem = settings.problem
-    key_train, key_validation, key_series, key_cross = jax.random.split(key, 4)
-    params = train(settings, key_train, state)
-    by_free, by_params = problem.outer_grads(
-        state.free, params, problem.validation_batch(key_validation)
-    )
-    rate = settings.linear(state.count)
+def _adjoint(settings: Settings, key: Array, state: BilevelState, outer_slope: PyTree) -> PyTree:
+    problem, rate = settings.problem, settings.linear(state.count)
 
     def body(loop: tuple[PyTree, PyTree], key: Array) -> tuple[tuple[PyTree, PyTree], None]:
         power, total = loop
         batch = problem.train_batch(key)
-        product = problem.inner_along(state.free, params, power, batch)[1]
+        product = problem.inner_along(state.free, state.params, power, batch)[1]
         power = descend_along(rate, product, power)
         return (power, add(total, power)), None
 
-    keys = jax.random.split(key_series, settings.num_linear)
-    total = jax.lax.scan(body, (by_params, by_params), keys)[0][1]
-    adjoint = jax.tree.map(lambda a: -jnp.asarray(rate).astype(a.dtype) * a, total)
-    batch = problem.train_batch(key_cross)
-    cross = problem.inner_along(state.free, params, adjoint, batch)[2]
-    return moved(settings, state, params, adjoint, add(cross, by_free))
+    keys = jax.random.split(key, settings.num_linear)
+    total = jax.lax.scan(body, (outer_slope, outer_slope), keys)[0][1]
+    return jax.tree.map(lambda a: -jnp.asarray(rate).astype(a.dtype) * a, total)

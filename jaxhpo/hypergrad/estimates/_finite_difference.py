@@ -8,12 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_positive
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.estimates._evolution import run_value
 from jaxhpo.hypergrad.unrolled._forward import as_tree, basis
 from jaxhpo.hypergrad.unrolled._opened_run import open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
+
+_TRAITS = Traits(
+    bias="of the order of the step squared, plus rounding over the step",
+    time="1 + 2 H runs",
+    memory="2 H S",
+)
 
 
 def finite_difference(
@@ -27,27 +33,19 @@ def finite_difference(
         step: absolute step; may be traced; None takes the cube root of the rounding, times the
             size of the hyperparameter where that is above 1.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps, or a `step` not above 0.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.finite_difference(training, num_steps=2)
-        >>> round(float(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"]), 2)
-        -0.5
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.finite_difference(task.training, num_steps=200)
+        >>> exact = task.exact(task.hparams)[1]["x"]
+        >>> bool(abs(estimator(0, task.hparams).grad["x"] - exact) < 0.01)
+        True
     """
     where = "finite_difference"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     if step is not None:
         check_positive(where, "step", step)
 
@@ -76,14 +74,6 @@ def finite_difference(
 
         slopes = jax.vmap(slope)(basis(hparams))
         middle, final = run_value(run, hparams, num_steps)
-        return Hypergradient(middle, as_tree(slopes, hparams), run.state(final), Diagnostics())
+        return Hypergradient(middle, as_tree(slopes, hparams), run.state(final))
 
-    traits = Traits(
-        exact=False,
-        bias="of the order of the step squared, plus rounding over the step",
-        time="1 + 2 H runs",
-        memory="2 H S",
-        needs="",
-        cannot="",
-    )
-    return Estimator(where, training, num_steps, traits, evaluate)
+    return Estimator(where, training, num_steps, _TRAITS, evaluate)

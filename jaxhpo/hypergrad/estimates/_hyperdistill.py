@@ -7,21 +7,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._checks import check_count, check_number, fail, is_traced
-from jaxhpo.hypergrad._base import (
-    Array,
-    Diagnostics,
-    Estimator,
-    Hypergradient,
-    Memory,
-    Traits,
-    check_steps,
-)
+from jaxhpo._checks import check_count
+from jaxhpo.hypergrad._arguments import check_decay, check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad.reversible._drmad import on_line, sweep_line
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
+
+_TRAITS = Traits(
+    bias="the sum over the steps is one product with a fitted scale",
+    time="1 run and one step; 5 runs more where the scale is fitted",
+    memory="3 S, and counters",
+    cannot="initial weights",
+)
 
 
 class _Fitted(NamedTuple):
@@ -62,35 +61,26 @@ def hyperdistill(
         decay: weight of earlier states, from 0 to 1; may be traced.
         refit_every: calls between fits; static, at least 1.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps, `decay` outside [0, 1], or `refit_every` below 1.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: 0.5 * state + hparams["push"],
-        ...     loss=lambda hparams, state: state,
-        ... )
-        >>> estimator = hpo.hypergrad.hyperdistill(training, num_steps=3, decay=0.5)
-        >>> print(estimator(jax.random.key(0), {"push": 1.0}).grad["push"])
-        1.75
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.hyperdistill(task.training, num_steps=200, decay=0.4)
+        >>> memory = estimator.init(0, task.hparams)
+        >>> found, memory = estimator.update(0, task.hparams, memory)
+        >>> round(float(found.grad["x"]), 2), int(memory.calls)
+        (-1.78, 1)
 
     References:
         Lee et al., "Online hyperparameter meta-learning with hypergradient distillation",
         ICLR 2022.
     """
     where = "hyperdistill"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     refit_every = check_count(where, "refit_every", refit_every, 1)
-    check_number(where, "decay", decay)
-    if not is_traced(decay) and not 0 <= decay <= 1:
-        raise fail(where, "decay", "from 0 to 1", decay)
+    check_decay(where, decay)
 
     def estimate(key: Array, hparams: Any, fitted: _Fitted | None) -> tuple[Hypergradient, _Fitted]:
         with explained(where):
@@ -110,7 +100,7 @@ def hyperdistill(
                 fitted = _Fitted(theta, fitted.calls + 1)
         weight = fitted.theta * trained.horizon
         grad = jax.tree.map(lambda a, b: a + weight.astype(b.dtype) * b, adjoint.hparams, v)
-        return Hypergradient(value, grad, run.state(trained.final), Diagnostics()), fitted
+        return Hypergradient(value, grad, run.state(trained.final)), fitted
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         return estimate(key, hparams, None)[0]
@@ -118,16 +108,8 @@ def hyperdistill(
     def init(key: Array, hparams: Any) -> _Fitted:
         return _Fitted(jnp.zeros((), jnp.result_type(float)), jnp.int32(0))
 
-    traits = Traits(
-        exact=False,
-        bias="the sum over the steps is one product with a fitted scale",
-        time="1 run and one step; 5 runs more where the scale is fitted",
-        memory="3 S, and counters",
-        needs="",
-        cannot="initial weights",
-    )
     memory = Memory(init, estimate)
-    return Estimator(where, training, num_steps, traits, evaluate, memory)
+    return Estimator(where, training, num_steps, _TRAITS, evaluate, memory)
 
 
 def _train(run: Run, num_steps: int, decay: Any) -> _Trained:

@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_bool, check_count, fail
+from jaxhpo.hypergrad._arguments import check_window
 from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad.estimates._evolution import (
     NOISE,
     average,
-    check_window,
     normal,
     shift,
     stochastic,
@@ -83,19 +83,14 @@ def pes(
         The estimator; its diagnostics hold standard errors.
 
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps or pairs, a `sigma` not above 0, a window that does not divide the
             run, or a `reuse` below 1.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.pes(training, num_steps=2, window=1, num_pairs=512)
-        >>> bool(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"] < -0.3)
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.pes(task.training, num_steps=200, window=100, num_pairs=512)
+        >>> bool(estimator(0, task.hparams).grad["x"] < -1.0)
         True
 
     References:
@@ -199,12 +194,9 @@ def pes(
         return out, _Online(pairs, memory.calls + 1)
 
     traits = Traits(
-        exact=False,
         bias="smoothed over a Gaussian, and noisy",
         time="1 + 2 N runs, N pairs" + (f"; 2 N / {count} a call online" if online else ""),
         memory="2 N S",
-        needs="",
-        cannot="",
     )
     memory = Memory(init, update) if online else None
     return stochastic(where, training, num_steps, num_pairs, sigma, 0, sample, traits, memory)

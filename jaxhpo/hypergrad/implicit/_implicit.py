@@ -9,21 +9,14 @@ import jax.extend.core
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_choice, describe, fail
-from jaxhpo.hypergrad._base import (
-    Array,
-    Diagnostics,
-    Estimator,
-    Hypergradient,
-    Memory,
-    Traits,
-    check_steps,
-)
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Memory, Traits
 from jaxhpo.hypergrad.implicit import _linear_solvers as solvers
 from jaxhpo.hypergrad.implicit._linear_solvers import Vector, axpy, norm
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Run, explained, open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import asymmetry, check_training
+from jaxhpo.training.internal import asymmetry
 
 _HESSIAN = solvers.CG | solvers.Neumann | solvers.Nystrom | solvers.Dense
 _MAP = solvers.FixedPoint | solvers.GMRES | solvers.NormalCG
@@ -62,11 +55,8 @@ def implicit(
             "both": training goes on from its last state, too, so that few steps per call suffice;
             the gradient is then that of no finite run, and right where `stationarity` is small.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training, or `solver` is of a wrong type.
+        TypeError: `solver` is of a wrong type.
         ValueError: no steps, an unknown warm start; a Hessian solver without `inner_loss` or with
             one whose gradient field is not symmetric; on a call, a hyperparameter that moves no
             solution.
@@ -87,8 +77,7 @@ def implicit(
         Pedregosa 2016; Grazzi et al. 2020; Lorraine et al. 2020; Hataya and Yamada 2023.
     """
     where = "implicit"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     solver = _check_solver(where, solver)
     if isinstance(solver, _HESSIAN) and training.inner_loss is None:
         raise ValueError(
@@ -128,7 +117,6 @@ def implicit(
         return _Warm([jnp.zeros_like(leaf) for leaf in unknowns], run.start, jnp.int32(0))
 
     traits = Traits(
-        exact=False,
         bias="exact only at a stationary point of training",
         time="1 run and some Hessian products",
         memory="a few S",

@@ -8,12 +8,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import Adjoint, Sweep, finish, pull, start_adjoint
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, Real, Run, explained, open_run
 from jaxhpo.hypergrad.unrolled._unrolled import log_growth
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
+
+_TRAITS = Traits(
+    bias="the states between are a straight line",
+    time="3 runs",
+    memory="2 S, and counters",
+    cannot="a while_loop in the step",
+)
 
 Visit = Callable[[Any, Adjoint, Array], Any]
 
@@ -29,13 +36,6 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
     Args:
         training: the run.
         num_steps: steps of the run; static.
-
-    Returns:
-        The estimator.
-
-    Raises:
-        TypeError: `training` is not a Training.
-        ValueError: no steps.
 
     Example:
         >>> import jax, jaxhpo as hpo
@@ -53,8 +53,7 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
         hyperparameters of deep neural networks", IJCAI 2016.
     """
     where = "drmad"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
 
     def evaluate(key: Array, hparams: Any) -> Hypergradient:
         with explained(where):
@@ -72,15 +71,7 @@ def drmad(training: Training, *, num_steps: int) -> Estimator:
         diagnostics = Diagnostics(log_growth(sizes), sizes)
         return Hypergradient(value, grad, run.state(final), diagnostics)
 
-    traits = Traits(
-        exact=False,
-        bias="the states between are a straight line",
-        time="3 runs",
-        memory="2 S, and counters",
-        needs="",
-        cannot="a while_loop in the step",
-    )
-    return Estimator(where, training, num_steps, traits, evaluate)
+    return Estimator(where, training, num_steps, _TRAITS, evaluate)
 
 
 def forward_run(run: Run, num_steps: int) -> tuple[Carry, list[Array]]:

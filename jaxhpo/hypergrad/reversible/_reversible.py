@@ -16,18 +16,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, describe, fail
-from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.implicit._implicit import reaches
 from jaxhpo.hypergrad.reversible._fixed_point_arithmetic import binary_digits
 from jaxhpo.hypergrad.reversible._fixed_point_sgd import Dynamics, run_there_and_back
 from jaxhpo.hypergrad.unrolled import _safe
 from jaxhpo.hypergrad.unrolled._opened_run import Run, explained, open_run
 from jaxhpo.training import Training, gradient, trial_keys
-from jaxhpo.training.internal import check_training, mixed_mode
+from jaxhpo.training.internal import mixed_mode
 
 _TRAITS = Traits(
     exact=True,
-    bias="",
     time="4 runs",
     memory="2 S + T P log2(d / n) / 8",
     needs="SGD with momentum; inner_loss, or a loss of key, hparams, params and step",
@@ -61,11 +61,8 @@ def reversible(
         loss: `loss(key, hparams, params, t) -> scalar`, the inner loss of one step, where `key` is
             that of `training.step`; `training.inner_loss` if None.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training, or a function is not callable.
+        TypeError: a function is not callable.
         ValueError: no steps, no inner loss, a `decay` that is no such fraction, or (when called) a
             state without real parameters, or a hyperparameter that acts elsewhere in the step.
 
@@ -88,8 +85,7 @@ def reversible(
         learning", ICML 2015.
     """
     where = "reversible"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     check_callable(where, "learning_rate", learning_rate)
     numerator, denominator = _check_decay(where, decay)
     if loss is None and training.inner_loss is None:

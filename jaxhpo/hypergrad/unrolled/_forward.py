@@ -8,18 +8,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_count
-from jaxhpo.hypergrad._base import Array, Diagnostics, Estimator, Hypergradient, Traits, check_steps
+from jaxhpo.hypergrad._arguments import check_run
+from jaxhpo.hypergrad._base import Array, Estimator, Hypergradient, Traits
 from jaxhpo.hypergrad.unrolled._adjoint_sweep import advance
 from jaxhpo.hypergrad.unrolled._opened_run import Carry, explained, open_run
 from jaxhpo.training import Training
-from jaxhpo.training.internal import check_training
 
 _TRAITS = Traits(
     exact=True,
-    bias="",
     time="1 + 1.25 H runs",
     memory="H S, whatever T",
-    needs="",
     cannot="a function with a custom reverse rule (jax.custom_vjp)",
 )
 
@@ -37,31 +35,22 @@ def forward(training: Training, *, num_steps: int, batch_tangents: int | None = 
         batch_tangents: tangents that travel together; static; None takes all. Fewer need less
             memory and one plain run more a batch.
 
-    Returns:
-        The estimator.
-
     Raises:
-        TypeError: `training` is not a Training.
         ValueError: no steps; on a call, a hyperparameter that is not real, or a function with a
             custom reverse rule inside the run.
 
     Example:
-        >>> import jax, jaxhpo as hpo
-        >>> training = hpo.Training(
-        ...     init=lambda key, hparams: 1.0,
-        ...     step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
-        ...     loss=lambda hparams, state: state**2,
-        ... )
-        >>> estimator = hpo.hypergrad.forward(training, num_steps=2)
-        >>> print(estimator(jax.random.key(0), {"lr": 0.5}).grad["lr"])
-        -0.5
+        >>> import jaxhpo as hpo
+        >>> task = hpo.problems.valley()
+        >>> estimator = hpo.hypergrad.forward(task.training, num_steps=200)
+        >>> round(float(estimator(0, task.hparams).grad["x"]), 3)
+        -1.778
 
     References:
         Franceschi et al., "Forward and reverse gradient-based hyperparameter optimization", 2017.
     """
     where = "forward"
-    check_training(where, training)
-    num_steps = check_steps(where, num_steps)
+    num_steps = check_run(where, training, num_steps)
     if batch_tangents is not None:
         batch_tangents = check_count(where, "batch_tangents", batch_tangents, 1)
 
@@ -80,7 +69,7 @@ def forward(training: Training, *, num_steps: int, batch_tangents: int | None = 
 
             value, final, slopes = _slopes(along, basis(hparams), batch_tangents)
             grad = as_tree(slopes, hparams)
-        return Hypergradient(value, grad, run.state(final), Diagnostics())
+        return Hypergradient(value, grad, run.state(final))
 
     return Estimator(where, training, num_steps, _TRAITS, evaluate)
 

@@ -9,17 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import cut, digits_images, examples, real
-from jaxhpo.problems.tasks._task import (
-    Array,
-    Optimizer,
-    Run,
-    Task,
+from jaxhpo.problems.tasks._models import (
     accuracy,
     cross_entropies,
     linear,
     linear_zeros,
-    sgd_training,
+    softmax_error,
 )
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 
 _NUM_TRAIN, _NUM_VALIDATION = 600, 400
 _PENALTY = 1e-3
@@ -51,9 +48,6 @@ def corrupted_digits(seed: int = 0, corruption: float = 0.5) -> Corrupted:
 
     Returns:
         The data.
-
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
 
     Example:
         >>> import jaxhpo as hpo
@@ -87,9 +81,6 @@ def cleaning(optimizer: Optimizer = None, *, seed: int = 0, corruption: float = 
     Returns:
         The task; `hparams = {"weights": [600]}`; its score is the F1 of the false labels found.
 
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
-
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.problems.cleaning().hparams["weights"].shape
@@ -101,23 +92,10 @@ def cleaning(optimizer: Optimizer = None, *, seed: int = 0, corruption: float = 
     """
     data = corrupted_digits(seed, corruption)
 
-    def error(params: Any, batch: Any) -> Array:
-        return jnp.mean(cross_entropies(linear(params, batch["x"]), batch["y"]))
-
     def loss(hparams: Any, params: Any, batch: Any) -> Array:
         each = cross_entropies(linear(params, batch["x"]), batch["y"])
         fit = jnp.mean(jax.nn.sigmoid(hparams["weights"]) * each)
         return fit + _PENALTY * jnp.sum(params["w"] ** 2)
-
-    training, _ = sgd_training(
-        lambda key, hparams: linear_zeros(64, 10),
-        loss,
-        Run(lambda hparams, t: 0.5),
-        optimizer,
-        train=data.train,
-        validation=data.validation,
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
 
     def score(hparams: Any, state: Any) -> Array:
         found = hparams["weights"] <= 0
@@ -126,12 +104,16 @@ def cleaning(optimizer: Optimizer = None, *, seed: int = 0, corruption: float = 
         each = jnp.sum(found.astype(dtype)) + jnp.sum(data.is_false.astype(dtype))
         return 2 * both / each
 
-    return Task(
-        training=training,
+    return sgd_task(
+        lambda key, hparams: linear_zeros(64, 10),
+        loss,
+        softmax_error,
+        Run(lambda hparams, t: 0.5),
+        optimizer,
+        (data.train, data.validation, data.test),
         num_steps=200,
         # A little above 0, so that an example is kept until something speaks against it.
         hparams={"weights": real(np.full(_NUM_TRAIN, 1e-3))},
-        test_loss=lambda hparams, state: error(state.params, data.test),
         score=score,
         outer_lr=0.2,
         num_outer=100,

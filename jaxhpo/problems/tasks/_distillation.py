@@ -9,17 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import cut, digits_images, examples, real
-from jaxhpo.problems.tasks._task import (
-    Array,
-    Optimizer,
-    Run,
-    Task,
-    accuracy,
-    cross_entropies,
-    linear,
-    linear_zeros,
-    sgd_training,
-)
+from jaxhpo.problems.tasks._models import accuracy, linear, linear_zeros, softmax_error
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 
 
 def distillation(optimizer: Optimizer = None, *, num_images: int = 10) -> Task:
@@ -36,9 +27,6 @@ def distillation(optimizer: Optimizer = None, *, num_images: int = 10) -> Task:
         The task; `hparams = {"images": [num_images, 64]}`, blank at first; its score is the test
         accuracy on 797 other images.
 
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
-
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.problems.distillation().hparams["images"].shape
@@ -50,29 +38,20 @@ def distillation(optimizer: Optimizer = None, *, num_images: int = 10) -> Task:
     validation, test = (examples(p) for p in cut(digits_images("distillation"), [1000]))
     labels = {"y": jnp.arange(num_images, dtype=jnp.int32) % 10}
 
-    def error(params: Any, batch: Any) -> Array:
-        return jnp.mean(cross_entropies(linear(params, batch["x"]), batch["y"]))
-
     def loss(hparams: Any, params: Any, batch: Any) -> Array:
-        fit = error(params, {"x": hparams["images"], **batch})
+        fit = softmax_error(hparams, params, {"x": hparams["images"], **batch})
         return fit + 1e-3 * jnp.sum(params["w"] ** 2)
 
-    training, reversible = sgd_training(
+    return sgd_task(
         lambda key, hparams: linear_zeros(64, 10),
         loss,
+        softmax_error,
         Run(lambda hparams, t: real(1.0), Fraction(9, 10)),
         optimizer,
-        train=labels,
-        validation=validation,
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
-    return Task(
-        training=training,
+        (labels, validation, test),
         num_steps=20,
         hparams={"images": real(np.zeros((num_images, 64)))},
-        test_loss=lambda hparams, state: error(state.params, test),
         score=lambda hparams, state: accuracy(linear(state.params, test["x"]), test["y"]),
         outer_lr=0.05,
         num_outer=100,
-        reversible=reversible,
     )

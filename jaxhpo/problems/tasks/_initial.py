@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxhpo.problems.tasks._mlp import forward, weights
+from jaxhpo.problems.tasks._models import forward, weights
 from jaxhpo.problems.tasks._task import Array, Optimizer, Task
 from jaxhpo.training import Training, gradient
 

@@ -25,9 +25,6 @@ def kernel() -> Task:
     Returns:
         The task; `hparams = {"scale": [10], "noise": []}`.
 
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
-
     Example:
         >>> import jaxhpo as hpo
         >>> task = hpo.problems.kernel()

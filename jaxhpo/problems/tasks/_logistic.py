@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import Split, examples, real
-from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_training
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 from jaxhpo.space import Space, log_uniform
 
 # Outer step -> outer loss, as printed in hypertorch's notebook on logistic regression: 100 inner
@@ -42,35 +42,28 @@ def logistic(optimizer: Optimizer = None) -> Task:
     References:
         Grazzi et al., "On the iteration complexity of hypergradient computation", ICML 2020.
     """
-    train, validation, test = notebook_data()
+    train, validation, test = (examples(split) for split in notebook_data())
 
-    def error(params: Array, batch: Any) -> Array:
+    def error(hparams: Any, params: Array, batch: Any) -> Array:
         logits = batch["x"] @ params
         return jnp.mean(jax.nn.softplus(logits) - batch["y"] * logits)
 
     def loss(hparams: Any, params: Array, batch: Any) -> Array:
-        return error(params, batch) + 0.5 * jnp.sum(hparams["l2"] * params**2)
-
-    training, _ = sgd_training(
-        lambda key, hparams: jnp.zeros(20, jnp.result_type(float)),
-        loss,
-        Run(lambda hparams, t: 0.1),
-        optimizer,
-        train=examples(train),
-        validation=examples(validation),
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
-    held_out = examples(test)
+        return error(hparams, params, batch) + 0.5 * jnp.sum(hparams["l2"] * params**2)
 
     def score(hparams: Any, state: Any) -> Array:
-        hits = (held_out["x"] @ state.params > 0) == (held_out["y"] > 0)
+        hits = (test["x"] @ state.params > 0) == (test["y"] > 0)
         return jnp.mean(hits.astype(state.params.dtype))
 
-    return Task(
-        training=training,
+    return sgd_task(
+        lambda key, hparams: jnp.zeros(20, jnp.result_type(float)),
+        loss,
+        error,
+        Run(lambda hparams, t: 0.1),
+        optimizer,
+        (train, validation, test),
         num_steps=100,
         hparams={"l2": real(np.ones(20))},
-        test_loss=lambda hparams, state: error(state.params, held_out),
         score=score,
         outer_lr=0.1,
         num_outer=100,

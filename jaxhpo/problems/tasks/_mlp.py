@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import cut, digits_images, examples, real
-from jaxhpo.problems.tasks._task import (
-    Array,
-    Optimizer,
-    Run,
-    Task,
-    accuracy,
-    cross_entropies,
-    sgd_training,
-)
+from jaxhpo.problems.tasks._models import accuracy, cross_entropies, forward, weights
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 from jaxhpo.space import Space, log_uniform
 
 
@@ -37,9 +28,6 @@ def schedule(optimizer: Optimizer = None, *, num_steps: int = 100, width: int = 
 
     Returns:
         The task; `hparams = {"lr": [num_steps]}`; its score is the test accuracy.
-
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
 
     Example:
         >>> import jaxhpo as hpo
@@ -76,9 +64,6 @@ def chaos(optimizer: Optimizer = None) -> Task:
     Returns:
         The task; `hparams = {"log_lr": []}`; its score is the test accuracy.
 
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
-
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.problems.chaos().num_steps
@@ -95,7 +80,6 @@ def chaos(optimizer: Optimizer = None) -> Task:
         optimizer,
         num_steps=50,
         hparams={"log_lr": real(-3.0)},
-        space=None,
         outer_lr=0.1,
     )
 
@@ -105,54 +89,22 @@ def _network(
     widths: tuple[int, ...],
     run: Run,
     optimizer: Optimizer,
-    *,
-    num_steps: int,
-    hparams: Any,
-    space: Space | None,
-    outer_lr: float,
+    **known: Any,
 ) -> Task:
     """The task of a tanh network on digits."""
     train, validation, test = (examples(p) for p in cut(digits_images(where), [600, 500]))
 
-    def error(params: Any, batch: Any) -> Array:
+    def error(hparams: Any, params: Any, batch: Any) -> Array:
         return jnp.mean(cross_entropies(forward(params, batch["x"]), batch["y"]))
 
-    training, reversible = sgd_training(
+    return sgd_task(
         lambda key, hparams: weights(key, widths),
-        lambda hparams, params, batch: error(params, batch),
+        error,
+        error,
         run,
         optimizer,
-        train=train,
-        validation=validation,
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
-    return Task(
-        training=training,
-        num_steps=num_steps,
-        hparams=hparams,
-        test_loss=lambda hparams, state: error(state.params, test),
+        (train, validation, test),
         score=lambda hparams, state: accuracy(forward(state.params, test["x"]), test["y"]),
-        outer_lr=outer_lr,
         num_outer=50,
-        space=space,
-        reversible=reversible,
+        **known,
     )
-
-
-def weights(key: Array, widths: tuple[int, ...]) -> list[dict[str, Array]]:
-    """Random weights with unit variance of every unit's input, and zero biases."""
-    dtype = jnp.result_type(float)
-    keys = jax.random.split(key, len(widths) - 1)
-    return [
-        {"w": jax.random.normal(k, (a, b), dtype) / a**0.5, "b": jnp.zeros(b, dtype)}
-        for k, a, b in zip(keys, widths[:-1], widths[1:], strict=True)
-    ]
-
-
-def forward(
-    params: list[dict[str, Array]], x: Array, activation: Callable[[Array], Array] = jnp.tanh
-) -> Array:
-    """Outputs `[n, k]` of the network on `[n, d]`."""
-    for layer in params[:-1]:
-        x = activation(x @ layer["w"] + layer["b"][None])
-    return x @ params[-1]["w"] + params[-1]["b"][None]

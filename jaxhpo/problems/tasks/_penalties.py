@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import cut, examples, load, real, standardised
-from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, linear, sgd_training
+from jaxhpo.problems.tasks._models import linear, linear_zeros
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 
 
 def penalties(optimizer: Optimizer = None) -> Task:
@@ -26,9 +27,6 @@ def penalties(optimizer: Optimizer = None) -> Task:
     Returns:
         The task; `hparams = {"l2": [30]}`; its score is the test accuracy.
 
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
-
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.problems.penalties().hparams["l2"].shape
@@ -43,39 +41,28 @@ def penalties(optimizer: Optimizer = None) -> Task:
     def logits(params: Any, batch: Any) -> Array:
         return linear(params, batch["x"])[:, 0]
 
-    def error(params: Any, batch: Any) -> Array:
+    def error(hparams: Any, params: Any, batch: Any) -> Array:
         out = logits(params, batch)
         return jnp.mean(jax.nn.softplus(out) - batch["y"] * out)
 
     def loss(hparams: Any, params: Any, batch: Any) -> Array:
         penalty = jnp.exp(hparams["l2"])[:, None]
-        return error(params, batch) + 0.5 * jnp.sum(penalty * params["w"] ** 2)
-
-    def init(key: Array, hparams: Any) -> Any:
-        dtype = jnp.result_type(float)
-        return {"w": jnp.zeros((30, 1), dtype), "b": jnp.zeros(1, dtype)}
-
-    training, reversible = sgd_training(
-        init,
-        loss,
-        Run(lambda hparams, t: real(0.3), Fraction(9, 10)),
-        optimizer,
-        train=train,
-        validation=validation,
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
+        return error(hparams, params, batch) + 0.5 * jnp.sum(penalty * params["w"] ** 2)
 
     def score(hparams: Any, state: Any) -> Array:
         hits = (logits(state.params, test) > 0) == (test["y"] > 0)
         return jnp.mean(hits.astype(state.params["w"].dtype))
 
-    return Task(
-        training=training,
+    return sgd_task(
+        lambda key, hparams: linear_zeros(30, 1),
+        loss,
+        error,
+        Run(lambda hparams, t: real(0.3), Fraction(9, 10)),
+        optimizer,
+        (train, validation, test),
         num_steps=100,
         hparams={"l2": real(np.full(30, np.log(0.01) + 1.0))},
-        test_loss=lambda hparams, state: error(state.params, test),
         score=score,
         outer_lr=0.1,
         num_outer=50,
-        reversible=reversible,
     )

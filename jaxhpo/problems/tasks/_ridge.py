@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import cut, examples, load, real
-from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_training
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 
 
 def ridge(optimizer: Optimizer = None) -> Task:
@@ -22,9 +22,6 @@ def ridge(optimizer: Optimizer = None) -> Task:
 
     Returns:
         The task; `hparams = {"l2": [10]}`.
-
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
 
     Example:
         >>> import jaxhpo as hpo
@@ -43,21 +40,12 @@ def ridge(optimizer: Optimizer = None) -> Task:
     # 1 / L: the largest curvature at the start, doubled for penalties that grow.
     curvature = np.linalg.eigvalsh(train[0].T @ train[0] / len(train[0])).max() + 0.1
 
-    def error(params: Array, batch: Any) -> Array:
+    def error(hparams: Any, params: Array, batch: Any) -> Array:
         return 0.5 * jnp.mean((batch["x"] @ params - batch["y"]) ** 2)
 
     def loss(hparams: Any, params: Array, batch: Any) -> Array:
-        return error(params, batch) + 0.5 * jnp.sum(jnp.exp(hparams["l2"]) * params**2)
+        return error(hparams, params, batch) + 0.5 * jnp.sum(jnp.exp(hparams["l2"]) * params**2)
 
-    training, _ = sgd_training(
-        lambda key, hparams: jnp.zeros(10, jnp.result_type(float)),
-        loss,
-        Run(lambda hparams, t: 1.0 / curvature),
-        optimizer,
-        train=examples(train),
-        validation=examples(validation),
-        validation_loss=lambda hparams, params, batch: error(params, batch),
-    )
     held_out = examples(test)
 
     def exact(hparams: Any) -> tuple[float, Any]:
@@ -68,12 +56,16 @@ def ridge(optimizer: Optimizer = None) -> Task:
         slope = np.linalg.solve(hessian, validation[0].T @ residual / len(residual))
         return 0.5 * float(np.mean(residual**2)), {"l2": -penalty * w * slope}
 
-    return Task(
-        training=training,
+    return sgd_task(
+        lambda key, hparams: jnp.zeros(10, jnp.result_type(float)),
+        loss,
+        error,
+        Run(lambda hparams, t: 1.0 / curvature),
+        optimizer,
+        (examples(train), examples(validation), held_out),
         num_steps=300,
         hparams={"l2": real(np.full(10, -3.0))},
-        test_loss=lambda hparams, state: error(state.params, held_out),
-        score=lambda hparams, state: -error(state.params, held_out),
+        score=lambda hparams, state: -error(hparams, state.params, held_out),
         outer_lr=0.1,
         num_outer=100,
         exact=exact,

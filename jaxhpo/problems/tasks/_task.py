@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxhpo.space import Space
@@ -57,30 +56,30 @@ class Run(NamedTuple):
     batch_size: int | None = None
 
 
-def sgd_training(
+def sgd_task(
     init: Callable[..., Any],
     loss: Callable[..., Any],
+    error: Callable[..., Any],
     run: Run,
     optimizer: Optimizer,
-    *,
-    train: Any,
-    validation: Any,
-    validation_loss: Callable[..., Any],
-) -> tuple[Training, dict[str, Any] | None]:
-    """Builds the training, and the arguments of `reversible` if it is SGD with momentum.
+    data: tuple[PyTree, PyTree, PyTree],
+    **known: Any,
+) -> Task:
+    """A task trained by `run`; with the arguments of `reversible` if it is SGD with momentum.
 
     Args:
         init: as in `training.from_optax`.
         loss: `loss(hparams, params, batch)`, the inner loss.
+        error: `error(hparams, params, batch)`, the outer loss and the test loss.
         run: the task's own optimizer.
         optimizer: another one, `optimizer(hparams)`, in its place; or None.
-        train: examples.
-        validation: examples.
-        validation_loss: the outer loss.
+        data: examples for training, validation and test.
+        known: the other attributes of the task.
 
     Returns:
-        The pair.
+        The task.
     """
+    train, validation, test = data
 
     def own(hparams: Any) -> optax.GradientTransformation:
         decay = None if run.decay is None else float(run.decay)
@@ -93,10 +92,8 @@ def sgd_training(
         train=train,
         validation=validation,
         batch_size=run.batch_size,
-        validation_loss=validation_loss,
+        validation_loss=error,
     )
-    if optimizer is not None or run.decay is None:
-        return training, None
     num_train = jax.tree.leaves(train)[0].shape[0]
 
     def step_loss(key: Array, hparams: Any, params: Any, t: Array) -> Any:
@@ -104,27 +101,9 @@ def sgd_training(
         return loss(hparams, params, minibatch(key, train, num_train, run.batch_size))
 
     settings = {"learning_rate": run.learning_rate, "decay": run.decay, "loss": step_loss}
-    return training, settings
-
-
-def linear(params: Any, x: Array) -> Array:
-    """Logits `[n, k]` of a linear model `{"w", "b"}`."""
-    return x @ params["w"] + params["b"][None]
-
-
-def linear_zeros(num_features: int, num_classes: int) -> dict[str, Array]:
-    """A linear model that knows nothing."""
-    dtype = jnp.result_type(float)
-    return {"w": jnp.zeros((num_features, num_classes), dtype), "b": jnp.zeros(num_classes, dtype)}
-
-
-def cross_entropies(logits: Array, labels: Array) -> Array:
-    """Cross entropy of each example `[n]`."""
-    log_probabilities = jax.nn.log_softmax(logits)
-    return -jnp.take_along_axis(log_probabilities, labels[:, None], axis=1)[:, 0]
-
-
-def accuracy(logits: Array, labels: Array) -> Array:
-    """Share of examples whose largest logit is the label's."""
-    hits = jnp.argmax(logits, axis=1).astype(jnp.int32) == labels
-    return jnp.mean(hits.astype(logits.dtype))
+    return Task(
+        training=training,
+        test_loss=lambda hparams, state: error(hparams, state.params, test),
+        reversible=None if optimizer is not None or run.decay is None else settings,
+        **known,
+    )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo.problems._load import real
-from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_training
+from jaxhpo.problems.tasks._task import Array, Optimizer, Run, Task, sgd_task
 from jaxhpo.space import Space, uniform
 
 
@@ -35,32 +35,25 @@ def valley(optimizer: Optimizer = None) -> Task:
         Kwon et al., "On penalty methods for nonconvex bilevel optimization", 2023.
     """
 
-    def outer(x: Array, y: Array) -> Array:
+    def error(hparams: Any, y: Array, batch: Any) -> Array:
+        x = hparams["x"]
         return jnp.cos(4 * y + 2) / (1 + jnp.exp(2 - 4 * x)) + 0.5 * jnp.log((4 * x - 2) ** 2 + 1)
 
     def loss(hparams: Any, y: Array, batch: Any) -> Array:
         gap = hparams["x"] + y
         return gap**2 + hparams["x"] * jnp.sin(gap) ** 2
 
-    training, _ = sgd_training(
+    nothing = real(np.zeros(1))  # the losses need no data
+    return sgd_task(
         lambda key, hparams: jnp.asarray(2.0, jnp.result_type(float)),
         loss,
+        error,
         Run(lambda hparams, t: 0.15),
         optimizer,
-        train=real(np.zeros(1)),  # the loss needs no data
-        validation=real(np.zeros(1)),
-        validation_loss=lambda hparams, y, batch: outer(hparams["x"], y),
-    )
-
-    def value(hparams: Any, state: Any) -> Array:
-        return outer(hparams["x"], state.params)
-
-    return Task(
-        training=training,
+        (nothing, nothing, nothing),
         num_steps=200,
         hparams={"x": real(1.0)},
-        test_loss=value,
-        score=lambda hparams, state: -value(hparams, state),
+        score=lambda hparams, state: -error(hparams, state.params, nothing),
         outer_lr=0.03,
         num_outer=150,
         space=Space({"x": uniform(0.0, 3.0)}),

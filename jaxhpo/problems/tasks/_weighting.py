@@ -9,16 +9,15 @@ import jax.numpy as jnp
 import optax
 
 from jaxhpo.problems.tasks._cleaning import corrupted_digits
-from jaxhpo.problems.tasks._mlp import forward, weights
-from jaxhpo.problems.tasks._task import (
-    Array,
-    Optimizer,
-    Task,
+from jaxhpo.problems.tasks._models import (
     accuracy,
     cross_entropies,
+    forward,
     linear,
     linear_zeros,
+    weights,
 )
+from jaxhpo.problems.tasks._task import Array, Optimizer, Task
 from jaxhpo.training import Training, gradient
 
 _HIDDEN = 8
@@ -39,9 +38,6 @@ def weighting(optimizer: Optimizer = None, *, seed: int = 0, corruption: float =
 
     Returns:
         The task; `hparams = {"net": [{"w", "b"}, {"w", "b"}]}`; its score is the test accuracy.
-
-    Raises:
-        ModuleNotFoundError: scikit-learn is not installed.
 
     Example:
         >>> import jaxhpo as hpo

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo.space.dimensions._exact import namespace
+from jaxhpo.space.dimensions._exact import is_exact, namespace
 
 Array = jax.Array
 
@@ -137,6 +137,47 @@ class Discrete(Dimension):
         if not self.is_discrete:
             return super().snap(unit)
         return self.unit_of_level(self.level(unit), unit.dtype)
+
+
+class Grid(Discrete):
+    """A leaf whose elements lie on a grid of `count` points, be they too many to be numbered.
+
+    Subclasses give `_index` and `_value_dtype` besides what `Discrete` asks for.
+    """
+
+    count: Any
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether the grid is coarse enough for samplers to number its points."""
+        return not is_exact(self.count)
+
+    @property
+    def num_levels(self) -> int:
+        """Number of grid points; 0 where there are too many to be numbered."""
+        return int(self.count) if self.is_discrete else 0
+
+    def level(self, unit: Array) -> Array:
+        """Index of the grid point of `unit`."""
+        return self._index(unit) if self.is_discrete else super(Discrete, self).level(unit)
+
+    def from_unit(self, unit: Any) -> Any:
+        """Maps unit coordinates to values."""
+        return self.value_of_level(self._index(unit), unit.dtype)
+
+    @property
+    def _level_dtype(self) -> Any:
+        """Integers that hold every level."""
+        return np.dtype(np.int32) if self.is_discrete else self._value_dtype
+
+    @property
+    def _value_dtype(self) -> Any:
+        """Integers that hold every value and every level."""
+        raise NotImplementedError  # abstract
+
+    def _index(self, unit: Array) -> Array:
+        """Index of a grid point, of `_level_dtype`."""
+        raise NotImplementedError  # abstract
 
 
 def float_dtype(value: Any) -> Any:

@@ -16,7 +16,7 @@ from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.space.dimensions._dimension import (
     Array,
     Dimension,
-    Discrete,
+    Grid,
     as_float,
     check_shape,
     float_dtype,
@@ -131,7 +131,7 @@ def _special(array: Array) -> Any:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class SteppedNormal(Discrete):
+class SteppedNormal(Grid):
     """A truncated (log-)normal rounded to multiples of a step: `normal(…, step=…)`."""
 
     base: Normal
@@ -139,16 +139,6 @@ class SteppedNormal(Discrete):
     first: Any  # the smallest multiple of step, as an int
     count: Any  # number of levels
     shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
-
-    @property
-    def is_discrete(self) -> bool:
-        """Whether the grid is coarse enough for samplers to number its points."""
-        return not is_exact(self.count)
-
-    @property
-    def num_levels(self) -> int:
-        """Number of grid points; 0 where there are too many to be numbered."""
-        return int(self.count) if self.is_discrete else 0
 
     @property
     def low(self) -> float:
@@ -160,11 +150,8 @@ class SteppedNormal(Discrete):
         """Last grid point (host side)."""
         return self._python_value(int(self.count) - 1)
 
-    def level(self, unit: Array) -> Array:
-        """Index of the nearest multiple of the step."""
-        return self._index(unit) if self.is_discrete else super(Discrete, self).level(unit)
-
     def _index(self, unit: Array) -> Array:
+        """Index of the nearest multiple of the step."""
         xp, kind = namespace(unit), self._level_dtype
         start, ratio, std = self._scale(xp, unit.dtype)
         score = std * quantile(unit)
@@ -206,28 +193,19 @@ class SteppedNormal(Discrete):
     def value_of_level(self, level: Array, dtype: Any) -> Array:
         """(first + level) · step."""
         xp = namespace(level)
-        kind = self._first_dtype
+        kind = self._value_dtype
         position = number(self.first, xp, kind) + level.astype(kind)
         return position.astype(dtype) * number(self.step, xp, dtype)
 
-    def from_unit(self, unit: Any) -> Any:
-        """Maps unit coordinates to values."""
-        return self.value_of_level(self._index(unit), unit.dtype)
-
     def level_of_value(self, value: Any) -> Array:
         """Index of the nearest grid point."""
-        xp, kind, dtype = namespace(value), self._first_dtype, float_dtype(value)
+        xp, kind, dtype = namespace(value), self._value_dtype, float_dtype(value)
         position = xp.round(xp.asarray(value, dtype) / number(self.step, xp, dtype)).astype(kind)
         level = (position - number(self.first, xp, kind)).astype(self._level_dtype)
         return xp.clip(level, 0, number(self.count, xp, self._level_dtype) - 1)
 
     @property
-    def _level_dtype(self) -> Any:
-        """Integers that hold every level."""
-        return np.dtype(np.int32) if self.is_discrete else self._first_dtype
-
-    @property
-    def _first_dtype(self) -> Any:
+    def _value_dtype(self) -> Any:
         """Integers that hold every multiple and every level."""
         return np.dtype(np.int64 if is_exact(self.step) else np.int32)
 
@@ -307,11 +285,7 @@ def _settled(where: str, base: Normal) -> Normal:
 
 @named_arguments
 def normal(
-    mean: float,
-    std: float,
-    *,
-    step: float | None = None,
-    shape: int | tuple[int, ...] = (),
+    mean: float, std: float, *, step: float | None = None, shape: int | tuple[int, ...] = ()
 ) -> Normal | SteppedNormal:
     """A real number with a normal prior, truncated at four standard deviations.
 
@@ -337,11 +311,7 @@ def normal(
 
 @named_arguments
 def log_normal(
-    mean: float,
-    std: float,
-    *,
-    step: float | None = None,
-    shape: int | tuple[int, ...] = (),
+    mean: float, std: float, *, step: float | None = None, shape: int | tuple[int, ...] = ()
 ) -> Normal | SteppedNormal:
     """A positive real number whose logarithm has a truncated normal prior.
 

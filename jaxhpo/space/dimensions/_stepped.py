@@ -15,7 +15,7 @@ from jaxhpo import _checks
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.space.dimensions._dimension import (
     Array,
-    Discrete,
+    Grid,
     check_bounds,
     check_shape,
     float_dtype,
@@ -36,7 +36,7 @@ _INT32 = np.iinfo(np.int32)
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Stepped(Discrete):
+class Stepped(Grid):
     """The grid low, low + step, …: made by `quantized` and `integer`.
 
     Linear: the `count` levels share the unit interval equally. Logarithmic: a level's share is the
@@ -52,21 +52,8 @@ class Stepped(Discrete):
     is_integer: bool = dataclasses.field(default=False, metadata={"static": True})
     shape: tuple[int, ...] = dataclasses.field(default=(), metadata={"static": True})
 
-    @property
-    def is_discrete(self) -> bool:
-        """Whether the grid is coarse enough for samplers to number its points."""
-        return not is_exact(self.count)
-
-    @property
-    def num_levels(self) -> int:
-        """Number of grid points; 0 where there are too many to be numbered."""
-        return int(self.count) if self.is_discrete else 0
-
-    def level(self, unit: Array) -> Array:
-        """Index of the grid point whose cell holds `unit`."""
-        return self._index(unit) if self.is_discrete else super(Discrete, self).level(unit)
-
     def _index(self, unit: Array) -> Array:
+        """Index of the grid point whose cell holds `unit`."""
         xp = namespace(unit)
         count = number(self.count, xp, unit.dtype)
         if self.log:
@@ -106,10 +93,6 @@ class Stepped(Discrete):
         # The sum may round to just above the last grid point.
         return xp.minimum(value, number(self.high, xp, kind))
 
-    def from_unit(self, unit: Any) -> Any:
-        """Maps unit coordinates to values."""
-        return self.value_of_level(self._index(unit), unit.dtype)
-
     def level_of_value(self, value: Any) -> Array:
         """Index of the nearest grid point."""
         xp, kind = namespace(value), self._value_dtype
@@ -128,11 +111,6 @@ class Stepped(Discrete):
             low, step = number(self.low, xp, dtype), number(self.step, xp, dtype)
             level = xp.round((value.astype(dtype) - low) / step)
         return xp.clip(level.astype(self._level_dtype), 0, last)
-
-    @property
-    def _level_dtype(self) -> Any:
-        """Integers that hold every level."""
-        return np.dtype(np.int32) if self.is_discrete else self._value_dtype
 
     @property
     def _value_dtype(self) -> Any:

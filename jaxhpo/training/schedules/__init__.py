@@ -17,20 +17,20 @@ Example:
     0.2
 """
 
-from jaxhpo.training.schedules._schedules import constant as constant
-from jaxhpo.training.schedules._schedules import cosine_decay as cosine_decay
-from jaxhpo.training.schedules._schedules import cosine_onecycle as cosine_onecycle
-from jaxhpo.training.schedules._schedules import exponential_decay as exponential_decay
-from jaxhpo.training.schedules._schedules import join as join
-from jaxhpo.training.schedules._schedules import linear as linear
-from jaxhpo.training.schedules._schedules import linear_onecycle as linear_onecycle
-from jaxhpo.training.schedules._schedules import piecewise_constant as piecewise_constant
-from jaxhpo.training.schedules._schedules import piecewise_interpolate as piecewise_interpolate
-from jaxhpo.training.schedules._schedules import polynomial as polynomial
-from jaxhpo.training.schedules._schedules import sgdr as sgdr
-from jaxhpo.training.schedules._schedules import warmup_constant as warmup_constant
-from jaxhpo.training.schedules._schedules import warmup_cosine_decay as warmup_cosine_decay
-from jaxhpo.training.schedules._schedules import (
+from jaxhpo.training.schedules._decays import constant as constant
+from jaxhpo.training.schedules._decays import cosine_decay as cosine_decay
+from jaxhpo.training.schedules._decays import exponential_decay as exponential_decay
+from jaxhpo.training.schedules._decays import linear as linear
+from jaxhpo.training.schedules._decays import polynomial as polynomial
+from jaxhpo.training.schedules._pieces import cosine_onecycle as cosine_onecycle
+from jaxhpo.training.schedules._pieces import join as join
+from jaxhpo.training.schedules._pieces import linear_onecycle as linear_onecycle
+from jaxhpo.training.schedules._pieces import piecewise_constant as piecewise_constant
+from jaxhpo.training.schedules._pieces import piecewise_interpolate as piecewise_interpolate
+from jaxhpo.training.schedules._warmups import sgdr as sgdr
+from jaxhpo.training.schedules._warmups import warmup_constant as warmup_constant
+from jaxhpo.training.schedules._warmups import warmup_cosine_decay as warmup_cosine_decay
+from jaxhpo.training.schedules._warmups import (
     warmup_exponential_decay as warmup_exponential_decay,
 )
 

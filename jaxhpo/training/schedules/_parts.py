@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxhpo._checks import check_number, fail, is_traced
 
 Array = jax.Array
+Schedule = Callable[[Any], Array]
 
 
 def reals(where: str, **values: Any) -> list[Array]:
