@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import HASHED_BITS, Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
     Counts,
     Pending,
-    StreamInfo,
+    TellInfo,
     check_space,
     empty_pending,
     zero_counts,
@@ -38,22 +38,18 @@ _NUMBERS = {"sobol": _sobol.direction_numbers, "halton": _halton.prime_bases}
 _MAX_DIMS = {"sobol": _sobol.MAX_DIMS, "halton": _halton.MAX_DIMS}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class QmcSettings:
+class QmcSettings(Record):
     """Settings of `qmc`; `numbers` are the direction numbers or the bases."""
 
     space: Space
     numbers: Array
-    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
-    sequence: str = dataclasses.field(metadata={"static": True})
-    scramble: bool = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | None = static_field()
+    sequence: str = static_field()
+    scramble: bool = static_field()
+    batch_size: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class QmcState:
+class QmcState(Record):
     """State of `qmc`.
 
     Attributes:
@@ -165,7 +161,7 @@ def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, 
 
 def _tell(
     settings: QmcSettings, key: Array, state: QmcState, unit: Array, outcome: Outcome
-) -> tuple[QmcState, StreamInfo]:
+) -> tuple[QmcState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("qmc.tell", settings.space, unit, outcome)
     counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)

@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._chunks import row_keys
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
     Counts,
-    StreamInfo,
+    TellInfo,
     check_space,
     zero_counts,
 )
@@ -29,19 +29,15 @@ _EXACT_ROUNDS = 64
 """On an enumerated space the draw from what is left takes over after 1,024 rejected candidates."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RandomSettings:
+class RandomSettings(Record):
     """Settings of `random`: the space is traced, the rest is static."""
 
     space: Space
-    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | None = static_field()
+    batch_size: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RandomState:
+class RandomState(Record):
     """State of `random`.
 
     Attributes:
@@ -117,7 +113,7 @@ def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[Rand
 
 def _tell(
     settings: RandomSettings, key: Array, state: RandomState, unit: Array, outcome: Outcome
-) -> tuple[RandomState, StreamInfo]:
+) -> tuple[RandomState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("random.tell", settings.space, unit, outcome)
     is_point = ~jnp.isnan(unit).any(axis=1)
