@@ -53,8 +53,15 @@ class Counts(Record):
     num_observed: Array
     num_failed: Array
 
-    def add(self, is_point: Array, outcome: Outcome) -> Counts:
-        """The counts after a tell; `is_point` `[q]` marks the rows that are points."""
+    @classmethod
+    def zero(cls) -> Counts:
+        """Starts at zero."""
+        zero = jnp.zeros((), jnp.int32)
+        return cls(zero, zero)
+
+    def add(self, unit: Array, outcome: Outcome) -> Counts:
+        """The counts after a tell of points `[q, d]`."""
+        is_point = has_proposal(unit)
         finite = jnp.isfinite(outcome.value).reshape(is_point.shape[0], -1).all(axis=1)
         return Counts(
             self.num_observed + jnp.sum(is_point, dtype=jnp.int32),
@@ -190,12 +197,6 @@ def fingerprint(unit: Array) -> Array:
     for column in range(words.shape[1]):
         state = mix_hash(state, words[:, column, None])
     return state
-
-
-def zero_counts() -> Counts:
-    """Starts at zero."""
-    zero = jnp.zeros((), jnp.int32)
-    return Counts(zero, zero)
 
 
 def check_space(where: str, space: Any) -> Space:

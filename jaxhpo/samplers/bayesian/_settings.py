@@ -17,7 +17,7 @@ from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array, Record, Sampler, setting, static_field
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._observations import no_observations
-from jaxhpo.samplers._parts._pending import zero_counts
+from jaxhpo.samplers._parts._pending import Counts
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._local_turns import first_region
 from jaxhpo.samplers.bayesian._state import GpState
@@ -168,7 +168,7 @@ def first_state(settings: GpSettings, key: Array) -> GpState:
     return GpState(
         rows=no_observations(options.capacity, settings.space.num_dims),
         start=settings.start.init(key),
-        counts=zero_counts(),
+        counts=Counts.zero(),
         fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
         region=first_region(dtype) if options.trust_region else None,

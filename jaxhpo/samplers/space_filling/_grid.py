@@ -12,7 +12,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import Lattice
-from jaxhpo.samplers._parts._pending import Counts, TellInfo, check_space, zero_counts
+from jaxhpo.samplers._parts._pending import Counts, TellInfo, check_space
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
@@ -117,7 +117,7 @@ def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) ->
 
 def _init(settings: GridSettings, key: Array) -> GridState:
     del key  # the grid is deterministic
-    return GridState(zero_counts(), settings.lattice.open_set(settings.space))
+    return GridState(Counts.zero(), settings.lattice.open_set(settings.space))
 
 
 def _ask(settings: GridSettings, key: Array, state: GridState) -> tuple[GridState, Array]:
@@ -135,6 +135,6 @@ def _tell(
 ) -> tuple[GridState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("grid.tell", settings.space, unit, outcome)
-    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
+    counts = state.counts.add(unit, outcome)
     visited = state.visited.add(*settings.lattice.number(settings.space, unit))
     return GridState(counts, visited), counts.info(visited.num_open() == 0)

@@ -19,7 +19,6 @@ from jaxhpo.samplers._parts._pending import (
     TellInfo,
     check_space,
     empty_pending,
-    zero_counts,
 )
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
@@ -139,7 +138,7 @@ def _init(settings: QmcSettings, key: Array) -> QmcState:
         known = empty_pending(settings.batch_size)
     else:
         known = settings.lattice.open_set(settings.space)
-    return QmcState(sequence, jnp.zeros((), jnp.int32), zero_counts(), known)
+    return QmcState(sequence, jnp.zeros((), jnp.int32), Counts.zero(), known)
 
 
 def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, Array]:
@@ -164,7 +163,7 @@ def _tell(
 ) -> tuple[QmcState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("qmc.tell", settings.space, unit, outcome)
-    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
+    counts = state.counts.add(unit, outcome)
     if settings.lattice is not None and isinstance(state.known, Visited):
         known = state.known.add(*settings.lattice.number(settings.space, unit))
         info = counts.info(known.num_open() == 0)

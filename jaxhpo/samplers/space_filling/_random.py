@@ -12,13 +12,7 @@ from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_f
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._chunks import row_keys
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
-from jaxhpo.samplers._parts._pending import (
-    MAX_INFEASIBLE,
-    Counts,
-    TellInfo,
-    check_space,
-    zero_counts,
-)
+from jaxhpo.samplers._parts._pending import MAX_INFEASIBLE, Counts, TellInfo, check_space
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
@@ -95,7 +89,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
     del key  # nothing random is fixed for the whole study
     lattice = settings.lattice
     visited = None if lattice is None else lattice.open_set(settings.space)
-    return RandomState(zero_counts(), visited)
+    return RandomState(Counts.zero(), visited)
 
 
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
@@ -116,8 +110,7 @@ def _tell(
 ) -> tuple[RandomState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("random.tell", settings.space, unit, outcome)
-    is_point = ~jnp.isnan(unit).any(axis=1)
-    counts, visited = state.counts.add(is_point, outcome), state.visited
+    counts, visited = state.counts.add(unit, outcome), state.visited
     if settings.lattice is None or visited is None:
         return RandomState(counts, visited), counts.info(jnp.zeros((), bool))
     visited = visited.add(*settings.lattice.number(settings.space, unit))
