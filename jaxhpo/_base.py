@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -94,9 +94,25 @@ class Trials(NamedTuple):
     status: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Result:
+def static_field() -> Any:
+    """A field of a `Record` that belongs to its structure: hashable, and never traced."""
+    return dataclasses.field(metadata={"static": True})
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static_field,))
+class Record:
+    """Base of records: each subclass becomes a frozen dataclass that is registered as a pytree.
+
+    Fields are children unless they are made by `static_field`; those of a base class come first.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
+
+    def __init_subclass__(cls) -> None:
+        jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
+
+
+class Result(Record):
     """What `minimize` returns; every field is an array or a pytree of arrays.
 
     With `m` objectives there is a best trial an objective, and a front of trials that no other one

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record, static_field
 from jaxhpo._checks import check_count, check_key
 from jaxhpo._linalg import eigh, inverse_cholesky, matmul
 from jaxhpo.gp._arguments import check_data, check_hyper, check_kernel, real
@@ -28,9 +28,7 @@ class Prediction(NamedTuple):
     variance: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Posterior:
+class Posterior(Record):
     """A Gaussian process given its observations.
 
     Attributes:
@@ -44,7 +42,7 @@ class Posterior:
         weights: `[n]` or `[n, s]` covariance inverse times targets.
     """
 
-    kernel: Kernel = dataclasses.field(metadata={"static": True})
+    kernel: Kernel = static_field()
     hyper: Hyperparameters
     bias: Array
     scaled: Array

@@ -84,7 +84,7 @@ def _no_status(good, key, state, unit, outcome):
 
 def _never_exhausted(good, key, state, unit, outcome):
     state, info = good.tell(key, state, unit, outcome)
-    return state, info._replace(status=jnp.ones((), jnp.int32))
+    return state, dataclasses.replace(info, status=jnp.ones((), jnp.int32))
 
 
 def _learns_nan(good, key, state):

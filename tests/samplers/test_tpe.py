@@ -1,5 +1,7 @@
 """TPE: Optuna's own densities are the oracle, and the neighbours are checked against a sort."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -163,8 +165,8 @@ def test_expected_improvement_of_a_study_is_optunas(shared_gaps):
         for row in range(60, 64):  # pending, as if asked
             others = state.others.insert(jnp.asarray(row, jnp.int32), unit[row])
             is_other = state.is_other.at[row].set(True)
-            state = type(state)(
-                state.rows.ask(unit[row]), state.good, is_other, others, state.known
+            state = dataclasses.replace(
+                state, rows=state.rows.ask(unit[row]), is_other=is_other, others=others
             )
         points = parzen.points_of(SPACE, points)
         good, others = densities(settings, state)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 
 _WORD = 32
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Visited:
+class Visited(Record):
     """Numbers 0, 1, … `32 w - 1`, one bit each; a set bit means closed.
 
     Attributes:

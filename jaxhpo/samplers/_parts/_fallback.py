@@ -13,22 +13,20 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal
+from jaxhpo._base import Array, Outcome, Record, Sampler, has_proposal, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import Lattice, Prints, finite_lattice, prints_of
-from jaxhpo.samplers._parts._pending import StreamInfo
+from jaxhpo.samplers._parts._pending import TellInfo
 from jaxhpo.samplers.space_filling._random import RandomState, random
 from jaxhpo.space import Space
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Guard:
+class Guard(Record):
     """Settings of the guard; its state is that of random search."""
 
     space: Space
     start: Sampler
-    lattice: Lattice | Prints | None = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | Prints | None = static_field()
 
     @property
     def may_refuse(self) -> bool:
@@ -70,9 +68,9 @@ class Guard:
 
     def tell(
         self, state: RandomState, key: Array, unit: Array, outcome: Outcome
-    ) -> tuple[RandomState, StreamInfo]:
+    ) -> tuple[RandomState, TellInfo]:
         """Closes and counts observed points."""
-        result: tuple[RandomState, StreamInfo] = self.start.tell(key, state, unit, outcome)
+        result: tuple[RandomState, TellInfo] = self.start.tell(key, state, unit, outcome)
         if isinstance(self.lattice, Prints):
             return self._close_all(result[0], unit), result[1]
         return result
@@ -91,6 +89,24 @@ class Guard:
         if isinstance(self.lattice, Prints):
             state = self._close_all(state, unit)
         return state, unit[0]
+
+
+class GuardedState(Record):
+    """What the states of all samplers with a guard begin with.
+
+    Attributes:
+        known: state of the random search, which also keeps count of a finite space.
+    """
+
+    known: RandomState
+
+
+class GuardedSettings(Record):
+    """What the settings of all samplers with a guard begin with; the space is traced."""
+
+    space: Space
+    guard: Guard
+    batch_size: int = static_field()
 
 
 def make_guard(space: Space, *, keeps_account: bool = False) -> Guard:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, Record, has_proposal
 from jaxhpo.samplers._parts._chunks import by_piece
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._scatter import place_rows
@@ -20,9 +19,7 @@ _BLOCK = 64
 """Points of one tell that are compared with all rows at once."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Observations:
+class Observations(Record):
     """Points asked and told, in the order in which they became known.
 
     An asked point takes a row at once and gets its value when it is told, so the order of tells

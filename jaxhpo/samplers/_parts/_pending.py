@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, Record, has_proposal
 from jaxhpo._status import Status
 from jaxhpo.samplers._parts._configurations import mix_hash
 from jaxhpo.samplers._parts._same import take_first
@@ -24,13 +23,13 @@ MAX_INFEASIBLE = 2**16
 """Infeasible candidates in a row after which a constrained search for a point gives up."""
 
 
-class StreamInfo(NamedTuple):
-    """The info of a tell of a sampler that does not learn.
+class TellInfo(Record):
+    """What a sampler reports of a tell; many report more.
 
     Attributes:
         status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
         num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
+        num_failed: `[]` int32, those with a value that was NaN or infinite.
     """
 
     status: Array
@@ -38,31 +37,44 @@ class StreamInfo(NamedTuple):
     num_failed: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Counts:
+class BufferInfo(TellInfo):
+    """The same of a sampler that keeps its observations in buffers.
+
+    Attributes:
+        num_dropped: `[]` int32, points that the buffers had no row for.
+    """
+
+    num_dropped: Array
+
+
+class Counts(Record):
     """How many points have been observed, and how many of them failed; int32 scalars."""
 
     num_observed: Array
     num_failed: Array
 
-    def add(self, is_point: Array, outcome: Outcome) -> Counts:
-        """The counts after a tell; `is_point` `[q]` marks the rows that are points."""
+    @classmethod
+    def zero(cls) -> Counts:
+        """Starts at zero."""
+        zero = jnp.zeros((), jnp.int32)
+        return cls(zero, zero)
+
+    def add(self, unit: Array, outcome: Outcome) -> Counts:
+        """The counts after a tell of points `[q, d]`."""
+        is_point = has_proposal(unit)
         finite = jnp.isfinite(outcome.value).reshape(is_point.shape[0], -1).all(axis=1)
         return Counts(
             self.num_observed + jnp.sum(is_point, dtype=jnp.int32),
             self.num_failed + jnp.sum(is_point & ~finite, dtype=jnp.int32),
         )
 
-    def info(self, is_exhausted: Array) -> StreamInfo:
+    def info(self, is_exhausted: Array) -> TellInfo:
         """The info of a tell."""
         status = jnp.where(is_exhausted, int(Status.EMPTY), int(Status.COMPLETE))
-        return StreamInfo(status.astype(jnp.int32), self.num_observed, self.num_failed)
+        return TellInfo(status.astype(jnp.int32), self.num_observed, self.num_failed)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Pending:
+class Pending(Record):
     """Points asked and not yet told: a ring of 64-bit fingerprints.
 
     For samplers that only count. Those that learn from pending points keep the points themselves
@@ -185,12 +197,6 @@ def fingerprint(unit: Array) -> Array:
     for column in range(words.shape[1]):
         state = mix_hash(state, words[:, column, None])
     return state
-
-
-def zero_counts() -> Counts:
-    """Starts at zero."""
-    zero = jnp.zeros((), jnp.int32)
-    return Counts(zero, zero)
 
 
 def check_space(where: str, space: Any) -> Space:

@@ -57,27 +57,25 @@ def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
     return objective, functools.partial(model.violation_targets, num_reference=count)
 
 
-def score(
-    settings: GpSettings,
-    precision: Precision,
-    key: Array,
-    table: model.Table,
-    count: Array,
-    fitted: tuple[model.Fitted, ...],
-) -> Scored:
-    """The acquisition function given all known points.
+class Evidence(NamedTuple):
+    """What an acquisition function is made from.
 
-    Args:
-        settings: the settings.
-        precision: of the linear algebra.
-        key: for acquisition functions that draw.
-        table: the rows that the models are given.
-        count: `[]` int32, all points known.
+    Attributes:
+        key: for what is drawn.
+        table: the rows that the models are given; several objectives have columns of values.
+        num_known: `[]` int32, all points known.
         fitted: of each model, in working precision.
-
-    Returns:
-        The function to maximise, and where to search.
     """
+
+    key: Array
+    table: model.Table
+    num_known: Array
+    fitted: tuple[model.Fitted, ...]
+
+
+def score(settings: GpSettings, precision: Precision, evidence: Evidence) -> Scored:
+    """The acquisition function given all known points, and where to search."""
+    key, table, count, fitted = evidence
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
     made = makers(options)

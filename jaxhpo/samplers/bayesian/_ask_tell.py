@@ -76,7 +76,7 @@ def absorb(
     check_capacity(where, state.rows, unit)
     start, info = settings.start.tell(key, state.start, unit, outcome)
     rows = state.rows.tell(unit, outcome)
-    counts, region = state.counts.add(has_proposal(unit), outcome), state.region
+    counts, region = state.counts.add(unit, outcome), state.region
     if region is not None:
         first, num_dims = state.counts.num_observed, settings.space.num_dims
         region = local.learn(region, first, unit, outcome, num_dims)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax.numpy as jnp
 
 from jaxhpo import gp as engine
 from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._pending import BufferInfo, check_space
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian._ask_tell import absorb, propose, resize
 from jaxhpo.samplers.bayesian._search import single_rules
@@ -23,22 +23,14 @@ from jaxhpo.samplers.bayesian._state import GpState
 from jaxhpo.space import Space
 
 
-class GpInfo(NamedTuple):
-    """What `gp` reports of a tell.
+class GpInfo(BufferInfo):
+    """What `gp` reports of a tell, besides `BufferInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
-        num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[d]` lengthscale of each unit coordinate in the last fit.
         noise: `[]` noise variance in the last fit, where targets have unit deviation.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
-    num_dropped: Array
     lengthscale: Array
     noise: Array
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
 from jaxhpo import gp as engine
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
+from jaxhpo.samplers._parts._pending import BufferInfo, check_space
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
@@ -26,30 +25,20 @@ from jaxhpo.samplers.bayesian._state import GpState
 from jaxhpo.space import Space
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GpMultiSettings:
+class GpMultiSettings(Record):
     """Settings of `gp_multi`: those of `gp`, and the number of objectives (static)."""
 
     base: GpSettings
-    num_objectives: int = dataclasses.field(metadata={"static": True})
+    num_objectives: int = static_field()
 
 
-class GpMultiInfo(NamedTuple):
-    """What `gp_multi` reports of a tell.
+class GpMultiInfo(BufferInfo):
+    """What `gp_multi` reports of a tell, besides `BufferInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those with a value that was NaN or infinite.
-        num_dropped: `[]` int32, points that the buffers had no row for.
         lengthscale: `[m, d]` lengthscales of each objective's model in the last fit.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
-    num_dropped: Array
     lengthscale: Array
 
 

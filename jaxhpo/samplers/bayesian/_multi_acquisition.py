@@ -14,7 +14,7 @@ from jaxhpo import acquisition, gp, pareto
 from jaxhpo._base import Array
 from jaxhpo.samplers._parts._observations import Observations
 from jaxhpo.samplers.bayesian import _targets as model
-from jaxhpo.samplers.bayesian._acquisition import Scored, Term, feasibility_term
+from jaxhpo.samplers.bayesian._acquisition import Evidence, Scored, Term, feasibility_term
 from jaxhpo.samplers.bayesian._active_rows import active_rows
 from jaxhpo.samplers.bayesian._search import Rules, observation_table
 from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision
@@ -76,28 +76,12 @@ def _select(options: Options, table: model.Table, mask: Array) -> tuple[model.Ta
     return active_rows(table, mask, options.num_startup, options.num_active, total)
 
 
-def score(
-    settings: GpSettings,
-    precision: Precision,
-    key: Array,
-    table: model.Table,
-    count: Array,
-    fitted: tuple[model.Fitted, ...],
-) -> Scored:
+def score(settings: GpSettings, precision: Precision, evidence: Evidence) -> Scored:
     """The acquisition function given all known points; a pending one has a draw of its values.
 
-    Args:
-        settings: the settings.
-        precision: of the linear algebra.
-        key: draws the point to search around, and the weights of a scalarisation.
-        table: the rows that the models are given; `value` is `[n, m]`.
-        count: unused.
-        fitted: of each model, in working precision.
-
-    Returns:
-        The function to maximise, and where to search.
+    The key draws the point to search around, and the weights of a scalarisation.
     """
-    del count
+    key, table, _, fitted = evidence
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
     made = zip(_makers(options, m), fitted, strict=True)

@@ -13,7 +13,7 @@ from jaxhpo._base import Array
 from jaxhpo.samplers._parts._observations import Observations
 from jaxhpo.samplers.bayesian import _fits as fits
 from jaxhpo.samplers.bayesian import _targets as model
-from jaxhpo.samplers.bayesian._acquisition import Scored, makers, score
+from jaxhpo.samplers.bayesian._acquisition import Evidence, Scored, makers, score
 from jaxhpo.samplers.bayesian._active_rows import active_rows
 from jaxhpo.samplers.bayesian._local_turns import bounds
 from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision, inside
@@ -29,14 +29,14 @@ class Rules(NamedTuple):
         table: `(settings, precision, rows) -> Table`, in working precision.
         makers: one per model: from the table, a mask and a sharpness to its targets.
         select: `(table, mask) -> (table, numbers)`, the observed rows that the models see.
-        score: `(settings, precision, key, table, count, fitted) -> Scored`, as `_acquisition`.
+        score: `(settings, precision, evidence) -> Scored`.
         fit_every: up to this count, fits are one batch apart; up to twice it two, and so on.
     """
 
     table: Callable[[GpSettings, Precision, Observations], model.Table]
     makers: tuple[Callable[..., model.Targets], ...]
     select: Callable[[model.Table, Array], tuple[model.Table, Array]]
-    score: Callable[..., Scored]
+    score: Callable[[GpSettings, Precision, Evidence], Scored]
     fit_every: int = 48
 
 
@@ -125,7 +125,8 @@ def search(
         count = jnp.sum(rows.is_known, dtype=jnp.int32)
         table, number = rules.select(table, table.is_observed)
         fitted = gp.cast(fitted, precision.work)
-        scored = rules.score(settings, precision, jax.random.fold_in(key, 1), table, count, fitted)
+        evidence = Evidence(jax.random.fold_in(key, 1), table, count, fitted)
+        scored = rules.score(settings, precision, evidence)
         incumbent = rows.unit[number[scored.incumbent]]
         box = None
         if region is not None:

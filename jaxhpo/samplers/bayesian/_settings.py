@@ -14,10 +14,10 @@ import numpy as np
 from jax.tree_util import Partial
 
 from jaxhpo import _checks, acquisition, gp
-from jaxhpo._base import Array, Sampler, setting
+from jaxhpo._base import Array, Record, Sampler, setting, static_field
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._observations import no_observations
-from jaxhpo.samplers._parts._pending import zero_counts
+from jaxhpo.samplers._parts._pending import Counts
 from jaxhpo.samplers.bayesian._fits import first_fitted
 from jaxhpo.samplers.bayesian._local_turns import first_region
 from jaxhpo.samplers.bayesian._state import GpState
@@ -58,9 +58,7 @@ class Options:
     trust_region: bool = False
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GpSettings:
+class GpSettings(Record):
     """Settings: the space, the priors and the numbers are traced, the rest is static.
 
     Attributes:
@@ -84,10 +82,10 @@ class GpSettings:
     beta: Array
     optimum_prior: Callable[[Any], Array] | None
     strength: Array
-    kernel: gp.Kernel = dataclasses.field(metadata={"static": True})
-    embedding: acquisition.Embedding = dataclasses.field(metadata={"static": True})
-    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
-    options: Options = dataclasses.field(metadata={"static": True})
+    kernel: gp.Kernel = static_field()
+    embedding: acquisition.Embedding = static_field()
+    lattice: Lattice | None = static_field()
+    options: Options = static_field()
 
 
 def check_options(
@@ -170,7 +168,7 @@ def first_state(settings: GpSettings, key: Array) -> GpState:
     return GpState(
         rows=no_observations(options.capacity, settings.space.num_dims),
         start=settings.start.init(key),
-        counts=zero_counts(),
+        counts=Counts.zero(),
         fitted=first_fitted(settings.prior, num_models, dtype),
         num_fitted=jnp.zeros((), jnp.int32),
         region=first_region(dtype) if options.trust_region else None,

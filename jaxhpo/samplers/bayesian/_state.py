@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-import jax
-
-from jaxhpo._base import Array, PyTree
+from jaxhpo._base import Array, PyTree, Record
 from jaxhpo.samplers._parts._observations import Observations
 from jaxhpo.samplers._parts._pending import Counts
 from jaxhpo.samplers.bayesian._targets import Fitted
 from jaxhpo.samplers.bayesian._trust_region import Region
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GpState:
+class GpState(Record):
     """State of `gp`.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import acquisition
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, Record, has_proposal
 from jaxhpo.space import Space
 
 # Sides and counts are those of TuRBO (Eriksson et al., "Scalable global optimization via local
@@ -40,9 +39,7 @@ class Patience(NamedTuple):
     num_bad: int
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Region:
+class Region(Record):
     """A box around the best point, which bounds the proposals of a model.
 
     Attributes:

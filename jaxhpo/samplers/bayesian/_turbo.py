@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler
+from jaxhpo.samplers._parts._pending import BufferInfo, check_space
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.bayesian import _ask_tell
 from jaxhpo.samplers.bayesian._fits import first_fitted
@@ -26,9 +25,7 @@ from jaxhpo.samplers.bayesian._trust_region import Patience, Region, new_region
 from jaxhpo.space import Space
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TurboState:
+class TurboState(Record):
     """State of `turbo`.
 
     Attributes:
@@ -40,22 +37,14 @@ class TurboState:
     region: Region
 
 
-class TurboInfo(NamedTuple):
-    """What `turbo` reports of a tell.
+class TurboInfo(BufferInfo):
+    """What `turbo` reports of a tell, besides `BufferInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
-        num_dropped: `[]` int32, points that the buffers had no row for.
         length: `[]` side of the trust region.
         num_restarts: `[]` int32, regions that have been given up.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
-    num_dropped: Array
     length: Array
     num_restarts: Array
 

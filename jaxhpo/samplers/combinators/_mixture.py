@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -11,12 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, PyTree, Record, Sampler, make_sampler
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class MixtureSettings:
+class MixtureSettings(Record):
     """Settings of `mixture`; samplers and the logarithms of their weights are traced."""
 
     samplers: tuple[Sampler, ...]

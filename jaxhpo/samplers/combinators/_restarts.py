@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, PyTree, Sampler, has_proposal, make_sampler
+from jaxhpo._base import Array, Outcome, PyTree, Record, Sampler, has_proposal, make_sampler
 from jaxhpo.samplers._parts._chunks import row_keys, summed_violation
 from jaxhpo.samplers._parts._fallback import Guard, make_guard
 from jaxhpo.samplers._parts._pending import check_space
@@ -18,9 +17,7 @@ from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RestartSettings:
+class RestartSettings(Record):
     """Settings of `with_restarts`; all traced."""
 
     sampler: Sampler

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
@@ -10,16 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, PyTree, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, PyTree, Record, Sampler, make_sampler
 from jaxhpo.samplers._parts._validation import checked_trials, real_array
 from jaxhpo.space import Space
 
 _CAPACITY = 64
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class WarmSettings:
+class WarmSettings(Record):
     """Settings of `warm_start`; all traced."""
 
     sampler: Sampler

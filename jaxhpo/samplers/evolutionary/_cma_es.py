@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from jaxhpo._base import Array, Outcome, Sampler, make_sampler, setting
 from jaxhpo._linalg import matmul
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
 from jaxhpo.samplers._parts._fallback import make_guard
-from jaxhpo.samplers._parts._pending import check_space, num_waiting
+from jaxhpo.samplers._parts._pending import TellInfo, check_space, num_waiting
 from jaxhpo.samplers._parts._validation import checked_trials, real_array
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary import _cma_update as cma
@@ -28,22 +28,16 @@ _TOP, _PRIOR = 0.1, 0.1
 """Warm start: the share of source points that counts, and the deviation added (Nomura et al.)."""
 
 
-class CmaInfo(NamedTuple):
-    """What `cma_es` reports of a tell.
+class CmaInfo(TellInfo):
+    """What `cma_es` reports of a tell, besides `TellInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
         generation: `[]` int32, generations since the last restart.
         sigma: `[]` step size, in units of the cube's edge.
         population_size: `[]` int32.
         num_restarts: `[]` int32.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
     generation: Array
     sigma: Array
     population_size: Array
@@ -209,10 +203,10 @@ def _fit(source: Any, num_dims: int, separable: bool) -> tuple[Array, Array, Arr
 def _init(settings: CmaSettings, key: Array) -> CmaState:
     num_rows = settings.most + num_waiting(settings.batch_size)
     return CmaState(
+        settings.guard.init(key),
         settings.first,
         no_rows(num_rows, settings.space.num_dims),
         first_restarts(settings.population_size, settings.space.num_dims),
-        settings.guard.init(key),
     )
 
 

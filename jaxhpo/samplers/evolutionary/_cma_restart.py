@@ -8,7 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 
 RESTARTS = ("ipop", "bipop", "none")
 
@@ -16,9 +16,7 @@ _FLAT = 1e-12
 """Range of values over the last generations below which a run is over (Hansen's tolfun)."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Restarts:
+class Restarts(Record):
     """Population size and what decides on restarts.
 
     Attributes:

@@ -7,53 +7,43 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array, Outcome
+from jaxhpo._base import Array, Outcome, static_field
 from jaxhpo.samplers._parts._cond import once_if
-from jaxhpo.samplers._parts._fallback import Guard
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState
 from jaxhpo.samplers.evolutionary import _cma_update as cma
 from jaxhpo.samplers.evolutionary._cma_restart import Restarts
 from jaxhpo.samplers.evolutionary._generation_buffer import Ranked, Rows
-from jaxhpo.samplers.space_filling._random import RandomState
-from jaxhpo.space import Space, cell_ends
+from jaxhpo.space import cell_ends
 
 _Attempt = tuple[Array, tuple[Array, Array]]
 _ATTEMPTS = 100
 """Draws before a point outside is moved to the bounds, as many as the `cmaes` library's."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class CmaSettings:
+class CmaSettings(GuardedSettings):
     """Settings of `cma_es`; `first` is the first distribution, `margin` a probability."""
 
-    space: Space
-    guard: Guard
     first: cma.Gaussian
     margin: Array
-    is_discrete: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
-    population_size: int = dataclasses.field(metadata={"static": True})
-    most: int = dataclasses.field(metadata={"static": True})
-    separable: bool = dataclasses.field(metadata={"static": True})
-    restarts: str = dataclasses.field(metadata={"static": True})
+    is_discrete: tuple[bool, ...] = static_field()
+    population_size: int = static_field()
+    most: int = static_field()
+    separable: bool = static_field()
+    restarts: str = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class CmaState:
+class CmaState(GuardedState):
     """State of `cma_es`.
 
     Attributes:
         gaussian: the search distribution.
         rows: points pending, or observed and not yet used.
         restarts: population size, and what decides on restarts.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     gaussian: cma.Gaussian
     rows: Rows
     restarts: Restarts
-    known: RandomState
 
 
 def draw(settings: CmaSettings, key: Array, state: CmaState, count: int) -> tuple[Array, Array]:
@@ -118,7 +108,7 @@ def _absorb_any(
         found = state.rows.ranked(state.restarts.size)
         gaussian, restarts, is_over = _advance(settings, key, state.gaussian, state.restarts, found)
         rows = state.rows.forget(found.is_used, gaussian.generation, is_over)
-        return CmaState(gaussian, rows, restarts, state.known)
+        return CmaState(state.known, gaussian, rows, restarts)
 
     return jax.lax.while_loop(
         lambda state: state.rows.num_observed() >= state.restarts.size, generation, state
@@ -135,7 +125,7 @@ def _absorb_whole(
         return _advance(settings, key, *old, found, is_first=True)[:2]
 
     gaussian, restarts = once_if(is_whole, step, (state.gaussian, state.restarts))
-    return CmaState(gaussian, state.rows.emptied_if(is_whole), restarts, state.known)
+    return CmaState(state.known, gaussian, state.rows.emptied_if(is_whole), restarts)
 
 
 def _advance(

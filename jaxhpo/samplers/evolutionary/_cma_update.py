@@ -17,12 +17,11 @@ import dataclasses
 import math
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import ndtr, ndtri
 
-from jaxhpo._base import Array, setting
+from jaxhpo._base import Array, Record, setting
 from jaxhpo._linalg import cholesky, eigh, matmul, solve_lower, transposed_matmul
 from jaxhpo.samplers._parts._cond import once_if
 
@@ -33,9 +32,7 @@ _SNR, _GAMMA, _BETA_MEAN, _BETA_COV = 1.4, 0.1, 0.1, 0.03
 """Constants of rate adaptation: Nomura, Akimoto and Ono, 2023, https://arxiv.org/abs/2304.03473."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Rates:
+class Rates(Record):
     """State of the adaptation of learning rates.
 
     Attributes:
@@ -51,9 +48,7 @@ class Rates:
     rate: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Gaussian:
+class Gaussian(Record):
     """The search distribution N(mean, sigma² cov), with cov = root · rootᵀ.
 
     Attributes:

@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._chunks import by_piece, by_row, summed_violation
-from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
-from jaxhpo.samplers._parts._pending import check_space, num_waiting
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState, has_levels, make_guard
+from jaxhpo.samplers._parts._pending import TellInfo, check_space, num_waiting
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.evolutionary._de_trial import NUM_SAMPLES, STRATEGIES, crossover_mask, mutant
 from jaxhpo.samplers.evolutionary._generation_buffer import Rows, no_rows
-from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
 _SPARE = 8
 """Where proposals may be refused (a finite space, constraints), so many trial vectors are tried."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DeSettings:
+class DeSettings(GuardedSettings):
     """Settings of `de`; space, mutation and recombination are traced."""
 
-    space: Space
-    guard: Guard
     mutation: Array
     recombination: Array
-    batch_size: int = dataclasses.field(metadata={"static": True})
-    population_size: int = dataclasses.field(metadata={"static": True})
-    strategy: str = dataclasses.field(metadata={"static": True})
+    population_size: int = static_field()
+    strategy: str = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class DeState:
+class DeState(GuardedState):
     """State of `de`.
 
     Attributes:
@@ -49,7 +40,6 @@ class DeState:
         violation: `[p]` their violations; infinite where not yet evaluated.
         num_asked: `[]` int32, proposals so far, the first points of strangers included.
         rows: pending points; `age` holds the member that each competes with.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     population: Array
@@ -57,22 +47,15 @@ class DeState:
     violation: Array
     num_asked: Array
     rows: Rows
-    known: RandomState
 
 
-class DeInfo(NamedTuple):
-    """What `de` reports of a tell.
+class DeInfo(TellInfo):
+    """What `de` reports of a tell, besides `TellInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
         spread: `[]` mean deviation of the population, in units of the cube's edge.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
     spread: Array
 
 
@@ -162,12 +145,12 @@ def _init(settings: DeSettings, key: Array) -> DeState:
     place = jax.random.uniform(key_place, (p, d), dtype)
     nothing = jnp.full(p, jnp.inf, dtype)
     return DeState(
+        settings.guard.init(key_guard),
         (cells.T.astype(dtype) + place) * (1 / p),
         nothing,
         nothing,
         jnp.zeros((), jnp.int32),
         no_rows(p + num_waiting(settings.batch_size), d),
-        settings.guard.init(key_guard),
     )
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array, Outcome, has_proposal
+from jaxhpo._base import Array, Outcome, Record, has_proposal
 from jaxhpo.samplers._parts._cond import once_if
 from jaxhpo.samplers._parts._observations import (
     EMPTY,
@@ -54,9 +54,7 @@ class Ranked(NamedTuple):
     has_value: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Rows:
+class Rows(Record):
     """Points that are pending, or observed and not yet used; in the order in which they came.
 
     Attributes:

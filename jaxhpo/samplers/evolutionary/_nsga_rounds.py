@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, has_proposal, setting
+from jaxhpo._base import Array, Outcome, Record, has_proposal, setting, static_field
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
-from jaxhpo.samplers._parts._fallback import Guard, has_levels, make_guard
-from jaxhpo.samplers._parts._pending import check_space, num_waiting
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState, has_levels, make_guard
+from jaxhpo.samplers._parts._pending import TellInfo, check_space, num_waiting
 from jaxhpo.samplers._parts._same import are_same, take_first
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers.evolutionary._nsga_variation import CROSSOVERS, SBX, crossed, mutated, swapped
-from jaxhpo.samplers.space_filling._random import RandomState
-from jaxhpo.space import Space
 
 _SPARE = 8
 """Where a child is refused (known, or breaks a constraint), so many are tried."""
@@ -33,17 +31,13 @@ _FEW_LEVELS = 20
 """Ordered coordinates of so few levels are drawn anew: a small step would not leave its cell."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class NsgaSettings:
+class NsgaSettings(GuardedSettings):
     """Settings; probabilities, indices and directions are traced.
 
     `is_category` `[d]` marks coordinates without an order, `is_redrawn` `[d]` those that mutation
     draws anew; `directions` `[k, m]` is None for crowding.
     """
 
-    space: Space
-    guard: Guard
     is_category: Array
     is_redrawn: Array
     crossover_probability: Array
@@ -52,16 +46,13 @@ class NsgaSettings:
     crossover_eta: Array
     mutation_eta: Array
     directions: Array | None
-    batch_size: int = dataclasses.field(metadata={"static": True})
-    population_size: int = dataclasses.field(metadata={"static": True})
-    offspring_size: int = dataclasses.field(metadata={"static": True})
-    num_objectives: int = dataclasses.field(metadata={"static": True})
-    crossover: str = dataclasses.field(metadata={"static": True})
+    population_size: int = static_field()
+    offspring_size: int = static_field()
+    num_objectives: int = static_field()
+    crossover: str = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Members:
+class Members(Record):
     """Evaluated points in rows of fixed number; used rows come first.
 
     Attributes:
@@ -79,9 +70,7 @@ class Members:
     num_used: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class NsgaState:
+class NsgaState(GuardedState):
     """State.
 
     Attributes:
@@ -91,7 +80,6 @@ class NsgaState:
         waiting: `[k, d]` pending points, a ring: observed ones move to `members`, so these rows
             need none of the values of `Observations`, and the oldest may be forgotten.
         number: `[k]` int32 place of each in the order of asks; -1 where there is none.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     first: Array
@@ -99,22 +87,15 @@ class NsgaState:
     num_asked: Array
     waiting: Array
     number: Array
-    known: RandomState
 
 
-class NsgaInfo(NamedTuple):
-    """The info of a tell.
+class NsgaInfo(TellInfo):
+    """The info of a tell, besides `TellInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those with a value that was NaN or infinite.
         num_feasible: `[]` int32, members of the population that break no constraint.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
     num_feasible: Array
 
 
@@ -170,12 +151,12 @@ def init(settings: NsgaSettings, key: Array) -> NsgaState:
         zero,
     )
     return NsgaState(
+        settings.guard.init(key_guard),
         (cells.astype(dtype) + place) * (1 / p),
         members,
         zero,
         jnp.zeros((k, d), dtype),
         jnp.full(k, -1, jnp.int32),
-        settings.guard.init(key_guard),
     )
 
 

@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
-from jaxhpo.samplers._parts._fallback import Guard, make_guard
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState, make_guard
+from jaxhpo.samplers._parts._pending import TellInfo, check_space
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local._lbfgs import Lane, absorbed, no_lane
-from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
 _HALVINGS = 6
 """So many shorter steps are looked at where one breaks a constraint or is known."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GradientSettings:
+class GradientSettings(GuardedSettings):
     """Settings of `gradient`; space, step and tolerance are traced."""
 
-    space: Space
-    guard: Guard
     first_step: Array
     tolerance: Array
-    is_continuous: tuple[bool, ...] = dataclasses.field(metadata={"static": True})
-    num_lanes: int = dataclasses.field(metadata={"static": True})
-    memory: int = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    is_continuous: tuple[bool, ...] = static_field()
+    num_lanes: int = static_field()
+    memory: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GradientState:
+class GradientState(GuardedState):
     """State of `gradient`.
 
     Attributes:
@@ -49,28 +40,20 @@ class GradientState:
             what an observed value means depends on where its line search stands.
         num_asked: `[]` int32.
         num_descents: `[]` int32, descents that have ended.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     lanes: Lane
     num_asked: Array
     num_descents: Array
-    known: RandomState
 
 
-class GradientInfo(NamedTuple):
-    """What `gradient` reports of a tell.
+class GradientInfo(TellInfo):
+    """What `gradient` reports of a tell, besides `TellInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
         num_descents: `[]` int32, descents that have ended.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
     num_descents: Array
 
 
@@ -149,7 +132,7 @@ def _init(settings: GradientSettings, key: Array) -> GradientState:
     lane = no_lane(settings.space.num_dims, settings.memory)
     lanes = jax.tree.map(lambda leaf: jnp.stack([leaf] * settings.num_lanes), lane)
     zero, again = (jnp.zeros((), jnp.int32) for _ in range(2))
-    return GradientState(lanes, zero, again, settings.guard.init(key))
+    return GradientState(settings.guard.init(key), lanes, zero, again)
 
 
 def _ask(
@@ -171,7 +154,7 @@ def _ask(
             is_pending=lanes.is_pending.at[slot].set(True, mode="drop"),
             asked_at=lanes.asked_at.at[slot].set(state.num_asked + 1, mode="drop"),
         )
-        return GradientState(lanes, state.num_asked + 1, state.num_descents, known), unit
+        return GradientState(known, lanes, state.num_asked + 1, state.num_descents), unit
 
     return by_row(row, state, key, settings.batch_size)
 
@@ -234,7 +217,7 @@ def _absorb(
         lambda leaf, new: leaf.at[number].set(jnp.where(is_taken, new, leaf[number])), lanes, after
     )
     descents = state.num_descents + has_ended.astype(jnp.int32)
-    return GradientState(lanes, state.num_asked, descents, state.known)
+    return GradientState(state.known, lanes, state.num_asked, descents)
 
 
 def _checked_gradient(unit: Array, outcome: Outcome) -> Array:

@@ -7,16 +7,14 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 
 ARMIJO = 1e-4
 LONGEST = 0.5
 """No coordinate moves further in one step."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Lane:
+class Lane(Record):
     """Where one descent stands.
 
     Attributes:

@@ -3,45 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
-from jaxhpo.samplers._parts._fallback import Guard, make_guard
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState, make_guard
+from jaxhpo.samplers._parts._pending import TellInfo, check_space
 from jaxhpo.samplers._parts._same import SAME, are_same
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.samplers.local import _pattern_poll as polls
 from jaxhpo.samplers.local._pattern_poll import Poll, Shape
-from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.space import Space
 
 _LEFT = 0.02
 """After a restart, points this near to where the last descent ended do not start the next."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class PatternSettings:
+class PatternSettings(GuardedSettings):
     """Settings of `pattern`; space and steps are traced."""
 
-    space: Space
-    guard: Guard
     first_step: Array
     min_step: Array
-    shape: Shape = dataclasses.field(metadata={"static": True})
-    num_startup: int = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    shape: Shape = static_field()
+    num_startup: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class PatternState:
+class PatternState(GuardedState):
     """State of `pattern`.
 
     Attributes:
@@ -50,30 +41,22 @@ class PatternState:
         num_seen: `[]` int32 points told since this descent began that it may start from.
         left: `[d]` where the last descent ended; infinite in the first.
         num_restarts: `[]` int32.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     poll: Poll
     num_seen: Array
     left: Array
     num_restarts: Array
-    known: RandomState
 
 
-class PatternInfo(NamedTuple):
-    """What `pattern` reports of a tell.
+class PatternInfo(TellInfo):
+    """What `pattern` reports of a tell, besides `TellInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
         step: `[]` largest step of a coordinate, in units of the cube's edge.
         num_restarts: `[]` int32, descents that have ended.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
     step: Array
     num_restarts: Array
 
@@ -158,7 +141,7 @@ def _init(settings: PatternSettings, key: Array) -> PatternState:
     zero, again = (jnp.zeros((), jnp.int32) for _ in range(2))
     left = jnp.full(settings.space.num_dims, jnp.inf, settings.first_step.dtype)
     poll = polls.first_poll(settings.shape, settings.first_step)
-    return PatternState(poll, zero, left, again, settings.guard.init(key))
+    return PatternState(settings.guard.init(key), poll, zero, left, again)
 
 
 def _has_started(settings: PatternSettings, state: PatternState) -> Array:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 from jaxhpo.space import Space
 
 LARGEST_STEP = 0.5
@@ -57,9 +56,7 @@ def shape_of(space: Space) -> Shape:
     return Shape(levels, kinds, max(max(count - 1 if kind else 2, 2) for count, kind in pairs))
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Poll:
+class Poll(Record):
     """Where a pattern search stands.
 
     Attributes:

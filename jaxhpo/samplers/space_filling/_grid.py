@@ -6,14 +6,13 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import Lattice
-from jaxhpo.samplers._parts._pending import Counts, StreamInfo, check_space, zero_counts
+from jaxhpo.samplers._parts._pending import Counts, TellInfo, check_space
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
@@ -22,19 +21,15 @@ MAX_POINTS = 2**24
 """One bit a point is kept: 2 MiB at most."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GridSettings:
+class GridSettings(Record):
     """Settings of `grid`: the space is traced, the rest is static."""
 
     space: Space
-    lattice: Lattice = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    lattice: Lattice = static_field()
+    batch_size: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class GridState:
+class GridState(Record):
     """State of `grid`.
 
     Attributes:
@@ -122,7 +117,7 @@ def _points_per_column(space: Space, points_per_dim: int | Mapping[str, int]) ->
 
 def _init(settings: GridSettings, key: Array) -> GridState:
     del key  # the grid is deterministic
-    return GridState(zero_counts(), settings.lattice.open_set(settings.space))
+    return GridState(Counts.zero(), settings.lattice.open_set(settings.space))
 
 
 def _ask(settings: GridSettings, key: Array, state: GridState) -> tuple[GridState, Array]:
@@ -137,9 +132,9 @@ def _ask(settings: GridSettings, key: Array, state: GridState) -> tuple[GridStat
 
 def _tell(
     settings: GridSettings, key: Array, state: GridState, unit: Array, outcome: Outcome
-) -> tuple[GridState, StreamInfo]:
+) -> tuple[GridState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("grid.tell", settings.space, unit, outcome)
-    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
+    counts = state.counts.add(unit, outcome)
     visited = state.visited.add(*settings.lattice.number(settings.space, unit))
     return GridState(counts, visited), counts.info(visited.num_open() == 0)

@@ -7,14 +7,13 @@ every base (random linear digit scrambling: Matousek, "On the L2-discrepancy for
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 
 NUM_BITS = 32
 """Digits are kept until they resolve 2^-32; base 2 then has the most of them, 32."""
@@ -23,9 +22,7 @@ MAX_DIMS = 1024
 """Bases up to 8161: a product of two digits fits in 32 bits."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Halton:
+class Halton(Record):
     """A (scrambled) Halton sequence.
 
     Attributes:

@@ -9,17 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._configurations import HASHED_BITS, Lattice, finite_lattice
 from jaxhpo.samplers._parts._pending import (
     MAX_INFEASIBLE,
     Counts,
     Pending,
-    StreamInfo,
+    TellInfo,
     check_space,
     empty_pending,
-    zero_counts,
 )
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
@@ -38,22 +37,18 @@ _NUMBERS = {"sobol": _sobol.direction_numbers, "halton": _halton.prime_bases}
 _MAX_DIMS = {"sobol": _sobol.MAX_DIMS, "halton": _halton.MAX_DIMS}
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class QmcSettings:
+class QmcSettings(Record):
     """Settings of `qmc`; `numbers` are the direction numbers or the bases."""
 
     space: Space
     numbers: Array
-    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
-    sequence: str = dataclasses.field(metadata={"static": True})
-    scramble: bool = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | None = static_field()
+    sequence: str = static_field()
+    scramble: bool = static_field()
+    batch_size: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class QmcState:
+class QmcState(Record):
     """State of `qmc`.
 
     Attributes:
@@ -143,7 +138,7 @@ def _init(settings: QmcSettings, key: Array) -> QmcState:
         known = empty_pending(settings.batch_size)
     else:
         known = settings.lattice.open_set(settings.space)
-    return QmcState(sequence, jnp.zeros((), jnp.int32), zero_counts(), known)
+    return QmcState(sequence, jnp.zeros((), jnp.int32), Counts.zero(), known)
 
 
 def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, Array]:
@@ -165,10 +160,10 @@ def _ask(settings: QmcSettings, key: Array, state: QmcState) -> tuple[QmcState, 
 
 def _tell(
     settings: QmcSettings, key: Array, state: QmcState, unit: Array, outcome: Outcome
-) -> tuple[QmcState, StreamInfo]:
+) -> tuple[QmcState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("qmc.tell", settings.space, unit, outcome)
-    counts = state.counts.add(~jnp.isnan(unit).any(axis=1), outcome)
+    counts = state.counts.add(unit, outcome)
     if settings.lattice is not None and isinstance(state.known, Visited):
         known = state.known.add(*settings.lattice.number(settings.space, unit))
         info = counts.info(known.num_open() == 0)

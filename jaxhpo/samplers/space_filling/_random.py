@@ -8,17 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
 from jaxhpo.samplers._parts._bitset import Visited
 from jaxhpo.samplers._parts._chunks import row_keys
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
-from jaxhpo.samplers._parts._pending import (
-    MAX_INFEASIBLE,
-    Counts,
-    StreamInfo,
-    check_space,
-    zero_counts,
-)
+from jaxhpo.samplers._parts._pending import MAX_INFEASIBLE, Counts, TellInfo, check_space
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
@@ -29,19 +23,15 @@ _EXACT_ROUNDS = 64
 """On an enumerated space the draw from what is left takes over after 1,024 rejected candidates."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RandomSettings:
+class RandomSettings(Record):
     """Settings of `random`: the space is traced, the rest is static."""
 
     space: Space
-    lattice: Lattice | None = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
+    lattice: Lattice | None = static_field()
+    batch_size: int = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class RandomState:
+class RandomState(Record):
     """State of `random`.
 
     Attributes:
@@ -99,7 +89,7 @@ def _init(settings: RandomSettings, key: Array) -> RandomState:
     del key  # nothing random is fixed for the whole study
     lattice = settings.lattice
     visited = None if lattice is None else lattice.open_set(settings.space)
-    return RandomState(zero_counts(), visited)
+    return RandomState(Counts.zero(), visited)
 
 
 def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[RandomState, Array]:
@@ -117,11 +107,10 @@ def _ask(settings: RandomSettings, key: Array, state: RandomState) -> tuple[Rand
 
 def _tell(
     settings: RandomSettings, key: Array, state: RandomState, unit: Array, outcome: Outcome
-) -> tuple[RandomState, StreamInfo]:
+) -> tuple[RandomState, TellInfo]:
     del key  # nothing is learnt
     unit, outcome = checked_trials("random.tell", settings.space, unit, outcome)
-    is_point = ~jnp.isnan(unit).any(axis=1)
-    counts, visited = state.counts.add(is_point, outcome), state.visited
+    counts, visited = state.counts.add(unit, outcome), state.visited
     if settings.lattice is None or visited is None:
         return RandomState(counts, visited), counts.info(jnp.zeros((), bool))
     visited = visited.add(*settings.lattice.number(settings.space, unit))

@@ -9,14 +9,13 @@ scramble with a digital shift, "On the L2-discrepancy for anchored boxes", 1998.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 from jaxhpo.samplers.space_filling._sobol_table import NUMBERS
 
 NUM_BITS = 32
@@ -26,9 +25,7 @@ MAX_DIMS = 1111
 _EXTRA_EQUATIONS = 2
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Sobol:
+class Sobol(Record):
     """A (scrambled) Sobol sequence.
 
     Attributes:

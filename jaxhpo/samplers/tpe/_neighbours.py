@@ -6,21 +6,18 @@ which is one elementwise pass over the buffers.
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 
 _FEW = 64
 """Points up to which comparing all pairs beats sorting."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Neighbours:
+class Neighbours(Record):
     """Columns of a set of points; equal coordinates have the same neighbours.
 
     Attributes:

@@ -6,7 +6,6 @@ Columns are handled one after the other in a scan, so that programs stay small a
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -14,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Array
+from jaxhpo._base import Array, Record
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers.tpe._neighbours import Neighbours
 from jaxhpo.space import Space, cell_ends
@@ -32,9 +31,7 @@ _NARROW = 0.1
 _ROOT2, _ROOT_2PI = math.sqrt(2.0), math.sqrt(2.0 * math.pi)
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Parzen:
+class Parzen(Record):
     """A mixture of `k` product kernels; the last one is the prior.
 
     Attributes:
@@ -51,9 +48,7 @@ class Parzen:
     log_weight: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Points:
+class Points(Record):
     """Candidates as densities see them: place, cell and activity, `[d, c]` each."""
 
     place: Array

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting
+from jaxhpo._base import Array, Outcome, Sampler, has_proposal, make_sampler, setting, static_field
 from jaxhpo.samplers._parts._chunks import by_row, summed_violation
-from jaxhpo.samplers._parts._fallback import Guard, make_guard
-from jaxhpo.samplers._parts._observations import Observations, check_capacity, no_observations
-from jaxhpo.samplers._parts._pending import check_space
+from jaxhpo.samplers._parts._fallback import GuardedSettings, GuardedState, make_guard
+from jaxhpo.samplers._parts._observations import (
+    Observations,
+    check_capacity,
+    no_observations,
+)
+from jaxhpo.samplers._parts._pending import BufferInfo, check_space
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
-from jaxhpo.samplers.space_filling._random import RandomState
 from jaxhpo.samplers.tpe import _parzen as parzen
 from jaxhpo.samplers.tpe._neighbours import Neighbours, neighbours_of, no_neighbours
 from jaxhpo.samplers.tpe._split import MAX_GOOD, SPLITS, good_rows
@@ -30,26 +32,19 @@ _SPARE = 8
 drawn."""
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TpeSettings:
+class TpeSettings(GuardedSettings):
     """Settings of `tpe`: space and prior weight are traced, the rest is static."""
 
-    space: Space
-    guard: Guard
     prior_weight: Array
-    kinds: tuple[int, ...] = dataclasses.field(metadata={"static": True})
-    batch_size: int = dataclasses.field(metadata={"static": True})
-    capacity: int = dataclasses.field(metadata={"static": True})
-    num_startup: int = dataclasses.field(metadata={"static": True})
-    num_candidates: int = dataclasses.field(metadata={"static": True})
-    multivariate: bool = dataclasses.field(metadata={"static": True})
-    split: str = dataclasses.field(metadata={"static": True})
+    kinds: tuple[int, ...] = static_field()
+    capacity: int = static_field()
+    num_startup: int = static_field()
+    num_candidates: int = static_field()
+    multivariate: bool = static_field()
+    split: str = static_field()
 
 
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class TpeState:
+class TpeState(GuardedState):
     """State of `tpe`.
 
     Attributes:
@@ -57,31 +52,21 @@ class TpeState:
         good: `[25]` int32 rows of the good observations in their order; the rest is out of range.
         is_other: `[n]` bool, which rows are members of `others`.
         others: all other known rows with their neighbours: worse, failed and pending ones.
-        known: state of the random search, which also keeps count of a finite space.
     """
 
     rows: Observations
     good: Array
     is_other: Array
     others: Neighbours
-    known: RandomState
 
 
-class TpeInfo(NamedTuple):
-    """What `tpe` reports of a tell.
+class TpeInfo(BufferInfo):
+    """What `tpe` reports of a tell, besides `BufferInfo`.
 
     Attributes:
-        status: `[]` int32, `Status.EMPTY` if no further point is left, else `Status.COMPLETE`.
-        num_observed: `[]` int32, points observed so far.
-        num_failed: `[]` int32, those whose value was NaN or infinite.
-        num_dropped: `[]` int32, points that the buffers had no row for.
         num_good: `[]` int32, observations that the good density is made of.
     """
 
-    status: Array
-    num_observed: Array
-    num_failed: Array
-    num_dropped: Array
     num_good: Array
 
 
@@ -177,11 +162,11 @@ def tpe(
 def _init(settings: TpeSettings, key: Array) -> TpeState:
     n, d = settings.capacity, settings.space.num_dims
     return TpeState(
+        known=settings.guard.init(key),
         rows=no_observations(n, d),
         good=jnp.full(MAX_GOOD, n, jnp.int32),
         is_other=jnp.zeros(n, bool),
         others=no_neighbours(d, n, jnp.result_type(float)),
-        known=settings.guard.init(key),
     )
 
 
@@ -215,14 +200,13 @@ def _ask(settings: TpeSettings, key: Array, state: TpeState) -> tuple[TpeState, 
         known, unit = settings.guard.settle(state.known, key_start, unit)
         out_of_range = state.is_other.shape[0]
         slot = jnp.where(has_proposal(unit), state.rows.num_rows, out_of_range)
-        state = TpeState(
-            state.rows.ask(unit),
-            state.good,
-            state.is_other.at[slot].set(True, mode="drop"),
-            state.others.insert(slot, _active_part(settings.space, unit)),
-            known,
-        )
-        return state, unit
+        return dataclasses.replace(
+            state,
+            known=known,
+            rows=state.rows.ask(unit),
+            is_other=state.is_other.at[slot].set(True, mode="drop"),
+            others=state.others.insert(slot, _active_part(settings.space, unit)),
+        ), unit
 
     return by_row(row, state, key, settings.batch_size)
 
@@ -242,7 +226,7 @@ def _tell(
     else:
         others = neighbours_of(_places(settings.space, rows.unit, is_other))
     report = TpeInfo(info.status, info.num_observed, info.num_failed, rows.num_dropped, num_good)
-    return TpeState(rows, good, is_other, others, known), report
+    return TpeState(known, rows, good, is_other, others), report
 
 
 def propose(settings: TpeSettings, key: Array, state: TpeState) -> Array:
