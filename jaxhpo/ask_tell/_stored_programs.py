@@ -163,19 +163,27 @@ def _program(call: _Call) -> export.Exported | None:
     path = directory / hashlib.sha256(text.encode()).hexdigest()
     program = _read(path, text)
     if program is None:
-        # An error that tracing raises, and whatever cannot be exported, shows when it is traced
-        # as ever.
-        try:
-            program = export.export(jax.jit(call.flat))(*call.shapes())
-            module = bytes(program.serialize())
-        except Exception as error:
-            logger.debug("%s is not kept on disk: %s", call.fun.__name__, error)
+        module = _exported(call)
+        if module is None:
             return None
-        if any(getattr(aval, "weak_type", False) for aval in program.out_avals):
-            return None  # a file does not tell which ones are
         _write(path, text, module)
-        program = _spared(program, module)
+        program = _loaded(module)
     return program
+
+
+def _exported(call: _Call) -> bytes | None:
+    """Traces and lowers; None if the program cannot be kept.
+
+    An error that tracing raises, and whatever cannot be exported, shows when it is traced as ever.
+    """
+    try:
+        program = export.export(jax.jit(call.flat))(*call.shapes())
+        if any(getattr(aval, "weak_type", False) for aval in program.out_avals):
+            raise TypeError("weak types, which a file does not keep")
+        return bytes(program.serialize())
+    except Exception as error:
+        logger.debug("%s is not kept on disk: %s", call.fun.__name__, error)
+        return None
 
 
 def _read(path: pathlib.Path, text: str) -> export.Exported | None:
@@ -188,14 +196,19 @@ def _read(path: pathlib.Path, text: str) -> export.Exported | None:
     if digest != _digest(text, module):
         return None
     try:
-        return _spared(export.deserialize(bytearray(module)), module)
+        return _loaded(module)
     except Exception as error:  # whatever it does not like in what this very JAX has written
         logger.debug("%s cannot be read: %s", path, error)
         return None
 
 
-def _spared(program: export.Exported, module: bytes) -> export.Exported:
-    """Spares the import of SciPy, which calling a program for the CPU makes for LAPACK's sake."""
+def _loaded(module: bytes) -> export.Exported:
+    """A program that holds nothing of what it was traced from.
+
+    Calling one for the CPU imports SciPy for LAPACK's sake. That is spared where there is no LAPACK
+    in it: a platform of another name, and no check of it.
+    """
+    program = export.deserialize(bytearray(module))
     if program.platforms != ("cpu",) or b"lapack" in module:
         return program
     checks = (*program.disabled_safety_checks, export.DisabledSafetyCheck.platform())

@@ -9,7 +9,9 @@ from importlib import metadata
 
 from jaxhpo.cli._tables import print_table
 
-_CORE = ("jaxhpo", "jax", "jaxlib", "numpy", "optax", "flax", "optuna", "rich", "typer")
+_CORE = (
+    "jaxhpo", "jax", "jaxlib", "numpy", "optax", "flax", "flatbuffers", "optuna", "rich", "typer",
+)  # fmt: skip
 _EXTRAS = {
     "sklearn": ("scikit-learn", "the demo, and scikit-learn estimators"),
     "matplotlib": ("matplotlib", "figures"),

@@ -176,6 +176,7 @@ def test_doctor_reports_and_succeeds(jaxhpo):
     assert done.code == 0
     assert "optuna" in done.out
     assert "devices" in done.out
+    assert "exported programs in it" in done.out
 
 
 @pytest.mark.parametrize(
