@@ -2,7 +2,7 @@
 
 import jax
 import pytest
-from jaxhpo.study._meta import make_sampler
+from jaxhpo.study.storage._meta import make_sampler
 
 import jaxhpo as hpo
 from jaxhpo import samplers
