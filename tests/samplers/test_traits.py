@@ -6,7 +6,7 @@ import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.samplers._description import describe
 from jaxhpo.samplers._traits import REGISTRY, names_with, traits_of
-from jaxhpo.study.storage._meta import SamplerNote
+from jaxhpo.study.storage._meta import SamplerDescription
 from tests.registry import SAMPLERS
 
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
@@ -66,6 +66,6 @@ def test_settings_are_those_that_were_given():
     ],
 )
 def test_studies_of_older_names_go_on(old, new):
-    assert SamplerNote(old, None).is_same(SamplerNote(new, None))
-    assert SamplerNote(new, None).is_same(SamplerNote(old, None))
-    assert not SamplerNote(old, None).is_same(SamplerNote("tpe()", None))
+    assert SamplerDescription(old, None).is_same(SamplerNote(new, None))
+    assert SamplerDescription(new, None).is_same(SamplerNote(old, None))
+    assert not SamplerDescription(old, None).is_same(SamplerNote("tpe()", None))
