@@ -2,12 +2,12 @@
 
 import jax
 import pytest
-from jaxhpo.study.storage._meta import make_sampler
 
 import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.ask_tell import _compiled
 from jaxhpo.samplers._traits import traits_of
+from jaxhpo.study.storage._meta import make_sampler
 
 EVENT = "/jax/core/compile/backend_compile_duration"
 NUM_TRIALS = 200

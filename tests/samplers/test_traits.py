@@ -66,6 +66,6 @@ def test_settings_are_those_that_were_given():
     ],
 )
 def test_studies_of_older_names_go_on(old, new):
-    assert SamplerDescription(old, None).is_same(SamplerNote(new, None))
-    assert SamplerDescription(new, None).is_same(SamplerNote(old, None))
-    assert not SamplerDescription(old, None).is_same(SamplerNote("tpe()", None))
+    assert SamplerDescription(old, None).is_same(SamplerDescription(new, None))
+    assert SamplerDescription(new, None).is_same(SamplerDescription(old, None))
+    assert not SamplerDescription(old, None).is_same(SamplerDescription("tpe()", None))
