@@ -8,6 +8,7 @@ import optuna
 import pytest
 from matplotlib.figure import Figure
 
+import jaxhpo as hpo
 from jaxhpo.cli.demo import _bayes, _demo, _hypergradient, _search
 
 
@@ -34,8 +35,9 @@ def test_demo_leaves_a_study_and_a_plot(jaxhpo, folder):
     assert study.best_trial.intermediate_values[60] == pytest.approx(study.best_value)
 
 
-def trial(value, status="COMPLETE"):
-    return types.SimpleNamespace(value=value, status=types.SimpleNamespace(name=status))
+def trial(value, status="COMPLETE", unit=None):
+    named = types.SimpleNamespace(name=status)
+    return types.SimpleNamespace(value=value, status=named, unit=unit)
 
 
 def test_a_failed_trial_is_the_worst_of_an_act():
@@ -43,6 +45,18 @@ def test_a_failed_trial_is_the_worst_of_an_act():
     assert [_bayes._loss(each) for each in trials] == [0.3, np.inf, 0.1]
     assert _bayes._median(trials) == 0.3
     assert _bayes._median([trial(None, "FAILED"), *trials]) == np.inf
+
+
+def test_the_model_does_not_fall_for_a_lucky_draw():
+    rng = np.random.default_rng(0)
+    unit = np.linspace(0.02, 0.98, 40)
+    value = (unit - 0.3) ** 2 + 0.01 * rng.standard_normal(40)
+    value[36] = -0.1  # lower than all others, among bad ones
+    trials = [trial(v, unit=[u]) for u, v in zip(unit, value, strict=True)]
+    trials.append(trial(None, "FAILED"))
+    likeliest = _bayes._likeliest(hpo.Space({"x": hpo.uniform(0.0, 1.0)}), trials)
+    assert len(likeliest) == 5
+    assert all(abs(each.unit[0] - 0.3) < 0.15 for each in likeliest)
 
 
 def test_f1_of_the_false_labels_found():

@@ -52,6 +52,7 @@ def run_demo(
         for number, (title, act) in enumerate(ACTS, start=1):
             say(f"\n{number}. {title}\n")
             shown.append(act(stage))
+            stage = stage._replace(best=shown[-1].best)
     url = study.storage  # without a password
     pictures = [_draw([act.draw for act in shown], out), *(act.picture for act in shown)]
     say("\nplots:  " + "\n        ".join(str(picture) for picture in pictures))

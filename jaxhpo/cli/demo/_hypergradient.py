@@ -47,14 +47,15 @@ def hypergradient_descent(stage: Stage) -> ActResult:
 
     from jaxhpo.progress import Progress, make_reporter
 
-    known = stage.study.best_params
+    known = stage.best
     count = 1_100
     say(
         f"A quarter of the {count:,} training labels is made false. Which ones? Every training "
         "example gets\na weight in the training loss: a hyperparameter each. The gradient of the "
         f"validation loss by\nall {count:,} of them, exact and through all {stage.steps} training "
         f"steps, says which examples to trust;\n{_NUM_OUTER} such hypergradients are followed. "
-        f"The network is the best one so far. {_NUM_SEEDS} times, with other\nfalse labels."
+        f"The network is the one that act 2 takes for\nthe best. {_NUM_SEEDS} times, with other "
+        "false labels."
     )
     # One program for all of them: the seed, and with it the labels, is an argument. So is all of
     # the configuration that is no shape: another run's best finds the program in the cache.
@@ -162,7 +163,7 @@ def _draw(stage: Stage, known: dict[str, Any], found: list[Cleaned]) -> ActResul
         cell.set_title(f"labelled {first.labels[i]}", fontsize="medium", color=colour)
         cell.set_axis_off()
     right.suptitle("lowest weights (red: the label is false)", fontsize="large")
-    return ActResult(plots.save(figure, stage.out / "hypergradient.png"), panel)
+    return ActResult(plots.save(figure, stage.out / "hypergradient.png"), panel, known)
 
 
 def _draw_weights(cleaned: Cleaned, axes: Any) -> None:

@@ -80,7 +80,7 @@ def _draw(study: Any, out: Any) -> ActResult:
     plots.parallel_coordinates(
         study.space, [trial.params for trial in trials], values, ax=right, label="cross entropy"
     )
-    return ActResult(plots.save(figure, out / "digits.png"), panel)
+    return ActResult(plots.save(figure, out / "digits.png"), panel, study.best_params)
 
 
 def _draw_curves(curves: list[dict[int, float]], values: list[float], axes: Any) -> None:

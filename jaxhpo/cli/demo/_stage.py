@@ -19,6 +19,7 @@ class Stage(NamedTuple):
         steps: steps of a training run.
         seed: of everything that is drawn.
         out: folder for pictures.
+        best: the configuration that the act before takes for the best; None in the first.
     """
 
     problem: Any
@@ -29,15 +30,18 @@ class Stage(NamedTuple):
     steps: int
     seed: int
     out: pathlib.Path
+    best: Any = None
 
 
 class ActResult(NamedTuple):
-    """The figures that an act leaves.
+    """The figures that an act leaves, and the configuration.
 
     Attributes:
         picture: the file that it wrote.
         draw: draws the act's panel of the picture of all three on axes.
+        best: the configuration that it takes for the best.
     """
 
     picture: pathlib.Path
     draw: Callable[[Any], None]
+    best: Any
