@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import jax.numpy as jnp
+
 
 class Status(enum.IntEnum):
     """The state of one trial row.
@@ -85,15 +87,14 @@ def status_of_values(
     return Status.COMPLETE if all(one <= 0 for one in violation) else Status.INFEASIBLE
 
 
-def status_of_rows(xp: Any, value: Any, violation: Any = None) -> Any:
+def status_of_rows(value: Any, violation: Any = None) -> Any:
     """`status_of_values` of rows `[n, m]` and `[n, c]` (or None): `[n]` int32 codes.
 
     Args:
-        xp: `jax.numpy`, handed in because this file is part of what starts without it.
         value: objective values.
         violation: constraint violations.
     """
-    is_finite = xp.isfinite(value).all(axis=1)
+    is_finite = jnp.isfinite(value).all(axis=1)
     is_met = True if violation is None else (violation <= 0).all(axis=1)
-    judged = xp.where(is_met, xp.int32(Status.COMPLETE), xp.int32(Status.INFEASIBLE))
-    return xp.where(is_finite, judged, xp.int32(Status.FAILED))
+    judged = jnp.where(is_met, jnp.int32(Status.COMPLETE), jnp.int32(Status.INFEASIBLE))
+    return jnp.where(is_finite, judged, jnp.int32(Status.FAILED))

@@ -17,10 +17,10 @@ def test_compiled_code_and_the_host_judge_alike():
     rows = list(itertools.product(NUMBERS, NUMBERS, NUMBERS))
     array = np.asarray(rows)
     value, violation = jnp.asarray(array[:, :1]), jnp.asarray(array[:, 1:])
-    found = jax.jit(lambda v, b: status_of_rows(jnp, v, b))(value, violation)
+    found = jax.jit(lambda v, b: status_of_rows(v, b))(value, violation)
     assert found.dtype == jnp.int32
     assert found.tolist() == [status_of_values(row[:1], row[1:]) for row in rows]
-    free = jax.jit(lambda v: status_of_rows(jnp, v))(value)
+    free = jax.jit(lambda v: status_of_rows(v))(value)
     assert free.tolist() == [status_of_values(row[:1]) for row in rows]
 
 

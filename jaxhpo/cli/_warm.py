@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import pathlib
 import time
 from typing import Any
@@ -11,8 +9,6 @@ from typing import Any
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._tables import print_table, say
 
-# As many trials as the first capacities of all samplers hold.
-DEFAULT_TRIALS = 100
 DEFAULT_SAMPLERS = ("tpe", "gp", "cma_es", "qmc", "random")
 
 
@@ -68,8 +64,7 @@ def _run(name: str, count: int, trials: int) -> None:
         value = sum((x - 0.3) ** 2 for x in params.values())
         return (value, params["x0"]) if several else value
 
-    with contextlib.redirect_stderr(io.StringIO()):
-        study.optimize(objective, num_trials=trials, progress=False)
+    study.optimize(objective, num_trials=trials, progress=False)
 
 
 def _size(folder: Any) -> int:

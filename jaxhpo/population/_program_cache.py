@@ -99,7 +99,7 @@ def _functions(settings: Settings) -> tuple[Handle, ...]:
 
 
 def _no_function(*args: Any) -> Any:
-    raise NotImplementedError
+    raise NotImplementedError  # keeps the place of a user's function, and is never called
 
 
 def _signature(group: Group) -> tuple[Any, ...]:

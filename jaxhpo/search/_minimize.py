@@ -292,7 +292,7 @@ def status_of(unit: Array, outcome: Outcome) -> Array:
     """
     q = unit.shape[0]
     violation = None if outcome.violation is None else outcome.violation.reshape(q, -1)
-    status = status_of_rows(jnp, outcome.value.reshape(q, -1), violation)
+    status = status_of_rows(outcome.value.reshape(q, -1), violation)
     return jnp.where(has_proposal(unit), status, int(Status.EMPTY)).astype(jnp.int32)
 
 
