@@ -17,9 +17,10 @@ if jax.version.__version_info__ < (0, 11):
 def optimize_less_by_default():
     """Compiles in less time, to programs that are slower and round alike, unless told otherwise.
 
-    To be called before the first program; what the tests start inherits the compiler's own flags.
+    To be called before the first program; what the tests start inherits it.
     """
     os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
+    os.environ[FLAG.upper()] = "1"
     by_default[FLAG] = True
     jax.config.update(FLAG, True)
 

@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from tests.compiler import optimize_less_by_default
+from tests.programs import Programs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -52,6 +53,7 @@ def pytest_configure(config):
     """
     if config.option.markexpr == "not slow":
         optimize_less_by_default()
+    config.pluginmanager.register(Programs(config))
 
 
 # Compiled programs stay in memory; a process that holds more than this forgets them.
