@@ -219,6 +219,17 @@ def settings_of(sampler: Sampler) -> PyTree:
     return next(iter(getattr(sampler.ask, "args", ())), None)
 
 
+def proposal_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
+    """Shape `[q, d]` and dtype of one ask; nothing is computed, nor compiled."""
+
+    def first_ask(sampler: Sampler) -> Array:
+        key = jax.random.key(0)
+        return sampler.ask(key, sampler.init(key))[1]
+
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(first_ask, sampler)
+    return shape
+
+
 def has_proposal(unit: Array) -> Array:
     """Tells which rows of `unit` `[..., d]` hold a point.
 

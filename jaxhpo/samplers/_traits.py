@@ -86,14 +86,14 @@ def check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
         ValueError: the sampler refuses such values; the message names samplers that take them.
     """
 
-    def round_(sampler: Sampler, key: jax.Array) -> None:
-        key_init, key_ask, key_tell = jax.random.split(key, 3)
+    def round_(sampler: Sampler) -> None:
+        key_init, key_ask, key_tell = jax.random.split(jax.random.key(0), 3)
         state, unit = sampler.ask(key_ask, sampler.init(key_init))
         shape = (unit.shape[0], num_objectives)[: 1 if num_objectives == 1 else 2]
         sampler.tell(key_tell, state, unit, Outcome(jnp.zeros(shape, unit.dtype)))
 
     try:
-        jax.eval_shape(round_, sampler, jax.random.key(0))
+        jax.eval_shape(round_, sampler)
     except ValueError as error:
         hint = "."
         if num_objectives > 1:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
-from jaxhpo._base import Array, Outcome, PyTree, Record, Sampler, make_sampler
+from jaxhpo._base import Array, Outcome, PyTree, Record, Sampler, make_sampler, proposal_shape
 
 
 class MixtureSettings(Record):
@@ -80,7 +80,7 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
             )
     if len(chosen) < 2:
         raise _checks.fail("mixture", "samplers", "at least two samplers", len(chosen))
-    shapes = {_asked_shape(sampler) for sampler in chosen}
+    shapes = {proposal_shape(sampler).shape for sampler in chosen}
     if len(shapes) > 1:
         raise _checks.fail("mixture", "samplers", "samplers of one space and batch size", shapes)
     dtype = jnp.result_type(float)
@@ -97,12 +97,6 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
     return make_sampler(
         MixtureSettings(chosen, jnp.log(weights)), _init, _ask, _tell, resize, name="mixture"
     )
-
-
-def _asked_shape(sampler: Sampler) -> tuple[int, ...]:
-    key = jax.random.key(0)
-    shape = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], sampler).shape
-    return tuple(shape)
 
 
 def _init(settings: MixtureSettings, key: Array) -> MixtureState:
