@@ -242,7 +242,8 @@ def named_arguments(function: Callable[_P, _R]) -> Callable[_P, _R]:
             by_name = [f"`{name}`" for name in names if name not in positional]
             expected = f"given by name: {', '.join(by_name)}" if by_name else "left out"
             raise TypeError(
-                f"{where}: further arguments must be {expected}, got {len(args)} by place."
+                f"{where}: further arguments must be {expected}, "
+                f"got {len(args)} positional arguments."
             )
         for name in required:
             if name not in kwargs and name not in positional[: len(args)]:

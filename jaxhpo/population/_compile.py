@@ -122,8 +122,8 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         plan = shrink(last)
     assert last is not None
     raise ValueError(
-        f"{where}: `memory_budget` must be at least {last.program_bytes} bytes, which one trial at "
-        f"a time takes by the compiled program's own analysis, got {settings.memory_budget}."
+        f"{where}: `memory_budget` must be at least {last.program_bytes} bytes, the memory "
+        f"that one trial at a time takes in the compiled program, got {settings.memory_budget}."
     )
 
 

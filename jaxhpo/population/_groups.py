@@ -93,7 +93,7 @@ def _as_numpy(where: str, path: Any, leaf: Any) -> np.ndarray:
     # A few collisions are rounding; an interval that collapses loses nearly all.
     if cast.dtype != array.dtype and 2 * len(np.unique(cast)) < len(np.unique(array)):
         name = "hparams" + jax.tree_util.keystr(path)
-        raise fail(where, name, f"made of values that {cast.dtype} can tell apart", leaf)
+        raise fail(where, name, f"made of values that {cast.dtype} can distinguish", leaf)
     return cast
 
 
@@ -107,7 +107,7 @@ def _common_length(where: str, paths: list[Any], arrays: list[np.ndarray]) -> in
             raise fail(where, name, "an array with a leading axis of trials", array.shape)
         lengths[name] = array.shape[0]
     if len(set(lengths.values())) > 1:
-        raise fail(where, "hparams", "a pytree of arrays of one leading length", lengths)
+        raise fail(where, "hparams", "a pytree of arrays of the same leading length", lengths)
     return arrays[0].shape[0]
 
 

@@ -165,7 +165,9 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
     if isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.ndim == 1 and len(key) == num_trials:
             if share_data_order:
-                raise fail(_WHERE, "share_data_order", "False where each trial has its key", True)
+                raise fail(
+                    _WHERE, "share_data_order", "False where each trial has its own key", True
+                )
             return key[0], key
         if key.ndim:
             raise fail(_WHERE, "key", f"one key, or {num_trials}, one per trial", key.shape)

@@ -147,7 +147,7 @@ def _real(name: str, field: Any, expected: str, fits: Callable[[tuple[int, ...]]
         got = f"{type(field).__name__} {_checks.describe(field)}"
         raise TypeError(
             f"minimize: `objective` must return a real scalar or an Outcome, got `{name}` {got}. "
-            "Several objectives come as one array."
+            "Return several objectives as one array."
         )
     array = jnp.asarray(field)
     is_real = jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)

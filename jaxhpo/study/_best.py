@@ -17,7 +17,7 @@ def best_of(trials: Sequence[Trial], direction: Direction, name: str) -> Trial:
     """The complete trial with the best value; see `Study.best`."""
     if isinstance(direction, tuple):
         raise ValueError(
-            f"Study.best: `direction` must be a single one, since no trial is best in "
+            f"Study.best: `direction` must be one direction, because no trial is best in "
             f"{len(direction)} objectives, got {direction}; use best_trials or pareto_front()."
         )
     best: tuple[float, Trial] | None = None

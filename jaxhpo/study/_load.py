@@ -58,7 +58,7 @@ class StoredStudy(BaseStudy):
         from jaxhpo.study._study import Study
 
         if not name.startswith("_") and hasattr(Study, name):
-            return f"; a Study has it, and `resume()` gives one that can do `{name}`"
+            return "; a Study has it, and `resume()` returns one"
         return did_you_mean(name, {*dir(type(self)), *dir(Study)})
 
     @named_arguments
@@ -133,7 +133,7 @@ def load_study(name: str, storage: Any = "sqlite:///jaxhpo.db") -> StoredStudy:
         True
     """
     if not isinstance(name, str):
-        raise TypeError(f"{_WHERE}: `name` must be a text, got {_checks.describe(name)}.")
+        raise TypeError(f"{_WHERE}: `name` must be a string, got {_checks.describe(name)}.")
     return StoredStudy(ReadStore(storage, name))
 
 
@@ -150,7 +150,7 @@ def _read_space(store: Store, meta: dict[str, Any]) -> tuple[Space | None, list[
     try:
         space, missing = rebuild(meta["space"], meta.get("tree"))
     except (ValueError, KeyError) as error:
-        return None, [f"the space in a form that this version can read ({error})"]
+        return None, [f"its space in a form that this version can read ({error})"]
     missing += [f"the constraint {text}" for text in meta.get("constraints", [])]
     return space, missing
 
@@ -163,9 +163,9 @@ def _space_of_trials(store: Store) -> tuple[Space | None, list[str]]:
     for trial in store.trials():
         found.update(trial.distributions)
     if not found:
-        return None, ["what is searched, since another program made it and it has no trial yet"]
+        return None, ["its space, because another program made the study and it has no trial yet"]
     try:
         space = from_optuna(found)
     except (ValueError, TypeError) as error:
-        return None, [f"what is searched, in a form that a Space can take ({error})"]
-    return space, ["what is searched, but for the parameters of its trials (Optuna stores no more)"]
+        return None, [f"its space in a form that a Space can express ({error})"]
+    return space, ["its space beyond the parameters of its trials (Optuna stores no more)"]

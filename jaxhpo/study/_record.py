@@ -114,7 +114,7 @@ def _read_params(space: Space, params: Any) -> tuple[Any, list[Any]]:
         values = space.encode([*params], np.float64)
         decoded = space.decode(values)
     else:
-        values, expected = params, "a list of params, or values as `Space.sample` gives them"
+        values, expected = params, "a list of params, or values as `Space.sample` returns them"
         if isinstance(params, Iterator):
             raise _checks.fail(_WHERE, "params", expected, params)
         try:

@@ -93,7 +93,9 @@ class Study(SweepingStudy):
         self._space = space if isinstance(space, Space) else _as_space(space)
         self._direction = check_direction("Study", direction)
         if name is not None and (not isinstance(name, str) or not name):
-            raise TypeError(f"Study: `name` must be a text or None, got {_checks.describe(name)}.")
+            raise TypeError(
+                f"Study: `name` must be a string or None, got {_checks.describe(name)}."
+            )
         if seed is not None:
             seed = _checks.check_seed("Study", "seed", seed)
         change_sampler = _checks.check_bool("Study", "change_sampler", change_sampler)
@@ -191,10 +193,10 @@ class Study(SweepingStudy):
         """Says what the values are, for the axes of plots and reports; Optuna's own do the same.
 
         Args:
-            names: one name per objective, such as "accuracy"; a text where there is one objective.
+            names: one name per objective, such as "accuracy"; a string for one objective.
 
         Raises:
-            TypeError: a name that is no text.
+            TypeError: a name that is not a string.
             ValueError: another number of names.
 
         Example:
@@ -207,7 +209,7 @@ class Study(SweepingStudy):
         where, listed = "Study.set_metric_names", [names] if isinstance(names, str) else names
         if not isinstance(listed, list | tuple) or not all(isinstance(n, str) for n in listed):
             got = _checks.describe(names)
-            raise TypeError(f"{where}: `names` must be a text or a list of texts, got {got}.")
+            raise TypeError(f"{where}: `names` must be a string or a list of strings, got {got}.")
         if len(listed) != len(self.directions):
             raise _checks.fail(where, "names", f"one per objective ({len(self.directions)})", names)
         self._store.set_metric_names(listed)

@@ -54,7 +54,7 @@ def _trials(trials: Any) -> list[Any]:
             try:
                 _checks.check_int(_WHERE, "trials", one, 0)
             except (TypeError, ValueError):
-                expected = "a trial, its number, or a sequence of such"
+                expected = "a trial, its number, or a sequence of these"
                 raise TypeError(
                     f"{_WHERE}: `trials` must be {expected}, got {_checks.describe(trials)}."
                 ) from None

@@ -256,7 +256,7 @@ def test_an_objective_in_a_file_with_a_taken_name_is_told(traps):
         cwd=traps, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT},
     )  # fmt: skip
     assert run.returncode == 2
-    assert "has the name of a module that is in use already" in run.stderr
+    assert "has the name of a module that is already in use" in run.stderr
     assert not (traps / "sprung").exists()
 
 

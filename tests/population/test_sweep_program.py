@@ -321,7 +321,7 @@ def bad_dtype(key, h, state, t):
         (
             {"hparams": {"lr": np.zeros(3), "b": np.zeros(2)}},
             ValueError,
-            "arrays of one leading length",
+            "arrays of the same leading length",
         ),
         ({"hparams": {"lr": np.asarray(["a"])}}, TypeError, "must be a numeric array"),
         ({"num_steps": 0}, ValueError, "`num_steps` must be at least 1, got 0"),

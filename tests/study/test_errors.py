@@ -40,7 +40,7 @@ def recorded(url):
 def test_a_file_that_is_no_database(tmp_path):
     path = tmp_path / "notes.db"
     path.write_text("to do: buy milk\n" * 10)
-    assert "must be a SQLite database, and the file is not one" in failing(path)
+    assert "must be a SQLite database, but the file is not one" in failing(path)
     assert path.read_text().startswith("to do")
 
 
@@ -185,8 +185,8 @@ def test_each_database_message_has_its_sentence(text, meaning):
     ("settings", "error", "message"),
     [
         ({"direction": "up"}, ValueError, "`direction` must be 'minimize' or 'maximize'.*got 'up'"),
-        ({"name": 3}, TypeError, "`name` must be a text or None, got 3"),
-        ({"name": ""}, TypeError, "`name` must be a text or None, got ''"),
+        ({"name": 3}, TypeError, "`name` must be a string or None, got 3"),
+        ({"name": ""}, TypeError, "`name` must be a string or None, got ''"),
         ({"seed": -1}, ValueError, "`seed` must be at least 0, got -1"),
         ({"seed": 0.5}, TypeError, "`seed` must be an integer"),
         (

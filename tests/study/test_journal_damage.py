@@ -92,7 +92,9 @@ def test_a_damaged_line_in_the_middle_is_named(journal):
     lines = journal.read_bytes().splitlines(keepends=True)
     damaged = [*lines[:6], lines[6][:20] + lines[7], *lines[8:]]
     journal.write_bytes(b"".join(damaged))
-    with pytest.raises(StorageError, match=rf"damaged: line 7 of {len(damaged)} is no record"):
+    with pytest.raises(
+        StorageError, match=rf"damaged: line 7 of {len(damaged)} is not a journal record"
+    ):
         reopened(journal)
     assert journal.read_bytes() == b"".join(damaged)
 
@@ -101,7 +103,7 @@ def test_a_damaged_line_in_the_middle_is_named(journal):
 def test_a_file_that_is_no_journal_stays_as_it_is(tmp_path, text):
     path = tmp_path / "notes.log"
     path.write_bytes(text)
-    with pytest.raises(StorageError, match="must be an Optuna journal, and the file is not one"):
+    with pytest.raises(StorageError, match="must be an Optuna journal, but the file is not one"):
         reopened(path)
     assert path.read_bytes() == text
     assert os.listdir(tmp_path) == ["notes.log"]

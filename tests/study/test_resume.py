@@ -80,7 +80,7 @@ def test_killed_by_the_system_and_resumed(url, space, sampler):
     resumed = Study(objectives.SPACES[space](), sampler, storage=url, name="study", seed=5)
     killed = resumed.trials[25]
     assert killed.status is Status.FAILED
-    assert killed.reason == "the process that ran it ended before it was told"
+    assert killed.reason == "the process that ran it ended before it told a value"
     resumed.optimize(objectives.score, num_trials=24)
 
     whole = Study(objectives.SPACES[space](), sampler, storage=None, seed=5)

@@ -253,7 +253,7 @@ def test_a_pipe_gets_one_line_at_the_start_and_no_bar(capfd):
     study.optimize(objectives.score, num_trials=3, progress=True)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err == "s: 3 trials; the sampler's programs compile at its first proposals\n"
+    assert err == "s: 3 trials; the sampler's programs compile for the first proposals\n"
 
 
 @pytest.mark.parametrize(

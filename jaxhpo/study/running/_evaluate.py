@@ -108,7 +108,7 @@ def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResu
         return _misuse(message)
     se = None if outcome.se is None else _errors(outcome.se, num_objectives)
     if se is not None and not se:
-        expected = "a standard error `se` for each value, of at least 0 (NaN where not known)"
+        expected = "a standard error `se` for each value, of at least 0 (NaN where unknown)"
         message = f"`objective` must return {expected}, got {describe(outcome.se)}."
         return _misuse(message)
     if not all(math.isfinite(one) for one in (*values, *(one for one in se or () if one == one))):

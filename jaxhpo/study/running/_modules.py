@@ -49,7 +49,7 @@ def import_from(folder: str, name: str) -> ModuleType:
             raise
     elif not _is_same(getattr(loaded, "__file__", None), spec.origin):
         raise ImportError(
-            f"{spec.origin} has the name of a module that is in use already "
+            f"{spec.origin} has the name of a module that is already in use "
             f"({getattr(loaded, '__file__', None) or 'built in'}); give it another name"
         )
     return importlib.import_module(name)

@@ -56,7 +56,7 @@ class OptimizeLoop:
             name = "max_first_failures"
             max_first_failures = _checks.check_int(_WHERE, name, max_first_failures, 1)
         self._first_failures = FirstFailures(max_first_failures)
-        note = "the sampler's programs compile at its first proposals"
+        note = "the sampler's programs compile for the first proposals"
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
         self._done = self._failed = 0
         self._stopped = ""

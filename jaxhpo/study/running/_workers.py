@@ -26,8 +26,8 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 _DIED = (
     "the worker process ended while it ran this trial (exit code {code}). Likely causes: it ran "
-    "out of memory, the objective called os._exit, or the script lacks the lines "
-    "`if __name__ == '__main__':` around its own start."
+    "out of memory, the objective called os._exit, or the script starts the study outside of "
+    "`if __name__ == '__main__':`."
 )
 
 

@@ -124,9 +124,9 @@ _SENTENCES = {
         "is locked: another program has been writing to it for longer than the waiting time. "
         "Nothing recorded is lost; try again when that program has finished."
     ),
-    "not a database": "must be a SQLite database, and the file is not one.",
+    "not a database": "must be a SQLite database, but the file is not one.",
     "malformed": (
-        "is damaged: the file is not a whole SQLite database. `sqlite3 FILE .recover` may save "
+        "is damaged: the file is not a complete SQLite database. `sqlite3 FILE .recover` may save "
         "its rows into a new file."
     ),
     "disk i/o error": "could not be read or written: the disk reported an error.",

@@ -237,7 +237,7 @@ def _check_foreign(store: Store, space: Space) -> None:
             space.encode([space.unflatten_params(trial.params)])
         except (ValueError, TypeError) as error:
             raise StudyMismatchError(
-                f"Study: `name` {store.name!r} is a study that another program made, and its "
+                f"Study: `name` {store.name!r} names a study of another program, and its "
                 f"trial {trial.number} {describe(trial.params)} does not lie in `space`: {error}"
             ) from error
 

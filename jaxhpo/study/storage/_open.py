@@ -191,7 +191,7 @@ def _open_journal(path: str) -> BaseStorage:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(
-            f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one "
+            f"Study: `storage` {path!r} must be an Optuna journal, but the file is not one "
             f"({type(error).__name__}: {error})."
         ) from error
     except OSError as error:

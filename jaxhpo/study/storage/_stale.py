@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("jaxhpo")
 
-ENDED_REASON = "the process that ran it ended before it was told"
+ENDED_REASON = "the process that ran it ended before it told a value"
 
 
 def fail_stale(store: Store, *, everywhere: bool) -> list[int]:

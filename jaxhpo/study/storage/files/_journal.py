@@ -80,7 +80,7 @@ def check_journal(path: str, *, is_damaged: bool = False) -> None:
         first = file.readline()
         if first and not _is_record(first) and (file.read(1) or first[:1] not in b"{\0"):
             raise StorageError(
-                f"Study: `storage` {path!r} must be an Optuna journal, and the file is not one."
+                f"Study: `storage` {path!r} must be an Optuna journal, but the file is not one."
             )
         if not is_damaged:
             return
@@ -88,8 +88,8 @@ def check_journal(path: str, *, is_damaged: bool = False) -> None:
         lines = file.readlines()
     number = next(i for i, line in enumerate(lines, 1) if not _is_record(line))
     raise StorageError(
-        f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is no record of a "
-        "journal. The lines before and after it are intact: repair or remove that line in a copy "
+        f"Study: `storage` {path!r} is damaged: line {number} of {len(lines)} is not a journal "
+        "record. The lines before and after it are intact: repair or remove that line in a copy "
         "of the file."
     )
 

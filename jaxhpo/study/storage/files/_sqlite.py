@@ -79,7 +79,7 @@ def check_sqlite_file(path: str, display_url: str) -> None:
     """Refuses a path that cannot be a database before anything is created."""
     file = pathlib.Path(path)
     if file.is_dir():
-        raise StorageError(f"Study: `storage` {display_url!r} must be a file, and it is a folder.")
+        raise StorageError(f"Study: `storage` {display_url!r} must be a file, but it is a folder.")
     if not file.parent.is_dir():
         raise StorageError(
             f"Study: `storage` {display_url!r} cannot be created: "
@@ -94,7 +94,7 @@ def check_sqlite_file(path: str, display_url: str) -> None:
         raise StorageError(f"Study: `storage` {display_url!r} cannot be read: {error}.") from error
     if head != _MAGIC:
         raise StorageError(
-            f"Study: `storage` {display_url!r} must be a SQLite database, and the file is not one."
+            f"Study: `storage` {display_url!r} must be a SQLite database, but the file is not one."
         )
 
 
