@@ -22,7 +22,7 @@ import jax
 import psutil
 import pytest
 
-from tests.compiler import optimize_less_by_default
+from tests.compiler import optimize_less
 from tests.programs import Programs
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -47,12 +47,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_configure(config):
-    """Quick runs compile with fewer optimisations, in less time to programs that round alike.
-
-    Slow tests and the demo compile as users do.
-    """
-    if config.option.markexpr == "not slow":
-        optimize_less_by_default()
+    optimize_less()
     config.pluginmanager.register(Programs(config))
 
 

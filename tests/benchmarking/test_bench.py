@@ -12,13 +12,6 @@ import jaxhpo as hpo
 from jaxhpo import benchmarking
 from jaxhpo.benchmarking import _hypervolume, _run
 from jaxhpo.cli._bench import bench as run_bench
-from tests.compiler import fewer_optimizations
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def record(problem, sampler, curves, minimum=0.0):

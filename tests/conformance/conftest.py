@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.compiler import fewer_optimizations
 from tests.registry import QUICK
 
 
@@ -13,5 +12,3 @@ def quick_to_compile(request):
     if not is_heavy or request.node.get_closest_marker("slow"):
         yield
         return
-    with fewer_optimizations():
-        yield

@@ -6,7 +6,6 @@ import re
 import pytest
 
 from jaxhpo.testing import CHECKS
-from tests.compiler import fewer_optimizations
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "new-sampler.md"
 QUICK = {"signatures", "state_is_stable", "key_reuse", "mixed", "all_failed", "padding", "branin"}
@@ -16,8 +15,7 @@ QUICK = {"signatures", "state_is_stable", "key_reuse", "mixed", "all_failed", "p
 def case():
     block = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.M | re.S)[0]
     names = {"__name__": "new_sampler"}
-    with fewer_optimizations():
-        exec(compile(block, str(PAGE), "exec"), names)
+    exec(compile(block, str(PAGE), "exec"), names)
     return names["case"]
 
 
@@ -25,5 +23,4 @@ def case():
     "check", [pytest.param(c, marks=[] if c in QUICK else [pytest.mark.slow]) for c in CHECKS]
 )
 def test_sampler_of_the_page(case, check):
-    with fewer_optimizations():
-        CHECKS[check](case)
+    CHECKS[check](case)

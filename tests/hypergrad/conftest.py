@@ -1,12 +1,13 @@
 """Every test here runs in float64 or float32 as it says, whatever the global switch."""
 
+import contextlib
 import pathlib
 import sys
 
 import jax
 import pytest
 
-from tests.compiler import all_optimizations, fewer_optimizations
+from tests.compiler import all_optimizations
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
@@ -19,15 +20,10 @@ OPTIMIZED = (
 
 
 @pytest.fixture(autouse=True)
-def quick_to_compile(request):
-    """Quick tests spend their time in the compiler, so it optimises less; slow ones do not."""
+def compiled_as_users_do(request):
     module = request.module.__name__.split(".")[-1]
     is_claim = module.startswith(OPTIMIZED) or request.node.name.startswith(OPTIMIZED)
-    if is_claim or request.node.get_closest_marker("slow"):
-        with all_optimizations():
-            yield
-        return
-    with fewer_optimizations():
+    with all_optimizations() if is_claim else contextlib.nullcontext():
         yield
 
 

@@ -136,7 +136,8 @@ def seeded_ridge():
 def plateau(value, hparams, grad, *, seed=0, num_directions=3):
     """Smallest disagreement of central differences with a gradient over a scan of step sizes.
 
-    Relative to the size of the directional derivative; the largest over random directions.
+    Relative to the size of the directional derivative; the largest over random directions, and
+    infinite where nothing of it is a number.
     """
     leaves, treedef = jax.tree.flatten(hparams)
     worst = 0.0
@@ -156,5 +157,5 @@ def plateau(value, hparams, grad, *, seed=0, num_directions=3):
                 for sign in (1, -1)
             ]  # fmt: skip
             errors.append(abs((ends[0] - ends[1]) / (2 * h) - slope) / max(abs(slope), 1e-3))
-        worst = max(worst, min(errors))
+        worst = max(worst, min((e for e in errors if np.isfinite(e)), default=np.inf))
     return worst

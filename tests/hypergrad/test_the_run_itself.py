@@ -164,7 +164,7 @@ LOSSES = {
     "clipped": lambda lam, w: squares(lam, w, clipped),
     "straight_through": lambda lam, w: squares(lam, straight_through(w), lambda x, lam: x),
     "whole_numbers": lambda lam, w: squares(
-        lam, w, lambda x, lam: x * jnp.floor(3 * x) + x * (4 * x).astype(int).astype(x.dtype)
+        lam, w, lambda x, lam: x * (1 + 0.1 * (jnp.floor(3 * x) + jnp.int32(4 * x).astype(x.dtype)))
     ),
     "bootstrapped": bootstrapped,
     "advantage": advantage,

@@ -6,7 +6,6 @@ import pytest
 from scipy import stats
 
 from jaxhpo.integrations.optuna import JaxhpoSampler
-from tests.compiler import fewer_optimizations
 
 pytestmark = pytest.mark.slow
 
@@ -38,8 +37,7 @@ def best_of(sampler):
 def test_optuna_s_program():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     theirs = [best_of(optuna.samplers.TPESampler(seed=seed)) for seed in range(SEEDS)]
-    with fewer_optimizations():
-        ours = [best_of(JaxhpoSampler("tpe", seed=seed)) for seed in range(SEEDS)]
+    ours = [best_of(JaxhpoSampler("tpe", seed=seed)) for seed in range(SEEDS)]
     assert_not_worse(ours, theirs)
 
 
@@ -64,6 +62,5 @@ def test_ray_s_program():
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     theirs = [best(OptunaSearch(seed=seed)) for seed in range(SEEDS)]
-    with fewer_optimizations():
-        ours = [best(JaxhpoSearch("tpe", seed=seed)) for seed in range(SEEDS)]
+    ours = [best(JaxhpoSearch("tpe", seed=seed)) for seed in range(SEEDS)]
     assert_not_worse(ours, theirs)

@@ -9,7 +9,6 @@ from scipy import stats
 
 import jaxhpo as hpo
 from jaxhpo.integrations.optuna import JaxhpoSampler
-from tests.compiler import fewer_optimizations
 
 LOW, HOUR = 1.7e9, 3600.0
 BIG = 2**52 + 1
@@ -18,8 +17,6 @@ BIG = 2**52 + 1
 @pytest.fixture(autouse=True)
 def quiet():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with fewer_optimizations():
-        yield
 
 
 def check_times(values):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from jaxhpo.integrations.gpyopt import BayesianOptimization
-from tests.compiler import fewer_optimizations
 
 LINE = [{"name": "x", "type": "continuous", "domain": (-1.0, 2.0)}]
 MIXED = [
@@ -20,12 +19,6 @@ def wavy(x):
     assert x.shape == (1, 1)
     x = (x + 1.0) / 3.0
     return (6 * x - 2) ** 2 * np.sin(12 * x - 4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 @pytest.fixture(scope="module")

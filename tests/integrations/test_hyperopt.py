@@ -9,7 +9,6 @@ from hyperopt import STATUS_FAIL, STATUS_OK, Trials, hp
 from hyperopt.pyll import scope
 
 from jaxhpo.integrations.hyperopt import fmin, suggest
-from tests.compiler import fewer_optimizations
 
 SPACE = {
     "lr": hp.loguniform("lr", math.log(1e-4), 0.0),
@@ -24,12 +23,6 @@ SPACE = {
     ),
     "seed": hp.randint("seed", 5),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 def loss(params):

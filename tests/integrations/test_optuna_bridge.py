@@ -9,15 +9,8 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.integrations.optuna import FoldPruner, import_study, optimize_with_pruner
-from tests.compiler import fewer_optimizations
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,14 +9,11 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo.integrations.optuna import JaxhpoSampler, import_study
 from jaxhpo.space import from_optuna
-from tests.compiler import fewer_optimizations
 
 
 @pytest.fixture(autouse=True)
 def quiet():
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with fewer_optimizations():
-        yield
 
 
 def two(trial):

@@ -10,14 +10,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from jaxhpo.ask_tell import HostSampler
 from jaxhpo.integrations.optuna import JaxhpoSampler
-from tests.compiler import fewer_optimizations
 
 
 @pytest.fixture(autouse=True)
 def quiet():
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with fewer_optimizations():
-        yield
 
 
 def new_study(*arguments, storage=None, name=None, **settings):

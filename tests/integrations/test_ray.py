@@ -16,7 +16,6 @@ import jaxhpo as hpo
 from jaxhpo import samplers
 from jaxhpo.integrations import ray as bridge
 from jaxhpo.integrations.ray import JaxhpoSearch, PrunerScheduler, sweep_trainable
-from tests.compiler import fewer_optimizations
 from tests.test_docs import ROOT, python_blocks, run
 
 PARAMS = {
@@ -24,12 +23,6 @@ PARAMS = {
     "net": {"width": tune.choice([16, 32])},
     "data": "digits",
 }
-
-
-@pytest.fixture(autouse=True)
-def quick():
-    with fewer_optimizations():
-        yield
 
 
 def searcher(name="random", params=PARAMS, **settings):

@@ -8,13 +8,6 @@ import pytest
 from scipy import optimize
 
 from jaxhpo.integrations.scipy import as_method, minimize
-from tests.compiler import fewer_optimizations
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 def rosenbrock(x):

@@ -23,7 +23,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 import jaxhpo as hpo
 from jaxhpo.integrations._extras import require
 from jaxhpo.integrations.sklearn import SearchCV
-from tests.compiler import fewer_optimizations
 
 X, Y = load_iris(return_X_y=True)
 SPACE = {
@@ -33,12 +32,6 @@ SPACE = {
     "ccp_alpha": stats.loguniform(1e-4, 1e-1),
 }
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "search_cv.py"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 def tree_search(**settings):

@@ -24,16 +24,9 @@ from sklearn.tree import DecisionTreeClassifier
 from jaxhpo.integrations.sklearn import SearchCV, _store
 from jaxhpo.plots import history, parallel_coordinates
 from jaxhpo.progress import _reporter
-from tests.compiler import fewer_optimizations
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "examples" / "search_cv.py"
 X, Y = load_iris(return_X_y=True)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compiled_fast():
-    with fewer_optimizations():
-        yield
 
 
 class Anything(ClassifierMixin, BaseEstimator):

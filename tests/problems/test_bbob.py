@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxhpo.problems import bbob
-from tests.compiler import fewer_optimizations
 
 FUNCTIONS = range(1, bbob.NUM_FUNCTIONS + 1)
 INSTANCES = (1, 2, 7)
@@ -29,7 +28,7 @@ def values():
             jax.tree.map(lambda *a: np.stack(a), *(bbob.instance(f, d, n) for n in numbers))
             for f in FUNCTIONS
         ]
-        with jax.enable_x64(True), fewer_optimizations():
+        with jax.enable_x64(True):
             return np.asarray(_every(stacked, jnp.asarray(x, dtype)))
 
     return run

@@ -11,13 +11,6 @@ import pytest
 
 from jaxhpo.problems import tabular
 from jaxhpo.problems.tabular import _base, _network
-from tests.compiler import fewer_optimizations
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def cut(data, instance):

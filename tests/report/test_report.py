@@ -14,7 +14,6 @@ from jaxhpo.report._facts import facts_of
 from jaxhpo.report._figures import MAX_POINTS, pareto, regret, thinned
 from jaxhpo.report._model import fanova_of, importance_of
 from tests.browser import open_browser, picture_path
-from tests.compiler import fewer_optimizations
 
 pytest.importorskip("plotly")
 
@@ -228,9 +227,8 @@ def test_wrong_use_is_one_line(tmp_path, monkeypatch, study):
 @pytest.mark.slow
 def test_the_model_s_part_is_drawn(tmp_path):
     study = hpo.Study(SPACE, "tpe", storage=None, name="with a model")
-    with fewer_optimizations():
-        study.optimize(score, num_trials=40, progress=False)
-        path = study.report(tmp_path / "report.html")
+    study.optimize(score, num_trials=40, progress=False)
+    path = study.report(tmp_path / "report.html")
     text = body(path)
     assert "Random search here is an estimate and no run" in text
     assert "<h2>Contours</h2>" in text

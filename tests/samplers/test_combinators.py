@@ -9,16 +9,9 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import samplers
-from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-2.0, 3.0), "y": hpo.uniform(0.0, 1.0)})
 FINITE = hpo.Space({"a": [1, 2, 3], "b": [True, False]})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def objective(key, params):

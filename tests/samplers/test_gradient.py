@@ -9,13 +9,6 @@ import scipy.optimize
 import jaxhpo as hpo
 from jaxhpo.samplers import gradient
 from jaxhpo.samplers.local._lbfgs import two_loops
-from tests.compiler import fewer_optimizations
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def test_two_loops_are_the_inverse_hessian():

@@ -9,16 +9,9 @@ import jaxhpo as hpo
 from jaxhpo.samplers.evolutionary import _nsga2, _nsga3
 from jaxhpo.samplers.evolutionary._nsga_rounds import Members
 from jaxhpo.samplers.evolutionary._nsga_variation import crossed, mutated, swapped
-from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 3.0), "y": hpo.uniform(0.0, 1.0)})
 DTYPE = jnp.result_type(float)
-
-
-@pytest.fixture(autouse=True)
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def members(value, violation=None):
@@ -130,9 +123,8 @@ def test_mutation_stays_near_and_changes_something():
 @pytest.fixture(scope="module")
 def small():
     """A small NSGA-II and its functions, compiled once."""
-    with fewer_optimizations():
-        sampler = hpo.samplers.nsga2(SPACE, population_size=4, batch_size=3)
-        yield sampler, jax.jit(sampler.init), jax.jit(sampler.ask), jax.jit(sampler.tell)
+    sampler = hpo.samplers.nsga2(SPACE, population_size=4, batch_size=3)
+    return sampler, jax.jit(sampler.init), jax.jit(sampler.ask), jax.jit(sampler.tell)
 
 
 def values(unit):

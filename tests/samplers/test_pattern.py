@@ -10,18 +10,11 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo.samplers import pattern
 from jaxhpo.samplers.local import _pattern_poll as polls
-from tests.compiler import fewer_optimizations
 
 SQUARE = hpo.Space({"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)})
 MIXED = hpo.Space(
     {"kind": ["a", "b", "c", "d"], "n": hpo.integer(0, 9), "x": hpo.uniform(0.0, 1.0)}
 )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def quick_to_compile():
-    with fewer_optimizations():
-        yield
 
 
 def drive(sampler, value_of, rounds, told=()):

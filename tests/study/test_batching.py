@@ -9,7 +9,6 @@ from jaxhpo import samplers
 from jaxhpo.samplers._batches import batching_of
 from jaxhpo.samplers._description import describe
 from jaxhpo.study import Study
-from tests.compiler import fewer_optimizations
 
 SPACE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "y": hpo.uniform(-1.0, 1.0)})
 TRAINING = hpo.Training(
@@ -63,7 +62,6 @@ def test_a_sampler_gets_batches_that_it_can_use(made, first, size, learns):
     assert {n + own.count_at(n) for n in numbers} <= set(ends)
 
 
-@fewer_optimizations()
 def test_a_sampler_that_learns_learns_by_default_and_the_plan_says_so(caplog):
     found, summary = sizes("tpe", 30)
     assert found == [10, 8, 8, 4]
@@ -100,7 +98,6 @@ def test_minimize_says_once_what_a_large_batch_loses(caplog):
     assert lines[0].startswith("minimize: batch_size=64 lets tpe propose 64 trials")
 
 
-@fewer_optimizations()
 @pytest.mark.parametrize("name", ["tpe", "cma_es"])
 def test_a_sweep_stopped_between_batches_goes_on_with_the_same_points(url, name):
     own = batching_of(samplers.get(name, SPACE))

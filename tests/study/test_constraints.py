@@ -5,7 +5,6 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo.study import Study
-from tests.compiler import fewer_optimizations
 
 X = {"x": hpo.uniform(0.0, 1.0), "y": hpo.uniform(0.0, 1.0)}
 
@@ -32,7 +31,6 @@ def run(sampler, *parts, storage=None, objective=on_a_hyperbola):
     return study
 
 
-@fewer_optimizations()
 @pytest.mark.parametrize("name", ["gp", "auto"])
 def test_by_name_it_finds_the_border(name):
     study = run(name, 16)
@@ -41,7 +39,6 @@ def test_by_name_it_finds_the_border(name):
     assert study.best_value < 2 * np.sqrt(0.3) + 0.02
 
 
-@fewer_optimizations()
 @pytest.mark.parametrize("first", [1, 6], ids=["before", "after"])
 def test_stopped_before_and_after_constraints_came_up_it_goes_on_alike(tmp_path, first):
     storage = f"sqlite:///{tmp_path}/study.db"
@@ -61,7 +58,6 @@ def test_without_constraints_and_ready_made_it_stays_the_same():
     assert Study(X, "tpe", storage=None)._sampler._with_constraints is None
 
 
-@fewer_optimizations()
 def test_recorded_violations_count_as_told_ones(tmp_path):
     """The sampler of a name takes over, at once as after opening the study again."""
     params = [{"x": x, "y": y} for x in (0.2, 0.5, 0.8) for y in (0.3, 0.6, 0.9)]

@@ -10,7 +10,6 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Outcome, Status
 from jaxhpo.study import Study, StudyMismatchError
-from tests.compiler import fewer_optimizations
 
 X = {"x": hpo.uniform(-1.0, 3.0), "y": hpo.uniform(0.0, 1.0)}
 BOTH = ["minimize", "maximize"]
@@ -65,8 +64,7 @@ def test_what_is_stored_and_which_trials_are_best(storage):
 @pytest.fixture(scope="module")
 def sampler():
     """One compiled sampler for all studies."""
-    with fewer_optimizations():
-        yield hpo.samplers.nsga2(hpo.Space(X), population_size=6)
+    return hpo.samplers.nsga2(hpo.Space(X), population_size=6)
 
 
 def test_stopped_and_opened_again_it_goes_on_as_if_never_stopped(sampler, tmp_path):

@@ -5,7 +5,6 @@ import optuna
 import pytest
 
 import jaxhpo as hpo
-from tests.compiler import fewer_optimizations
 
 SPACE = {
     "x": hpo.uniform(0.0, 1.0),
@@ -46,7 +45,6 @@ def test_they_come_first_and_in_order(storage):
         assert trial.value == pytest.approx(value_of(params))
 
 
-@fewer_optimizations()
 @pytest.mark.parametrize("batch_size", [1, 2])
 def test_a_study_stopped_after_each_trial_goes_on_alike(tmp_path, batch_size):
     def run(parts, name):
