@@ -8,6 +8,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
+from jaxhpo.hypergrad.unrolled._schedules import NAMES
 
 T = 1000
 
@@ -156,7 +157,7 @@ def test_auto_refuses_what_cannot_fit(float32):
 @pytest.mark.parametrize("checkpoint", ["step", "sqrt", "binomial"])
 def test_memory_follows_the_formula(float32, checkpoint, num_steps):
     """Temporary memory = states alive times their size + a working set that does not grow."""
-    states = hg._schedules.NAMES[checkpoint]
+    states = NAMES[checkpoint]
     estimator = hg.unrolled(ladder(), num_steps=num_steps, checkpoint=checkpoint)
     small = hg.unrolled(ladder(), num_steps=4, checkpoint="sqrt")
     working = temporary_bytes(small, 4) - 4 * 8 * 4810
