@@ -15,7 +15,7 @@ from jax import lax
 
 import jaxhpo as hpo
 from jaxhpo import hypergrad as hg
-from jaxhpo.hypergrad.unrolled import _safe
+from jaxhpo.hypergrad.unrolled import _extrema, _safe
 
 POINTS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, 3.0, -3.0, 1e-30, -1e-30, 1e30,
           float(np.finfo(np.float32).tiny), 1e-45, np.inf, -np.inf)  # fmt: skip
@@ -64,8 +64,8 @@ def check(fun, rows, dtype, mode):
         mine, jaxs = np.asarray(mine), np.asarray(jaxs)
         where = np.isfinite(jaxs)
         np.testing.assert_allclose(mine[where], jaxs[where], rtol=4 * np.finfo(dtype).eps)
-        is_value_finite = np.isfinite(np.asarray(ours[0]))
-        assert np.isfinite(mine[is_value_finite & ~where]).all()
+        is_finite = np.isfinite(np.asarray(ours[0])).reshape(len(rows), -1).all(1)
+        assert np.isfinite(np.where(where, 0.0, mine)[is_finite]).all()
 
 
 @pytest.mark.parametrize("mode", ["forward", "reverse"])
@@ -106,6 +106,41 @@ def test_products_with_roots(name, mode):
     for mine, jaxs in zip(ours[1], theirs[1], strict=True):
         where = np.isfinite(np.asarray(jaxs))
         np.testing.assert_allclose(np.asarray(mine)[where], np.asarray(jaxs)[where], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", ["forward", "reverse"])
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_the_rules_of_extrema(name, mode):
+    """Those of JAX, equal arguments included."""
+    one, along = getattr(lax, name), getattr(jnp, name)
+    finite = [x for x in POINTS if np.isfinite(x)]
+    with jax.enable_x64(True):
+        for dtype in ("float32", "float64"):
+            check(one, list(itertools.product(POINTS, repeat=2)), dtype, mode)
+            relu = lambda x, one=one: one(x, jnp.asarray(0.5, x.dtype))  # noqa: E731
+            check(relu, [(x,) for x in POINTS], dtype, mode)
+            x = np.random.default_rng(0).choice(finite[:9], size=(50, 3, 2, 4))
+            for axes in ((), (0,), (2,), (0, 1), (0, 2), (0, 1, 2)):
+                check(lambda x, axes=axes: along(x, axes), [(row,) for row in x], dtype, mode)
+
+
+def test_an_extremum_over_nothing():
+    x = jnp.zeros((2, 0))
+    out = jax.grad(lambda x: safe(lambda x: jnp.max(x, 1, initial=-1.0), x)(x).sum())(x)
+    assert out.shape == x.shape
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+def test_an_extremum_that_no_argument_equals(name):
+    """The compiler may round an argument otherwise where it is computed a second time."""
+    find = getattr(jnp, name)
+    closed = jax.make_jaxpr(lambda x: find(x, 1))(jnp.zeros((1, 3)))
+    (eqn,) = (e for e in closed.eqns if e.primitive.name == f"reduce_{name}")
+    rounded = lambda x: eqn.primitive.bind(x, **eqn.params) * (1 + 1e-6)  # noqa: E731
+    x = jnp.array([[1.0, 3.0, 2.0], [2.0, 2.0, 2.0]])
+    found = jax.grad(lambda x: _extrema.reduced(eqn, rounded, x).sum())(x)
+    expected = {"max": [[0, 1, 0], [1, 0, 0]], "min": [[1, 0, 0], [1, 0, 0]]}[name]
+    np.testing.assert_array_equal(np.asarray(found), expected)
 
 
 X = np.random.default_rng(0).normal(size=(12, 3))

@@ -7,6 +7,7 @@ same, so the trajectory does not change by a bit; only the derivative rules diff
 
 - `sqrt`, `rsqrt` and `pow` have derivative 0 where JAX's is infinite or NaN: a subgradient. So has
   a product or quotient with a scalar that came from a root and may be NaN.
+- maxima and minima ask which argument is the extremum, not which equals it (`_extrema`).
 - what was written to shape the inner gradient has done its work once that gradient is taken: a
   `stop_gradient` is the identity from then on, and a function with a derivative rule of its own is
   differentiated as what it computes (`training._rules` says which are meant).
@@ -22,6 +23,7 @@ import jax.extend.core
 import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo.hypergrad.unrolled import _extrema
 from jaxhpo.training.internal import CUSTOM_VJP, equations, has_primitive, is_inexact, is_overruled
 
 # The derivative of these has poles.
@@ -47,13 +49,19 @@ def _finite(x: Any) -> Any:
     return jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x))
 
 
-def _with_finite_slopes(eqn: Any, inputs: list[Any]) -> Any:
-    """An elementwise equation with JAX's own derivative where that is finite, and 0 elsewhere."""
+def _binding(eqn: Any) -> Callable[..., Any]:
+    """The primitive of an equation as a function of its inputs."""
 
     def bind(*args: Any) -> Any:
         with eqn.ctx.manager:
             return eqn.primitive.bind(*args, **eqn.params)
 
+    return bind
+
+
+def _with_finite_slopes(eqn: Any, inputs: list[Any]) -> Any:
+    """An elementwise equation with JAX's own derivative where that is finite, and 0 elsewhere."""
+    bind = _binding(eqn)
     apply = jax.custom_jvp(bind)
 
     @apply.defjvp
@@ -120,6 +128,10 @@ def _apply(eqn: Any, inputs: list[Any], is_tainted: bool) -> list[Any]:
     is_real = bool(inputs) and jnp.issubdtype(jnp.result_type(inputs[0]), jnp.floating)
     if is_real and (name in _SINGULAR or (name in _TAINTED and is_tainted)):
         return [_with_finite_slopes(eqn, inputs)]
+    if is_real and name in _extrema.PAIRWISE:
+        return [_extrema.pairwise(eqn, _binding(eqn), *inputs)]
+    if is_real and name in _extrema.REDUCTIONS and jnp.size(inputs[0]):
+        return [_extrema.reduced(eqn, _binding(eqn), *inputs)]
     if is_overruled(eqn):
         return _as_run(eqn, inputs)
     if name in _INLINED:
