@@ -173,7 +173,8 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
             raise fail(_WHERE, "key", f"one key, or {num_trials}, one per trial", key.shape)
     if np.ndim(first_trial) == 0:
         first = check_int(_WHERE, "first_trial", first_trial, 0)
-        numbers = first + np.arange(num_trials)
+        # An array cannot hold a number that is far too large; the message below is for any.
+        numbers = min(first, 2**32) + np.arange(num_trials)
     else:
         numbers = np.asarray(first_trial)
         if numbers.shape != (num_trials,) or numbers.dtype.kind not in "iu" or (numbers < 0).any():
