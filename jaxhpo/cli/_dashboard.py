@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
+from multiprocessing.pool import ThreadPool
 
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._inspect import hide_password, open_existing
@@ -38,10 +39,13 @@ def serve(storage: str, host: str, port: int) -> None:
     # Imported only now: it takes seconds.
     import optuna_dashboard
 
-    try:
-        optuna_dashboard.run_server(opened, host=host, port=port)
-    except KeyboardInterrupt:
-        say("stopped.")
+    # In a thread: what answers a request takes a Ctrl-C for an error of that request, and goes on.
+    with ThreadPool(1) as pool:  # its thread is a daemon
+        server = pool.apply_async(optuna_dashboard.run_server, (opened, host, port))
+        try:
+            server.get()
+        except KeyboardInterrupt:
+            say("stopped.")
 
 
 def _check_address(host: str, port: int) -> None:
