@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,8 @@ from jaxhpo._status import Status
 from jaxhpo.schedulers import Job, Scheduler
 from jaxhpo.schedulers.internal import resolve
 
+# More rounds than any synchronous rule has.
+_MOST_FORECAST_ROUNDS = 64
 _ENDED = (Status.PRUNED, Status.COMPLETE, Status.FAILED, Status.INFEASIBLE)
 
 
@@ -53,13 +56,14 @@ class Rule:
         shape = jax.eval_shape(self._scheduler.init, self._key).table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
-        self._state, self._job, forecast = _begin(self._scheduler, self._key)
-        self.levels = tuple(self._state.table.levels.tolist())
+        begin, self._advance = _compiled(jax.default_backend() == "cpu")
+        self._state, self._job = begin(self._scheduler, self._key)
+        self.levels: tuple[int, ...] = tuple(self._state.table.levels.tolist())
         if self.levels[-1] != num_steps:
             expected = f"made for {num_steps} steps"
             raise fail(where, "scheduler", expected, f"one for {self.levels[-1]}")
-        self.num_steps, self.num_last = (int(number) for number in forecast)
         self._stands = np.zeros(num_trials, np.int32)
+        self.num_steps, self.num_last = self._forecast()
 
     def pieces(self) -> Pieces:
         """What is to be run before the next `tell`; no row if nothing is left to do."""
@@ -86,54 +90,56 @@ class Rule:
         value = np.full(self._stands.shape, np.nan)
         value[pieces.trial] = losses
         self._round += 1
-        self._state, self._job = _advance(
+        self._state, self._job = self._advance(
             self._scheduler, self._key, np.int32(self._round), self._state, self._job, value
         )
-        status = np.asarray(self._state.table.status)
-        ended: np.ndarray = np.isin(status, _ENDED) | (len(self.pieces().trial) == 0)
+        ended: np.ndarray = np.isin(self._status(), _ENDED) | (len(self.pieces().trial) == 0)
         return ended
 
+    def _status(self) -> np.ndarray:
+        return np.asarray(self._state.table.status)
 
-@jax.jit
-def _begin(scheduler: Scheduler, key: Any) -> tuple[Any, Job, tuple[Any, Any]]:
-    """The state and the first job, and what the scheduler takes in all (see `_forecast`)."""
+    def _forecast(self) -> tuple[int, int]:
+        """What it takes if no trial fails: steps in all, and trials that are trained to the end.
+
+        A rule of very many rounds is taken to train all to the end, and one at a time.
+        """
+        begun, values = (self._state, self._job), np.arange(len(self._stands), dtype=float)
+        for _ in range(_MOST_FORECAST_ROUNDS):
+            pieces = self.pieces()
+            if not len(pieces.trial):
+                break
+            self.tell(pieces, values[pieces.trial])
+        has_ended = not len(self.pieces().trial)
+        found = (
+            int(self._stands.sum(dtype=np.int64)),
+            int(np.sum(self._status() == Status.COMPLETE)),
+        )
+        (self._state, self._job), self._round = begun, 0
+        self._stands[:] = 0
+        return found if has_ended else (len(values) * self.levels[-1], 1)
+
+
+def _begin(scheduler: Scheduler, key: Any) -> tuple[Any, Job]:
+    """The state and the first job."""
     key_init, key_ask = jax.random.split(jax.random.fold_in(key, 0))
-    state, job = scheduler.ask(key_ask, scheduler.init(key_init))
-    return state, job, _forecast(scheduler, key, state, job)
+    begun: tuple[Any, Job] = scheduler.ask(key_ask, scheduler.init(key_init))
+    return begun
 
 
-@jax.jit
 def _advance(
     scheduler: Scheduler, key: Any, number: Any, state: Any, job: Job, value: Any
 ) -> tuple[Any, Job]:
     """Tells a job's values, `[n]` of all trials, and asks for the next job."""
     key_tell, key_ask = jax.random.split(jax.random.fold_in(key, number))
-    outcome = Outcome(value[jnp.maximum(job.trial, 0)])
-    state, _ = scheduler.tell(key_tell, state, job, outcome)
-    next_state, next_job = scheduler.ask(key_ask, state)
-    return next_state, next_job
+    state, _ = scheduler.tell(key_tell, state, job, Outcome(value[jnp.maximum(job.trial, 0)]))
+    advanced: tuple[Any, Job] = scheduler.ask(key_ask, state)
+    return advanced
 
 
-def _forecast(scheduler: Scheduler, key: Any, state: Any, job: Job) -> tuple[Any, Any]:
-    """Steps in all, and trials that are trained to the end, if all losses were finite."""
-    num_trials, num_levels = state.table.value.shape
-
-    def go_on(loop: Any) -> Any:
-        _, job, _, _, number = loop
-        return jnp.any(job.trial >= 0) & (number <= num_trials * num_levels)
-
-    def round_(loop: Any) -> Any:
-        state, job, stands, steps, number = loop
-        is_job = job.trial >= 0
-        trial = jnp.maximum(job.trial, 0)
-        steps += jnp.sum(jnp.where(is_job, job.level - stands[trial], 0).astype(steps.dtype))
-        stands = stands.at[trial].max(job.level)
-        value = jnp.arange(num_trials, dtype=jnp.result_type(float))
-        state, job = _advance(scheduler, key, number, state, job, value)
-        return state, job, stands, steps, number + 1
-
-    # A float holds what an int32 may not: thousands of trials of a million steps.
-    start = (jnp.zeros(num_trials, jnp.int32), jnp.zeros((), jnp.result_type(float)))
-    loop = (state, job, *start, jnp.int32(1))
-    state, _, _, steps, _ = jax.lax.while_loop(go_on, round_, loop)
-    return steps, jnp.sum(state.table.status == int(Status.COMPLETE), dtype=jnp.int32)
+@functools.cache
+def _compiled(on_cpu: bool) -> tuple[Any, Any]:
+    """`_begin` and `_advance` as programs; they run so few times that compiling is their cost."""
+    options = {"xla_backend_optimization_level": 0} if on_cpu else None
+    begin, advance = (jax.jit(one, compiler_options=options) for one in (_begin, _advance))
+    return begin, advance

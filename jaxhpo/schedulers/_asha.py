@@ -135,7 +135,7 @@ def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
     reached = table.level[:, None] > jnp.arange(num_levels, dtype=jnp.int32)[None]
     value = jnp.where(reached, table.value, jnp.asarray(jnp.nan, table.value.dtype))
     zeros = jnp.zeros(table.level.shape, jnp.int32)
-    places = jnp.stack([ranks(value[:, k], zeros) for k in range(num_levels)], axis=1)
+    places = jnp.stack([ranks(value[:, k], zeros, 1) for k in range(num_levels)], axis=1)
     count = jnp.sum(reached, axis=0, dtype=jnp.int32)
     is_idle = ~jnp.any(is_new(table) | (table.status == int(Status.RUNNING)))
     keep = jnp.maximum(count // settings.eta, is_idle.astype(jnp.int32))

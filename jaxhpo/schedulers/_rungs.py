@@ -122,7 +122,9 @@ def _cut(settings: Settings, table: Table) -> Table:
     keep = jnp.where(rung < settings.first, count, jnp.maximum(1, count // settings.eta))
     value = jnp.take_along_axis(table.value, here[:, None], axis=1)[:, 0]
     # Who has dropped out earlier ranks behind all, and NaN behind what is finite.
-    place = ranks(jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype)), bracket)
+    place = ranks(
+        jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype)), bracket, len(brackets)
+    )
     is_judged = is_complete[bracket] & is_entrant & is_paused(table) & (here < num_levels - 1)
     is_judged &= table.level == here + 1
     goes_on = is_judged & (place < keep[bracket])
