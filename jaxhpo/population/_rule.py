@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any, NamedTuple
 
 import jax
@@ -41,6 +42,7 @@ class Rule:
         levels: the steps at which it judges trials, and the last one.
         num_steps: steps that it takes in all if no trial fails.
         num_last: trials that it then trains to the end.
+        seconds: time that it took to make, which is the compiler's.
     """
 
     def __init__(self, where: str, scheduler: Any, num_trials: int, num_steps: int) -> None:
@@ -50,6 +52,7 @@ class Rule:
             TypeError: no scheduler.
             ValueError: no scheduler of that name, or one of other trials or steps.
         """
+        started = time.perf_counter()
         self._where = where
         self._scheduler = resolve(where, "scheduler", scheduler, num_trials, num_steps)
         self._key, self._round = jax.random.key(0), 0
@@ -64,6 +67,7 @@ class Rule:
             raise fail(where, "scheduler", expected, f"one for {self.levels[-1]}")
         self._stands = np.zeros(num_trials, np.int32)
         self.num_steps, self.num_last = self._forecast()
+        self.seconds = time.perf_counter() - started
 
     def pieces(self) -> Pieces:
         """What is to be run before the next `tell`; no row if nothing is left to do."""

@@ -32,6 +32,7 @@ def run_scheduled(
     """Runs job after job; the rule sees the trials of all groups together."""
     run = _Run(settings, groups, recorder, programs, rule)
     recorder.planned_steps = rule.num_steps
+    recorder.compile_seconds += rule.seconds
     deadline = math.inf if timeout is None else recorder.started + timeout
     try:
         run.futures = compile_all(settings, groups, recorder, programs)
