@@ -46,6 +46,7 @@ ALLOWED = {
         "ask_tell",
         "search",
         "training",
+        "schedulers",
         "population",
         "inspection",
         "pareto",

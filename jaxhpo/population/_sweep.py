@@ -78,8 +78,9 @@ def sweep(
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress report and a place to stop. A scheduler's levels are
             reported besides.
-        scheduler: which trials go on: "halving", "hyperband", "asha", or one that
-            `hpo.schedulers` made for as many trials and steps; None trains all to the end.
+        scheduler: which trials go on: "halving", "hyperband", "asha"; one that `hpo.schedulers`
+            made for as many trials and steps; or a function `(num_trials, num_steps)` that makes
+            one. None trains all to the end.
         first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default

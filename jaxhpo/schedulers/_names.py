@@ -36,7 +36,7 @@ def get(name: Any, num_trials: int, num_steps: int, **settings: Any) -> Schedule
     """Makes a scheduler from its name.
 
     Args:
-        name: one of `names()`; a ready `Scheduler` is returned as it is.
+        name: one of `names()`; a ready `Scheduler` is returned as it is, and a factory is called.
         num_trials: trials in all.
         num_steps: steps of a trial that is never stopped.
         **settings: settings of the factory of that name.
@@ -45,7 +45,7 @@ def get(name: Any, num_trials: int, num_steps: int, **settings: Any) -> Schedule
         The scheduler.
 
     Raises:
-        TypeError: `name` is neither a name nor a scheduler, or settings come with a ready one.
+        TypeError: `name` is none of these, or settings come with a ready scheduler.
         ValueError: no scheduler has this name; the message lists those that exist.
 
     Example:
@@ -59,6 +59,11 @@ def resolve(
     where: str, argument: str, name: Any, num_trials: int, num_steps: int, **settings: Any
 ) -> Scheduler:
     """`get` for a function that takes a scheduler: errors name it and its argument."""
+    if callable(name):
+        made = name(num_trials, num_steps, **settings)
+        expected = "a function (num_trials, num_steps) that makes a Scheduler"
+        checked: Scheduler = _checks.check_instance(where, argument, made, Scheduler, expected)
+        return checked
     if isinstance(name, Scheduler):
         if settings:
             expected = "a name where settings are given"
@@ -66,7 +71,8 @@ def resolve(
         return name
     if not isinstance(name, str):
         got = _checks.describe(name)
-        raise TypeError(f"{where}: `{argument}` must be a name or a Scheduler, got {got}.")
+        expected = "a name, a Scheduler or a function that makes one"
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
     if name not in _FACTORIES:
         raise _checks.unknown_name(where, argument, names(), name)
     return _FACTORIES[name](num_trials, num_steps, **settings)

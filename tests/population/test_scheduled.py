@@ -319,7 +319,8 @@ def test_timeout_ends_the_sweep_at_a_report(key):
     ("scheduler", "error", "words"),
     [
         ("halvin", ValueError, "sweep: `scheduler` must be one of asha, .*`halving`"),
-        (3, TypeError, "sweep: `scheduler` must be a name or a Scheduler, got 3"),
+        (3, TypeError, "sweep: `scheduler` must be a name, a Scheduler or a function .*, got 3"),
+        (lambda n, steps: n, TypeError, "sweep: `scheduler` must be a function .*, got 9"),
         (hpo.schedulers.halving(8, 16), ValueError, "made for 9 trials, got 'one for 8'"),
         (hpo.schedulers.halving(9, 15), ValueError, "made for 16 steps, got 'one for 15'"),
     ],

@@ -193,13 +193,17 @@ def test_bad_settings_are_named(factory, change, error, words):
 def test_names():
     ready = schedulers.halving(3, 3)
     assert schedulers.get(ready, 3, 3) is ready
+    made = schedulers.get(lambda n, steps: schedulers.halving(n, steps, eta=4), 3, 64)
+    np.testing.assert_array_equal(made.init(0).table.levels, [2, 9, 38, 64])
     with pytest.raises(ValueError, match="one of asha, halving, hyperband, got 'pasha'"):
         schedulers.get("pasha", 3, 3)
     with pytest.raises(ValueError, match="did you mean `halving`"):
         schedulers.get("SuccessiveHalvingPruner", 3, 3)
     with pytest.raises(TypeError, match="`name` must be a name where settings are given"):
         schedulers.get(ready, 3, 3, eta=2)
-    with pytest.raises(TypeError, match="`name` must be a name or a Scheduler, got 7"):
+    with pytest.raises(
+        TypeError, match="`name` must be a name, a Scheduler or a function .*, got 7"
+    ):
         schedulers.get(7, 3, 3)
 
 
