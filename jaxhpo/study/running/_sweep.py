@@ -231,7 +231,8 @@ class SweepRun:
 
 def _values(result: population.Sweep) -> np.ndarray:
     """Final losses; of trials that ended early the last loss, as Optuna keeps it."""
-    last = np.searchsorted(result.curve_steps, np.maximum(result.steps, 1))
-    reached = result.curves[np.arange(len(last)), last]
-    values: np.ndarray = np.where(result.status == Status.PRUNED, reached, result.losses)
+    pruned = np.flatnonzero(result.status == Status.PRUNED)
+    last = np.searchsorted(result.curve_steps, result.steps[pruned])
+    values = result.losses.copy()
+    values[pruned] = result.curves[pruned, last]
     return values
