@@ -165,12 +165,13 @@ def child(name, n, steps, seed):
 
 def rule_seconds(scheduler, n, steps):
     """CPU seconds that all decisions of a sweep take, on values that nothing has trained."""
+    import jax
     import numpy as np
 
     from jaxhpo.population._rule import Rule
 
     values = np.random.default_rng(0).normal(size=n)
-    rule = Rule("halving.py", scheduler, n, steps)
+    rule = Rule("halving.py", scheduler, jax.random.key(0), n, steps)
     before = time.process_time()
     while len((pieces := rule.pieces()).trial):
         rule.tell(pieces, values[pieces.trial])

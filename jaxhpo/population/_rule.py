@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome
-from jaxhpo._checks import fail
+from jaxhpo._checks import describe, fail
 from jaxhpo._status import Status
-from jaxhpo.schedulers import Job, Scheduler
+from jaxhpo.schedulers import Job, Scheduler, Table
 from jaxhpo.schedulers.internal import resolve
 
 # More rounds than any synchronous rule has.
@@ -45,18 +45,31 @@ class Rule:
         seconds: time that it took to make, which is the compiler's.
     """
 
-    def __init__(self, where: str, scheduler: Any, num_trials: int, num_steps: int) -> None:
+    def __init__(
+        self, where: str, scheduler: Any, key: jax.Array, num_trials: int, num_steps: int
+    ) -> None:
         """Makes a scheduler of its name, and asks it for the first job.
 
+        Args:
+            where: the function to name in errors.
+            scheduler: its argument.
+            key: of the sweep.
+            num_trials: trials of the sweep.
+            num_steps: steps of a whole trial.
+
         Raises:
-            TypeError: no scheduler.
+            TypeError: no scheduler, or one whose state has no table.
             ValueError: no scheduler of that name, or one of other trials or steps.
         """
         started = time.perf_counter()
         self._where = where
         self._scheduler = resolve(where, "scheduler", scheduler, num_trials, num_steps)
-        self._key, self._round = jax.random.key(0), 0
-        shape = jax.eval_shape(self._scheduler.init, self._key).table.status.shape
+        self._key, self._round = key, 0
+        table = getattr(jax.eval_shape(self._scheduler.init, key), "table", None)
+        if not isinstance(table, Table):
+            expected = "a Scheduler whose state has a field `table`, a Table"
+            raise TypeError(f"{where}: `scheduler` must be {expected}, got {describe(table)}.")
+        shape = table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
         begin, self._advance = _compiled(jax.default_backend() == "cpu")
@@ -124,9 +137,16 @@ class Rule:
         return found if has_ended else (len(values) * self.levels[-1], 1)
 
 
+def _round_key(key: Any, number: Any) -> Any:
+    """The key of a round: its stream is two folds of a number that no trial has away."""
+    for _ in range(2):
+        key = jax.random.fold_in(key, np.uint32(0xFFFFFFFF))
+    return jax.random.fold_in(key, number)
+
+
 def _begin(scheduler: Scheduler, key: Any) -> tuple[Any, Job]:
     """The state and the first job."""
-    key_init, key_ask = jax.random.split(jax.random.fold_in(key, 0))
+    key_init, key_ask = jax.random.split(_round_key(key, 0))
     begun: tuple[Any, Job] = scheduler.ask(key_ask, scheduler.init(key_init))
     return begun
 
@@ -135,7 +155,7 @@ def _advance(
     scheduler: Scheduler, key: Any, number: Any, state: Any, job: Job, value: Any
 ) -> tuple[Any, Job]:
     """Tells a job's values, `[n]` of all trials, and asks for the next job."""
-    key_tell, key_ask = jax.random.split(jax.random.fold_in(key, number))
+    key_tell, key_ask = jax.random.split(_round_key(key, number))
     state, _ = scheduler.tell(key_tell, state, job, Outcome(value[jnp.maximum(job.trial, 0)]))
     advanced: tuple[Any, Job] = scheduler.ask(key_ask, state)
     return advanced

@@ -84,7 +84,8 @@ def sweep(
         first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
-            2 GiB), of each device otherwise (default three quarters of what is free).
+            2 GiB), of each device otherwise (default three quarters of what is free). The states of
+            trials that wait for a scheduler are in host memory besides, where they do not fit.
         share_data_order: whether all trials see the same batches and dropout masks (common random
             numbers: a fairer comparison, and faster, since a batch is fetched once per group).
             Their initial parameters still differ.
@@ -141,12 +142,16 @@ def sweep(
         )
     share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
     keep_states = check_bool(_WHERE, "keep_states", keep_states)
-    rule = None if scheduler is None else Rule(_WHERE, scheduler, num_trials, num_steps)
+    sweep_key, draws = _keys(key, first_trial, num_trials, share_data_order)
+    rule = None
+    if scheduler is not None:
+        rule = Rule(_WHERE, scheduler, sweep_key, num_trials, num_steps)
     chosen = _devices(devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
-        *_keys(key, first_trial, num_trials, share_data_order),
+        sweep_key,
+        draws,
         _report_steps(num_steps, num_reports, () if rule is None else rule.levels),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.tree_util import Partial
 
 import jaxhpo as hpo
 from jaxhpo import population
@@ -51,13 +52,21 @@ def full():
 LAYOUTS = {
     "several chunks": {"chunk": 12},
     "states on the devices": {"chunk": 48},
-    "one device": {"devices": 1},
     "one device, one chunk, states kept": {"devices": 1, "chunk": 48, "keep_states": True},
+}
+MORE_LAYOUTS = {
+    "one device": {"devices": 1},
     "states kept": {"keep_states": True},
 }
 
 
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    "layout",
+    [
+        *(pytest.param(layout, id=name) for name, layout in LAYOUTS.items()),
+        *(pytest.param(layout, id=i, marks=pytest.mark.slow) for i, layout in MORE_LAYOUTS.items()),
+    ],
+)
 def test_survivors_are_those_of_the_full_sweep_bit_for_bit(full, layout):
     options = {**layout, "devices": jax.local_devices()[: layout.get("devices", 2)]}
     result = run(**options)
@@ -108,7 +117,7 @@ def test_states_stay_on_the_devices_where_one_call_holds_all(monkeypatch):
     assert set(used) == {_states.HostStates}
 
 
-@pytest.mark.parametrize("chunk", [None, 8, 64])
+@pytest.mark.parametrize("chunk", [8, 64])
 def test_one_compilation_of_the_training_for_all_rungs(key, compilations, chunk):
     count = {}
     training, given = regression(count=count), jax.tree.map(np.asarray, hparams(50))
@@ -203,7 +212,9 @@ def test_all_trials_of_a_rung_fail(key):
 
 
 @pytest.mark.parametrize("name", ["halving", "hyperband", "asha"])
-@pytest.mark.parametrize(("n", "num_steps"), [(1, 30), (2, 30), (7, 1)])
+@pytest.mark.parametrize(
+    ("n", "num_steps"), [(2, 30), (7, 1), pytest.param(1, 30, marks=pytest.mark.slow)]
+)
 def test_few_trials_and_few_steps(name, n, num_steps):
     result = population.sweep(
         decay(),
@@ -330,6 +341,27 @@ def test_a_scheduler_that_does_not_fit_is_named(scheduler, error, words):
         population.sweep(
             decay(), {"lr": jnp.full(9, 0.1)}, key=0, num_steps=16, scheduler=scheduler
         )
+
+
+def _copies(good, key, state):
+    state, job = good.ask(key, state)
+    return state, job._replace(parent=jnp.maximum(job.trial - 1, -1))
+
+
+def _without_table(good, key):
+    return good.init(key).table.value
+
+
+def test_a_scheduler_of_ones_own_that_cannot_run_is_named():
+    good = halving(9)
+    for changed, error, words in (
+        (good._replace(ask=Partial(_copies, good)), ValueError, "`parent` is another trial"),
+        (good._replace(init=Partial(_without_table, good)), TypeError, "has a field `table`"),
+    ):
+        with pytest.raises(error, match=f"sweep: `scheduler` must be .*{words}"):
+            population.sweep(
+                decay(), {"lr": jnp.full(9, 0.1)}, key=0, num_steps=16, scheduler=changed
+            )
 
 
 def test_a_sweep_without_a_scheduler_counts_steps(key):
