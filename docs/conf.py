@@ -10,7 +10,8 @@ HERE = pathlib.Path(__file__).parent
 # What the API reference covers: a page each, in this order.
 ROOMS = (
     "space", "samplers", "study", "training", "population", "schedulers", "hypergrad",
-    "hypergrad.bilevel", "gp", "acquisition", "pareto", "inspection", "plots", "problems", "benchmarking", "testing",
+    "hypergrad.bilevel", "gp", "acquisition", "pareto", "inspection", "plots", "problems",
+    "benchmarking", "testing",
     "integrations.sklearn", "integrations.optuna", "integrations.ray", "integrations.scipy",
     "integrations.hyperopt", "integrations.gpyopt", "integrations.callbacks",
 )  # fmt: skip
