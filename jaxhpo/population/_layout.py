@@ -23,7 +23,8 @@ from jaxhpo.population._trace import TracedTraining, num_bytes
 _CPU_GROUP_BYTES = 3 * 1024**2
 _CPU_MAX_WIDTH = 256
 # Where a scheduler stops trials, groups are so small that the last rung still fills one on each
-# worker and device; no smaller than this, where `vmap` itself is what makes trials cheap.
+# worker and device; no smaller than this, where `vmap` itself is what makes trials cheap. The
+# second number is a guess: it has not been measured on an accelerator.
 _CPU_RUNG_WIDTH = 16
 _ACCELERATOR_RUNG_WIDTH = 512
 # Chunks a worker gets, for progress reports and an even finish.
