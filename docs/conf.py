@@ -9,8 +9,9 @@ from sphinx.application import Sphinx
 HERE = pathlib.Path(__file__).parent
 # What the API reference covers: a page each, in this order.
 ROOMS = (
-    "space", "samplers", "study", "training", "population", "hypergrad", "hypergrad.bilevel",
-    "gp", "acquisition", "pareto", "inspection", "plots", "problems", "benchmarking", "testing",
+    "space", "samplers", "study", "training", "population", "schedulers", "hypergrad",
+    "hypergrad.bilevel", "gp", "acquisition", "pareto", "inspection", "plots", "problems",
+    "benchmarking", "testing",
     "integrations.sklearn", "integrations.optuna", "integrations.ray", "integrations.scipy",
     "integrations.hyperopt", "integrations.gpyopt", "integrations.callbacks",
 )  # fmt: skip

@@ -55,6 +55,7 @@ if _TYPE_CHECKING:
     from jaxhpo import population as population
     from jaxhpo import problems as problems
     from jaxhpo import report as report
+    from jaxhpo import schedulers as schedulers
     from jaxhpo import study as study
     from jaxhpo import testing as testing
     from jaxhpo import training as training
@@ -66,7 +67,7 @@ if _TYPE_CHECKING:
 
 _ROOMS = (
     "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
-    "report", "study", "testing", "training",
+    "report", "schedulers", "study", "testing", "training",
 )  # fmt: skip
 _NAMES = {"Study": "study", "Training": "training", "load_study": "study"}
 

@@ -163,22 +163,36 @@ def make_sampler(
         The sampler.
     """
     bound = None if resize is None else Partial(resize, settings)
-    roles = (("init", init), ("ask", ask), ("tell", tell))
-    keyed = (_Keyed(function, role, name) for role, function in roles)
-    first, second, third = (Partial(function, settings) for function in keyed)
+    first, second, third = bind(settings, "Sampler", name, init=init, ask=ask, tell=tell)
     return Sampler(first, second, third, bound)
+
+
+def bind(settings: PyTree, kind: str, name: str, **functions: Callable[..., Any]) -> list[Partial]:
+    """Binds the functions of a protocol to a settings pytree; each is given a checked key.
+
+    Args:
+        settings: the first argument of each function.
+        kind: the protocol, for errors.
+        name: what the algorithm is called; the name of its module if empty.
+        **functions: `function(settings, key, ...)` by its role.
+
+    Returns:
+        The functions in order, without the settings.
+    """
+    return [Partial(_Keyed(one, role, name, kind), settings) for role, one in functions.items()]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Keyed:
-    """One of a sampler's functions, given a checked key; equal where the function is."""
+    """One of an algorithm's functions, given a checked key; equal where the function is."""
 
     function: Callable[..., Any]
     role: str
-    sampler: str
+    name: str
+    kind: str
 
     def __call__(self, settings: PyTree, key: Any, *rest: Any, **named: Any) -> Any:
-        key = _checks.check_key(f"Sampler.{self.role}", key)
+        key = _checks.check_key(f"{self.kind}.{self.role}", key)
         return self.function(settings, key, *rest, **named)
 
     @property
@@ -203,12 +217,12 @@ def setting(value: Any, dtype: Any = None) -> Array:
     return jax.device_put(np.asarray(value, dtype))
 
 
-def name_of(sampler: Sampler) -> str:
-    """What a sampler is called; "custom" where nothing tells."""
+def name_of(sampler: Any) -> str:
+    """What a sampler, or what `bind` bound, is called; "custom" where nothing tells."""
     function = getattr(sampler.ask, "func", sampler.ask)
     if isinstance(function, _Keyed):
-        if function.sampler:
-            return function.sampler
+        if function.name:
+            return function.name
         function = function.function
     module = str(getattr(function, "__module__", ""))
     return module.rsplit(".", 1)[-1].lstrip("_") or "custom"

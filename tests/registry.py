@@ -1,9 +1,9 @@
-"""The samplers of this package: one row here is the whole conformance suite."""
+"""The samplers and schedulers of this package: one row here is the whole conformance suite."""
 
 import jax.numpy as jnp
 
-from jaxhpo import samplers
-from jaxhpo.testing import SamplerCase
+from jaxhpo import samplers, schedulers
+from jaxhpo.testing import SamplerCase, SchedulerCase
 
 
 def _told_nothing(space, *, batch_size=1):
@@ -216,3 +216,18 @@ QUICK = {
 }
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""
+
+SCHEDULERS = (
+    SchedulerCase("halving", schedulers.halving, (30, 15, 7, 3, 1, 1)),
+    SchedulerCase(
+        "halving",
+        schedulers.halving,
+        (31, 7, 1),
+        {"levels": [5, 6, 27], "eta": 4},
+        variant="levels",
+        num_trials=31,
+    ),
+    # Brackets of 17, 7, 4 and 2 trials, of which a third goes on: 5 + 7 + 4 + 2, and so on.
+    SchedulerCase("hyperband", schedulers.hyperband, (30, 18, 9, 5), is_symmetric=False),
+    SchedulerCase("asha", schedulers.asha, (30, 10, 3, 1), is_synchronous=False),
+)

@@ -36,8 +36,9 @@ ALLOWED = {
     "benchmarking": BASE | {"space", "pareto", "samplers", "problems", "search"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
-    "population": BASE | {"space", "training"},
-    "testing": BASE | {"space", "samplers", "search", "pareto"},
+    "schedulers": BASE,
+    "population": BASE | {"space", "training", "schedulers"},
+    "testing": BASE | {"space", "samplers", "schedulers", "search", "pareto"},
     "study": BASE
     | {
         "space",
@@ -45,6 +46,7 @@ ALLOWED = {
         "ask_tell",
         "search",
         "training",
+        "schedulers",
         "population",
         "inspection",
         "pareto",

@@ -4,7 +4,7 @@ from jaxhpo.population._layout import Plan as Plan
 from jaxhpo.population._program_cache import Programs as Programs
 from jaxhpo.population._progress import Progress as Progress
 from jaxhpo.population._record import Sweep as Sweep
-from jaxhpo.population._sweep import SweepInterrupted as SweepInterrupted
+from jaxhpo.population._record import SweepInterrupted as SweepInterrupted
 from jaxhpo.population._sweep import sweep as sweep
 
 __all__ = [

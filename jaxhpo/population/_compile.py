@@ -13,7 +13,15 @@ import numpy as np
 
 from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
-from jaxhpo.population._kernel import AXIS, Best, Carry, Lanes, build_program, sharded
+from jaxhpo.population._kernel import (
+    AXIS,
+    Best,
+    Carry,
+    Lanes,
+    build_program,
+    pick_lanes,
+    sharded,
+)
 from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, shrink, with_measured_bytes
 from jaxhpo.population._trace import TracedTraining, trace_training
 from jaxhpo.training.internal import Training
@@ -38,6 +46,7 @@ class Settings:
         share_data_order: whether all trials step with one key.
         width: trials side by side, or None to choose.
         chunk: trials per call, or None to choose.
+        num_last: trials that a scheduler trains to the end, or None without one.
     """
 
     training: Training
@@ -49,6 +58,7 @@ class Settings:
     share_data_order: bool
     width: int | None
     chunk: int | None
+    num_last: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Program:
 
     Attributes:
         call: `call(consts, key, lanes, carry, start, stop) -> (loss, carry)`, compiled.
+        gather: `gather((state, alive), source) -> (state, alive)`, see `pick_lanes`; compiled when
+            it is first called.
         traced: the training.
         plan: the layout, its bytes measured.
         whole: sharding of what every device holds.
@@ -66,6 +78,7 @@ class Program:
     """
 
     call: Any
+    gather: Any
     traced: TracedTraining
     plan: Plan
     whole: Any
@@ -98,6 +111,7 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         settings.memory_budget,
         settings.width,
         settings.chunk,
+        settings.num_last,
     )
     mesh = jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
@@ -118,7 +132,8 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         last = with_measured_bytes(plan, call.memory_analysis(), traced.const_bytes, on_cpu)
         if last.program_bytes <= settings.memory_budget:
             seconds = time.perf_counter() - started
-            return Program(call, traced, last, whole, split, seconds, len(compiled))
+            gather = _gather(traced, last, whole, split)
+            return Program(call, gather, traced, last, whole, split, seconds, len(compiled))
         plan = shrink(last)
     assert last is not None
     raise ValueError(
@@ -132,10 +147,22 @@ def fresh_carry(program: Program) -> Carry:
     plan, traced = program.plan, program.traced
     carry: Carry = jax.tree.map(lambda a: np.zeros(a.shape, a.dtype), _carry(traced, plan))
     nothing = carry.best._replace(loss=carry.best.loss + np.inf, trial=carry.best.trial - 1)
+    placed: Carry = place_carry(program, carry._replace(best=nothing))
+    return placed
+
+
+def place_carry(program: Program, tree: Any) -> Any:
+    """Puts host arrays of a carry, `[groups, width, ...]`, where the program wants them."""
     return jax.tree.map(
-        lambda a: jax.device_put(a, _sharding_of(a, program.split, program.whole)),
-        carry._replace(best=nothing),
+        lambda a: jax.device_put(a, _sharding_of(a, program.split, program.whole)), tree
     )
+
+
+def _gather(traced: TracedTraining, plan: Plan, whole: Any, split: Any) -> Any:
+    """The program that moves lanes; what it is given is donated."""
+    carry = _carry(traced, plan)
+    places = jax.tree.map(lambda a: _sharding_of(a, split, whole), (carry.state, carry.alive))
+    return jax.jit(pick_lanes, donate_argnums=0, out_shardings=places)
 
 
 def _sharding_of(a: Any, sharding: Any, whole: Any) -> Any:

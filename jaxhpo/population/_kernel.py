@@ -138,6 +138,24 @@ def sharded(program: Callable[..., Any], mesh: Mesh) -> tuple[Callable[..., Any]
     return program, NamedSharding(mesh, whole), NamedSharding(mesh, split)
 
 
+def pick_lanes(tree: tuple[Any, Any], source: Any) -> tuple[Any, Any]:
+    """Moves lane `source[i]` to lane `i`; what comes from -1 is not alive.
+
+    Args:
+        tree: state leaves `[groups, width, ...]`, and which lanes are alive.
+        source: `[groups * width]` lanes, counted through all groups.
+
+    Returns:
+        The same of the lanes that were picked.
+    """
+
+    def pick(lanes: Any) -> Any:
+        return lanes.reshape((-1, *lanes.shape[2:]))[jnp.maximum(source, 0)].reshape(lanes.shape)
+
+    state, alive = jax.tree.map(pick, tree)
+    return state, alive & (source >= 0).reshape(alive.shape)
+
+
 class _Batched(NamedTuple):
     """The training's functions over a group of `width` lanes."""
 

@@ -22,6 +22,11 @@ from jaxhpo.population._trace import TracedTraining, num_bytes
 # from above, about twice the truth; measured best at 1 to 2 true MiB for networks and convolutions.
 _CPU_GROUP_BYTES = 3 * 1024**2
 _CPU_MAX_WIDTH = 256
+# Where a scheduler stops trials, groups are so small that the last rung still fills one on each
+# worker and device; no smaller than this, where `vmap` itself is what makes trials cheap. The
+# second number is a guess: it has not been measured on an accelerator.
+_CPU_RUNG_WIDTH = 16
+_ACCELERATOR_RUNG_WIDTH = 512
 # Chunks a worker gets, for progress reports and an even finish.
 _CPU_CHUNKS_PER_WORKER = 8
 _HOST_BUDGET = 2 * 1024**3
@@ -90,6 +95,7 @@ def first_plan(
     memory_budget: int,
     width: int | None,
     chunk: int | None,
+    num_last: int | None = None,
 ) -> Plan:
     """Chooses a layout from the model's size, before anything is compiled.
 
@@ -101,6 +107,7 @@ def first_plan(
         memory_budget: bytes.
         width: trials side by side, or None to choose.
         chunk: trials per call, or None to choose.
+        num_last: trials that a scheduler trains to the end, or None without one.
 
     Returns:
         A plan whose `program_bytes` is 0 and whose reason is empty.
@@ -121,6 +128,9 @@ def first_plan(
         # On CPU the rest of the chunk waits its turn, so half the budget is enough for a group.
         room = share // (2 * work) if on_cpu else share // (work + kept)
         width = min(room, _cpu_width(traced)) if on_cpu else room
+        if num_last is not None:
+            least = _CPU_RUNG_WIDTH if on_cpu else _ACCELERATOR_RUNG_WIDTH
+            width = min(width, max(least, -(-num_last // (workers * count))))
         width = max(1, min(width, per_device))
     wanted = -(-per_device // (_CPU_CHUNKS_PER_WORKER * workers)) if on_cpu else per_device
     wanted = per_device if chunk is not None else wanted

@@ -116,7 +116,7 @@ def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _same_settings(one: Settings, other: Settings) -> bool:
-    names = ("steps", "devices", "share_data_order", "width", "chunk")
+    names = ("steps", "devices", "share_data_order", "width", "chunk", "num_last")
     return (
         one.key.dtype == other.key.dtype
         and one.draws.dtype == other.draws.dtype

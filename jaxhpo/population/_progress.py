@@ -23,10 +23,10 @@ class Progress(reports.Progress):
 
     Attributes:
         steps_done: training steps taken, over all trials.
-        num_steps: training steps in all.
+        num_steps: training steps in all; with a scheduler those that it takes if none fails.
         seconds: since the start.
         new_trials: `[k]` numbers of the trials that ended since the last report.
-        new_losses: `[k]` their losses, NaN where failed.
+        new_losses: `[k]` their losses, NaN where failed or ended early.
     """
 
     steps_done: int

@@ -25,15 +25,18 @@ class Sweep:
 
     Attributes:
         losses: `[n]` final validation losses; NaN where a trial failed or was not finished.
-        curves: `[n, r]` validation losses at `curve_steps`; NaN from a failure on.
+        curves: `[n, r]` validation losses at `curve_steps`; NaN from a failure or a stop on.
         curve_steps: `[r]` int32 numbers of steps taken.
-        status: `[n]` int32 `Status`: COMPLETE, FAILED, RUNNING (cut short), EMPTY (not begun).
+        steps: `[n]` int32 steps that each trial took; a failed one until its failure was seen.
+        status: `[n]` int32 `Status`: COMPLETE, FAILED, PRUNED (ended early by the scheduler),
+            RUNNING (cut short), EMPTY (not begun).
         best_index: number of the best trial, -1 if none completed.
         best_loss: its loss, infinite if none completed.
         best_hparams: its hyperparameters, unbatched, as `Space.decode` takes them, or None.
         best_state: its training state after the last step, or None.
-        states: all states, leading axis n, if they were kept; a tuple of them, one per group, with
-            `state_trials` to name their rows, if static values make their shapes differ.
+        states: all trials' states after their last step, leading axis n, if they were kept; a tuple
+            of them, one per group, with `state_trials` to name their rows, if static values make
+            their shapes differ.
         state_trials: trial numbers of the rows of `states`, one array per group; () if not kept.
         num_failed: number of FAILED trials.
         seconds: wall time in all.
@@ -50,6 +53,7 @@ class Sweep:
     losses: np.ndarray
     curves: np.ndarray
     curve_steps: np.ndarray
+    steps: np.ndarray
     status: np.ndarray
     best_index: int
     best_loss: float
@@ -88,6 +92,18 @@ class Sweep:
         return self.plans[0]
 
 
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a sweep; `sweep` holds what had been reached.
+
+    Attributes:
+        sweep: the unfinished `Sweep`.
+    """
+
+    def __init__(self, sweep: Sweep) -> None:
+        super().__init__("the sweep was interrupted between two calls of its program")
+        self.sweep = sweep
+
+
 class SweepRecorder:
     """Collects the workers' messages into the result."""
 
@@ -104,9 +120,11 @@ class SweepRecorder:
         self.started, self.keep_states = started, keep_states
         self.compile_seconds, self.num_compilations = 0.0, 0
         self.plans: list[Plan] = []
+        # A scheduler that stops trials sets it to what it will take.
+        self.planned_steps = num_trials * settings.steps[-1]
         self._curves = np.full((num_trials, len(settings.steps)), np.nan)
         self._status = np.full(num_trials, Status.EMPTY, np.int32)
-        self._width = np.zeros(num_trials, np.int32)
+        self._steps, self._width = np.zeros((2, num_trials), np.int32)
         self._dtype: Any = np.dtype(jax.dtypes.canonicalize_dtype(float))
         self._best: tuple[float, int, Any] = (math.inf, -1, None)
         self._states: list[tuple[np.ndarray, list[np.ndarray]]] = []
@@ -127,6 +145,9 @@ class SweepRecorder:
         losses = report.losses.astype(float)
         self._curves[trials, report.report] = losses
         self._counts["steps"] += taken * len(trials)
+        has_failed = self._status[trials] == Status.FAILED
+        reached = np.where(has_failed, self._steps[trials], steps[report.report])
+        self._steps[trials] = reached
         self._status[trials] = np.where(np.isnan(losses), Status.FAILED, Status.RUNNING)
         if report.report == len(steps) - 1:
             self._status[trials] = np.where(np.isnan(losses), Status.FAILED, Status.COMPLETE)
@@ -139,13 +160,35 @@ class SweepRecorder:
         if not quiet:
             self.report_progress()
 
-    def add_group(self, program: Program, workers: Workers, bests: list[Any]) -> None:
+    def losses_at(self, trials: np.ndarray, report: np.ndarray) -> np.ndarray:
+        """Losses of some trials, each at a report step of its own; NaN where failed."""
+        found: np.ndarray = self._curves[trials, report]
+        return found
+
+    def stop_trials(self, trials: np.ndarray) -> None:
+        """Counts trials that go on no more before their last step: as failed, else as pruned."""
+        has_failed = self._status[trials] == Status.FAILED
+        self._status[trials[~has_failed]] = Status.PRUNED
+        self._counts["done"] += len(trials)
+        self._counts["failed"] += int(has_failed.sum())
+        self._new.append((trials, np.full(len(trials), np.nan)))
+
+    def add_states(self, trials: np.ndarray, leaves: list[np.ndarray]) -> None:
+        """Takes in the last states of trials of the group that is added next."""
+        self._states.append((trials, leaves))
+
+    @property
+    def num_steps_taken(self) -> int:
+        """Steps taken so far, over all trials."""
+        return self._counts["steps"]
+
+    def add_group(self, program: Program, workers: Workers) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
         plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
         platform = self.settings.devices[0].platform
         self.plans.append(with_reason(plan, platform, workers.busy_cores))
         self._width[workers.group.trials] = plan.width
-        for best in bests:
+        for best in workers.bests():
             for row in range(len(best.trial)):
                 loss, trial = float(best.loss[row]), int(best.trial[row])
                 if trial >= 0 and (loss, trial) < self._best[:2]:
@@ -173,7 +216,7 @@ class SweepRecorder:
                 failed=self._counts["failed"],
                 message=COMPILING if is_compiling else "",
                 steps_done=self._counts["steps"],
-                num_steps=total * self.settings.steps[-1],
+                num_steps=self.planned_steps,
                 seconds=time.perf_counter() - self.started,
                 new_trials=np.concatenate([np.zeros(0, np.int32), *(trials for trials, _ in new)]),
                 new_losses=np.concatenate([np.zeros(0), *(losses for _, losses in new)]),
@@ -189,6 +232,7 @@ class SweepRecorder:
             losses=np.where(done, curves[:, -1], np.nan).astype(self._dtype),
             curves=curves,
             curve_steps=np.asarray(self.settings.steps, np.int32),
+            steps=self._steps,
             status=self._status,
             best_index=index,
             best_loss=loss,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,33 +19,19 @@ from jaxhpo._checks import (
     fail,
 )
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.population._compile import Program, Settings, compile_group, trace_group
-from jaxhpo.population._groups import Group, group_trials
-from jaxhpo.population._layout import default_budget, num_cores
+from jaxhpo.population._compile import Settings
+from jaxhpo.population._groups import group_trials
+from jaxhpo.population._layout import default_budget
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._progress import progress_callback
 from jaxhpo.population._record import Sweep, SweepRecorder
-from jaxhpo.population._threads import Finished, Report, Workers
-from jaxhpo.population._trace import TracedTraining, uses_x64
+from jaxhpo.population._rule import Rule
+from jaxhpo.population._run import run_groups
+from jaxhpo.population._scheduled import run_scheduled
 from jaxhpo.progress import make_reporter
 from jaxhpo.training.internal import Training, check_training
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
 _WHERE = "sweep"
-
-
-class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a sweep; `sweep` holds what had been reached.
-
-    Attributes:
-        sweep: the unfinished `Sweep`.
-    """
-
-    def __init__(self, sweep: Sweep) -> None:
-        super().__init__("the sweep was interrupted between two calls of its program")
-        self.sweep = sweep
 
 
 @named_arguments
@@ -57,6 +42,7 @@ def sweep(
     key: Any,
     num_steps: int,
     num_reports: int = 10,
+    scheduler: Any = None,
     first_trial: Any = 0,
     memory_budget: int | None = None,
     share_data_order: bool = False,
@@ -77,6 +63,11 @@ def sweep(
     `memory_budget`. A trial whose loss is not finite at a report has failed: it is frozen and
     counted, and changes no other.
 
+    With a `scheduler` not all trials are trained to the end. Between two of its levels those that
+    go on are moved together, so that a stopped trial costs nothing any more: the same compiled
+    program runs on fewer groups. A trial that goes on is trained as it is without a scheduler, to
+    the last bit with the same `width`. Ended early, a trial has no loss and the status PRUNED.
+
     Args:
         training: `init`, `step` and `loss`, called once per program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
@@ -85,11 +76,16 @@ def sweep(
             `Study.trial_key` give them, to train those trials again.
         num_steps: steps per trial; static.
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
-            step; each is also a progress report and a place to stop.
+            step; each is also a progress report and a place to stop. A scheduler's levels are
+            reported besides.
+        scheduler: which trials go on: "halving", "hyperband", "asha"; one that `hpo.schedulers`
+            made for as many trials and steps; or a function `(num_trials, num_steps)` that makes
+            one. None trains all to the end.
         first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
-            2 GiB), of each device otherwise (default three quarters of what is free).
+            2 GiB), of each device otherwise (default three quarters of what is free). The states of
+            trials that wait for a scheduler are in host memory besides, where they do not fit.
         share_data_order: whether all trials see the same batches and dropout masks (common random
             numbers: a fairer comparison, and faster, since a batch is fetched once per group).
             Their initial parameters still differ.
@@ -99,7 +95,8 @@ def sweep(
             callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
         devices: devices to use; all local ones if None.
-        width: trials side by side under `vmap`; chosen if None. It decides how a trial is rounded:
+        width: trials side by side under `vmap`; chosen if None, with a scheduler so small that its
+            last trials fill it. It decides how a trial is rounded:
             with one width it is the same to the last bit in any sweep.
         chunk: trials per call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
@@ -110,7 +107,7 @@ def sweep(
     Raises:
         TypeError: an argument of a wrong type, or a step that changes the state's structure.
         ValueError: leaves of different lengths, a loss that is not a scalar, or a budget that one
-            trial exceeds; all before any training.
+            trial exceeds, a scheduler of other trials or steps; all before any training.
         SweepInterrupted: Ctrl-C; holds what had been reached.
 
     Example:
@@ -125,6 +122,12 @@ def sweep(
         ... )
         >>> trials.best_index, trials.num_failed
         (1, 1)
+        >>> import numpy as np
+        >>> trials = hpo.population.sweep(
+        ...     training, {"lr": np.linspace(0, 0.5, 64)}, key=0, num_steps=27, scheduler="halving"
+        ... )
+        >>> trials.best_index, int(trials.steps.sum()), 64 * 27
+        (63, 214, 1728)
     """
     started = time.perf_counter()
     check_training(_WHERE, training)
@@ -139,17 +142,23 @@ def sweep(
         )
     share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
     keep_states = check_bool(_WHERE, "keep_states", keep_states)
+    sweep_key, draws = _keys(key, first_trial, num_trials, share_data_order)
+    rule = None
+    if scheduler is not None:
+        rule = Rule(_WHERE, scheduler, sweep_key, num_trials, num_steps)
     chosen = _devices(devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
-        *_keys(key, first_trial, num_trials, share_data_order),
-        _report_steps(num_steps, num_reports),
+        sweep_key,
+        draws,
+        _report_steps(num_steps, num_reports, () if rule is None else rule.levels),
         chosen,
         check_int(_WHERE, "memory_budget", budget, 1),
         share_data_order,
         None if width is None else check_count(_WHERE, "width", width, 1),
         None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
+        None if rule is None else rule.num_last,
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"
@@ -157,7 +166,9 @@ def sweep(
     with make_reporter(_WHERE, display, _WHERE, num_trials, note=note) as reporter:
         callback = progress_callback(reporter) if is_ours else progress
         recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
-        return _run_groups(settings, groups, recorder, timeout, programs or Programs())
+        if rule is None:
+            return run_groups(settings, groups, recorder, timeout, programs or Programs())
+        return run_scheduled(settings, groups, recorder, timeout, programs or Programs(), rule)
 
 
 def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
@@ -199,97 +210,7 @@ def _devices(devices: Any) -> tuple[Any, ...]:
     return chosen
 
 
-def _report_steps(num_steps: int, num_reports: int) -> tuple[int, ...]:
-    """Spaces at most `num_reports` reports evenly, the last at the end."""
+def _report_steps(num_steps: int, num_reports: int, levels: tuple[int, ...]) -> tuple[int, ...]:
+    """Spaces at most `num_reports` reports evenly, the last at the end, and adds the levels."""
     steps = np.linspace(0, num_steps, min(num_reports, num_steps) + 1)[1:]
-    return tuple(int(s) for s in np.unique(np.round(steps).astype(int)))
-
-
-def _run_groups(
-    settings: Settings,
-    groups: list[Group],
-    recorder: SweepRecorder,
-    timeout: float | None,
-    programs: Programs,
-) -> Sweep:
-    """Runs each group as soon as its program is ready."""
-    deadline = math.inf if timeout is None else recorder.started + timeout
-    futures: list[Future[Program]] = []
-    try:
-        futures = _compile_all(settings, groups, recorder, programs)
-        for group, future in zip(groups, futures, strict=True):
-            if time.perf_counter() >= deadline:
-                break
-            if not future.done():
-                recorder.report_progress(is_compiling=True)
-            program = future.result()
-            recorder.add_program(program)
-            programs.keep(settings, group, program)
-            _run_group(settings, group, program, recorder, deadline)
-    except KeyboardInterrupt as interrupt:
-        raise SweepInterrupted(recorder.finish()) from interrupt
-    finally:
-        for future in futures:
-            future.cancel()
-    return recorder.finish()
-
-
-def _compile_all(
-    settings: Settings, groups: list[Group], recorder: SweepRecorder, programs: Programs
-) -> list[Future[Program]]:
-    """Starts to compile the programs that are not known yet, side by side."""
-    from concurrent.futures import Future, ThreadPoolExecutor  # 5 ms that an import need not cost.
-
-    x64 = uses_x64()
-
-    def compile_one(group: Group, traced: TracedTraining) -> Program:
-        with jax.enable_x64(x64):
-            return compile_group(_WHERE, settings, group, traced)
-
-    found = [programs.find(settings, group) for group in groups]
-    num_missing = sum(program is None for program in found)
-    before = time.perf_counter()
-    if num_missing:
-        recorder.report_progress(is_compiling=True)
-    traced = [
-        None if program else trace_group(_WHERE, settings, group)
-        for group, program in zip(groups, found, strict=True)
-    ]
-    recorder.compile_seconds += time.perf_counter() - before
-    pool = ThreadPoolExecutor(max_workers=min(num_cores(), max(num_missing, 1)))
-    futures: list[Future[Program]] = []
-    for group, program, one in zip(groups, found, traced, strict=True):
-        if one is not None:
-            futures.append(pool.submit(compile_one, group, one))
-        else:
-            assert program is not None
-            futures.append(Future())
-            futures[-1].set_result(program)
-    pool.shutdown(wait=False)
-    return futures
-
-
-def _run_group(
-    settings: Settings, group: Group, program: Program, recorder: SweepRecorder, deadline: float
-) -> None:
-    """Runs one group's trials; on any exception the workers end before it goes on."""
-    workers = Workers(program, settings, group, recorder.keep_states)
-    wait = None if math.isinf(deadline) else 0.05
-    best = []
-    try:
-        for message in workers.messages(wait):
-            if time.perf_counter() >= deadline:
-                workers.stop()
-            if isinstance(message, Report):
-                recorder.add_report(message)
-            elif isinstance(message, Finished) and message.best is not None:
-                best.append(message.best)
-    finally:
-        workers.stop()
-        workers.join()
-        for message in workers.leftovers():
-            if isinstance(message, Report):
-                recorder.add_report(message, quiet=True)
-            elif isinstance(message, Finished) and message.best is not None:
-                best.append(message.best)
-        recorder.add_group(program, workers, best)
+    return tuple(sorted({*np.round(steps).astype(int).tolist(), *levels}))

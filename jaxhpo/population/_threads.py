@@ -6,7 +6,7 @@ whether it should stop, so a sweep can be watched, interrupted and limited in ti
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import queue
 import threading
 import time
@@ -18,8 +18,9 @@ import numpy as np
 
 from jaxhpo.population._compile import Program, Settings, fresh_carry
 from jaxhpo.population._groups import Group
-from jaxhpo.population._kernel import Best, Lanes
+from jaxhpo.population._kernel import Best, Carry, Lanes
 from jaxhpo.population._layout import Plan, workers_for
+from jaxhpo.population._states import DeviceStates, HostStates, take_lanes
 from jaxhpo.population._trace import uses_x64
 
 
@@ -39,10 +40,21 @@ class Report(NamedTuple):
     states: list[np.ndarray] | None
 
 
-class Finished(NamedTuple):
-    """A worker's last message: the best trials it has seen, one per device."""
+class Part(NamedTuple):
+    """A part of a group's work.
 
-    best: Best | None
+    Attributes:
+        rows: `[k]` places in the group of the trials to go on with.
+        reports: the report steps to go through, as places in the settings' `steps`; trials that
+            begin later than at 0 stand at the one before.
+    """
+
+    rows: np.ndarray
+    reports: range
+
+
+class Finished(NamedTuple):
+    """A worker's last message."""
 
 
 class Crashed(NamedTuple):
@@ -58,13 +70,27 @@ class Busy(NamedTuple):
 
 
 class Workers:
-    """The threads that run one group's chunks; iterate over `messages`."""
+    """The threads that run one group's chunks; iterate over `messages`.
 
-    def __init__(self, program: Program, settings: Settings, group: Group, keep: bool) -> None:
+    Attributes:
+        states: where states wait between parts of the work; None: there is one part.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        settings: Settings,
+        group: Group,
+        keep: bool,
+        states: HostStates | DeviceStates | None = None,
+    ) -> None:
         self.program, self.settings, self.group, self.keep = program, settings, group, keep
+        self.states = states
         self.busy_cores: float | None = None
         self.num_workers = program.plan.num_workers
-        self._chunks = iter(_chunks(program.plan, len(group.trials)))
+        self._part = Part(np.arange(len(group.trials)), range(len(settings.steps)))
+        self._chunks: Iterator[np.ndarray] = iter(())
+        self._carries: list[Carry] = []
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -76,10 +102,35 @@ class Workers:
         """Lets every worker end after the call it is in."""
         self._stop.set()
 
-    def messages(self, wait: float | None = None) -> Iterator[Report | Finished | None]:
-        """Yields reports as they come, and None whenever `wait` seconds pass without any."""
-        self._start(1)
-        running = 1
+    @property
+    def is_stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def bests(self) -> list[Best]:
+        """The best finished trials that each worker has seen, one per device; after `join`."""
+        return [jax.tree.map(np.asarray, carry.best) for carry in self._carries]
+
+    def spill(self) -> None:
+        """Moves the states to the host, where those of any trial can be taken up."""
+        if isinstance(self.states, DeviceStates):
+            self.states = self.states.spill(self._carries[0])
+
+    def messages(
+        self, wait: float | None = None, part: Part | None = None
+    ) -> Iterator[Report | Finished | None]:
+        """Yields reports as they come, and None whenever `wait` seconds pass without any.
+
+        Args:
+            wait: seconds, or None to wait for ever.
+            part: what to run; all trials from the first step to the last if None.
+        """
+        self._part = self._part if part is None else part
+        self._chunks = self._cut(self._part.rows)
+        self._threads = []
+        # The first call is measured alone, and then says how many more workers pay.
+        running = 1 if self.busy_cores is None else self.num_workers
+        self._start(running)
         while running:
             try:
                 message = self._queue.get(timeout=wait)
@@ -98,20 +149,28 @@ class Workers:
             running -= isinstance(message, Finished)
             yield message
 
-    def leftovers(self) -> Iterator[Report | Finished]:
-        """Yields what the workers had sent when the reader stopped listening."""
+    def leftovers(self) -> Iterator[Report]:
+        """Yields the reports that the workers had sent when the reader stopped listening."""
         while True:
             try:
                 message = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, Report | Finished):
+            if isinstance(message, Report):
                 yield message
 
     def join(self) -> None:
         """Waits for the threads; call `stop` first to end them early."""
         for thread in self._threads:
             thread.join()
+
+    def _cut(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        """Splits trials into calls."""
+        is_measured = self.num_workers > 1 and self.busy_cores is None
+        plan = dataclasses.replace(self.program.plan, num_workers=self.num_workers)
+        if self.states is None:
+            return _chunks(plan, rows)
+        return _lots(plan, rows, is_measured)
 
     def _start(self, count: int) -> None:
         for _ in range(count):
@@ -123,42 +182,56 @@ class Workers:
         try:
             # The switch is local to a thread; the program was traced under the caller's.
             with jax.enable_x64(self._x64):
-                self._queue.put(Finished(self._run_chunks(is_first)))
+                self._run_chunks(is_first and self.busy_cores is None)
+                self._queue.put(Finished())
         except BaseException as error:
             self._queue.put(Crashed(error))
 
-    def _run_chunks(self, is_first: bool) -> Best | None:
+    def _run_chunks(self, is_first: bool) -> None:
         carry = None
         while not self._stop.is_set():
             with self._lock:
                 rows = next(self._chunks, None)
             if rows is None:
                 break
-            carry = fresh_carry(self.program) if carry is None else carry
+            carry = self._free_carry() if carry is None else carry
             wall, cpu = time.perf_counter(), time.process_time()
             carry = self._run_chunk(rows, carry)
             if is_first and self.program.plan.num_workers > 1:
                 wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
                 self._queue.put(Busy(cpu / max(wall, 1e-9)))
             is_first = False
-        return None if carry is None else jax.tree.map(np.asarray, carry.best)
+        if carry is not None:
+            self._carries.append(carry)
 
-    def _run_chunk(self, rows: np.ndarray, carry: Any) -> Any:
-        """Runs some trials from their first step to their last."""
-        plan, start = self.program.plan, 0
+    def _free_carry(self) -> Carry:
+        """A carry that no thread uses, or a new one."""
+        with self._lock:
+            carry = self._carries.pop() if self._carries else None
+        return fresh_carry(self.program) if carry is None else carry
+
+    def _run_chunk(self, rows: np.ndarray, carry: Carry) -> Carry:
+        """Runs some trials through the part's steps."""
+        plan, steps, reports = self.program.plan, self.settings.steps, self._part.reports
+        start = steps[reports.start - 1] if reports.start else 0
         place = _places(plan)[: len(rows)]
         lanes = jax.device_put(self._lanes(plan, place, rows), self.program.split)
-        for report, stop in enumerate(self.settings.steps):
+        if self.states is not None and start:
+            carry = self.states.load(carry, rows, place)
+        for report in reports:
+            stop = steps[report]
             loss, carry = self.program.call(
                 *self._shared, lanes, carry, np.int32(start), np.int32(stop)
             )
             losses = np.asarray(loss).reshape(-1)[place]
-            is_last = stop == self.settings.steps[-1]
-            states = self._take(carry.state, place) if self.keep and is_last else None
+            is_last = stop == steps[-1]
+            states = take_lanes(carry.state, place) if self.keep and is_last else None
             self._queue.put(Report(self.group.trials[rows], losses, report, states))
             start = stop
             if self._stop.is_set():
-                break
+                return carry
+        if self.states is not None:
+            self.states.save(carry, rows, place)
         return carry
 
     def _lanes(self, plan: Plan, place: np.ndarray, rows: np.ndarray) -> Lanes:
@@ -172,24 +245,31 @@ class Workers:
         draw = self.settings.draws[self.group.trials[source]].reshape(shape)
         return Lanes(trial.reshape(shape), draw, leaves)
 
-    def _take(self, leaves: Any, place: np.ndarray) -> list[np.ndarray]:
-        """Copies trials' states to the host, before the next call reuses the buffers."""
-        return [
-            np.asarray(a).reshape((math.prod(a.shape[:2]), *a.shape[2:]))[place] for a in leaves
-        ]
 
-
-def _chunks(plan: Plan, num_trials: int) -> Iterator[np.ndarray]:
+def _chunks(plan: Plan, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Splits trials into calls of nearly equal size, after one small call that is measured."""
-    start = 0
+    start, num_trials = 0, len(rows)
     if plan.num_workers > 1:
         start = min(num_trials, plan.width * plan.num_devices)
-        yield np.arange(start)
+        yield rows[:start]
     left = num_trials - start
     if left > 0:
         count = -(-left // plan.chunk)
         count = min(left, -(-count // plan.num_workers) * plan.num_workers)
-        yield from np.array_split(np.arange(start, num_trials), count)
+        yield from np.array_split(rows[start:], count)
+
+
+def _lots(plan: Plan, rows: np.ndarray, is_measured: bool) -> Iterator[np.ndarray]:
+    """Splits trials as `_chunks` does, into calls of whole groups: few trials make few groups."""
+    lot = plan.width * plan.num_devices
+    lots = [rows[i : i + lot] for i in range(0, len(rows), lot)]
+    if is_measured:
+        yield lots.pop(0)
+    if lots:
+        count = -(-len(lots) // plan.groups)
+        count = min(len(lots), -(-count // plan.num_workers) * plan.num_workers)
+        for part in np.array_split(np.arange(len(lots)), count):
+            yield np.concatenate([lots[i] for i in part])
 
 
 def _places(plan: Plan) -> np.ndarray:

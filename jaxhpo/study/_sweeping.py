@@ -37,6 +37,7 @@ class SweepingStudy(StudyCore):
         num_steps: int,
         batch_size: int | None = None,
         num_reports: int = 10,
+        scheduler: Any = None,
         timeout: float | None = None,
         progress: Any = True,
         memory_budget: int | None = None,
@@ -71,6 +72,9 @@ class SweepingStudy(StudyCore):
                 use: up to 4,096 where it ignores values, a generation of a population, otherwise
                 its start-up design and then a handful, since samplers learn between batches only.
             num_reports: points of a learning curve; at most 50 of them are stored.
+            scheduler: which trials of a batch go on, as in `population.sweep`: a name, or a
+                function `(num_trials, num_steps)` that makes a scheduler of a batch. A trial that
+                ends early is PRUNED; its value is the last of its curve, and it is never the best.
             timeout: seconds after which training stops at the next report.
             progress: as in `optimize`.
             memory_budget: bytes that the running programs may hold, as in `population.sweep`.
@@ -106,6 +110,7 @@ class SweepingStudy(StudyCore):
             num_reports=num_reports,
             timeout=timeout,
             progress=progress,
+            scheduler=scheduler,
             options=options,
         ).run()
 

@@ -1,4 +1,4 @@
-"""Public conformance checks: one row enrols a sampler, your own included.
+"""Public conformance checks: one row enrols a sampler or a scheduler, your own included.
 
 Example:
     >>> import jaxhpo as hpo
@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from jaxhpo import _checks
 from jaxhpo.testing import (
@@ -23,11 +24,16 @@ from jaxhpo.testing import (
     _transforms,
 )
 from jaxhpo.testing._case import SamplerCase as SamplerCase
+from jaxhpo.testing._scheduler_case import SchedulerCase as SchedulerCase
+from jaxhpo.testing._schedulers import SCHEDULER_CHECKS as SCHEDULER_CHECKS
 
 __all__ = [
     "CHECKS",
+    "SCHEDULER_CHECKS",
     "SamplerCase",
+    "SchedulerCase",
     "check_sampler",
+    "check_scheduler",
 ]
 
 CHECKS: dict[str, Callable[[SamplerCase], None]] = {
@@ -54,11 +60,37 @@ def check_sampler(case: SamplerCase, only: Iterable[str] | None = None) -> None:
         AssertionError: a check failed; a note names it.
         ValueError: `only` names a check that does not exist.
     """
-    for name in CHECKS if only is None else only:
-        if name not in CHECKS:
-            raise _checks.fail("check_sampler", "only", f"among {', '.join(CHECKS)}", name)
+    _run_checks("check_sampler", CHECKS, case, only, "sampler")
+
+
+def check_scheduler(case: SchedulerCase, only: Iterable[str] | None = None) -> None:
+    """Runs the conformance checks on one scheduler.
+
+    Args:
+        case: the scheduler's row.
+        only: names of checks, of `SCHEDULER_CHECKS`; None runs all.
+
+    Raises:
+        AssertionError: a check failed; a note names it.
+        ValueError: `only` names a check that does not exist.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> counts = (30, 15, 7, 3, 1)
+        >>> case = SchedulerCase("halving", hpo.schedulers.halving, counts, {"first_rung": 2})
+        >>> check_scheduler(case, only=["keep_counts"])
+    """
+    _run_checks("check_scheduler", SCHEDULER_CHECKS, case, only, "scheduler")
+
+
+def _run_checks(
+    where: str, checks: dict[str, Any], case: Any, only: Iterable[str] | None, kind: str
+) -> None:
+    for name in checks if only is None else only:
+        if name not in checks:
+            raise _checks.fail(where, "only", f"among {', '.join(checks)}", name)
         try:
-            CHECKS[name](case)
+            checks[name](case)
         except AssertionError as error:
-            error.add_note(f"conformance check {name!r} of sampler {case.id!r}")
+            error.add_note(f"conformance check {name!r} of {kind} {case.id!r}")
             raise

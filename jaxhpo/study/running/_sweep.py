@@ -14,6 +14,7 @@ from jaxhpo import _checks, population
 from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, Reporter, make_reporter
 from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
+from jaxhpo.schedulers.internal import resolve
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
@@ -68,6 +69,7 @@ class SweepRun:
         num_reports: int,
         timeout: float | None,
         progress: Any,
+        scheduler: Any,
         options: dict[str, Any],
     ) -> None:
         """Checks the arguments of `Study.sweep`, which documents them."""
@@ -77,11 +79,14 @@ class SweepRun:
                 f"minimised), got {study.direction!r}."
             )
         study.space.check_precision(_WHERE)
-        self.study, self.training, self.options = study, training, options
+        self.study, self.training = study, training
+        self.options = {**options, "scheduler": scheduler}
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
         self.batching, self.size = self._batches(batch_size)
+        if scheduler is not None:  # a batch makes its own; this one shows that it can be made
+            resolve(_WHERE, "scheduler", scheduler, self.size, self.num_steps)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -201,15 +206,16 @@ class SweepRun:
             _WHERE,
             self.study,
             [batch.trial_ids[i] for i in done],
-            result.losses[done],
+            _values(result)[done],
             curves=result.curves[done],
             curve_steps=result.curve_steps,
             status=result.status[done],
             seconds=result.seconds / len(batch.numbers),
         )
         for i, ending in zip(done, endings, strict=True):
+            is_pruned = ending.status is Status.PRUNED
             ending.system_attrs[SWEEP_ATTR] = {
-                "num_steps": self.num_steps,
+                "num_steps": int(result.steps[i]) if is_pruned else self.num_steps,
                 "num_reports": self.num_reports,
                 "share_data_order": bool(self.options.get("share_data_order", False)),
                 "width": int(result.width[i]),
@@ -221,3 +227,12 @@ class SweepRun:
         self.done += len(recorded)
         self.failed += sum(ending.status is Status.FAILED for ending in recorded)
         self.batches += len(recorded) > 0
+
+
+def _values(result: population.Sweep) -> np.ndarray:
+    """Final losses; of trials that ended early the last loss, as Optuna keeps it."""
+    pruned = np.flatnonzero(result.status == Status.PRUNED)
+    last = np.searchsorted(result.curve_steps, result.steps[pruned])
+    values = result.losses.copy()
+    values[pruned] = result.curves[pruned, last]
+    return values

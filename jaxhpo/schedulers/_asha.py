@@ -1,0 +1,144 @@
+"""ASHA: halving without waiting for a rung, by promotion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+
+from jaxhpo._base import Array, Outcome, Record, setting, static_field
+from jaxhpo._checks.suggest import named_arguments
+from jaxhpo._status import Status
+from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import (
+    Table,
+    empty_table,
+    hand_out,
+    is_new,
+    is_paused,
+    ranks,
+    record,
+    told,
+)
+
+
+class AshaSettings(Record):
+    """Settings of ASHA; see `asha`."""
+
+    unit: Array
+    levels: Array
+    eta: Array
+    batch_size: int = static_field()
+
+
+class AshaState(Record):
+    """The state of ASHA: the table tells all."""
+
+    table: Table
+
+
+@named_arguments
+def asha(
+    num_trials: int,
+    num_steps: int,
+    *,
+    eta: int = 3,
+    first_rung: int | None = None,
+    levels: Sequence[int] | None = None,
+    unit: Any = None,
+    batch_size: int | None = None,
+) -> Scheduler:
+    """Asynchronous successive halving, promotion type: no worker waits for a rung to be complete.
+
+    An `ask` lets the best trial go on that is among the best `m // eta` of the `m` told at its
+    level, from the highest level that has one; if none has, a new trial starts. Once all trials
+    have begun and none is running, the best `max(1, m // eta)` go on. What is paused in the end
+    stays so. Ties go to the lower number; a failed or infeasible trial never goes on.
+
+    Take it where jobs end one by one, on workers or machines; a population that trains side by side
+    has nothing to wait for, and `halving` promotes fewer wrong trials.
+
+    Args:
+        num_trials: trials in all; static.
+        num_steps: steps of a trial that is never stopped; static.
+        eta: one of how many trials goes on; static.
+        first_rung: step of the first rung; the next ones are at `eta` times the one before. None:
+            a 27th of `num_steps`.
+        levels: the steps of all rungs instead, increasing, the last one `num_steps`.
+        unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
+        batch_size: jobs of one `ask`; all trials if None, which leaves nothing asynchronous.
+            Static.
+
+    Returns:
+        The scheduler.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: a number out of range, or levels that do not increase up to `num_steps`.
+
+    Example:
+        >>> import jax.numpy as jnp, jaxhpo as hpo
+        >>> scheduler = hpo.schedulers.asha(9, 9, levels=[1, 3, 9], batch_size=1)
+        >>> state, asked = scheduler.init(0), []
+        >>> for value in (0.3, 0.1, 0.2, 0.05):
+        ...     state, job = scheduler.ask(0, state)
+        ...     state, _ = scheduler.tell(0, state, job, hpo.Outcome(jnp.array([value])))
+        ...     asked.append((int(job.trial[0]), int(job.level[0])))
+        >>> asked
+        [(0, 1), (1, 1), (2, 1), (1, 3)]
+
+    References:
+        Li et al., "A system for massively parallel hyperparameter tuning", 2020,
+        https://arxiv.org/abs/1810.05934, algorithm 2.
+    """
+    arguments = check_arguments(
+        "asha", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size
+    )
+    settings = AshaSettings(
+        arguments.unit,
+        setting(arguments.levels, jnp.int32),
+        setting(arguments.eta, jnp.int32),
+        arguments.batch_size,
+    )
+    return make_scheduler(settings, _init, _ask, _tell, name="asha")
+
+
+def _init(settings: AshaSettings, key: Any) -> AshaState:
+    del key  # nothing is drawn
+    return AshaState(empty_table(settings.unit, settings.levels))
+
+
+def _ask(settings: AshaSettings, key: Any, state: AshaState) -> tuple[AshaState, Job]:
+    del key
+    table = state.table
+    may_go_on, place = _promotable(settings, table)
+    # The highest level first, the best of it; a new trial stands at level 0 and comes last.
+    order = (-table.level, jnp.where(may_go_on, place, 0))
+    table, job = hand_out(table, may_go_on | is_new(table), order, settings.batch_size)
+    return AshaState(table), job
+
+
+def _tell(
+    settings: AshaSettings, key: Any, state: AshaState, job: Job, outcome: Outcome
+) -> tuple[AshaState, TellInfo]:
+    del key
+    before = state.table
+    after = record("asha", before, job, outcome)
+    return AshaState(after), told(before, after)
+
+
+def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
+    """Which trials may go on `[n]`, and their places `[n]` at their last level."""
+    num_levels = table.levels.shape[0]
+    reached = table.level[:, None] > jnp.arange(num_levels, dtype=jnp.int32)[None]
+    value = jnp.where(reached, table.value, jnp.asarray(jnp.nan, table.value.dtype))
+    zeros = jnp.zeros(table.level.shape, jnp.int32)
+    places = jnp.stack([ranks(value[:, k], zeros, 1) for k in range(num_levels)], axis=1)
+    count = jnp.sum(reached, axis=0, dtype=jnp.int32)
+    is_idle = ~jnp.any(is_new(table) | (table.status == int(Status.RUNNING)))
+    keep = jnp.maximum(count // settings.eta, is_idle.astype(jnp.int32))
+    last = jnp.maximum(table.level - 1, 0)
+    place = jnp.take_along_axis(places, last[:, None], axis=1)[:, 0]
+    return is_paused(table) & (table.level > 0) & (place < keep[last]), place

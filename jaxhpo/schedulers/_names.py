@@ -1,0 +1,78 @@
+"""Schedulers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxhpo import _checks
+from jaxhpo.schedulers._asha import asha
+from jaxhpo.schedulers._halving import halving
+from jaxhpo.schedulers._hyperband import hyperband
+from jaxhpo.schedulers._protocol import Scheduler
+
+_FACTORIES: dict[str, Callable[..., Scheduler]] = {
+    "asha": asha,
+    "halving": halving,
+    "hyperband": hyperband,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Lists the names that `get` knows, in alphabetical order.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> hpo.schedulers.names()
+        ('asha', 'halving', 'hyperband')
+    """
+    return tuple(sorted(_FACTORIES))
+
+
+def get(name: Any, num_trials: int, num_steps: int, **settings: Any) -> Scheduler:
+    """Makes a scheduler from its name.
+
+    Args:
+        name: one of `names()`; a ready `Scheduler` is returned as it is, and a factory is called.
+        num_trials: trials in all.
+        num_steps: steps of a trial that is never stopped.
+        **settings: settings of the factory of that name.
+
+    Returns:
+        The scheduler.
+
+    Raises:
+        TypeError: `name` is none of these, or settings come with a ready scheduler.
+        ValueError: no scheduler has this name; the message lists those that exist.
+
+    Example:
+        >>> import jaxhpo as hpo
+        >>> scheduler = hpo.schedulers.get("halving", 64, 100, eta=4)
+    """
+    return resolve("schedulers.get", "name", name, num_trials, num_steps, **settings)
+
+
+def resolve(
+    where: str, argument: str, name: Any, num_trials: int, num_steps: int, **settings: Any
+) -> Scheduler:
+    """`get` for a function that takes a scheduler: errors name it and its argument."""
+    if callable(name):
+        made = name(num_trials, num_steps, **settings)
+        expected = "a function (num_trials, num_steps) that makes a Scheduler"
+        checked: Scheduler = _checks.check_instance(where, argument, made, Scheduler, expected)
+        return checked
+    if isinstance(name, Scheduler):
+        if settings:
+            expected = "a name where settings are given"
+            raise TypeError(f"{where}: `{argument}` must be {expected}, got a ready scheduler.")
+        return name
+    if not isinstance(name, str):
+        got = _checks.describe(name)
+        expected = "a name, a Scheduler or a function that makes one"
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
+    if name not in _FACTORIES:
+        raise _checks.unknown_name(where, argument, names(), name)
+    return _FACTORIES[name](num_trials, num_steps, **settings)

@@ -1,0 +1,133 @@
+"""The synchronous rule: once all of a rung have been told, the best share of them goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxhpo._base import Array, Outcome, Record, setting, static_field
+from jaxhpo._status import Status
+from jaxhpo.schedulers._levels import Arguments
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import (
+    Table,
+    empty_table,
+    hand_out,
+    is_new,
+    is_paused,
+    is_promoted,
+    ranks,
+    record,
+    told,
+)
+
+
+class Settings(Record):
+    """Settings of a synchronous rule.
+
+    Attributes:
+        unit: `[n, d]` points.
+        levels: `[L]` int32 steps.
+        eta: `[]` int32, one of how many goes on.
+        bracket: `[n]` int32 bracket of each trial.
+        first: `[b]` int32 first rung at which a bracket is cut.
+        batch_size: rows of a job.
+        name: for errors.
+    """
+
+    unit: Array
+    levels: Array
+    eta: Array
+    bracket: Array
+    first: Array
+    batch_size: int = static_field()
+    name: str = static_field()
+
+
+class RungState(Record):
+    """The state of a synchronous rule: the table tells all."""
+
+    table: Table
+
+
+def synchronous(
+    name: str, arguments: Arguments, bracket: np.ndarray, first: np.ndarray
+) -> Scheduler:
+    """Makes a scheduler of brackets that are cut at some of the levels.
+
+    All brackets share the levels, and one that is not cut at a level passes it: so all trials of a
+    population stand at one step, whatever their bracket.
+
+    Args:
+        name: of the scheduler.
+        arguments: checked.
+        bracket: `[n]` bracket of each trial.
+        first: `[b]` first rung at which each bracket is cut.
+
+    Returns:
+        The scheduler.
+    """
+    settings = Settings(
+        arguments.unit,
+        setting(arguments.levels, jnp.int32),
+        setting(arguments.eta, jnp.int32),
+        setting(bracket, jnp.int32),
+        setting(first, jnp.int32),
+        arguments.batch_size,
+        name,
+    )
+    return make_scheduler(settings, _init, _ask, _tell, name=name)
+
+
+def _init(settings: Settings, key: Any) -> RungState:
+    del key  # nothing is drawn
+    return RungState(empty_table(settings.unit, settings.levels))
+
+
+def _ask(settings: Settings, key: Any, state: RungState) -> tuple[RungState, Job]:
+    del key
+    table = state.table
+    ready = is_new(table) | is_promoted(table)
+    table, job = hand_out(table, ready, (table.level,), settings.batch_size)
+    return RungState(table), job
+
+
+def _tell(
+    settings: Settings, key: Any, state: RungState, job: Job, outcome: Outcome
+) -> tuple[RungState, TellInfo]:
+    del key
+    before = state.table
+    after = _cut(settings, record(settings.name, before, job, outcome))
+    return RungState(after), told(before, after)
+
+
+def _cut(settings: Settings, table: Table) -> Table:
+    """Lets the best of each complete rung go on, and stops the others.
+
+    The rung at which a bracket stands is the largest number of levels that one of its trials was
+    let go on from; those with that number are its entrants.
+    """
+    bracket, num_levels = settings.bracket, table.levels.shape[0]
+    brackets = jnp.arange(settings.first.shape[0], dtype=jnp.int32)
+    is_member = bracket[None] == brackets[:, None]
+    rung = jnp.max(jnp.where(is_member, table.promoted[None], 0), axis=1)
+    here = rung[bracket]
+    is_entrant = table.promoted == here
+    is_awaited = is_entrant & (table.level <= here)
+    is_complete = ~jnp.any(is_member & is_awaited[None], axis=1)
+    count = jnp.sum(is_member & is_entrant[None], axis=1, dtype=jnp.int32)
+    keep = jnp.where(rung < settings.first, count, jnp.maximum(1, count // settings.eta))
+    value = jnp.take_along_axis(table.value, here[:, None], axis=1)[:, 0]
+    # Who has dropped out earlier ranks behind all, and NaN behind what is finite.
+    place = ranks(
+        jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype)), bracket, len(brackets)
+    )
+    is_judged = is_complete[bracket] & is_entrant & is_paused(table) & (here < num_levels - 1)
+    is_judged &= table.level == here + 1
+    goes_on = is_judged & (place < keep[bracket])
+    pruned = jnp.where(is_judged & ~goes_on, jnp.int32(Status.PRUNED), table.status)
+    promoted = jnp.where(goes_on, here + 1, table.promoted)
+    return dataclasses.replace(table, status=pruned, promoted=promoted)

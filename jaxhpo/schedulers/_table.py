@@ -1,0 +1,176 @@
+"""The state that all rules share: one row a trial, one column a level."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxhpo._base import Array, Outcome, Record
+from jaxhpo._checks import fail
+from jaxhpo._status import Status
+from jaxhpo.schedulers._protocol import Job, TellInfo
+
+
+class Table(Record):
+    """What is known of `n` trials at `L` levels.
+
+    Attributes:
+        value: `[n, L]` values, NaN where a level was not reached and where the trial failed.
+        unit: `[n, d]` points in the unit cube; zero columns where the caller holds the points.
+        level: `[n]` int32 number of levels told, the level of a failure included.
+        status: `[n]` int32 `Status`: EMPTY (not begun), RUNNING (handed out), WAITING (paused),
+            PRUNED (stopped early), COMPLETE, FAILED or INFEASIBLE.
+        promoted: `[n]` int32 number of levels that the trial was let go on from.
+        levels: `[L]` int32 steps of the levels, increasing; the last one completes a trial.
+    """
+
+    value: Array
+    unit: Array
+    level: Array
+    status: Array
+    promoted: Array
+    levels: Array
+
+
+def empty_table(unit: Array, levels: Array) -> Table:
+    """The table before any trial has begun.
+
+    Args:
+        unit: `[n, d]` points.
+        levels: `[L]` int32 steps.
+
+    Returns:
+        The table.
+    """
+    n = unit.shape[0]
+    none = jnp.zeros(n, jnp.int32)
+    value = jnp.full((n, levels.shape[0]), jnp.nan, jnp.result_type(float))
+    return Table(value, unit, none, jnp.full(n, int(Status.EMPTY), jnp.int32), none, levels)
+
+
+def is_new(table: Table) -> Array:
+    """`[n]` bool, trials that have not begun."""
+    return table.status == int(Status.EMPTY)
+
+
+def is_paused(table: Table) -> Array:
+    """`[n]` bool, trials that have reached a level and neither run nor have ended."""
+    return table.status == int(Status.WAITING)
+
+
+def is_promoted(table: Table) -> Array:
+    """`[n]` bool, paused trials that were let go on and have not been handed out since."""
+    return is_paused(table) & (table.promoted == table.level)
+
+
+def hand_out(table: Table, ready: Array, order: tuple[Array, ...], count: int) -> tuple[Table, Job]:
+    """Makes a job of trials that are ready, and marks them as running.
+
+    Args:
+        table: the table.
+        ready: `[n]` bool, trials that may be handed out.
+        order: arrays `[n]` to sort by, the first one counts most; ties go to the lower number.
+        count: rows of the job; static.
+
+    Returns:
+        The table and the job.
+    """
+    n = ready.shape[0]
+    columns = (~ready, *order, jnp.arange(n, dtype=jnp.int32))
+    first = jax.lax.sort(columns, num_keys=len(columns))[-1][:count]
+    is_job = ready[first]
+    level = table.levels[jnp.minimum(table.level[first], table.levels.shape[0] - 1)]
+    trial = jnp.where(is_job, first, jnp.int32(-1))
+    unit = jnp.where(is_job[:, None], table.unit[first], jnp.asarray(jnp.nan, table.unit.dtype))
+    job = Job(trial, unit, trial, jnp.where(is_job, level, jnp.int32(0)))
+    rows = jnp.where(is_job, first, n)
+    changed = dataclasses.replace(
+        table,
+        status=table.status.at[rows].set(int(Status.RUNNING), mode="drop"),
+        promoted=table.promoted.at[rows].set(table.level[first], mode="drop"),
+    )
+    return changed, job
+
+
+def record(where: str, table: Table, job: Job, outcome: Outcome) -> Table:
+    """Writes down the values that trials have reached; nothing is decided.
+
+    Args:
+        where: the scheduler, for errors.
+        table: the table.
+        job: `[q]` jobs, in any order; those that do not fit the table are ignored.
+        outcome: values `[q]`, minimised. Not finite: the trial has failed. Violated: infeasible.
+
+    Returns:
+        The table, in which the trials wait or have ended.
+
+    Raises:
+        ValueError: values that are not one per job.
+    """
+    value = jnp.asarray(outcome.value)
+    if value.shape != job.trial.shape:
+        expected = f"one per job, shape {job.trial.shape}"
+        raise fail(f"{where}.tell", "outcome.value", expected, value.shape)
+    n, num_levels = table.value.shape
+    value = value.astype(table.value.dtype)
+    rung = jnp.sum(table.levels[None] < job.level[:, None], axis=1, dtype=jnp.int32)
+    trial = jnp.clip(job.trial, 0, n - 1)
+    is_known = (job.trial == trial) & (table.levels[jnp.minimum(rung, num_levels - 1)] == job.level)
+    may_change = (table.status == int(Status.RUNNING)) | is_new(table) | is_paused(table)
+    is_known &= may_change[trial] & (rung >= table.level[trial])
+    is_finite, is_met = jnp.isfinite(value), _is_met(outcome.violation, value)
+    paused = jnp.where(rung == num_levels - 1, int(Status.COMPLETE), int(Status.WAITING))
+    met = jnp.where(is_met, paused, int(Status.INFEASIBLE))
+    status = jnp.where(is_finite, met, int(Status.FAILED)).astype(jnp.int32)
+    rows = jnp.where(is_known, trial, n)
+    kept = jnp.where(is_finite & is_met, value, jnp.asarray(jnp.nan, value.dtype))
+    return dataclasses.replace(
+        table,
+        value=table.value.at[rows, rung].set(kept, mode="drop"),
+        level=table.level.at[rows].set(rung + 1, mode="drop"),
+        status=table.status.at[rows].set(status, mode="drop"),
+    )
+
+
+def _is_met(violation: Any, value: Array) -> Array:
+    if violation is None:
+        return jnp.ones(value.shape, bool)
+    return (jnp.asarray(violation).reshape(value.shape[0], -1) <= 0).all(axis=1)
+
+
+def ranks(value: Array, group: Array, num_groups: int) -> Array:
+    """Places `[n]` int32 from 0 within each group: ascending, NaN last, ties by number.
+
+    Args:
+        value: `[n]` values.
+        group: `[n]` int32 groups.
+        num_groups: how many groups there are; static.
+
+    Returns:
+        The places.
+    """
+    n = value.shape[0]
+    number = jnp.arange(n, dtype=jnp.int32)
+    ordered, _, rows = jax.lax.sort((group, value, number), num_keys=3)
+    # A group begins where those before it end; comparing compiles faster than a search.
+    groups = jnp.arange(num_groups, dtype=jnp.int32)
+    start = jnp.sum(group[None] < groups[:, None], axis=1, dtype=jnp.int32)
+    return jnp.zeros(n, jnp.int32).at[rows].set(number - start[ordered])
+
+
+def told(before: Table, after: Table) -> TellInfo:
+    """Says what a tell has changed."""
+
+    def more(count: Any) -> Array:
+        return jnp.sum(count(after), dtype=jnp.int32) - jnp.sum(count(before), dtype=jnp.int32)
+
+    running = (after.status == int(Status.RUNNING)) | is_new(after) | is_paused(after)
+    status = jnp.where(jnp.any(running), int(Status.RUNNING), int(Status.EMPTY))
+    return TellInfo(
+        status.astype(jnp.int32),
+        more(is_promoted),
+        more(lambda table: table.status == int(Status.PRUNED)),
+    )

@@ -1,0 +1,93 @@
+"""A study's sweep under a scheduler: who ends early is pruned, with its curve."""
+
+import functools
+
+import numpy as np
+import optuna
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import Status
+from jaxhpo.study import Study
+from tests.study.test_sweep import SPACE, TRAINING, facts
+
+SETTINGS = {"num_steps": 8, "num_reports": 2, "scheduler": "halving", "progress": False}
+
+
+def test_trials_that_end_early_are_pruned_with_their_curves(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    full = Study(SPACE, "random", storage=None)
+    summary = study.sweep(TRAINING, num_trials=24, **SETTINGS)
+    full.sweep(TRAINING, num_trials=24, num_steps=8, num_reports=8, progress=False)
+    assert summary.num_trials == 24
+    assert summary.num_batches == 1
+    stored = optuna.load_study(study_name="s", storage=url).trials
+    ended = {}
+    for mine, theirs, whole in zip(study.trials, stored, full.trials, strict=True):
+        ended[mine.status] = ended.get(mine.status, 0) + 1
+        assert mine.params == whole.params
+        if mine.status is Status.FAILED:
+            continue
+        assert theirs.state.name == mine.status.name
+        assert mine.value == theirs.value == mine.curve[max(mine.curve)]
+        assert mine.curve == theirs.intermediate_values
+        for step, value in mine.curve.items():
+            assert value == pytest.approx(whole.curve[step], rel=1e-6)
+        assert (max(mine.curve) == 8) == (mine.status is Status.COMPLETE)
+    assert ended[Status.COMPLETE] == 3  # 24, 12 at step 1, 6 at step 2, 3 at step 4
+    assert ended[Status.PRUNED] + ended[Status.FAILED] == 21
+    assert study.best.status is Status.COMPLETE
+    assert study.best_value >= full.best_value
+
+
+def test_each_batch_is_a_population_of_its_own():
+    study = Study(SPACE, "random", storage=None)
+    make = functools.partial(hpo.schedulers.halving, levels=[2, 8])
+    summary = study.sweep(TRAINING, num_trials=20, batch_size=12, **{**SETTINGS, "scheduler": make})
+    assert summary.num_batches == 2
+    is_complete = [trial.status is Status.COMPLETE for trial in study.trials]
+    assert (sum(is_complete[:12]), sum(is_complete[12:])) == (6, 4)
+
+
+def test_a_sweep_resumed_after_a_batch_is_the_uninterrupted_one(url):
+    one = Study(SPACE, "random", storage=url, name="one", seed=4)
+    one.sweep(TRAINING, num_trials=16, batch_size=8, **SETTINGS)
+    two = Study(SPACE, "random", storage=url, name="two", seed=4)
+    two.sweep(TRAINING, num_trials=8, batch_size=8, **SETTINGS)
+    again = Study(SPACE, "random", storage=url, name="two", seed=4)
+    again.sweep(TRAINING, num_trials=8, batch_size=8, **SETTINGS)
+    assert facts(again) == facts(one)
+
+
+def test_a_pruned_trial_is_trained_again_up_to_its_last_step(url, caplog):
+    study = Study(SPACE, "random", storage=url, name="s")
+    study.sweep(TRAINING, num_trials=12, **SETTINGS)
+    pruned = next(t for t in study.trials if t.status is Status.PRUNED)
+    state = study.retrain(TRAINING, pruned.number)
+    assert "retraining gave" not in caplog.text
+    np.testing.assert_allclose(np.sum(np.asarray(state) ** 2), pruned.value, rtol=1e-5)
+
+
+def test_samplers_learn_from_pruned_trials():
+    study = Study(SPACE, "tpe", storage=None)
+    study.sweep(TRAINING, num_trials=24, **SETTINGS)
+    assert len(study.trials) == 24
+    assert {t.status for t in study.trials} >= {Status.COMPLETE, Status.PRUNED}
+
+
+def test_a_bad_scheduler_is_named_before_any_trial(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    with pytest.raises(ValueError, match="Study.sweep: `scheduler` must be one of asha, halving"):
+        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": "median"})
+    assert study.trials == []
+
+
+def test_a_scheduler_of_other_trials_is_named_and_the_batch_waits(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    ready = hpo.schedulers.halving(8, 8)
+    with pytest.raises(ValueError, match="`scheduler` must be made for 12 trials"):
+        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": ready})
+    assert all(trial.status is Status.WAITING for trial in study.trials)
+    study.sweep(TRAINING, num_trials=12, **SETTINGS)
+    assert len(study.trials) == 12
+    assert not any(trial.status is Status.WAITING for trial in study.trials)
