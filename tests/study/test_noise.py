@@ -8,6 +8,12 @@ import jaxhpo as hpo
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
 
 
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """The default storage is a file in the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def objective_with(se):
     def objective(params):
         value = (params["x"] - 0.3) ** 2 + 0.2 * np.sin(1e4 * params["x"])
@@ -16,11 +22,12 @@ def objective_with(se):
     return objective
 
 
-def searched(se, parts=(9,), **settings):
+def searched(se, parts=(9,), storage=None, **settings):
     for count in parts:
         study = hpo.Study(
-            SPACE, hpo.samplers.gp(SPACE, num_candidates=32, num_lanes=3), seed=0, **settings
-        )
+            SPACE, hpo.samplers.gp(SPACE, num_candidates=32, num_lanes=3),
+            storage=storage, seed=0, **settings,
+        )  # fmt: skip
         study.optimize(objective_with(se), num_trials=count, progress=False)
     return study
 
