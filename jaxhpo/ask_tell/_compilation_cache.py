@@ -45,6 +45,12 @@ def is_switched_off() -> bool:
     return os.environ.get(SWITCH_VARIABLE, "").strip().lower() in _OFF
 
 
+def keeps_programs() -> bool:
+    """Whether what is compiled now is there for the next process."""
+    is_on = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    return bool(is_on and jax.config.jax_compilation_cache_dir)  # type: ignore[attr-defined]
+
+
 def enable_compilation_cache() -> pathlib.Path | None:
     """Turns on JAX's persistent compilation cache, unless the user has decided otherwise.
 

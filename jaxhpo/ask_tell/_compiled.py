@@ -18,6 +18,7 @@ import numpy as np
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
 from jaxhpo._tracing import owned
 from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
@@ -55,7 +56,12 @@ class Driver:
     """A sampler with its state."""
 
     def __init__(
-        self, sampler: Sampler, space: Space, seeds: Sequence[int], num_objectives: int
+        self,
+        sampler: Sampler,
+        space: Space,
+        seeds: Sequence[int],
+        num_objectives: int,
+        clock: CompileClock | None = None,
     ) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
@@ -67,9 +73,11 @@ class Driver:
             space: what it searches.
             seeds: decides everything: the key's seed, then numbers below 2**32 folded into it.
             num_objectives: values of one trial.
+            clock: counts the time that compiling takes; None is a new one.
         """
         _compilation_cache.enable_compilation_cache()
         self._sampler, self._space = sampler, space
+        self._clock, self._called = clock or CompileClock(), set[Any]()
         # What an integer is cut to here, `jax.random.key` cuts it to as well.
         self._seed = np.int64(seeds[0]).astype(jnp.result_type(int))
         self._folded = tuple(np.uint32(number) for number in seeds[1:])
@@ -100,7 +108,9 @@ class Driver:
             in the host's precision.
         """
         self._start()
-        self._state, unit = _tell_and_ask(
+        self._state, unit = self._run(
+            _tell_and_ask,
+            block,
             self._sampler.tell,
             self._sampler.ask,
             self._keys,
@@ -149,22 +159,33 @@ class Driver:
             if self._state is None:
                 self._start()
             else:
-                self._state = _resize(self._sampler.resize, self._state, self._capacity)
+                resize = self._sampler.resize
+                self._state = self._run(_resize, 0, resize, self._state, self._capacity)
 
     def _start(self) -> None:
         """Makes the first state, if there is none, with the room that it is to have."""
         if self._state is None:
             resize = self._sampler.resize if self._capacity else None
-            self._keys, self._state = _init(
-                self._sampler.init, resize, self._seed, self._folded, self._capacity
-            )
+            arguments = (self._sampler.init, resize, self._seed, self._folded, self._capacity)
+            self._keys, self._state = self._run(_init, 0, *arguments)
 
     def _flush(self) -> None:
         """Runs the tell that is pending, if there is one."""
         if self._pending is not self._no_rows:
             self._start()
-            self._state = _tell(self._sampler.tell, self._keys, self._state, self._pending)
+            rows = len(self._pending.unit)
+            arguments = (self._sampler.tell, self._keys, self._state, self._pending)
+            self._state = self._run(_tell, rows, *arguments)
             self._pending = self._no_rows
+
+    def _run(self, program: owned.OwnedJit, size: int, *args: Any) -> Any:
+        """Calls a program; the first time at this capacity and size it may have to be compiled."""
+        key = (program, self._capacity, size)
+        if key in self._called:
+            return program(*args)
+        result = self._clock.call(name_of(self._sampler), self._capacity, program, *args)
+        self._called.add(key)
+        return result
 
     def _padded(
         self,

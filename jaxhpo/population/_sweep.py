@@ -213,13 +213,15 @@ def _run_groups(
     deadline = math.inf if timeout is None else recorder.started + timeout
     futures: list[Future[Program]] = []
     try:
-        futures = _compile_all(settings, groups, recorder, programs)
+        with recorder.waiting():
+            futures = _compile_all(settings, groups, recorder, programs)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
-            if not future.done():
-                recorder.report_progress(is_compiling=True)
-            program = future.result()
+            with recorder.waiting():
+                if not future.done():
+                    recorder.report_progress(is_compiling=True)
+                program = future.result()
             recorder.add_program(program)
             programs.keep(settings, group, program)
             _run_group(settings, group, program, recorder, deadline)

@@ -19,7 +19,7 @@ from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
-from jaxhpo.study.storage._rows import SWEEP_ATTR
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, SWEEP_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -110,6 +110,7 @@ class SweepRun:
         with contextlib.ExitStack() as stack:
             stack.callback(self.study._store.checkpoint)
             stack.enter_context(self.reporter)
+            stack.enter_context(self.study._sampler.clock.saying(self.reporter.say))
             interrupts = stack.enter_context(DeferredInterrupts())
             while (reason := self._reason_to_stop()) is None:
                 self._batch(interrupts)
@@ -205,14 +206,16 @@ class SweepRun:
             curves=result.curves[done],
             curve_steps=result.curve_steps,
             status=result.status[done],
-            seconds=result.seconds / len(batch.numbers),
+            seconds=max(result.seconds - result.wait_seconds, 0.0) / len(batch.numbers),
         )
-        for i, ending in zip(done, endings, strict=True):
+        waits = [result.wait_seconds, *(0.0 for _ in endings)]
+        for i, ending, wait in zip(done, endings, waits, strict=False):
             ending.system_attrs[SWEEP_ATTR] = {
                 "num_steps": self.num_steps,
                 "num_reports": self.num_reports,
                 "share_data_order": bool(self.options.get("share_data_order", False)),
                 "width": int(result.width[i]),
+                **({COMPILE_ENTRY: wait} if wait else {}),
             }
         recorded = self.study._sampler.end(batch, endings, self.size)
         self.study._on_trials_ended(recorded)
