@@ -140,7 +140,7 @@ class _Call:
                 f"{self.fun.__module__}.{self.fun.__qualname__}{static!r}",
                 structure_text(self._structure),
                 repr(leaves),
-                _surroundings(),
+                surroundings(),
             )
         )
 
@@ -260,13 +260,14 @@ def _digest(text: str, module: bytes) -> bytes:
     return hashlib.sha256(text.encode() + module).digest()
 
 
-def _surroundings() -> str:
+def surroundings() -> str:
     """What decides a program beside its arguments."""
     values = jax.config.values
     settings = {
         name: getattr(jax.config, name, values[name])
         for name in sorted(values)
-        if "cache" not in name and "log" not in name
+        # The platforms to choose from do not matter, the one that was chosen does.
+        if "cache" not in name and "log" not in name and name != "jax_platforms"
     }
     versions = (jax.__version__, jaxlib.__version__, np.__version__, source_digest())
     device = (jax.default_backend(), jax.devices()[0].device_kind)
