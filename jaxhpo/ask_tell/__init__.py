@@ -3,7 +3,7 @@
 `Study` and every integration drive their samplers through this room.
 """
 
-from jaxhpo.ask_tell._compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxhpo._tracing.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxhpo.ask_tell._compile_clock import CompileClock as CompileClock
 from jaxhpo.ask_tell._compiled import padded_size as padded_size
 from jaxhpo.ask_tell._compiled import proposal_shape_of as proposal_shape_of

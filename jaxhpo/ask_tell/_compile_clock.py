@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from jaxhpo._tracing import owned
-from jaxhpo.ask_tell._compilation_cache import keeps_programs
+from jaxhpo._tracing.compilation_cache import keeps_programs
 from jaxhpo.progress import say_if_slow
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,8 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
-from jaxhpo._tracing import owned
-from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo._tracing import compilation_cache, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._stored_programs import stored
@@ -77,7 +76,7 @@ class Driver:
             num_objectives: values of one trial.
             clock: counts the time that compiling takes; None is a new one.
         """
-        _compilation_cache.enable_compilation_cache()
+        compilation_cache.enable_compilation_cache()
         self._sampler, self._space = sampler, space
         self._clock, self._called = clock or CompileClock(), set[Any]()
         self._ahead, self._block = CompileAhead(), 1
@@ -262,8 +261,20 @@ def padded_size(n: int) -> int:
     return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
 
 
-def proposal_shape_of(sampler: Sampler) -> jax.ShapeDtypeStruct:
-    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
+def proposal_shape_of(
+    sampler: Sampler, space: Space | None = None, factory: Any = None, settings: Iterable[str] = ()
+) -> jax.ShapeDtypeStruct:
+    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed.
+
+    Args:
+        sampler: any sampler.
+        space: what it searches, where that is known.
+        factory: what made it. Of a sampler that a name has made the shape is known without a trace,
+            which costs as much as a short study.
+        settings: names of the settings that it was made with.
+    """
+    if space is not None and isinstance(factory, str) and not any("size" in s for s in settings):
+        return jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
     given = (sampler, jax.eval_shape(lambda: jax.random.key(0)))
     shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
     return shape

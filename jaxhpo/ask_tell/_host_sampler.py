@@ -37,7 +37,7 @@ class HostSampler:
             num_objectives: values of one trial.
         """
         sampler = spec.make(space, num_objectives)
-        proposal_shape = proposal_shape_of(sampler)
+        proposal_shape = proposal_shape_of(sampler, space, spec.sampler, spec.settings)
         self._space, self._num_objectives = space, num_objectives
         self.clock = CompileClock(spec.where)
         self._proposer = Proposer(

@@ -25,7 +25,7 @@ import jaxlib
 import numpy as np
 from jax import export
 
-from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo._tracing import compilation_cache
 from jaxhpo.ask_tell._stable_text import NoStableTextError, structure_text
 
 logger = logging.getLogger("jaxhpo")
@@ -74,7 +74,7 @@ def folder() -> pathlib.Path | None:
     """Where programs are kept: beside what JAX keeps, or nowhere if that is off."""
     configured: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     is_on = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
-    if not configured or not is_on or _compilation_cache.is_switched_off() or "://" in configured:
+    if not configured or not is_on or compilation_cache.is_switched_off() or "://" in configured:
         return None
     return pathlib.Path(configured) / _FOLDER
 

@@ -112,7 +112,9 @@ def _learns(sampler: Sampler) -> bool:
 
 def _rows_of(sampler: Sampler) -> int:
     """Points of one ask; nothing is computed."""
-    asked = jax.eval_shape(lambda s, k: s.ask(k, s.init(k))[1], sampler, jax.random.key(0))
+    asked = jax.eval_shape(
+        lambda s, k: s.ask(k, s.init(k))[1], sampler, jax.eval_shape(lambda: jax.random.key(0))
+    )
     return int(asked.shape[0])
 
 

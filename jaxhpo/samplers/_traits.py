@@ -93,7 +93,7 @@ def check_objectives(where: str, sampler: Sampler, num_objectives: int) -> None:
         sampler.tell(key_tell, state, unit, Outcome(jnp.zeros(shape, unit.dtype)))
 
     try:
-        jax.eval_shape(round_, sampler, jax.random.key(0))
+        jax.eval_shape(round_, sampler, jax.eval_shape(lambda: jax.random.key(0)))
     except ValueError as error:
         hint = "."
         if num_objectives > 1:

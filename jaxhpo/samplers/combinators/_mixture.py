@@ -100,8 +100,8 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
 
 
 def _asked_shape(sampler: Sampler) -> tuple[int, ...]:
-    key = jax.random.key(0)
-    shape = jax.eval_shape(lambda s: s.ask(key, s.init(key))[1], sampler).shape
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    shape = jax.eval_shape(lambda s, k: s.ask(k, s.init(k))[1], sampler, key).shape
     return tuple(shape)
 
 

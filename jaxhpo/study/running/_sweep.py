@@ -17,6 +17,7 @@ from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
+from jaxhpo.study.running._sweep_summary import SweepSummary
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
 from jaxhpo.study.storage._rows import COMPILE_ENTRY, SWEEP_ATTR
@@ -28,30 +29,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.sweep"
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepSummary:
-    """What one call of `Study.sweep` did; the trials are in the study.
-
-    Attributes:
-        num_trials: trials recorded.
-        num_failed: those of them that failed.
-        num_batches: transactions they were ended in.
-        seconds: wall time in all.
-        compile_seconds: time spent on tracing and compiling.
-        write_seconds: time spent on writing to the storage.
-        plans: how each batch was laid out, and how many trials a batch has where the sampler learns
-            between them; `str(plan)` is text for people.
-    """
-
-    num_trials: int
-    num_failed: int
-    num_batches: int
-    seconds: float
-    compile_seconds: float
-    write_seconds: float
-    plans: tuple[Any, ...]
 
 
 class SweepRun:
