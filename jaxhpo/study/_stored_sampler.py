@@ -84,6 +84,9 @@ class StoredSampler:
         self._assumed_failed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
         self._running: dict[int, int] = {}
+        # Trials that had begun when the compiler was waited for: their times in the storage do not
+        # tell how long they took.
+        self._waited: set[int] = set()
 
     @property
     def sampler(self) -> Sampler:
@@ -131,7 +134,10 @@ class StoredSampler:
         if self._is_stale:
             self.refresh()
         started = self._start_waiting(count, owner) if self._has_waiting else []
-        return started + self._ask_sampler(count - len(started), owner)
+        asked = self._ask_sampler(count - len(started), owner)
+        if any(trial.compile_seconds for trial in asked):
+            self._waited.update(trial.number for trial in started)
+        return started + asked
 
     def _start_waiting(self, count: int, owner: list[str | int] | None) -> list[Trial]:
         """Starts up to `count` of the waiting trials."""
@@ -302,7 +308,7 @@ class StoredSampler:
             of the new trial that holds its value; one that it had given a value is left out.
         """
         endings = [
-            ending_of(self._running[trial.number], result)
+            ending_of(self._running[trial.number], result, trial.number in self._waited)
             for trial, result in zip(trials, results, strict=True)
         ]
         was_stale, self._is_stale = self._is_stale, True

@@ -17,6 +17,7 @@ from jaxhpo.ask_tell import CompileClock, _compile_clock
 from jaxhpo.integrations.optuna import JaxhpoSampler
 from jaxhpo.integrations.sklearn import SearchCV
 from jaxhpo.progress import _reporter
+from jaxhpo.study.running._evaluate import evaluate
 
 WAIT = 0.5
 TREE = {"x": hpo.uniform(0.0, 1.0)}
@@ -49,6 +50,19 @@ def test_a_trial_has_the_wait_before_it_beside_its_duration():
     assert max(trial.seconds for trial in study.trials) < WAIT / 2
     assert study.compile_seconds == first.compile_seconds
     assert list(study.to_dataframe()["compile_seconds"]) == [first.compile_seconds, 0.0, 0.0]
+
+
+def test_a_trial_that_waited_beside_a_proposal_has_no_part_of_it():
+    study = study_of(slow_sampler())
+    study.enqueue({"x": 0.5})
+    trials = study._sampler.ask(2)  # as with two workers: the first one waits for the other
+    results = [evaluate(lambda params: params["x"], trial.params) for trial in trials]
+    study._sampler.tell(trials, results)
+    enqueued, proposed = study.trials
+    assert enqueued.seconds < WAIT / 2
+    assert proposed.seconds < WAIT / 2
+    assert enqueued.compile_seconds == 0.0
+    assert proposed.compile_seconds > WAIT
 
 
 def test_a_study_that_finds_the_program_waits_for_nothing():

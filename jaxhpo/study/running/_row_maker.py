@@ -44,9 +44,16 @@ class RowMaker:
         )
 
 
-def ending_of(trial_id: int, result: ObjectiveResult) -> Ending:
-    """How a trial ended whose objective was called."""
-    user = {"reason": result.reason, "error": result.error}
+def ending_of(trial_id: int, result: ObjectiveResult, is_timed: bool = False) -> Ending:
+    """How a trial ended whose objective was called.
+
+    Args:
+        trial_id: the trial's identifier in the storage.
+        result: of the call.
+        is_timed: whether to keep how long the call took, which else follows from start and end.
+    """
+    user: dict[str, Any] = {"reason": result.reason, "error": result.error}
+    user |= {"seconds": result.seconds} if is_timed and result.seconds else {}
     system = {CONSTRAINTS_ATTR: list(result.violation)} if result.violation else {}
     if result.se is not None:
         system[ERROR_ATTR] = list(as_tuple(result.se))
