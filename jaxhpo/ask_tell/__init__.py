@@ -3,7 +3,8 @@
 `Study` and every integration drive their samplers through this room.
 """
 
-from jaxhpo.ask_tell._compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxhpo._tracing.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxhpo.ask_tell._compile_clock import CompileClock as CompileClock
 from jaxhpo.ask_tell._compiled import padded_size as padded_size
 from jaxhpo.ask_tell._compiled import proposal_shape_of as proposal_shape_of
 from jaxhpo.ask_tell._host_sampler import HostSampler as HostSampler
@@ -14,6 +15,7 @@ from jaxhpo.ask_tell._sampler_spec import SamplerSpec as SamplerSpec
 from jaxhpo.ask_tell._stored_programs import size as size_of_stored_programs
 
 __all__ = [
+    "CompileClock",
     "Evaluations",
     "HostSampler",
     "Proposer",

@@ -8,7 +8,8 @@ that a trial costs one call.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,8 +17,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
-from jaxhpo._tracing import owned
-from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo._tracing import compilation_cache, owned
+from jaxhpo.ask_tell._compile_ahead import CompileAhead
+from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
@@ -44,7 +46,7 @@ class _TellArguments(NamedTuple):
     se: np.ndarray
 
 
-class _Keys(NamedTuple):
+class Keys(NamedTuple):
     """Keys from which those of the asks and those of the tells are folded."""
 
     ask: jax.Array
@@ -55,7 +57,12 @@ class Driver:
     """A sampler with its state."""
 
     def __init__(
-        self, sampler: Sampler, space: Space, seeds: Sequence[int], num_objectives: int
+        self,
+        sampler: Sampler,
+        space: Space,
+        seeds: Sequence[int],
+        num_objectives: int,
+        clock: CompileClock | None = None,
     ) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
@@ -67,9 +74,12 @@ class Driver:
             space: what it searches.
             seeds: decides everything: the key's seed, then numbers below 2**32 folded into it.
             num_objectives: values of one trial.
+            clock: counts the time that compiling takes; None is a new one.
         """
-        _compilation_cache.enable_compilation_cache()
+        compilation_cache.enable_compilation_cache()
         self._sampler, self._space = sampler, space
+        self._clock, self._called = clock or CompileClock(), set[Any]()
+        self._ahead, self._block = CompileAhead(), 1
         # What an integer is cut to here, `jax.random.key` cuts it to as well.
         self._seed = np.int64(seeds[0]).astype(jnp.result_type(int))
         self._folded = tuple(np.uint32(number) for number in seeds[1:])
@@ -100,7 +110,10 @@ class Driver:
             in the host's precision.
         """
         self._start()
-        self._state, unit = _tell_and_ask(
+        self._block = block
+        self._state, unit = self._run(
+            tell_and_ask,
+            block,
             self._sampler.tell,
             self._sampler.ask,
             self._keys,
@@ -144,27 +157,59 @@ class Driver:
 
     def ensure_capacity(self, count: int) -> None:
         """Grows the sampler's buffers to hold `count` observations; one program per capacity."""
-        if self._sampler.resize is not None and count > self._capacity:
+        if self._sampler.resize is None:
+            return
+        if count <= self._capacity:
+            self._prepare_next(count)
+        else:
+            self._await_next()
             self._capacity = capacity_for(self._sampler, count)
             if self._state is None:
                 self._start()
             else:
-                self._state = _resize(self._sampler.resize, self._state, self._capacity)
+                resize = self._sampler.resize
+                self._state = self._run(grow, 0, resize, self._state, self._capacity)
+
+    def _prepare_next(self, count: int) -> None:
+        """Has the next capacity compiled elsewhere, where it is near and there is time."""
+        if self._state is None or not self._ahead.is_due(count, self._capacity):
+            return
+        following = capacity_for(self._sampler, self._capacity + 1)
+        arguments = (self._sampler, self._keys, self._state, self._no_rows, self._block)
+        self._ahead.go_on(prepare, following, *arguments)
+
+    def _await_next(self) -> None:
+        """Waits for what is compiled elsewhere; that counts as compiling here."""
+        if self._ahead.is_running:
+            began = time.perf_counter()
+            with self._clock.waiting(name_of(self._sampler), self._capacity):
+                self._ahead.wait()
+            self._clock.seconds += time.perf_counter() - began
 
     def _start(self) -> None:
         """Makes the first state, if there is none, with the room that it is to have."""
         if self._state is None:
             resize = self._sampler.resize if self._capacity else None
-            self._keys, self._state = _init(
-                self._sampler.init, resize, self._seed, self._folded, self._capacity
-            )
+            arguments = (self._sampler.init, resize, self._seed, self._folded, self._capacity)
+            self._keys, self._state = self._run(_init, 0, *arguments)
 
     def _flush(self) -> None:
         """Runs the tell that is pending, if there is one."""
         if self._pending is not self._no_rows:
             self._start()
-            self._state = _tell(self._sampler.tell, self._keys, self._state, self._pending)
+            rows = len(self._pending.unit)
+            arguments = (self._sampler.tell, self._keys, self._state, self._pending)
+            self._state = self._run(_tell, rows, *arguments)
             self._pending = self._no_rows
+
+    def _run(self, program: owned.OwnedJit, size: int, *args: Any) -> Any:
+        """Calls a program; the first time at this capacity and size it may have to be compiled."""
+        key = (program, self._capacity, size)
+        if key in self._called:
+            return program(*args)
+        result = self._clock.call(name_of(self._sampler), self._capacity, program, *args)
+        self._called.add(key)
+        return result
 
     def _padded(
         self,
@@ -180,6 +225,24 @@ class Driver:
         se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
         return _TellArguments(np.uint32(count), *parts)
+
+
+def prepare(
+    capacity: int, sampler: Sampler, keys: Keys, state: Any, rows: _TellArguments, block: int
+) -> None:
+    """Compiles what a driver needs at a larger capacity, and changes nothing.
+
+    Args:
+        capacity: the larger one.
+        sampler: the driver's sampler.
+        keys: its keys.
+        state: its state, at the capacity before.
+        rows: a tell of nothing.
+        block: asks of one program.
+    """
+    grown = grow(sampler.resize, state, capacity)
+    arguments = (keys, grown, rows, np.uint32(0), np.int32(block > 1), block)
+    tell_and_ask(sampler.tell, sampler.ask, *arguments)
 
 
 def capacity_for(sampler: Sampler, count: int) -> int:
@@ -198,8 +261,20 @@ def padded_size(n: int) -> int:
     return max(_SMALLEST_PAD, 1 << max(n - 1, 0).bit_length())
 
 
-def proposal_shape_of(sampler: Sampler) -> jax.ShapeDtypeStruct:
-    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed."""
+def proposal_shape_of(
+    sampler: Sampler, space: Space | None = None, factory: Any = None, settings: Iterable[str] = ()
+) -> jax.ShapeDtypeStruct:
+    """Shape `[q, d]` and dtype of what one ask of a sampler gives; nothing is computed.
+
+    Args:
+        sampler: any sampler.
+        space: what it searches, where that is known.
+        factory: what made it. Of a sampler that a name has made the shape is known without a trace,
+            which costs as much as a short study.
+        settings: names of the settings that it was made with.
+    """
+    if space is not None and isinstance(factory, str) and not any("size" in s for s in settings):
+        return jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
     given = (sampler, jax.eval_shape(lambda: jax.random.key(0)))
     shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
     return shape
@@ -227,11 +302,11 @@ def _start(
     seed: jax.Array,
     folded: tuple[jax.Array, ...],
     capacity: int,
-) -> tuple[_Keys, Any]:
+) -> tuple[Keys, Any]:
     """The keys and the first state, in buffers of `capacity` rows if there is `resize`."""
     key = functools.reduce(jax.random.fold_in, folded, jax.random.key(seed))
     state = init(jax.random.fold_in(key, np.uint32(_INIT_STREAM)))
-    keys = _Keys(key, jax.random.fold_in(key, np.uint32(_TELL_STREAM)))
+    keys = Keys(key, jax.random.fold_in(key, np.uint32(_TELL_STREAM)))
     return keys, state if resize is None else resize(state, capacity)
 
 
@@ -243,16 +318,14 @@ def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
     return resize(state, capacity)
 
 
-_resize = owned.jit(
+grow = owned.jit(
     stored(_grow, lambda resize, state, capacity: state, static_argnums=(2,)),
     functions_in=(0,),
     static_argnums=(2,),
 )
 
 
-def _apply_tell(
-    tell: Callable[..., Any], keys: _Keys, state: Any, arguments: _TellArguments
-) -> Any:
+def _apply_tell(tell: Callable[..., Any], keys: Keys, state: Any, arguments: _TellArguments) -> Any:
     value, se, violation = map(jnp.asarray, (arguments.value, arguments.se, arguments.violation))
     outcome = Outcome(value, se, violation)
     key = jax.random.fold_in(keys.tell, arguments.count)
@@ -265,7 +338,7 @@ _tell = owned.jit(stored(_apply_tell, lambda tell, keys, state, _: state), funct
 def _apply_tell_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    keys: _Keys,
+    keys: Keys,
     state: Any,
     arguments: _TellArguments,
     first: jax.Array,
@@ -291,7 +364,7 @@ def _apply_tell_and_ask(
     return jax.lax.fori_loop(0, asks, body, start)
 
 
-_tell_and_ask = owned.jit(
+tell_and_ask = owned.jit(
     stored(_apply_tell_and_ask, lambda tell, ask, keys, state, *_: (state, 0), static_argnums=(7,)),
     functions_in=(0, 1),
     static_argnums=(7,),

@@ -6,20 +6,23 @@ been told, so a worker that starts anew and is told the same trials goes on as t
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 
+from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._compiled import proposal_shape_of
 from jaxhpo.ask_tell._replay import Evaluations, Proposer
 from jaxhpo.ask_tell._sampler_spec import SamplerSpec
-from jaxhpo.progress import say_if_slow
 from jaxhpo.space import Space
 
 
 class HostSampler:
-    """One sampler over one space, with its state."""
+    """One sampler over one space, with its state.
+
+    Attributes:
+        clock: counts the time that compiling takes.
+    """
 
     def __init__(
         self, spec: SamplerSpec, space: Space, seed: int, label: str, num_objectives: int
@@ -34,10 +37,12 @@ class HostSampler:
             num_objectives: values of one trial.
         """
         sampler = spec.make(space, num_objectives)
-        proposal_shape = proposal_shape_of(sampler)
+        proposal_shape = proposal_shape_of(sampler, space, spec.sampler, spec.settings)
         self._space, self._num_objectives = space, num_objectives
-        self._proposer = Proposer(space, sampler, seed, proposal_shape, num_objectives, label)
-        self._where, self._has_asked = spec.where, False
+        self.clock = CompileClock(spec.where)
+        self._proposer = Proposer(
+            space, sampler, seed, proposal_shape, num_objectives, label, self.clock
+        )
         self._num_told = 0
 
     def reset(self) -> None:
@@ -54,20 +59,12 @@ class HostSampler:
         Returns:
             The unit row `[d]` and the params, or None where the space has no further point.
         """
-        with self._say_if_compiling():
-            unit, values = self._proposer.propose(number, 1, num_points=self._num_points())
+        unit, values = self._proposer.propose(number, 1, num_points=self._num_points())
         return (unit[0], self._space.decode(values)[0]) if len(unit) else None
 
     def _num_points(self) -> int:
         """Points that the sampler has at most: one that was asked may have been told as well."""
         return self._proposer.num_proposed + self._num_told
-
-    def _say_if_compiling(self) -> AbstractContextManager[None]:
-        """At the first proposal: a context that says so if the compilation takes long."""
-        if self._has_asked:
-            return nullcontext()
-        self._has_asked = True
-        return say_if_slow(f"{self._where}: the sampler is being compiled for its first proposal")
 
     def tell(self, unit: np.ndarray, value: np.ndarray, violation: np.ndarray | None) -> None:
         """Tells the sampler the outcomes of points, asked or not.

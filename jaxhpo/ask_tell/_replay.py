@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from jaxhpo._base import Sampler
+from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._compiled import Driver
 from jaxhpo.space import Space
 
@@ -57,6 +58,7 @@ class Proposer:
         proposal_shape: Any,
         num_objectives: int = 1,
         label: str | None = None,
+        clock: CompileClock | None = None,
     ) -> None:
         """Takes up a sampler.
 
@@ -67,10 +69,11 @@ class Proposer:
             proposal_shape: shape and dtype of one ask, as `proposal_shape_of` gives it.
             num_objectives: values of one trial.
             label: tells apart samplers of one seed whose draws must differ; None is without.
+            clock: counts the time that compiling takes; None is a new one.
         """
         self._space, self.sampler = space, sampler
         seeds = (seed,) if label is None else (seed, zlib.crc32(label.encode()))
-        self._driver = Driver(sampler, space, seeds, num_objectives)
+        self._driver = Driver(sampler, space, seeds, num_objectives, clock)
         self._rows_per_ask: int = proposal_shape.shape[0]
         self._dtype = np.dtype(proposal_shape.dtype)
         self.reset()

@@ -25,7 +25,7 @@ import jaxlib
 import numpy as np
 from jax import export
 
-from jaxhpo.ask_tell import _compilation_cache
+from jaxhpo._tracing import compilation_cache
 from jaxhpo.ask_tell._stable_text import NoStableTextError, structure_text
 
 logger = logging.getLogger("jaxhpo")
@@ -74,7 +74,7 @@ def folder() -> pathlib.Path | None:
     """Where programs are kept: beside what JAX keeps, or nowhere if that is off."""
     configured: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     is_on = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
-    if not configured or not is_on or _compilation_cache.is_switched_off() or "://" in configured:
+    if not configured or not is_on or compilation_cache.is_switched_off() or "://" in configured:
         return None
     return pathlib.Path(configured) / _FOLDER
 
@@ -140,7 +140,7 @@ class _Call:
                 f"{self.fun.__module__}.{self.fun.__qualname__}{static!r}",
                 structure_text(self._structure),
                 repr(leaves),
-                _surroundings(),
+                surroundings(),
             )
         )
 
@@ -260,13 +260,14 @@ def _digest(text: str, module: bytes) -> bytes:
     return hashlib.sha256(text.encode() + module).digest()
 
 
-def _surroundings() -> str:
+def surroundings() -> str:
     """What decides a program beside its arguments."""
     values = jax.config.values
     settings = {
         name: getattr(jax.config, name, values[name])
         for name in sorted(values)
-        if "cache" not in name and "log" not in name
+        # The platforms to choose from do not matter, the one that was chosen does.
+        if "cache" not in name and "log" not in name and name != "jax_platforms"
     }
     versions = (jax.__version__, jaxlib.__version__, np.__version__, source_digest())
     device = (jax.default_backend(), jax.devices()[0].device_kind)

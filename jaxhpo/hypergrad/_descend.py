@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxhpo._checks import check_callable, check_count, check_key, check_positive, describe, fail
-from jaxhpo._tracing import owned
+from jaxhpo._tracing import compilation_cache, owned
 from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 from jaxhpo.hypergrad._held_out import HeldOut, is_noisy, losses
@@ -191,6 +191,7 @@ def descend(
         None if test_loss is None else owned.as_pytree(test_loss),
         None if hook is None else owned.as_pytree(hook),
     )
+    compilation_cache.enable_compilation_cache()
     key = check_key(where, key)
     has_bar = progress is True
     inputs = (key, hparams, space, limit)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -42,6 +43,7 @@ class Sweep:
         seconds: wall time in all.
         compile_seconds: time spent on tracing and compiling, of which with several static values
             a part runs beside the training.
+        wait_seconds: the part of `seconds` in which that kept the training waiting.
         num_compilations: programs compiled.
         plans: the layout of each program; `str(plan)` is a sentence.
         width: `[n]` int32 trials that ran side by side with each; 0 where it was not begun. Another
@@ -64,6 +66,7 @@ class Sweep:
     num_failed: int
     seconds: float
     compile_seconds: float
+    wait_seconds: float
     num_compilations: int
     plans: tuple[Plan, ...]
     width: np.ndarray
@@ -118,7 +121,7 @@ class SweepRecorder:
     ) -> None:
         self.settings, self.hparams, self.progress = settings, hparams, progress
         self.started, self.keep_states = started, keep_states
-        self.compile_seconds, self.num_compilations = 0.0, 0
+        self.compile_seconds, self.wait_seconds, self.num_compilations = 0.0, 0.0, 0
         self.plans: list[Plan] = []
         # A scheduler that stops trials sets it to what it will take.
         self.planned_steps = num_trials * settings.steps[-1]
@@ -132,6 +135,15 @@ class SweepRecorder:
         self._counts = {"done": 0, "failed": 0, "steps": 0}
         self._best_loss = math.inf
         self._new: list[tuple[np.ndarray, np.ndarray]] = []
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time inside, in which nothing trains."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.wait_seconds += time.perf_counter() - began
 
     def add_program(self, program: Program) -> None:
         """Counts what compiling cost."""
@@ -245,6 +257,7 @@ class SweepRecorder:
             num_failed=int(np.sum(self._status == Status.FAILED)),
             seconds=time.perf_counter() - self.started,
             compile_seconds=self.compile_seconds,
+            wait_seconds=self.wait_seconds,
             num_compilations=self.num_compilations,
             plans=tuple(self.plans),
             width=self._width,

@@ -33,7 +33,8 @@ def run_groups(
     deadline = math.inf if timeout is None else recorder.started + timeout
     futures: list[Future[Program]] = []
     try:
-        futures = compile_all(settings, groups, recorder, programs)
+        with recorder.waiting():
+            futures = compile_all(settings, groups, recorder, programs)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
@@ -94,9 +95,10 @@ def wait_for(
     programs: Programs,
 ) -> Program:
     """Waits for a group's program, and keeps it for the next sweep."""
-    if not future.done():
-        recorder.report_progress(is_compiling=True)
-    program = future.result()
+    with recorder.waiting():
+        if not future.done():
+            recorder.report_progress(is_compiling=True)
+        program = future.result()
     recorder.add_program(program)
     programs.keep(settings, group, program)
     return program

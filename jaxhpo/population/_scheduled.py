@@ -33,9 +33,11 @@ def run_scheduled(
     run = _Run(settings, groups, recorder, programs, rule)
     recorder.planned_steps = rule.num_steps
     recorder.compile_seconds += rule.seconds
+    recorder.wait_seconds += rule.seconds
     deadline = math.inf if timeout is None else recorder.started + timeout
     try:
-        run.futures = compile_all(settings, groups, recorder, programs)
+        with recorder.waiting():
+            run.futures = compile_all(settings, groups, recorder, programs)
         while time.perf_counter() < deadline and len((pieces := rule.pieces()).trial):
             if not run.run_job(pieces, deadline):
                 break

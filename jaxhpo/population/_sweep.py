@@ -19,6 +19,7 @@ from jaxhpo._checks import (
     fail,
 )
 from jaxhpo._checks.suggest import named_arguments
+from jaxhpo._tracing import compilation_cache
 from jaxhpo.population._compile import Settings
 from jaxhpo.population._groups import group_trials
 from jaxhpo.population._layout import default_budget
@@ -130,6 +131,7 @@ def sweep(
         (63, 214, 1728)
     """
     started = time.perf_counter()
+    compilation_cache.enable_compilation_cache()
     check_training(_WHERE, training)
     num_steps = check_count(_WHERE, "num_steps", num_steps, 1)
     num_reports = check_count(_WHERE, "num_reports", num_reports, 1)

@@ -51,6 +51,9 @@ class Reporter:
     def update(self, progress: Progress) -> None:
         """Receives the current progress."""
 
+    def say(self, line: str) -> None:
+        """Receives a line for people, from any thread."""
+
     def close(self) -> None:
         """Ends the display."""
 
@@ -101,6 +104,9 @@ class _BarReporter(_VisibleReporter):
         note = printable(" ".join(_state_of(progress)))
         self._bar.update(self._task, completed=progress.done, total=progress.total, note=note)
 
+    def say(self, line: str) -> None:
+        self._bar.console.print(printable(line), markup=False, highlight=False)
+
     def close(self) -> None:
         self._bar.stop()
         super().close()
@@ -120,6 +126,9 @@ class _LineReporter(_VisibleReporter):
 
     def update(self, progress: Progress) -> None:
         self._last = progress
+
+    def say(self, line: str) -> None:
+        _say(f"{self._title}: {line}")
 
     def close(self) -> None:
         self._ended.set()
@@ -157,12 +166,18 @@ def _say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def say_if_slow(line: str) -> Iterator[None]:
-    """Writes a line to standard error if what is inside takes long and nothing else is shown."""
-    if _VisibleReporter.is_active:
+def say_if_slow(line: str, say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Says a line while what is inside takes long.
+
+    Args:
+        line: what is waited for.
+        say: takes the line, in another thread; None writes it to standard error if nothing else is
+            shown.
+    """
+    if say is None and _VisibleReporter.is_active:
         yield
         return
-    timer = threading.Timer(SLOW_SECONDS, _say, (line,))
+    timer = threading.Timer(SLOW_SECONDS, say or _say, (line,))
     timer.daemon = True
     timer.start()
     try:

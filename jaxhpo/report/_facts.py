@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # The system attribute of a trial and the user attribute of a study in which `Study` keeps its own.
 _OWN_ATTR = "jaxhpo"
+# The system attributes of a trial that hold how long the compiler was waited for.
+_COMPILE_ATTRS = (_OWN_ATTR, "jaxhpo_sweep")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,13 @@ class Facts:
     def signs(self) -> np.ndarray:
         """`[m]`, what to multiply values with to minimise them."""
         return to_minimized(np.ones(len(self.directions)), self.directions)
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long the study waited for the compiler."""
+        found = [t.system_attrs.get(attr) for t in self.trials for attr in _COMPILE_ATTRS]
+        waits = [own.get("compile_seconds") for own in found if isinstance(own, dict)]
+        return float(sum(wait for wait in waits if isinstance(wait, int | float)))
 
     @property
     def is_single(self) -> bool:

@@ -312,6 +312,8 @@ def _times(page: _Page, facts: Facts) -> None:
     ends = [t.datetime_complete for t in facts.trials if t.datetime_complete is not None]
     middle = sorted(seconds)[len(seconds) // 2]
     words = f"{sum(seconds):.4g} s in trials; {middle:.3g} s in the middle one."
+    if facts.compile_seconds:
+        words += f" The compiler took {facts.compile_seconds:.3g} s beside that."
     if starts and ends:
         words += f" From {min(starts):%Y-%m-%d %H:%M:%S} to {max(ends):%Y-%m-%d %H:%M:%S}."
     page.note(words)

@@ -13,7 +13,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, PyTree, Result, Sampler
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status
-from jaxhpo._tracing import owned
+from jaxhpo._tracing import compilation_cache, owned
 from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.progress import DeviceReporter, check_not_traced, display
 from jaxhpo.search._minimize import (
@@ -79,6 +79,7 @@ def minimize_many(
         >>> results.best_value.shape
         (8,)
     """
+    compilation_cache.enable_compilation_cache()
     keys = _checks.check_keys("minimize_many", "keys", keys)
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise _checks.fail("minimize_many", "layout", f"one of {', '.join(LAYOUTS)}", layout)

@@ -15,7 +15,7 @@ from jaxhpo import _checks, pareto, samplers
 from jaxhpo._base import Array, Outcome, PyTree, Result, Sampler, Trials, has_proposal
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status, explain, status_of_rows
-from jaxhpo._tracing import owned
+from jaxhpo._tracing import compilation_cache, owned
 from jaxhpo._tracing.manual import on_each_device
 from jaxhpo._tracing.owned import as_pytree
 from jaxhpo.progress import DeviceReporter, check_not_traced, display, report
@@ -134,6 +134,7 @@ def minimize(
     sampler, num_trials, batch_size = check_study(
         "minimize", objective, space, sampler, num_trials, batch_size
     )
+    compilation_cache.enable_compilation_cache()
     key = _checks.check_key("minimize", key)
     raise_on_failure = _checks.check_bool("minimize", "raise_on_failure", raise_on_failure)
     made = as_pytree(objective)

@@ -139,8 +139,13 @@ class BaseStudy:
         front = values_of(self.best_trials, self._direction)
         return front[np.lexsort(front.T[::-1])]
 
+    @property
+    def compile_seconds(self) -> float:
+        """Seconds that the study has waited for the compiler; no trial's `seconds` have them."""
+        return sum(trial.compile_seconds for trial in self.trials)
+
     def to_dataframe(self) -> pandas.DataFrame:
-        """The trials as a pandas data frame: number, state, value, `params_…`, seconds, reason.
+        """The trials as a pandas data frame: number, state, value, `params_…`, times, reason.
 
         Raises:
             ImportError: pandas is not installed.

@@ -12,15 +12,15 @@ import numpy as np
 from jaxhpo._base import Sampler
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
-from jaxhpo.ask_tell import Evaluations, Proposer
+from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
 from jaxhpo.study._evaluations import evaluations_of, history_of
-from jaxhpo.study._trial import Trial, Value, as_tuple, status_of, unit_of
+from jaxhpo.study._trial import Trial, Value, status_of, unit_of
 from jaxhpo.study.running._evaluate import ObjectiveResult
+from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.storage._bulk import NumberTaken
-from jaxhpo.study.storage._distributions import distributions_of
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released
-from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
@@ -40,6 +40,9 @@ class StoredSampler:
     A trial's number is fixed when its row is written. If another process took the number that the
     proposal was made for, the history is read again and the proposal made anew, so that several
     processes on one study propose what one alone would have proposed.
+
+    Attributes:
+        clock: counts the time that compiling takes, until a trial is written with it.
     """
 
     def __init__(
@@ -70,8 +73,9 @@ class StoredSampler:
         self._seed = seed
         self._with_constraints = with_constraints
         self._num_objectives = len(directions_of(direction))
-        self._proposer = Proposer(space, sampler, seed, proposal_shape, self._num_objectives)
-        self._distributions = distributions_of(space)
+        self.clock = CompileClock()
+        self._proposer = self._proposer_of(sampler, proposal_shape)
+        self._rows = RowMaker(space)
         self._next_number = 0
         self._is_stale = not store.is_new
         self._is_constrained = False
@@ -80,6 +84,9 @@ class StoredSampler:
         self._assumed_failed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
         self._running: dict[int, int] = {}
+        # Trials that had begun when the compiler was waited for: their times in the storage do not
+        # tell how long they took.
+        self._waited: set[int] = set()
 
     @property
     def sampler(self) -> Sampler:
@@ -127,7 +134,10 @@ class StoredSampler:
         if self._is_stale:
             self.refresh()
         started = self._start_waiting(count, owner) if self._has_waiting else []
-        return started + self._ask_sampler(count - len(started), owner)
+        asked = self._ask_sampler(count - len(started), owner)
+        if any(trial.compile_seconds for trial in asked):
+            self._waited.update(trial.number for trial in started)
+        return started + asked
 
     def _start_waiting(self, count: int, owner: list[str | int] | None) -> list[Trial]:
         """Starts up to `count` of the waiting trials."""
@@ -138,7 +148,7 @@ class StoredSampler:
             [params] = self._space.decode(values)
             was_reserved = unit is not None
             unit = np.asarray(self._space.to_unit(values))[0] if unit is None else unit
-            row = self._row(Status.RUNNING, None, unit, params, {"owner": owner})
+            row = self._rows.row(Status.RUNNING, None, unit, params, {"owner": owner})
             self._running[number] = trial_id
             # From here on it is a trial of its own, no part of a batch.
             attrs = {"owner": owner, RESERVED: None}
@@ -169,20 +179,24 @@ class StoredSampler:
                 self.refresh()
                 return self.ask(count, owner) if self._has_waiting else []
             params = self._space.decode(values)
-            rows = [
-                self._row(Status.RUNNING, None, unit[i], params[i], {"owner": owner})
-                for i in range(len(unit))
-            ]
+            rows = self._running_rows(unit, params, {"owner": owner})
             try:
                 is_last = attempt == _MAX_ATTEMPTS - 1
                 written = self._store.append(rows, None if is_last else first)
             except NumberTaken:
                 continue
+            waited = (self.clock.take(), *(0.0 for _ in written))
             self._running.update(written)
             self._is_stale = written[0][0] != first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
             return [
-                Trial(number, params[i], flat=rows[i].params, unit=unit[i])
+                Trial(
+                    number,
+                    params[i],
+                    compile_seconds=waited[i],
+                    flat=rows[i].params,
+                    unit=unit[i],
+                )
                 for i, (number, _) in enumerate(written)
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
@@ -214,15 +228,13 @@ class StoredSampler:
             if len(unit) == 0:
                 return Batch([], [], unit, values, [], owner)
             params = self._space.decode(values)
-            rows = [
-                self._row(Status.RUNNING, None, *pair, attrs)
-                for pair in zip(unit, params, strict=True)
-            ]
+            rows = self._running_rows(unit, params, attrs)
             try:
                 is_last = attempt == _MAX_ATTEMPTS - 1
                 written = self._store.append(rows, None if is_last else first)
             except NumberTaken:
                 continue
+            self.clock.take()
             self._is_stale = written[0][0] != first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
             numbers, trial_ids = zip(*written, strict=True)
@@ -295,7 +307,10 @@ class StoredSampler:
             The trials that ended now. One that another process had marked as failed has the number
             of the new trial that holds its value; one that it had given a value is left out.
         """
-        endings = [self._ending(*pair) for pair in zip(trials, results, strict=True)]
+        endings = [
+            ending_of(self._running[trial.number], result, trial.number in self._waited)
+            for trial, result in zip(trials, results, strict=True)
+        ]
         was_stale, self._is_stale = self._is_stale, True
         try:
             already_ended = set(self._store.finish(endings))
@@ -309,9 +324,9 @@ class StoredSampler:
         for trial, result, ending in zip(trials, results, endings, strict=True):
             if ending.trial_id in late_numbers:
                 moved = dataclasses.replace(trial, number=late_numbers[ending.trial_id])
-                ended.append(self._ended(moved, result))
+                ended.append(ended_trial(moved, result))
             elif ending.trial_id not in already_ended:
-                ended.append(self._ended(trial, result))
+                ended.append(ended_trial(trial, result))
         if (
             already_ended
             or was_stale
@@ -390,45 +405,17 @@ class StoredSampler:
 
     def make_row(self, status: Status, value: Value | None, unit: Any, params: Any) -> Row:
         """One ended trial in stored form, before curves and times are filled in."""
-        return self._row(status, value, unit, params, {})
+        return self._rows.row(status, value, unit, params, {})
 
-    def _row(
-        self, status: Status, value: Value | None, unit: Any, params: Any, system: dict[str, Any]
-    ) -> Row:
-        own = {"unit": [float(u) for u in unit], **{k: v for k, v in system.items() if v}}
-        return Row(
-            status,
-            value,
-            self._space.flatten_params(params),
-            self._distributions,
-            system_attrs={SYSTEM_ATTR: own},
-        )
-
-    def _ending(self, trial: Trial, result: ObjectiveResult) -> Ending:
-        user = {"reason": result.reason, "error": result.error}
-        system = {CONSTRAINTS_ATTR: list(result.violation)} if result.violation else {}
-        if result.se is not None:
-            system[ERROR_ATTR] = list(as_tuple(result.se))
-        return Ending(
-            self._running[trial.number],
-            result.status,
-            result.value,
-            {key: value for key, value in user.items() if value is not None},
-            system,
-            result.end,
-        )
-
-    def _ended(self, trial: Trial, result: ObjectiveResult) -> Trial:
-        return dataclasses.replace(
-            trial,
-            status=result.status,
-            value=result.value,
-            violation=result.violation,
-            se=result.se,
-            seconds=result.seconds,
-            reason=result.reason,
-            error=result.error,
-        )
+    def _running_rows(
+        self, unit: np.ndarray, params: Sequence[Any], system: dict[str, Any]
+    ) -> list[Row]:
+        """Trials that begin now; the first one is what the compiler was waited for."""
+        waits = [self.clock.seconds, *(0.0 for _ in params)]
+        return [
+            self._rows.row(Status.RUNNING, None, point, one, {**system, COMPILE_ENTRY: wait})
+            for point, one, wait in zip(unit, params, waits, strict=False)
+        ]
 
     def _to_evaluations(
         self, known: tuple[np.ndarray, Sequence[Value | None]], trials: Any
@@ -444,7 +431,9 @@ class StoredSampler:
             return False
         sampler, proposal_shape = self._with_constraints()
         self._with_constraints = None
-        self._proposer = Proposer(
-            self._space, sampler, self._seed, proposal_shape, self._num_objectives
-        )
+        self._proposer = self._proposer_of(sampler, proposal_shape)
         return True
+
+    def _proposer_of(self, sampler: Sampler, proposal_shape: Any) -> Proposer:
+        settings = (self._seed, proposal_shape, self._num_objectives)
+        return Proposer(self._space, sampler, *settings, clock=self.clock)

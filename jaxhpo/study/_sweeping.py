@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import jax
 
     from jaxhpo import population
-    from jaxhpo.study.running._sweep import SweepSummary
+    from jaxhpo.study.running._sweep_summary import SweepSummary
     from jaxhpo.training import Training
 
 

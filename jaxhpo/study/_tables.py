@@ -19,7 +19,8 @@ def to_columns(trials: Sequence[Trial]) -> dict[str, list[Any]]:
 
     Returns:
         `number`, `state`, `value` (or `values_0`, `values_1`, … of several objectives), one
-        `params_<name>` a parameter (None where it is inactive), `seconds` and `reason`.
+        `params_<name>` a parameter (None where it is inactive), `seconds`, `compile_seconds`
+        and `reason`.
     """
     flats = [trial.flat for trial in trials]
     names = list(dict.fromkeys(name for flat in flats for name in flat))
@@ -35,6 +36,7 @@ def to_columns(trials: Sequence[Trial]) -> dict[str, list[Any]]:
     for name in names:
         columns[f"params_{name}"] = [flat.get(name) for flat in flats]
     columns["seconds"] = [trial.seconds for trial in trials]
+    columns["compile_seconds"] = [trial.compile_seconds for trial in trials]
     columns["reason"] = [trial.reason for trial in trials]
     return columns
 
@@ -55,4 +57,4 @@ def to_dataframe(trials: Sequence[Trial]) -> pandas.DataFrame:
     columns = to_columns(trials)
     frame = pandas.DataFrame(columns)
     numbers = [name for name in columns if name == "value" or name.startswith("values_")]
-    return frame.astype({name: float for name in [*numbers, "seconds"]})
+    return frame.astype({name: float for name in [*numbers, "seconds", "compile_seconds"]})

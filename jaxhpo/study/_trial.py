@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._status import Status, status_of_values
-from jaxhpo.study.storage._rows import ERROR_ATTR, FIXED_ATTR, SYSTEM_ATTR
+from jaxhpo.study.storage._rows import (
+    COMPILE_ENTRY,
+    ERROR_ATTR,
+    FIXED_ATTR,
+    SWEEP_ATTR,
+    SYSTEM_ATTR,
+)
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -36,6 +42,8 @@ class Trial:
         se: known standard error of the value (a tuple for several objectives); None unless it is
             known of each.
         seconds: how long it took, or None while it runs.
+        compile_seconds: how long the study waited for the compiler before it, which is no part of
+            `seconds`.
         curve: step to intermediate value.
         reason: why it failed, in words, or None.
         error: the traceback of what the objective raised, or None.
@@ -50,6 +58,7 @@ class Trial:
     violation: tuple[float, ...] = ()
     se: Value | None = None
     seconds: float | None = None
+    compile_seconds: float = 0.0
     curve: dict[int, float] = dataclasses.field(default_factory=dict)
     reason: str | None = None
     error: str | None = None
@@ -95,6 +104,7 @@ def from_frozen(space: Space | None, frozen: FrozenTrial) -> Trial:
         violation=tuple(frozen.constraints.values()),
         se=se_of(frozen),
         seconds=seconds,
+        compile_seconds=compile_seconds_of(frozen),
         curve=dict(sorted(frozen.intermediate_values.items())),
         reason=attrs.get("reason"),
         error=attrs.get("error"),
@@ -166,6 +176,13 @@ def unit_of(frozen: FrozenTrial | HistoryTrial) -> np.ndarray | None:
     if not isinstance(own, dict) or "unit" not in own:
         return None
     return np.asarray(own["unit"], dtype=np.float64)
+
+
+def compile_seconds_of(frozen: FrozenTrial) -> float:
+    """How long the study waited for the compiler before a stored trial."""
+    found = [frozen.system_attrs.get(attr) for attr in (SYSTEM_ATTR, SWEEP_ATTR)]
+    waits = [own.get(COMPILE_ENTRY) for own in found if isinstance(own, dict)]
+    return float(sum(wait for wait in waits if isinstance(wait, int | float)))
 
 
 def se_of(frozen: FrozenTrial | HistoryTrial) -> Value | None:

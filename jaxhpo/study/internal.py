@@ -22,6 +22,7 @@ from jaxhpo.study.storage._open import open_storage as open_storage
 from jaxhpo.study.storage._owner import this_process as this_process
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR as CONSTRAINTS_ATTR
 from jaxhpo.study.storage._rows import Ending as Ending
+from jaxhpo.study.storage._rows import record_compile_seconds as record_compile_seconds
 from jaxhpo.study.storage._secrets import redact_url as redact_url
 from jaxhpo.study.storage.files._read_store import file_of as file_of
 from jaxhpo.study.storage.files._read_store import is_writable as is_writable

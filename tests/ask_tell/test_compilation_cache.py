@@ -9,7 +9,7 @@ import textwrap
 import jax
 import pytest
 
-from jaxhpo.ask_tell import _compilation_cache as _cache
+from jaxhpo._tracing import compilation_cache as _cache
 
 SCRIPT = textwrap.dedent("""
     import time

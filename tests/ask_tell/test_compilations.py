@@ -5,7 +5,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import samplers
-from jaxhpo.ask_tell import _compiled
+from jaxhpo.ask_tell import HostSampler, SamplerSpec, _compiled
 from jaxhpo.samplers._traits import traits_of
 from jaxhpo.study.storage._meta import make_sampler
 
@@ -77,6 +77,25 @@ def test_trials_that_wait_compile_nothing(compiled):
     assert compiled == []
     study.optimize(lambda params: params["x"], num_trials=3, progress=False)
     assert len(compiled) == 2, compiled
+
+
+def test_what_waits_is_checked_and_completed_by_one_program_each(compiled):
+    space = hpo.Space(TREE, constraints=[lambda values: values["x"] < 1.5])
+    study = hpo.Study(space, "random", storage=None)
+    compiled.clear()
+    for x in (0.5, 1.0):
+        study.enqueue({"x": x, "rate": 0.1, "k": 3, "kind": "b"})
+    assert len(compiled) == 1, compiled
+    study.to_optuna().enqueue_trial({"x": 0.5})
+    study.optimize(lambda params: params["x"], num_trials=3, progress=False)
+    # The check, what completes the third trial, a first state, and the tell of a history.
+    assert len(compiled) == 4, compiled
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_sampler_by_name_is_taken_up_without_a_trace(name, monkeypatch):
+    monkeypatch.setattr(jax, "eval_shape", None)
+    HostSampler(SamplerSpec("here", name, {}), hpo.Space(TREE), 0, "here", 1)
 
 
 def test_a_study_opened_again_compiles_one_more(compiled, tmp_path):

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 import jaxhpo as hpo
+from jaxhpo._tracing import compilation_cache as _compilation_cache
 from jaxhpo._tracing import owned
-from jaxhpo.ask_tell import _compilation_cache, _stored_programs
+from jaxhpo.ask_tell import _stored_programs
 from jaxhpo.ask_tell._stable_text import NoStableTextError, structure_text
 from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers import tpe

@@ -257,7 +257,7 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capac
     }
     monkeypatch.setattr(_compiled, "SMALLEST_CAPACITY", 8)
     monkeypatch.setattr(_compiled, "_FEW_CAPACITIES", (16, 32))
-    before = _compiled._tell_and_ask._cache_size()
+    before = _compiled.tell_and_ask._cache_size()
     study = hpo.Study(
         hpo.Space(BOX),
         sampler=samplers[name](hpo.Space(BOX)),
@@ -265,7 +265,7 @@ def test_a_study_compiles_once_a_capacity(tmp_path, monkeypatch, name, num_capac
         name="s",
     )
     study.optimize(lambda params: params["x"] ** 2 + params["y"], num_trials=20)
-    assert _compiled._tell_and_ask._cache_size() - before == num_capacities  # of 16 and 32 rows
+    assert _compiled.tell_and_ask._cache_size() - before == num_capacities  # of 16 and 32 rows
     assert study.best_value < (0.05 if name in ("gp", "turbo") else 2.0)
 
 

@@ -325,7 +325,7 @@ def test_one_program_asks_and_tells_for_a_whole_study():
 
     study = Study({"y": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
     study.optimize(lambda p: p["y"], num_trials=1)
-    programs = (_compiled._tell_and_ask, _compiled._tell)
+    programs = (_compiled.tell_and_ask, _compiled._tell)
     sizes = [program._cache_size() for program in programs]
     with jax.log_compiles(False):
         study.optimize(lambda p: p["y"], num_trials=40)

@@ -116,7 +116,7 @@ class BayesianOptimization:
             num_startup=1,
             acquisition_function=_ACQUISITIONS[acquisition_type],
         )
-        self._proposer = Proposer(space, made, seed, proposal_shape_of(made))
+        self._proposer = Proposer(space, made, seed, proposal_shape_of(made, space, "gp"))
         self.X = np.empty((0, self._domain.num_columns))
         self.Y = np.empty((0, 1))
         self._unit = np.empty((0, space.num_dims))
@@ -127,7 +127,8 @@ class BayesianOptimization:
         if Y is not None:
             raise fail(_WHERE, "Y", "None without X", Y)
         first = samplers.get(_DESIGNS[initial_design_type], space)
-        design = Proposer(space, first, seed, proposal_shape_of(first))
+        shape = proposal_shape_of(first, space, _DESIGNS[initial_design_type])
+        design = Proposer(space, first, seed, shape)
         self._evaluate(*design.propose(0, startup, startup))
 
     # -- running it --------------------------------------------------------------------------

@@ -74,7 +74,8 @@ class _Run:
         space = self._space.space
         is_name = isinstance(sampler, str)
         made = samplers.get(sampler, space, **settings) if is_name else sampler(space, **settings)
-        self._proposer = Proposer(space, made, seed % 2**31, proposal_shape_of(made))
+        shape = proposal_shape_of(made, space, sampler, settings)
+        self._proposer = Proposer(space, made, seed % 2**31, shape)
         self._units: dict[int, np.ndarray] = {}
         self._told: set[int] = set()
 

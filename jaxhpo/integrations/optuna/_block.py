@@ -81,6 +81,7 @@ class Block:
         self._by_rank = spec.sampler == "tpe" and len(directions) > 1
         count = 1 if self._by_rank else len(directions)
         self._sampler = HostSampler(spec, space, seed, "\n".join(self.names), count)
+        self.clock = self._sampler.clock
         self._asked: dict[int, _Proposal | None] = {}
         self._told: set[int] = set()
         # Trials of other processes that count as failed until they end.

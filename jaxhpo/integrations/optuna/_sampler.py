@@ -28,7 +28,7 @@ from jaxhpo.integrations.optuna._bridge import import_study as import_study
 from jaxhpo.integrations.optuna._bridge import optimize_with_pruner as optimize_with_pruner
 from jaxhpo.integrations.optuna._groups import Groups
 from jaxhpo.integrations.optuna._pruner import FoldPruner as FoldPruner
-from jaxhpo.study.internal import CONSTRAINTS_ATTR
+from jaxhpo.study.internal import CONSTRAINTS_ATTR, record_compile_seconds
 
 logger = logging.getLogger("jaxhpo")
 
@@ -49,6 +49,9 @@ class JaxhpoSampler(BaseSampler):
     sampler; those of other processes count as failed until they end. Failed trials count as
     failed, pruned ones with their last value, and parameters that a `Space` cannot express are
     drawn at random.
+
+    Optuna counts the time of a proposal as part of the trial. How much of it went to the compiler
+    is in the trial's system attribute "jaxhpo", as `compile_seconds`.
 
     The draws of trial `i` follow from the seed and from `i`: two workers on one study never repeat
     each other, a resumed study does not repeat its first draws, and `reseed_rng` has nothing to do.
@@ -163,16 +166,23 @@ class JaxhpoSampler(BaseSampler):
     def _propose(
         self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
     ) -> dict[str, Any] | None:
-        cache = self._cache(study)
-        trials = cache.read(study, trial)
-        found = cache.block(self._sampler_spec, space, self._seed).propose(trial.number, trials)
+        found = self._ask_block(study, trial, space)
         if found is None:
+            cache = self._cache(study)
             self._tell_exhausted(study, cache)
             if not self._stops:  # what has been learned says which configurations to repeat
                 cache.mark_used_up(space)
-                found = cache.block(self._sampler_spec, space, self._seed).propose(
-                    trial.number, trials
-                )
+                found = self._ask_block(study, trial, space)
+        return found
+
+    def _ask_block(
+        self, study: Study, trial: FrozenTrial, space: dict[str, BaseDistribution]
+    ) -> dict[str, Any] | None:
+        cache = self._cache(study)
+        block = cache.block(self._sampler_spec, space, self._seed)
+        found = block.propose(trial.number, cache.read(study, trial))
+        if waited := block.clock.take():
+            record_compile_seconds(study._storage, trial._trial_id, waited)
         return found
 
     def _tell_exhausted(self, study: Study, cache: _StudyCache) -> None:

@@ -37,7 +37,8 @@ def search(
     limit = check_int(_WHERE, "maxiter", options.pop("maxiter", _MAX_ITER), 1)
     options.pop("disp", None)
     made = samplers.get(name, space, **options)
-    proposer = Proposer(space, made, check_int(_WHERE, "seed", seed, 0), proposal_shape_of(made))
+    shape = proposal_shape_of(made, space, name, options)
+    proposer = Proposer(space, made, check_int(_WHERE, "seed", seed, 0), shape)
     points: list[np.ndarray] = []
     values: list[float] = []
     notify = _notifier(callback)

@@ -21,7 +21,6 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
 from jaxhpo.integrations.sklearn._progress import metric_name
 from jaxhpo.integrations.sklearn._task import Candidate, Task
-from jaxhpo.progress import say_if_slow
 from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
@@ -124,7 +123,7 @@ class CandidateStore:
         self._space = space
         made = sampler if isinstance(sampler, str) else sampler(space)
         self.study = Study(space, made, storage=storage, name=name, seed=seed, direction="maximize")
-        self._has_asked = False
+        self.study._sampler.clock.where = "SearchCV"
         if self.study.metric_names is None:
             self.study.set_metric_names(metric)
         self.known: list[Candidate] = []
@@ -163,10 +162,7 @@ class CandidateStore:
         Yields:
             The batch; its `params` are the candidates' parameters.
         """
-        line = "SearchCV: the sampler is being compiled for its first proposal"
-        with contextlib.nullcontext() if self._has_asked else say_if_slow(line):
-            batch = self.study._sampler.reserve(count, block, this_process())
-        self._has_asked = True
+        batch = self.study._sampler.reserve(count, block, this_process())
         self._begun = datetime.datetime.now()
         try:
             yield batch

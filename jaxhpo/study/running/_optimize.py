@@ -69,6 +69,7 @@ class OptimizeLoop:
         with contextlib.ExitStack() as stack:
             stack.callback(study._store.checkpoint)
             stack.callback(self._reporter.close)
+            stack.enter_context(study._sampler.clock.saying(self._reporter.say))
             pool = None
             if self._num_workers > 1:
                 pool = WorkerPool(self._objective, self._num_workers, self._num_objectives)

@@ -18,9 +18,10 @@ from jaxhpo.schedulers.internal import resolve
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
+from jaxhpo.study.running._sweep_summary import SweepSummary
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
-from jaxhpo.study.storage._rows import SWEEP_ATTR
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, SWEEP_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -29,30 +30,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.sweep"
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepSummary:
-    """What one call of `Study.sweep` did; the trials are in the study.
-
-    Attributes:
-        num_trials: trials recorded.
-        num_failed: those of them that failed.
-        num_batches: transactions they were ended in.
-        seconds: wall time in all.
-        compile_seconds: time spent on tracing and compiling.
-        write_seconds: time spent on writing to the storage.
-        plans: how each batch was laid out, and how many trials a batch has where the sampler learns
-            between them; `str(plan)` is text for people.
-    """
-
-    num_trials: int
-    num_failed: int
-    num_batches: int
-    seconds: float
-    compile_seconds: float
-    write_seconds: float
-    plans: tuple[Any, ...]
 
 
 class SweepRun:
@@ -115,6 +92,7 @@ class SweepRun:
         with contextlib.ExitStack() as stack:
             stack.callback(self.study._store.checkpoint)
             stack.enter_context(self.reporter)
+            stack.enter_context(self.study._sampler.clock.saying(self.reporter.say))
             interrupts = stack.enter_context(DeferredInterrupts())
             while (reason := self._reason_to_stop()) is None:
                 self._batch(interrupts)
@@ -210,15 +188,17 @@ class SweepRun:
             curves=result.curves[done],
             curve_steps=result.curve_steps,
             status=result.status[done],
-            seconds=result.seconds / len(batch.numbers),
+            seconds=max(result.seconds - result.wait_seconds, 0.0) / len(batch.numbers),
         )
-        for i, ending in zip(done, endings, strict=True):
+        waits = [result.wait_seconds, *(0.0 for _ in endings)]
+        for i, ending, wait in zip(done, endings, waits, strict=False):
             is_pruned = ending.status is Status.PRUNED
             ending.system_attrs[SWEEP_ATTR] = {
                 "num_steps": int(result.steps[i]) if is_pruned else self.num_steps,
                 "num_reports": self.num_reports,
                 "share_data_order": bool(self.options.get("share_data_order", False)),
                 "width": int(result.width[i]),
+                **({COMPILE_ENTRY: wait} if wait else {}),
             }
         recorded = self.study._sampler.end(batch, endings, self.size)
         self.study._on_trials_ended(recorded)

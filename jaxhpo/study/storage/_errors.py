@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,20 @@ class StudyMismatchError(ValueError):
     """A study of this name exists and is not the one that was described."""
 
 
+def database_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """These, and what SQLAlchemy and Optuna's storages raise; to be called once something was.
+
+    A study in memory never imports SQLAlchemy, which costs more than its trials.
+    """
+    import optuna
+
+    alchemy = sys.modules.get("sqlalchemy.exc")
+    known: list[type[Exception]] = [optuna.exceptions.StorageInternalError, *others]
+    if alchemy is not None:
+        known.append(alchemy.SQLAlchemyError)
+    return tuple(known)
+
+
 @contextlib.contextmanager
 def readable_errors(storage: str) -> Iterator[None]:
     """Turns the exception of a database or of a file into one `StorageError` sentence.
@@ -41,13 +56,9 @@ def readable_errors(storage: str) -> Iterator[None]:
         StorageError: the database refused, with the reason and the remedy. A driver that quotes a
             password is not quoted, and is not shown as the cause.
     """
-    import optuna
-    import sqlalchemy.exc
-
-    errors = (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError, OSError)
     try:
         yield
-    except (*errors, AttributeError, AssertionError) as error:
+    except database_errors(OSError, AttributeError, AssertionError) as error:
         translated = StorageError(explain_database_error(storage, error))
         text = " ".join(str(one).lower() for one in error_chain(error))
         translated.may_pass = any(fragment in text for fragment in _TRANSIENT)

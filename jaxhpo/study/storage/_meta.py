@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
@@ -283,10 +282,7 @@ def make_sampler(
     if isinstance(sampler, str) and sampler not in samplers.names():
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
     made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
-    if isinstance(sampler, str):  # known without a trace, which costs as much as a study
-        proposal_shape = jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
-    else:
-        proposal_shape = proposal_shape_of(made)
+    proposal_shape = proposal_shape_of(made, space, sampler)
     if proposal_shape.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
         raise ValueError(

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
 from jaxhpo.study.running._interrupts import interruptible_sleep
-from jaxhpo.study.storage._errors import StorageError, error_chain, readable_errors, version_errors
+from jaxhpo.study.storage._errors import (
+    StorageError,
+    database_errors,
+    error_chain,
+    readable_errors,
+    version_errors,
+)
 from jaxhpo.study.storage._secrets import redact_secrets, redact_url
 from jaxhpo.study.storage.files._sqlite import (
     check_sqlite_file,
@@ -129,20 +135,12 @@ def retry_on_race(make: Callable[[], T]) -> T:
     Returns:
         What `make` returns.
     """
-    import optuna
-    import sqlalchemy.exc
-
-    # An AssertionError is Optuna's, of a version row that another process has not committed yet.
-    errors = (
-        sqlalchemy.exc.SQLAlchemyError,
-        optuna.exceptions.StorageInternalError,
-        AssertionError,
-    )
     deadline = time.monotonic() + 2 * BUSY_SECONDS
     for attempt in itertools.count():
         try:
             return make()
-        except errors as error:
+        # AssertionError is Optuna's, of a version row that another process has not committed yet.
+        except database_errors(AssertionError) as error:
             text = " ".join(str(one).lower() for one in error_chain(error))
             is_race = isinstance(error, AssertionError) or any(one in text for one in _RACES)
             if not is_race or time.monotonic() > deadline:

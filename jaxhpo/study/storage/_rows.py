@@ -11,12 +11,15 @@ from jaxhpo._status import Status
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial, TrialState
 
 # Where Optuna looks for constraint values: its best trial has none above zero.
 CONSTRAINTS_ATTR = "constraints"
 # Where jaxhpo keeps what only it needs: the unit row, the status and the owner of a running trial.
 SYSTEM_ATTR = "jaxhpo"
+# The entry among these: seconds that the study waited for the compiler before a trial.
+COMPILE_ENTRY = "compile_seconds"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
 # Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
@@ -134,6 +137,13 @@ def records_same(trial: FrozenTrial | None, ending: Ending) -> bool:
     if trial is None or trial.state != to_state(ending.status):
         return False
     return trial.values == stored_values(ending.value)
+
+
+def record_compile_seconds(storage: BaseStorage, trial_id: int, seconds: float) -> None:
+    """Adds seconds that a running trial of another program's study waited for the compiler."""
+    own = dict(storage.get_trial(trial_id).system_attrs.get(SYSTEM_ATTR) or {})
+    own[COMPILE_ENTRY] = own.get(COMPILE_ENTRY, 0.0) + seconds
+    storage.set_trial_system_attr(trial_id, SYSTEM_ATTR, own)
 
 
 def thin_curve(curve: dict[int, float]) -> dict[int, float]:

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._status import Status
+from jaxhpo._tracing import owned
 from jaxhpo.progress import printable
 from jaxhpo.study._trial import status_of, unit_of
 from jaxhpo.study.storage._reserved import is_released
@@ -52,7 +54,7 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
     values = space.encode(listed, np.float64)
-    if space.has_constraints and not (is_allowed := np.asarray(space.feasible(values))).all():
+    if space.has_constraints and not (is_allowed := np.asarray(_feasible(space, values))).all():
         expected = "allowed by the space's constraints"
         raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
     return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
@@ -96,9 +98,9 @@ def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]
         return space.encode([space.unflatten_params(fixed)], np.float64)
     except ValueError as error:
         reason = error
-    key = jax.random.fold_in(jax.random.key(seeds[0]), _WAITING_STREAM)
-    key = jax.random.fold_in(key, np.uint32(seeds[1]))
-    drawn = [space.flatten_params(one) for one in space.decode(space.sample(key, _DRAWS))]
+    seed = np.int64(seeds[0]).astype(jnp.result_type(int))
+    values = jax.device_get(_draw(space, seed, np.uint32(seeds[1])))
+    drawn = [space.flatten_params(one) for one in space.decode(values)]
     pool: dict[str, Any] = {}
     for flat in drawn:
         pool = {**flat, **pool}
@@ -109,10 +111,21 @@ def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]
         except ValueError as error:
             reason = error
             continue
-        if bool(np.asarray(space.feasible(values))[0]):
+        if bool(np.asarray(_feasible(space, values))[0]):
             return values
         reason = ValueError("no random values of the other parameters satisfy the constraints")
     raise reason
+
+
+def _sample(space: Space, seed: Any, number: Any) -> Any:
+    """Values of points at random, from which a waiting trial takes what it leaves open."""
+    key = jax.random.fold_in(jax.random.key(seed), np.uint32(_WAITING_STREAM))
+    return space.sample(jax.random.fold_in(key, number), _DRAWS)
+
+
+# Whole programs: run operation by operation, each of them would be compiled by itself.
+_draw = owned.jit(_sample, functions_in=(0,))
+_feasible = owned.jit(lambda space, values: space.feasible(values), functions_in=(0,))
 
 
 def _fail_waiting(store: Store, frozen: FrozenTrial, reason: str) -> None:

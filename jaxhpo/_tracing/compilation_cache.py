@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
@@ -45,6 +46,12 @@ def is_switched_off() -> bool:
     return os.environ.get(SWITCH_VARIABLE, "").strip().lower() in _OFF
 
 
+def keeps_programs() -> bool:
+    """Whether what is compiled now is there for the next process."""
+    is_on = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    return bool(is_on and jax.config.jax_compilation_cache_dir)  # type: ignore[attr-defined]
+
+
 def enable_compilation_cache() -> pathlib.Path | None:
     """Turns on JAX's persistent compilation cache, unless the user has decided otherwise.
 
@@ -66,7 +73,7 @@ def enable_compilation_cache() -> pathlib.Path | None:
         if not os.access(directory, os.W_OK):
             raise PermissionError(f"{directory} cannot be written")
     except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home folder
-        logger.info("compiled programs are not cached: %s", error)
+        _say_once(f"compiled programs are not cached: {error}")
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _MIN_COMPILE_SECONDS)
@@ -75,6 +82,12 @@ def enable_compilation_cache() -> pathlib.Path | None:
     return directory
 
 
+@functools.cache
+def _say_once(line: str) -> None:
+    logger.info(line)
+
+
+@functools.cache
 def _processor_tag() -> str:
     """A short name for this kind of processor and its instruction set."""
     text = platform.machine() + platform.processor()
