@@ -25,13 +25,15 @@ SCRIPT = textwrap.dedent("""
 
 
 def run(**variables):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_COMP"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_", "XLA_"))
+    }
     result = subprocess.run(
         [sys.executable, "-c", SCRIPT],
         capture_output=True,
         text=True,
         timeout=180,
-        env={**environment, **variables},
+        env={**environment, "JAX_PLATFORMS": "cpu", **variables},
     )
     assert result.returncode == 0, result.stderr
     hits, directory = result.stdout.split()

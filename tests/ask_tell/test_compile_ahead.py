@@ -49,7 +49,9 @@ print(ahead.is_running, ahead._process.pid, flush=True)
 
 
 def start(script, folder, seconds=0.0, **fields):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_", "XLA_"))
+    }
     environment |= {"JAXHPO_CACHE_DIR": str(folder), "JAX_PLATFORMS": "cpu"}
     code = START.format(seconds=seconds) + textwrap.dedent(script.format(**fields))
     return subprocess.Popen(

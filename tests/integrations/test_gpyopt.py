@@ -22,7 +22,7 @@ def wavy(x):
 
 
 @pytest.fixture(scope="module")
-def search(compiled_fast):
+def search():
     search = BayesianOptimization(wavy, domain=LINE)
     search.run_optimization(max_iter=12)
     return search

@@ -41,7 +41,7 @@ def run(algo, n, trials, fn=loss, space=None, **settings):
 
 
 @pytest.fixture(scope="module")
-def search(compiled_fast):
+def search():
     trials = Trials()
     seen = []
     best = run(suggest("qmc"), 24, trials, lambda p: seen.append(p) or loss(p))
