@@ -1,5 +1,7 @@
 """Under a scheduler a sweep is the full sweep, of which a plain rule leaves rows out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -362,6 +364,89 @@ def test_a_scheduler_of_ones_own_that_cannot_run_is_named():
             population.sweep(
                 decay(), {"lr": jnp.full(9, 0.1)}, key=0, num_steps=16, scheduler=changed
             )
+
+
+def _job_of(change):
+    """Changes what `halving` asks for."""
+
+    def ask(good, key, state):
+        state, job = good.ask(key, state)
+        return state, change(job)
+
+    return lambda good: good._replace(ask=Partial(ask, good))
+
+
+def _table_of(change):
+    """Changes the table that `halving` begins with."""
+
+    def init(good, key):
+        state = good.init(key)
+        return dataclasses.replace(state, table=change(state.table))
+
+    return lambda good: good._replace(init=Partial(init, good))
+
+
+def _for_ever(good, key, state):
+    """Hands out one level of all trials again and again."""
+    _, job = good.ask(key, good.init(key))
+    return state, job
+
+
+def _revives(good, key, state):
+    """Lets the trials go on that have been pruned."""
+    state, job = good.ask(key, state)
+    pruned = jnp.sort(jnp.where(state.table.status == int(Status.PRUNED), jnp.arange(9), -1))
+    trial = jnp.where((pruned[-1] >= 0) & (job.trial >= 0), pruned[::-1], job.trial)
+    return state, job._replace(trial=trial, parent=trial)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (_job_of(lambda job: job._replace(level=job.level + 1)), ValueError, "trial 0 to step 3'"),
+        (_job_of(lambda job: job._replace(level=job.level * 0)), ValueError, "trial 0 to step 0'"),
+        (
+            _job_of(lambda job: job._replace(trial=job.trial + 77, parent=job.parent + 77)),
+            ValueError,
+            "of the trials 0 to 8, got 'trial 77'",
+        ),
+        (
+            _job_of(lambda job: job._replace(trial=job.trial * 0, parent=job.parent * 0)),
+            ValueError,
+            "trial 0 twice",
+        ),
+        (
+            _job_of(lambda job: job._replace(level=job.level[:3])),
+            ValueError,
+            "one shape .*3,",
+        ),
+        (_job_of(tuple), TypeError, "`ask` gives a Job"),
+        (lambda good: good._replace(ask=Partial(_for_ever, good)), ValueError, "later level"),
+        (lambda good: good._replace(ask=Partial(_revives, good)), ValueError, "that has ended"),
+        (
+            _table_of(lambda t: dataclasses.replace(t, levels=t.levels[:0], value=t.value[:, :0])),
+            ValueError,
+            "at least one level",
+        ),
+        (
+            _table_of(lambda t: dataclasses.replace(t, levels=t.levels.at[0].set(0))),
+            ValueError,
+            r"increase from at least 1, got \[0,",
+        ),
+    ],
+)
+def test_a_scheduler_whose_jobs_cannot_run_is_named_before_training(change, error, words):
+    steps = []
+    with pytest.raises(error, match=f"sweep: `scheduler` must be .*{words}"):
+        population.sweep(
+            decay(),
+            {"lr": jnp.full(9, 0.1)},
+            key=0,
+            num_steps=16,
+            scheduler=change(halving(9)),
+            progress=steps.append,
+        )
+    assert steps == []
 
 
 def test_a_sweep_without_a_scheduler_counts_steps(key):
