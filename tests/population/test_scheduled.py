@@ -308,6 +308,39 @@ def test_ctrl_c_keeps_what_was_reached(key, chunk):
     np.testing.assert_allclose(part.states, ((1 - lr) ** 2)[part.state_trials[0]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [8, None])
+def test_ctrl_c_in_the_last_rung_keeps_the_states_of_who_ended(key, chunk):
+    given = {"lr": np.linspace(0.01, 0.5, 32)}
+    options = {"key": key, "num_steps": 16, "num_reports": 1, "width": 8, "chunk": chunk}
+    options |= {"scheduler": halving(32, eta=4), "programs": population.Programs()}
+
+    def interrupt(tick):
+        if tick.best is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(population.SweepInterrupted) as caught:
+        population.sweep(decay(), given, keep_states=True, progress=interrupt, **options)
+    result = caught.value.sweep
+    ended = np.flatnonzero(np.isin(result.status, (Status.COMPLETE, Status.PRUNED)))
+    assert result.best_index in ended
+    (trials,) = result.state_trials
+    np.testing.assert_array_equal(trials, ended)
+    states = jax.tree.leaves(result.states)[0]
+    (best,) = jax.tree.leaves(result.best_state)
+    np.testing.assert_array_equal(states[list(trials).index(result.best_index)], best)
+
+
+def test_a_sweep_that_ran_no_program_has_no_plan(key):
+    given = {"lr": np.linspace(0.01, 0.5, 4)}
+    for scheduler in (None, "halving"):
+        result = population.sweep(
+            decay(), given, key=key, num_steps=16, scheduler=scheduler, timeout=1e-9
+        )
+        assert result.plans == ()
+        with pytest.raises(ValueError, match="Sweep.plan: the sweep was cut short"):
+            _ = result.plan
+
+
 def test_timeout_ends_the_sweep_at_a_report(key):
     ticks = []
 
