@@ -330,6 +330,39 @@ def test_ctrl_c_in_the_last_rung_keeps_the_states_of_who_ended(key, chunk):
     np.testing.assert_array_equal(states[list(trials).index(result.best_index)], best)
 
 
+@pytest.mark.parametrize("keep_states", [False, True])
+def test_a_state_of_keys_counters_and_leaves_of_no_elements(key, keep_states):
+    """On the device and on the host every leaf moves with its trial."""
+    training = hpo.Training(
+        init=lambda key, hparams: {
+            "key": key,
+            "none": jnp.zeros((0,), FLOAT),
+            "steps": jnp.int32(0),
+            "w": jnp.ones((), FLOAT),
+        },
+        step=lambda key, hparams, state, t: {
+            "key": jax.random.split(state["key"])[0],
+            "none": state["none"],
+            "steps": state["steps"] + 1,
+            "w": state["w"] * (1 - hparams["lr"]),
+        },
+        loss=lambda hparams, state: state["w"] ** 2,
+    )
+    given = {"lr": np.linspace(0.5, 0.01, 12, dtype=FLOAT)}
+    options = {"key": key, "num_steps": 16, "num_reports": 1, "width": 2}
+    full = population.sweep(training, given, **options)
+    result = population.sweep(
+        training, given, scheduler=halving(12), keep_states=keep_states, **options
+    )
+    assert result.best_index == full.best_index == 0
+    as_data = [jax.random.key_data(one.best_state["key"]) for one in (result, full)]
+    np.testing.assert_array_equal(*as_data)
+    assert result.best_state["steps"] == 16
+    assert result.best_state["none"].shape == (0,)
+    if keep_states:
+        np.testing.assert_array_equal(result.states["steps"], result.steps)
+
+
 def test_a_sweep_that_ran_no_program_has_no_plan(key):
     given = {"lr": np.linspace(0.01, 0.5, 4)}
     for scheduler in (None, "halving"):
