@@ -461,7 +461,9 @@ def _for_ever(good, key, state):
 def _revives(good, key, state):
     """Lets the trials go on that have been pruned."""
     state, job = good.ask(key, state)
-    pruned = jnp.sort(jnp.where(state.table.status == int(Status.PRUNED), jnp.arange(9), -1))
+    pruned = jnp.sort(
+        jnp.where(state.table.status == int(Status.PRUNED), jnp.arange(9, dtype=jnp.int32), -1)
+    )
     trial = jnp.where((pruned[-1] >= 0) & (job.trial >= 0), pruned[::-1], job.trial)
     return state, job._replace(trial=trial, parent=trial)
 
