@@ -150,7 +150,9 @@ def pick_lanes(tree: tuple[Any, Any], source: Any) -> tuple[Any, Any]:
     """
 
     def pick(lanes: Any) -> Any:
-        return lanes.reshape((-1, *lanes.shape[2:]))[jnp.maximum(source, 0)].reshape(lanes.shape)
+        # Not -1: a leaf of no elements would leave it open.
+        flat = lanes.reshape((source.shape[0], *lanes.shape[2:]))
+        return flat[jnp.maximum(source, 0)].reshape(lanes.shape)
 
     state, alive = jax.tree.map(pick, tree)
     return state, alive & (source >= 0).reshape(alive.shape)

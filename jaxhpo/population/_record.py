@@ -91,7 +91,13 @@ class Sweep:
 
     @property
     def plan(self) -> Plan:
-        """The layout of the first program."""
+        """The layout of the first program.
+
+        Raises:
+            ValueError: the sweep was cut short before a program ran.
+        """
+        if not self.plans:
+            raise ValueError("Sweep.plan: the sweep was cut short before it ran a program.")
         return self.plans[0]
 
 
@@ -132,7 +138,9 @@ class SweepRecorder:
         self._best: tuple[float, int, Any] = (math.inf, -1, None)
         self._states: list[tuple[np.ndarray, list[np.ndarray]]] = []
         self._group_states: list[tuple[np.ndarray, Any]] = []
-        self._counts = {"done": 0, "failed": 0, "steps": 0}
+        self._counts = {"failed": 0, "steps": 0}
+        # Trials that have taken their last step, or that a scheduler has ended.
+        self.is_done = np.zeros(num_trials, bool)
         self._best_loss = math.inf
         self._new: list[tuple[np.ndarray, np.ndarray]] = []
 
@@ -163,7 +171,7 @@ class SweepRecorder:
         self._status[trials] = np.where(np.isnan(losses), Status.FAILED, Status.RUNNING)
         if report.report == len(steps) - 1:
             self._status[trials] = np.where(np.isnan(losses), Status.FAILED, Status.COMPLETE)
-            self._counts["done"] += len(trials)
+            self.is_done[trials] = True
             self._counts["failed"] += int(np.isnan(losses).sum())
             self._best_loss = min(self._best_loss, np.nanmin(losses, initial=math.inf))
             self._new.append((trials, losses))
@@ -181,7 +189,7 @@ class SweepRecorder:
         """Counts trials that go on no more before their last step: as failed, else as pruned."""
         has_failed = self._status[trials] == Status.FAILED
         self._status[trials[~has_failed]] = Status.PRUNED
-        self._counts["done"] += len(trials)
+        self.is_done[trials] = True
         self._counts["failed"] += int(has_failed.sum())
         self._new.append((trials, np.full(len(trials), np.nan)))
 
@@ -222,7 +230,7 @@ class SweepRecorder:
         total = len(self._status)
         self.progress(
             Progress(
-                done=self._counts["done"],
+                done=int(self.is_done.sum()),
                 total=total,
                 best=float(self._best_loss) if math.isfinite(self._best_loss) else None,
                 failed=self._counts["failed"],

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import check_instance, describe, fail
 from jaxhpo._status import Status
 from jaxhpo.schedulers import Job, Scheduler, Table
 from jaxhpo.schedulers.internal import resolve
@@ -58,8 +58,9 @@ class Rule:
             num_steps: steps of a whole trial.
 
         Raises:
-            TypeError: no scheduler, or one whose state has no table.
-            ValueError: no scheduler of that name, or one of other trials or steps.
+            TypeError: no scheduler, or one whose state has no table or whose jobs are no `Job`.
+            ValueError: no scheduler of that name, or one of other trials or steps, or with jobs
+                that no sweep can run.
         """
         started = time.perf_counter()
         self._where = where
@@ -72,24 +73,32 @@ class Rule:
         shape = table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
+        if not table.levels.size:
+            raise fail(where, "scheduler", "one with at least one level", "a table without")
         begin, self._advance = _compiled(jax.default_backend() == "cpu")
         self._state, self._job = begin(self._scheduler, self._key)
+        check_instance(where, "scheduler", self._job, Job, "a Scheduler whose `ask` gives a Job")
         self.levels: tuple[int, ...] = tuple(self._state.table.levels.tolist())
         if self.levels[-1] != num_steps:
             expected = f"made for {num_steps} steps"
             raise fail(where, "scheduler", expected, f"one for {self.levels[-1]}")
+        if list(self.levels) != sorted({max(level, 1) for level in self.levels}):
+            expected = "one whose levels increase from at least 1"
+            raise fail(where, "scheduler", expected, list(self.levels))
         self._stands = np.zeros(num_trials, np.int32)
+        self._has_ended = np.zeros(num_trials, bool)
         self.num_steps, self.num_last = self._forecast()
         self.seconds = time.perf_counter() - started
 
     def pieces(self) -> Pieces:
         """What is to be run before the next `tell`; no row if nothing is left to do."""
-        rows = np.flatnonzero(np.asarray(self._job.trial) >= 0)
-        trial = np.asarray(self._job.trial)[rows]
-        parent, level = np.asarray(self._job.parent)[rows], np.asarray(self._job.level)[rows]
-        if (parent != trial).any():
-            expected = "a scheduler of which each trial goes on from its own state"
-            raise fail(self._where, "scheduler", expected, "a job whose `parent` is another trial")
+        job = [np.asarray(a) for a in (self._job.trial, self._job.parent, self._job.level)]
+        if len({a.shape for a in job}) > 1 or job[0].ndim != 1:
+            shapes = ", ".join(str(a.shape) for a in job)
+            expected = "one whose jobs have `trial`, `parent` and `level` of one shape [q]"
+            raise fail(self._where, "scheduler", expected, f"shapes {shapes}")
+        trial, parent, level = (a[job[0] >= 0] for a in job)
+        self._check_job(trial, parent, level)
         order = np.argsort(trial)
         return Pieces(trial[order], self._stands[trial[order]], level[order])
 
@@ -110,8 +119,37 @@ class Rule:
         self._state, self._job = self._advance(
             self._scheduler, self._key, np.int32(self._round), self._state, self._job, value
         )
-        ended: np.ndarray = np.isin(self._status(), _ENDED) | (len(self.pieces().trial) == 0)
-        return ended
+        is_last = len(self.pieces().trial) == 0
+        self._has_ended = np.isin(self._status(), _ENDED) | is_last
+        return self._has_ended
+
+    def _check_job(self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray) -> None:
+        """Refuses what a sweep cannot run, or would run for ever."""
+        n = len(self._stands)
+        known = np.minimum(trial, n - 1)
+        for is_wrong, expected, got in (
+            (trial >= n, f"one whose jobs are of the trials 0 to {n - 1}", "trial {}"),
+            (
+                np.bincount(known, minlength=n)[known] > 1,
+                "one that hands out a trial once at a time",
+                "a job with trial {} twice",
+            ),
+            (
+                parent != trial,
+                "a scheduler of which each trial goes on from its own state",
+                "a job whose `parent` is another trial",
+            ),
+            (
+                ~np.isin(level, self.levels) | (level <= self._stands[known]),
+                "one whose jobs go to a later level of its table",
+                "a job of trial {} to step {}",
+            ),
+            (self._has_ended[known], "one of which no trial goes on that has ended", "trial {}"),
+        ):
+            if is_wrong.any():
+                row = int(np.argmax(is_wrong))
+                found = got.format(trial[row], level[row])
+                raise fail(self._where, "scheduler", expected, found)
 
     def _status(self) -> np.ndarray:
         return np.asarray(self._state.table.status)
@@ -133,7 +171,7 @@ class Rule:
             int(np.sum(self._status() == Status.COMPLETE)),
         )
         (self._state, self._job), self._round = begun, 0
-        self._stands[:] = 0
+        self._stands[:], self._has_ended[:] = 0, False
         return found if has_ended else (len(values) * self.levels[-1], 1)
 
 

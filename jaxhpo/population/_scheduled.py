@@ -52,7 +52,7 @@ def run_scheduled(
 
 
 class _Run:
-    """One sweep under a scheduler: the groups' workers, and who has ended."""
+    """One sweep under a scheduler: the groups' workers, which begin in turn."""
 
     def __init__(
         self,
@@ -67,7 +67,6 @@ class _Run:
         self.futures: list[Future[Program]] = []
         self._workers: list[Workers] = []
         self._report = {step: report for report, step in enumerate(settings.steps)}
-        self._has_ended = np.zeros(sum(len(group.trials) for group in groups), bool)
 
     def run_job(self, pieces: Pieces, deadline: float) -> bool:
         """Runs a job and tells its losses; False if its time was up before."""
@@ -79,24 +78,22 @@ class _Run:
                 if not len(rows):
                     continue
                 workers = self._workers_of(g)
-                if not _is_rung_of(workers.states, rows, start, self._has_ended[group.trials]):
+                if not _is_rung_of(
+                    workers.states, rows, start, self.recorder.is_done[group.trials]
+                ):
                     workers.spill()
                 part = Part(rows, range(first, self._report[stop] + 1))
                 if not run_part(workers, self.recorder, deadline, part):
                     return False
         report = np.asarray([self._report[stop] for stop in pieces.stop.tolist()])
         losses = self.recorder.losses_at(pieces.trial, report)
-        # Those that have been trained to the end are counted already.
-        self._has_ended[pieces.trial[pieces.stop == self.settings.steps[-1]]] = True
         self._stop(self.rule.tell(pieces, losses))
         return True
 
     def _stop(self, has_ended: np.ndarray) -> None:
         """Counts the trials that have ended before their last step, each once."""
-        new = np.flatnonzero(has_ended & ~self._has_ended)
-        self._has_ended |= has_ended
-        self.recorder.stop_trials(new)
-        if self._has_ended.all():
+        self.recorder.stop_trials(np.flatnonzero(has_ended & ~self.recorder.is_done))
+        if self.recorder.is_done.all():
             self.recorder.planned_steps = self.recorder.num_steps_taken
         self.recorder.report_progress()
 
@@ -115,7 +112,7 @@ class _Run:
         """Hands over what the workers have: the best trials, and states if they are kept."""
         for workers in self._workers:
             if self.recorder.keep_states and isinstance(workers.states, HostStates):
-                rows = np.flatnonzero(self._has_ended[workers.group.trials])
+                rows = np.flatnonzero(self.recorder.is_done[workers.group.trials])
                 leaves = [leaf[rows] for leaf in workers.states.leaves]
                 if len(rows):
                     self.recorder.add_states(workers.group.trials[rows], leaves)

@@ -34,7 +34,7 @@ class HostStates:
 
         def spread(leaf: np.ndarray, like: Any) -> np.ndarray:
             lanes = np.zeros(like.shape, leaf.dtype)
-            lanes.reshape(-1, *leaf.shape[1:])[place] = leaf[rows]
+            lanes.reshape(math.prod(like.shape[:2]), *leaf.shape[1:])[place] = leaf[rows]
             return lanes
 
         state = [spread(a, b) for a, b in zip(self.leaves, carry.state, strict=True)]

@@ -228,7 +228,7 @@ class Workers:
             states = take_lanes(carry.state, place) if self.keep and is_last else None
             self._queue.put(Report(self.group.trials[rows], losses, report, states))
             start = stop
-            if self._stop.is_set():
+            if self._stop.is_set() and report != reports[-1]:
                 return carry
         if self.states is not None:
             self.states.save(carry, rows, place)

@@ -1,5 +1,7 @@
 """Under a scheduler a sweep is the full sweep, of which a plain rule leaves rows out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -306,6 +308,72 @@ def test_ctrl_c_keeps_what_was_reached(key, chunk):
     np.testing.assert_allclose(part.states, ((1 - lr) ** 2)[part.state_trials[0]], rtol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [8, None])
+def test_ctrl_c_in_the_last_rung_keeps_the_states_of_who_ended(key, chunk):
+    given = {"lr": np.linspace(0.01, 0.5, 32)}
+    options = {"key": key, "num_steps": 16, "num_reports": 1, "width": 8, "chunk": chunk}
+    options |= {"scheduler": halving(32, eta=4), "programs": population.Programs()}
+
+    def interrupt(tick):
+        if tick.best is not None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(population.SweepInterrupted) as caught:
+        population.sweep(decay(), given, keep_states=True, progress=interrupt, **options)
+    result = caught.value.sweep
+    ended = np.flatnonzero(np.isin(result.status, (Status.COMPLETE, Status.PRUNED)))
+    assert result.best_index in ended
+    (trials,) = result.state_trials
+    np.testing.assert_array_equal(trials, ended)
+    states = jax.tree.leaves(result.states)[0]
+    (best,) = jax.tree.leaves(result.best_state)
+    np.testing.assert_array_equal(states[list(trials).index(result.best_index)], best)
+
+
+@pytest.mark.parametrize("keep_states", [False, True])
+def test_a_state_of_keys_counters_and_leaves_of_no_elements(key, keep_states):
+    """On the device and on the host every leaf moves with its trial."""
+    training = hpo.Training(
+        init=lambda key, hparams: {
+            "key": key,
+            "none": jnp.zeros((0,), FLOAT),
+            "steps": jnp.int32(0),
+            "w": jnp.ones((), FLOAT),
+        },
+        step=lambda key, hparams, state, t: {
+            "key": jax.random.split(state["key"])[0],
+            "none": state["none"],
+            "steps": state["steps"] + 1,
+            "w": state["w"] * (1 - hparams["lr"]),
+        },
+        loss=lambda hparams, state: state["w"] ** 2,
+    )
+    given = {"lr": np.linspace(0.5, 0.01, 12, dtype=FLOAT)}
+    options = {"key": key, "num_steps": 16, "num_reports": 1, "width": 2}
+    full = population.sweep(training, given, **options)
+    result = population.sweep(
+        training, given, scheduler=halving(12), keep_states=keep_states, **options
+    )
+    assert result.best_index == full.best_index == 0
+    as_data = [jax.random.key_data(one.best_state["key"]) for one in (result, full)]
+    np.testing.assert_array_equal(*as_data)
+    assert result.best_state["steps"] == 16
+    assert result.best_state["none"].shape == (0,)
+    if keep_states:
+        np.testing.assert_array_equal(result.states["steps"], result.steps)
+
+
+def test_a_sweep_that_ran_no_program_has_no_plan(key):
+    given = {"lr": np.linspace(0.01, 0.5, 4)}
+    for scheduler in (None, "halving"):
+        result = population.sweep(
+            decay(), given, key=key, num_steps=16, scheduler=scheduler, timeout=1e-9
+        )
+        assert result.plans == ()
+        with pytest.raises(ValueError, match="Sweep.plan: the sweep was cut short"):
+            _ = result.plan
+
+
 def test_timeout_ends_the_sweep_at_a_report(key):
     ticks = []
 
@@ -362,6 +430,91 @@ def test_a_scheduler_of_ones_own_that_cannot_run_is_named():
             population.sweep(
                 decay(), {"lr": jnp.full(9, 0.1)}, key=0, num_steps=16, scheduler=changed
             )
+
+
+def _job_of(change):
+    """Changes what `halving` asks for."""
+
+    def ask(good, key, state):
+        state, job = good.ask(key, state)
+        return state, change(job)
+
+    return lambda good: good._replace(ask=Partial(ask, good))
+
+
+def _table_of(change):
+    """Changes the table that `halving` begins with."""
+
+    def init(good, key):
+        state = good.init(key)
+        return dataclasses.replace(state, table=change(state.table))
+
+    return lambda good: good._replace(init=Partial(init, good))
+
+
+def _for_ever(good, key, state):
+    """Hands out one level of all trials again and again."""
+    _, job = good.ask(key, good.init(key))
+    return state, job
+
+
+def _revives(good, key, state):
+    """Lets the trials go on that have been pruned."""
+    state, job = good.ask(key, state)
+    pruned = jnp.sort(
+        jnp.where(state.table.status == int(Status.PRUNED), jnp.arange(9, dtype=jnp.int32), -1)
+    )
+    trial = jnp.where((pruned[-1] >= 0) & (job.trial >= 0), pruned[::-1], job.trial)
+    return state, job._replace(trial=trial, parent=trial)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "words"),
+    [
+        (_job_of(lambda job: job._replace(level=job.level + 1)), ValueError, "trial 0 to step 3'"),
+        (_job_of(lambda job: job._replace(level=job.level * 0)), ValueError, "trial 0 to step 0'"),
+        (
+            _job_of(lambda job: job._replace(trial=job.trial + 77, parent=job.parent + 77)),
+            ValueError,
+            "of the trials 0 to 8, got 'trial 77'",
+        ),
+        (
+            _job_of(lambda job: job._replace(trial=job.trial * 0, parent=job.parent * 0)),
+            ValueError,
+            "trial 0 twice",
+        ),
+        (
+            _job_of(lambda job: job._replace(level=job.level[:3])),
+            ValueError,
+            "one shape .*3,",
+        ),
+        (_job_of(tuple), TypeError, "`ask` gives a Job"),
+        (lambda good: good._replace(ask=Partial(_for_ever, good)), ValueError, "later level"),
+        (lambda good: good._replace(ask=Partial(_revives, good)), ValueError, "that has ended"),
+        (
+            _table_of(lambda t: dataclasses.replace(t, levels=t.levels[:0], value=t.value[:, :0])),
+            ValueError,
+            "at least one level",
+        ),
+        (
+            _table_of(lambda t: dataclasses.replace(t, levels=t.levels.at[0].set(0))),
+            ValueError,
+            r"increase from at least 1, got \[0,",
+        ),
+    ],
+)
+def test_a_scheduler_whose_jobs_cannot_run_is_named_before_training(change, error, words):
+    steps = []
+    with pytest.raises(error, match=f"sweep: `scheduler` must be .*{words}"):
+        population.sweep(
+            decay(),
+            {"lr": jnp.full(9, 0.1)},
+            key=0,
+            num_steps=16,
+            scheduler=change(halving(9)),
+            progress=steps.append,
+        )
+    assert steps == []
 
 
 def test_a_sweep_without_a_scheduler_counts_steps(key):

@@ -1,10 +1,12 @@
 """A study's sweep under a scheduler: who ends early is pruned, with its curve."""
 
+import dataclasses
 import functools
 
 import numpy as np
 import optuna
 import pytest
+from jax.tree_util import Partial
 
 import jaxhpo as hpo
 from jaxhpo import Status
@@ -66,6 +68,27 @@ def test_a_pruned_trial_is_trained_again_up_to_its_last_step(url, caplog):
     state = study.retrain(TRAINING, pruned.number)
     assert "retraining gave" not in caplog.text
     np.testing.assert_allclose(np.sum(np.asarray(state) ** 2), pruned.value, rtol=1e-5)
+
+
+def _one_begins(num_trials, num_steps):
+    """A scheduler that ends all trials but one before they begin."""
+    good = hpo.schedulers.halving(num_trials, num_steps)
+
+    def init(good, key):
+        state = good.init(key)
+        status = state.table.status.at[1:].set(int(Status.PRUNED))
+        return dataclasses.replace(state, table=dataclasses.replace(state.table, status=status))
+
+    return good._replace(init=Partial(init, good))
+
+
+def test_a_trial_that_was_ended_before_its_first_step_has_no_state():
+    study = Study(SPACE, "random", storage=None)
+    study.sweep(TRAINING, num_trials=4, **{**SETTINGS, "scheduler": _one_begins})
+    assert study.trials[3].status is Status.PRUNED
+    assert study.trials[3].curve == {}
+    with pytest.raises(ValueError, match="Study.retrain: `number` must be .* took a step .* 3"):
+        study.retrain(TRAINING, 3)
 
 
 def test_samplers_learn_from_pruned_trials():

@@ -51,6 +51,9 @@ def retrain(study: StudyCore, training: Training, number: int | None) -> Any:
     how, unit = frozen.system_attrs.get(SWEEP_ATTR), unit_of(frozen)
     if how is None or unit is None:
         raise _checks.fail(where, "number", "that of a trial which `sweep` has trained", number)
+    if how["num_steps"] == 0:
+        expected = "that of a trial which took a step before its scheduler ended it"
+        raise _checks.fail(where, "number", expected, number)
     result = population.sweep(
         training,
         study.space.host_values(unit[None]),
