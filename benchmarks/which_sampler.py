@@ -30,6 +30,7 @@ import pathlib
 import sys
 
 import numpy as np
+from PIL import Image
 
 from jaxhpo import benchmarking
 from jaxhpo.benchmarking import _draw as draw
@@ -145,7 +146,10 @@ def page(arguments):
         draw.draw_ranks(table, PAGE.parent / f"which-{name}.png", facts["num_trials"])
         if name in SHOWN:
             shown = [record for record in records if record["problem"] in SHOWN[name]]
-            draw.draw_curves(shown, PAGE.parent / f"curves-{name}.png", facts["num_trials"])
+            picture = PAGE.parent / f"curves-{name}.png"
+            draw.draw_curves(shown, picture, facts["num_trials"])
+            # A quarter as large; with fewer colours those of two lines become one.
+            Image.open(picture).convert("RGB").quantize(256).save(picture)
             lines += [f"![Median regret with quartiles](curves-{name}.png)", ""]
         what = (
             "Median share of the volume that is missing"
