@@ -60,6 +60,7 @@ def resolve(
 ) -> Scheduler:
     """`get` for a function that takes a scheduler: errors name it and its argument."""
     if callable(name):
+        _checks.check_takes(where, argument, name, "num_trials, num_steps")
         made = name(num_trials, num_steps, **settings)
         expected = "a function (num_trials, num_steps) that makes a Scheduler"
         checked: Scheduler = _checks.check_instance(where, argument, made, Scheduler, expected)

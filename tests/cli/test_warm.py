@@ -6,8 +6,10 @@ import sys
 
 
 def run(tmp_path, *arguments, **variables):
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_COMP"))}
-    environment |= {"XDG_CACHE_HOME": str(tmp_path), **variables}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("JAXHPO", "JAX_", "XLA_"))
+    }
+    environment |= {"JAX_PLATFORMS": "cpu", "XDG_CACHE_HOME": str(tmp_path), **variables}
     command = [sys.executable, "-m", "jaxhpo", "warm", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
 

@@ -18,6 +18,7 @@ from jaxhpo import _checks
 from jaxhpo._status import Status
 from jaxhpo._tracing import owned
 from jaxhpo.progress import printable
+from jaxhpo.space.internal import sufficient
 from jaxhpo.study._trial import status_of, unit_of
 from jaxhpo.study.storage._reserved import is_released
 from jaxhpo.study.storage._rows import FIXED_ATTR, Ending, Row
@@ -54,7 +55,7 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
     if isinstance(params, list) and not params:
         raise _checks.fail(_WHERE, "params", "at least one trial's", params)
     values = space.encode(listed, np.float64)
-    if space.has_constraints and not (is_allowed := np.asarray(_feasible(space, values))).all():
+    if space.has_constraints and not (is_allowed := _is_feasible(space, values)).all():
         expected = "allowed by the space's constraints"
         raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
     return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
@@ -111,7 +112,7 @@ def _complete_params(space: Space, fixed: dict[str, Any], seeds: tuple[int, int]
         except ValueError as error:
             reason = error
             continue
-        if bool(np.asarray(_feasible(space, values))[0]):
+        if bool(_is_feasible(space, values)[0]):
             return values
         reason = ValueError("no random values of the other parameters satisfy the constraints")
     raise reason
@@ -121,6 +122,12 @@ def _sample(space: Space, seed: Any, number: Any) -> Any:
     """Values of points at random, from which a waiting trial takes what it leaves open."""
     key = jax.random.fold_in(jax.random.key(seed), np.uint32(_WAITING_STREAM))
     return space.sample(jax.random.fold_in(key, number), _DRAWS)
+
+
+def _is_feasible(space: Space, values: Any) -> np.ndarray:
+    """Whether the constraints hold, which see the exact values: `[n]` bool."""
+    with sufficient(space.leaves):
+        return np.asarray(_feasible(space, values))
 
 
 # Whole programs: run operation by operation, each of them would be compiled by itself.
