@@ -233,13 +233,15 @@ def settings_of(sampler: Sampler) -> PyTree:
     return next(iter(getattr(sampler.ask, "args", ())), None)
 
 
+def first_ask(sampler: Sampler) -> Array:
+    """What a new sampler proposes `[q, d]`, for those who want its shape."""
+    key = jax.random.key(0)
+    unit: Array = sampler.ask(key, sampler.init(key))[1]
+    return unit
+
+
 def proposal_shape(sampler: Sampler) -> jax.ShapeDtypeStruct:
     """Shape `[q, d]` and dtype of one ask; nothing is computed, nor compiled."""
-
-    def first_ask(sampler: Sampler) -> Array:
-        key = jax.random.key(0)
-        return sampler.ask(key, sampler.init(key))[1]
-
     shape: jax.ShapeDtypeStruct = jax.eval_shape(first_ask, sampler)
     return shape
 

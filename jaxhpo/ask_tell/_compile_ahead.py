@@ -28,10 +28,10 @@ from jaxhpo.ask_tell._stable_text import NoStableTextError, structure_text
 logger = logging.getLogger("jaxhpo")
 
 FULL = 0.75
-"""Part of the room that is taken before the next one is prepared."""
+"""Part of the capacity that is used before the next one is prepared."""
 
 MIN_SECONDS = 5.0
-"""Where the rest of the room lasts less, the other process would not be ready any earlier."""
+"""Where the rest of it lasts less, the other process would not be ready any earlier."""
 
 _MAX_WAIT = 120.0
 _COMMAND = "import sys; from jaxhpo.ask_tell import _prepare; sys.exit(_prepare.main())"
@@ -52,7 +52,7 @@ class CompileAhead:
 
         Args:
             count: observations that there are.
-            capacity: how many there is room for.
+            capacity: how many the buffers hold.
         """
         if capacity != self._capacity:
             self._capacity, self._first, self._began = capacity, count, time.monotonic()

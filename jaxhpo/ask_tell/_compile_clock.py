@@ -33,7 +33,7 @@ class CompileClock:
 
         Args:
             name: of the sampler.
-            capacity: observations that the program has room for; 0 for any number.
+            capacity: observations that the program holds; 0 for any number.
             program: the program.
             args: its arguments.
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler, has_proposal, name_of
+from jaxhpo._base import Outcome, PyTree, Sampler, first_ask, has_proposal, name_of
 from jaxhpo._tracing import compilation_cache, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
@@ -187,7 +187,7 @@ class Driver:
             self._clock.seconds += time.perf_counter() - began
 
     def _start(self) -> None:
-        """Makes the first state, if there is none, with the room that it is to have."""
+        """Makes the first state, if there is none, with the capacity that it is to have."""
         if self._state is None:
             resize = self._sampler.resize if self._capacity else None
             arguments = (self._sampler.init, resize, self._seed, self._folded, self._capacity)
@@ -275,18 +275,12 @@ def proposal_shape_of(
     """
     if space is not None and isinstance(factory, str) and not any("size" in s for s in settings):
         return jax.ShapeDtypeStruct((1, space.num_dims), jnp.result_type(float))
-    given = (sampler, jax.eval_shape(lambda: jax.random.key(0)))
-    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(*given), *given)
+    shape: jax.ShapeDtypeStruct = jax.eval_shape(_first_ask.program(sampler), sampler)
     return shape
 
 
-def _ask_first(sampler: Sampler, key: jax.Array) -> jax.Array:
-    unit: jax.Array = sampler.ask(key, sampler.init(key))[1]
-    return unit
-
-
 # One program per structure, so that the shape is traced once per process.
-_first_ask = owned.jit(_ask_first, functions_in=(0,))
+_first_ask = owned.jit(first_ask, functions_in=(0,))
 
 
 def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:

@@ -14,6 +14,7 @@ from jaxhpo.schedulers._levels import check_arguments
 from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
+    TableState,
     empty_table,
     hand_out,
     is_new,
@@ -31,12 +32,6 @@ class AshaSettings(Record):
     levels: Array
     eta: Array
     batch_size: int = static_field()
-
-
-class AshaState(Record):
-    """The state of ASHA: the table tells all."""
-
-    table: Table
 
 
 @named_arguments
@@ -105,28 +100,28 @@ def asha(
     return make_scheduler(settings, _init, _ask, _tell, name="asha")
 
 
-def _init(settings: AshaSettings, key: Any) -> AshaState:
+def _init(settings: AshaSettings, key: Any) -> TableState:
     del key  # nothing is drawn
-    return AshaState(empty_table(settings.unit, settings.levels))
+    return TableState(empty_table(settings.unit, settings.levels))
 
 
-def _ask(settings: AshaSettings, key: Any, state: AshaState) -> tuple[AshaState, Job]:
+def _ask(settings: AshaSettings, key: Any, state: TableState) -> tuple[TableState, Job]:
     del key
     table = state.table
     may_go_on, place = _promotable(settings, table)
     # The highest level first, the best of it; a new trial stands at level 0 and comes last.
     order = (-table.level, jnp.where(may_go_on, place, 0))
     table, job = hand_out(table, may_go_on | is_new(table), order, settings.batch_size)
-    return AshaState(table), job
+    return TableState(table), job
 
 
 def _tell(
-    settings: AshaSettings, key: Any, state: AshaState, job: Job, outcome: Outcome
-) -> tuple[AshaState, TellInfo]:
+    settings: AshaSettings, key: Any, state: TableState, job: Job, outcome: Outcome
+) -> tuple[TableState, TellInfo]:
     del key
     before = state.table
     after = record("asha", before, job, outcome)
-    return AshaState(after), told(before, after)
+    return TableState(after), told(before, after)
 
 
 def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:

@@ -59,8 +59,7 @@ def halving(
 
     References:
         Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
-        optimization", 2016, https://arxiv.org/abs/1502.07943. The defaults were measured on
-        learning curves of a classifier of digits.
+        optimization", 2016, https://arxiv.org/abs/1502.07943.
     """
     arguments = check_arguments(
         "halving", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size

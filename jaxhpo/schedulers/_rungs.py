@@ -14,6 +14,7 @@ from jaxhpo.schedulers._levels import Arguments
 from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
+    TableState,
     empty_table,
     hand_out,
     is_new,
@@ -47,12 +48,6 @@ class Settings(Record):
     name: str = static_field()
 
 
-class RungState(Record):
-    """The state of a synchronous rule: the table tells all."""
-
-    table: Table
-
-
 def synchronous(
     name: str, arguments: Arguments, bracket: np.ndarray, first: np.ndarray
 ) -> Scheduler:
@@ -82,26 +77,26 @@ def synchronous(
     return make_scheduler(settings, _init, _ask, _tell, name=name)
 
 
-def _init(settings: Settings, key: Any) -> RungState:
+def _init(settings: Settings, key: Any) -> TableState:
     del key  # nothing is drawn
-    return RungState(empty_table(settings.unit, settings.levels))
+    return TableState(empty_table(settings.unit, settings.levels))
 
 
-def _ask(settings: Settings, key: Any, state: RungState) -> tuple[RungState, Job]:
+def _ask(settings: Settings, key: Any, state: TableState) -> tuple[TableState, Job]:
     del key
     table = state.table
     ready = is_new(table) | is_promoted(table)
     table, job = hand_out(table, ready, (table.level,), settings.batch_size)
-    return RungState(table), job
+    return TableState(table), job
 
 
 def _tell(
-    settings: Settings, key: Any, state: RungState, job: Job, outcome: Outcome
-) -> tuple[RungState, TellInfo]:
+    settings: Settings, key: Any, state: TableState, job: Job, outcome: Outcome
+) -> tuple[TableState, TellInfo]:
     del key
     before = state.table
     after = _cut(settings, record(settings.name, before, job, outcome))
-    return RungState(after), told(before, after)
+    return TableState(after), told(before, after)
 
 
 def _cut(settings: Settings, table: Table) -> Table:

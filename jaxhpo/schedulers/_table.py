@@ -35,6 +35,12 @@ class Table(Record):
     levels: Array
 
 
+class TableState(Record):
+    """The state of a rule: the table tells all."""
+
+    table: Table
+
+
 def empty_table(unit: Array, levels: Array) -> Table:
     """The table before any trial has begun.
 
