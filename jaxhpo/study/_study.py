@@ -80,7 +80,7 @@ class Study(SweepingStudy):
         change_sampler: bool = False,
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
-        from jaxhpo.study._stored_sampler import StoredSampler
+        from jaxhpo.study.running._batch_sampler import BatchSampler
         from jaxhpo.study.storage._meta import (
             constrained_maker,
             describe_sampler,
@@ -111,7 +111,7 @@ class Study(SweepingStudy):
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
-        self._sampler = StoredSampler(
+        self._sampler = BatchSampler(
             self._store,
             self._space,
             chosen,
@@ -139,6 +139,8 @@ class Study(SweepingStudy):
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
         progress: Any = True,
+        scheduler: Any = None,
+        num_steps: int | None = None,
     ) -> None:
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
@@ -187,6 +189,8 @@ class Study(SweepingStudy):
             catch=catch,
             max_first_failures=max_first_failures,
             progress=progress,
+            scheduler=scheduler,
+            num_steps=num_steps,
         ).run()
 
     def set_metric_names(self, names: str | Sequence[str]) -> None:
