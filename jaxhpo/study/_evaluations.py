@@ -45,7 +45,7 @@ def history_of(
 
 
 def _last_report(trial: FrozenTrial | HistoryTrial) -> Value | None:
-    """The last value of a trial that has paused; the sampler learns from it as from a pruned one."""
+    """The last value of a trial that has paused: it counts as that of a pruned one does."""
     if trial.state.name != "WAITING" or not trial.intermediate_values:
         return None
     return finite_value([trial.intermediate_values[max(trial.intermediate_values)]])

@@ -169,11 +169,22 @@ class Study(SweepingStudy):
             progress: True draws a bar on a terminal or in a notebook, and where the output is
                 piped writes a line to standard error at the start and every minute; False is
                 silent, a callable takes a `Progress` record after every round.
+            scheduler: which trials go on, by their reports: a name from `jaxhpo.schedulers.names()`,
+                a function `(num_trials, num_steps)` that makes a scheduler, a `Scheduler`, or a
+                pruner of Optuna's. Trials that do not go on wait if the objective takes
+                `checkpoint`, and are PRUNED otherwise; so are at the end those that wait. Every
+                process that runs the study with the same scheduler shares its rule. A scheduler of
+                another number of trials is run on one population of its own size after another.
+            num_steps: the most reports of a trial; needed with a scheduler that is not ready-made. A
+                generator that reports once more is closed, and has its value.
 
         Raises:
-            TypeError: an argument of a wrong type, or an objective that returns no number (once it
-                has returned some, a trial of it has failed like others); the trial is kept.
-            ValueError: a number out of range.
+            TypeError: an argument of a wrong type, an objective that returns or yields no number
+                (once it has given some, a trial of it has failed like others), or one that does not
+                end when it is closed; the trial is kept.
+            ValueError: a number out of range, or a scheduler for other steps, with points of its
+                own, for several objectives, or that waits for whole rungs ("halving", "hyperband")
+                where trials cannot.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
         from jaxhpo.study.running._optimize import OptimizeLoop

@@ -6,8 +6,6 @@ from jaxhpo.study._trial import as_tuple as as_tuple
 from jaxhpo.study._trial import finite_value as finite_value
 from jaxhpo.study._trial import params_of as params_of
 from jaxhpo.study._trial import status_of as status_of
-from jaxhpo.study.running._results import ObjectiveResult as ObjectiveResult
-from jaxhpo.study.running._results import to_objective_result as to_objective_result
 from jaxhpo.study.running._failures import failure_reasons as failure_reasons
 from jaxhpo.study.running._failures import most_frequent_reason as most_frequent_reason
 from jaxhpo.study.running._first_failures import (
@@ -15,6 +13,8 @@ from jaxhpo.study.running._first_failures import (
 )
 from jaxhpo.study.running._interrupts import exit_status as exit_status
 from jaxhpo.study.running._modules import import_from as import_from
+from jaxhpo.study.running._results import ObjectiveResult as ObjectiveResult
+from jaxhpo.study.running._results import to_objective_result as to_objective_result
 from jaxhpo.study.storage._distributions import internal_value as internal_value
 from jaxhpo.study.storage._errors import NoStudiesError as NoStudiesError
 from jaxhpo.study.storage._open import open_storage as open_storage

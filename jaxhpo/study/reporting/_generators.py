@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status, explain
-from jaxhpo.study.reporting._report import Report
 from jaxhpo.study.reporting._packed import Packed, pack
+from jaxhpo.study.reporting._report import Report
 from jaxhpo.study.running._results import (
     ObjectiveResult,
     misuse,

@@ -73,13 +73,10 @@ def _describe(tree: Any, leaves: list[np.ndarray]) -> Any:
     if type(tree) in (list, tuple):
         return {type(tree).__name__: [_describe(one, leaves) for one in tree]}
     if type(tree) in (bool, int, float):
-        return {"number": tree if type(tree) is not float else tree.hex(), "is": _kind(tree)}
+        number = tree.hex() if isinstance(tree, float) else tree
+        return {"number": number, "is": type(tree).__name__}
     leaves.append(_array(tree))
     return {"array": [leaves[-1].dtype.name, list(leaves[-1].shape)]}
-
-
-def _kind(number: Any) -> str:
-    return type(number).__name__
 
 
 def _array(leaf: Any) -> np.ndarray:
@@ -107,7 +104,7 @@ def _build(structure: Any, leaves: Any) -> Any:
         return tuple(_build(one, leaves) for one in structure["tuple"])
     if "number" in structure:
         number, kind = structure["number"], structure["is"]
-        return float.fromhex(number) if kind == "float" else {"int": int, "bool": bool}[kind](number)
+        return float.fromhex(number) if kind == "float" else number
     name, shape = structure["array"]
     leaf = next(leaves)
     if leaf.dtype.name != name or list(leaf.shape) != shape:

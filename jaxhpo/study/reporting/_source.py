@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
 from jaxhpo.study._trial import from_frozen
-from jaxhpo.study.running._results import ObjectiveResult, raised
 from jaxhpo.study.reporting._tasks import Task
+from jaxhpo.study.running._results import ObjectiveResult, raised
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import (
@@ -41,15 +41,17 @@ class Source:
         self._study, self.is_resumable = study, is_resumable
         self.checkpoints = study._kept_checkpoints
 
-    def take(self, count: int) -> list[Task]:
+    def take(self, count: int, num_new: int) -> list[Task]:
         """Trials to run without a scheduler: those that an interrupted run has left, then new ones.
 
         Args:
             count: how many.
+            num_new: how many may be new.
         """
         left = self._left()[:count] if self.is_resumable else []
         resumed = [task for number in left if (task := self.resume(number)) is not None]
-        return resumed + (self.begin(count - len(resumed), {}) if len(resumed) < count else [])
+        num_new = min(num_new, count - len(resumed))
+        return resumed + (self.begin(num_new, {}) if num_new else [])
 
     def begin(self, count: int, attrs: dict[str, Any]) -> list[Task]:
         """Begins trials.
@@ -86,6 +88,7 @@ class Source:
             trial.curve.get(step),
             float(own.get(SECONDS, 0.0)),
             found,
+            is_new=False,
         )
 
     def load(self, task: Task) -> ObjectiveResult | None:

@@ -1,4 +1,4 @@
-"""One piece of a trial: its objective called once, with what it has reported and where it stands."""
+"""One piece of a trial: one call of its objective, and what it reports."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Task:
         seconds: how long the trial had taken before.
         checkpoint: what the storage knows of its last checkpoint, or None.
         level: the step at which a rule judges it next.
+        is_new: whether this run has begun it.
     """
 
     trial: Trial
@@ -40,6 +41,7 @@ class Task:
     seconds: float = 0.0
     checkpoint: dict[str, Any] | None = None
     level: int = 0
+    is_new: bool = True
 
 
 Judge = Callable[[Task], "Status | None"]

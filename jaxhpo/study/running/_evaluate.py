@@ -11,8 +11,6 @@ from jaxhpo.study.reporting._generators import Tell, drive
 from jaxhpo.study.running._results import ObjectiveResult, raised, to_objective_result
 
 
-
-
 def evaluate(
     objective: Callable[..., Any],
     params: Any,

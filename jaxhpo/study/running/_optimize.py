@@ -69,7 +69,7 @@ class OptimizeLoop:
         self._first_failures = FirstFailures(max_first_failures)
         note = "the sampler's programs compile for the first proposals"
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
-        self._done = self._failed = 0
+        self._begun = self._done = self._failed = 0
         self._stopped = ""
         if num_steps is not None:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
@@ -147,7 +147,7 @@ class OptimizeLoop:
     def _reason_to_stop(self) -> str | None:
         if self._study.stop_reason:
             return self._study.stop_reason
-        if self._done >= self._num_trials and self._schedule is None:
+        if self._begun >= self._num_trials and self._schedule is None:
             return f"all {self._num_trials} trials were run"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "the timeout was reached"
@@ -178,7 +178,9 @@ class OptimizeLoop:
         """What to run next; where that is nothing, `stop_reason` says why."""
         study, schedule = self._study, self._schedule
         if schedule is None:
-            tasks = self._source.take(min(len(pool), self._num_trials - self._done))
+            left = self._num_trials - self._begun
+            tasks = self._source.take(len(pool), left)
+            self._begun += sum(task.is_new for task in tasks)
             is_over = not tasks
         else:
             tasks = []
@@ -225,8 +227,9 @@ class OptimizeLoop:
 
     def _warn_of_silence(self, ended: Sequence[tuple[Task, ObjectiveResult]]) -> None:
         """Says once that a scheduler has nothing to judge."""
-        is_judged, self._has_reported = self._judge is not None, self._has_reported or any(
-            task.step for task, _ in ended
+        is_judged, self._has_reported = (
+            self._judge is not None,
+            self._has_reported or any(task.step for task, _ in ended),
         )
         if is_judged and not self._has_reported and ended:
             logger.warning(
@@ -237,7 +240,7 @@ class OptimizeLoop:
             self._has_reported = True
 
     def _report_progress(self, best: float | None) -> None:
-        done = self._done if self._schedule is None else self._schedule.num_begun
+        done = self._begun if self._schedule is None else self._schedule.num_begun
         self._reporter.update(Progress(done, self._num_trials, best, self._failed))
 
     def _log_if_improved(self, before: float | None, ended: Sequence[Trial]) -> None:
@@ -264,7 +267,9 @@ class OptimizeLoop:
             if result.exception is not None and not isinstance(result.exception, self._catch):
                 raise result.exception
             if result.exception is not None and result.status is not Status.FAILED:
-                logger.warning("`objective` raised while closed: %s", printable(result.reason or ""))
+                logger.warning(
+                    "`objective` raised while closed: %s", printable(result.reason or "")
+                )
             if result.status is Status.FAILED:
                 logger.info("a trial failed: %s", printable(result.reason or ""))
             if self._first_failures.reaches_limit(result):

@@ -1,8 +1,8 @@
 """Worker processes that evaluate an objective; always spawned, never forked.
 
 A forked child of a process that runs JAX threads can hang, so each worker is a fresh interpreter.
-The parent asks, tells and decides; a worker only calls the objective. A worker that dies takes down its own
-trial and nothing else.
+The parent asks, tells and decides; a worker only calls the objective. A worker that dies takes down
+its own trial and nothing else.
 """
 
 from __future__ import annotations

@@ -192,5 +192,3 @@ def _fold(
 def _decide() -> Any:
     """The program that decides, one for each structure and size."""
     return jax.jit(_fold)
-
-

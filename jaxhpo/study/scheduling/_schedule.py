@@ -197,4 +197,3 @@ class Schedule:
             results.append(ObjectiveResult(Status.PRUNED, value))
         if tasks:
             self._on_ended(self._source.end(tasks, results))
-

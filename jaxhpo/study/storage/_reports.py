@@ -129,7 +129,8 @@ def _statements() -> tuple[Any, Any]:
 
     curve, trials = models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__
     finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
-    given, bind = sqlalchemy.bindparam("id_"), sqlalchemy.bindparam
+    bind = sqlalchemy.bindparam
+    given: Any = bind("id_")
     kind = curve.c.intermediate_value_type.type
     source = sqlalchemy.select(
         trials.c.trial_id,
