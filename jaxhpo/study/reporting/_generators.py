@@ -76,8 +76,9 @@ def drive(
                 value = reading.loss if status is not Status.COMPLETE else last
                 return _closed(generator, _ending(status, value, num_objectives))
             last = reading.loss
-    finally:
+    except BaseException:  # an interrupt, or an error of the storage
         generator.close()
+        raise
 
 
 def read_report(item: Any) -> Reading:
