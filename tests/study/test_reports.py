@@ -1,5 +1,6 @@
 """Objectives that are generators: what is recorded, what they come to, and what is refused."""
 
+import contextlib
 import os
 import signal
 
@@ -176,10 +177,8 @@ def test_what_a_generator_raises_is_its_failure():
 def test_a_generator_that_ignores_close_is_named_and_its_trial_kept():
     def objective(params):
         for _ in range(4):  # the end comes before Python itself closes it once more
-            try:
+            with contextlib.suppress(GeneratorExit):
                 yield 1.0
-            except GeneratorExit:
-                pass
 
     study = Study(X, "qmc", storage=None)
     with pytest.raises(TypeError, match="`objective` must end when it is closed"):
@@ -307,11 +306,11 @@ def test_bad_settings_are_named():
         run(reporters.resumable, num_trials=9, num_steps=9, scheduler="ashe")
     with pytest.raises(TypeError, match="`scheduler` must be a name, a Scheduler or a function"):
         run(reporters.resumable, num_trials=9, num_steps=9, scheduler=3)
+    ready = hpo.schedulers.asha(9, 27)
     with pytest.raises(ValueError, match="`scheduler` must be made for 9 steps, got .*27"):
-        ready = hpo.schedulers.asha(9, 27)
         run(reporters.resumable, num_trials=9, num_steps=9, scheduler=ready)
+    ready = hpo.schedulers.asha(9, 9, unit=np.zeros((9, 1)))
     with pytest.raises(ValueError, match="`scheduler` must be made without `unit`"):
-        ready = hpo.schedulers.asha(9, 9, unit=np.zeros((9, 1)))
         run(reporters.resumable, num_trials=9, scheduler=ready)
     for rule in ("halving", "hyperband"):
         with pytest.raises(ValueError, match="`scheduler` must be 'asha'.*takes `checkpoint`"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +49,10 @@ class Source:
             count: how many.
             num_new: how many may be new.
         """
-        left = self._left()[:count] if self.is_resumable else []
-        resumed = [task for number in left if (task := self.resume(number)) is not None]
+        resumed: list[Task] = []
+        while self.has_left and len(resumed) < count:
+            if (task := self.resume(self._left.pop(0))) is not None:
+                resumed.append(task)
         num_new = min(num_new, count - len(resumed))
         return resumed + (self.begin(num_new, {}) if num_new else [])
 
@@ -128,8 +131,14 @@ class Source:
         surrender(self._study._store, task.trial_id)
         self._study._sampler.paused(task.trial, is_new=True)
 
+    @property
+    def has_left(self) -> bool:
+        """Whether trials wait that an interrupted run without a scheduler has left."""
+        return self.is_resumable and bool(self._left)
+
+    @functools.cached_property
     def _left(self) -> list[int]:
-        """Numbers of the trials that wait, and are in no population."""
+        """The numbers of such trials, as they were when they were first looked for."""
         return [
             frozen.number
             for frozen in self._study._store.history()

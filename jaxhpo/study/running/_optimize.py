@@ -147,7 +147,7 @@ class OptimizeLoop:
     def _reason_to_stop(self) -> str | None:
         if self._study.stop_reason:
             return self._study.stop_reason
-        if self._begun >= self._num_trials and self._schedule is None:
+        if self._schedule is None and self._begun >= self._num_trials and not self._source.has_left:
             return f"all {self._num_trials} trials were run"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "the timeout was reached"
