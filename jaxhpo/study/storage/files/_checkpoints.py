@@ -137,7 +137,8 @@ class Checkpoints:
             ) from error
 
     def _read(self, path: pathlib.Path) -> Packed:
-        with np.load(path, allow_pickle=False) as stored:
+        # Read as a whole: NumPy leaves a file open that it finds damaged.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
             header = json.loads(str(stored[_HEADER]))
             for entry, own in (("format", _FORMAT), ("space", self._space_hash)):
                 if header.get(entry) != own:
