@@ -61,6 +61,7 @@ if _TYPE_CHECKING:
     from jaxhpo import training as training
 
     # A durable study of any Python objective; one training run, written once.
+    from jaxhpo.study import Report as Report
     from jaxhpo.study import Study as Study
     from jaxhpo.study import load_study as load_study
     from jaxhpo.training import Training as Training
@@ -69,7 +70,7 @@ _ROOMS = (
     "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
     "report", "schedulers", "study", "testing", "training",
 )  # fmt: skip
-_NAMES = {"Study": "study", "Training": "training", "load_study": "study"}
+_NAMES = {"Report": "study", "Study": "study", "Training": "training", "load_study": "study"}
 
 __all__ = [
     "Outcome", "Result", "Sampler", "Space", "Status", "Trials", "choice", "fixed", "forbid",

@@ -11,21 +11,33 @@ from jaxhpo.study._base_study import BaseStudy
 from jaxhpo.study._trial import Trial, summary_of
 
 if TYPE_CHECKING:
-    from jaxhpo.study._stored_sampler import StoredSampler
+    from jaxhpo.study.running._batch_sampler import BatchSampler
     from jaxhpo.study.running._failures import Counts
     from jaxhpo.study.storage._rows import Ending, Row
+    from jaxhpo.study.storage.files._checkpoints import Checkpoints
 
 
 class StudyCore(BaseStudy):
     """The part of `Study` that its loops, records and tells need."""
 
-    _sampler: StoredSampler
+    _sampler: BatchSampler
     # Failures of the call that runs now; None between calls.
     _counts: Counts | None = None
     # Best value for the progress display; None until it has been looked up or there is one.
     _best_value: float | None = None
     _best_is_known: bool
     stop_reason: str | None = None
+    _checkpoints: Checkpoints | None = None
+
+    @property
+    def _kept_checkpoints(self) -> Checkpoints:
+        """What trials that wait can go on from."""
+        if self._checkpoints is None:
+            from jaxhpo.study.storage.files._checkpoints import Checkpoints
+
+            place = (self._store.location, self.name, self._meta["space_hash"])
+            self._checkpoints = Checkpoints(*place)
+        return self._checkpoints
 
     def resume_hint(self) -> str:
         """One line that says how to resume this study later."""

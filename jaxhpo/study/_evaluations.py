@@ -40,8 +40,15 @@ def history_of(
         if point is not None:
             unit[row] = point
         has_value = trial.state.name in ("COMPLETE", "PRUNED")
-        values.append(finite_value(trial.values) if has_value else None)
+        values.append(finite_value(trial.values) if has_value else _last_report(trial))
     return unit, values
+
+
+def _last_report(trial: FrozenTrial | HistoryTrial) -> Value | None:
+    """The last value of a trial that has paused: it counts as that of a pruned one does."""
+    if trial.state.name != "WAITING" or not trial.intermediate_values:
+        return None
+    return finite_value([trial.intermediate_values[max(trial.intermediate_values)]])
 
 
 def evaluations_of(

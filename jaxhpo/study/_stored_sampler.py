@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,13 +14,16 @@ from jaxhpo._base import Sampler
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
+from jaxhpo.samplers.internal import batching_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
-from jaxhpo.study._trial import Trial, Value, status_of, unit_of
-from jaxhpo.study.running._evaluate import ObjectiveResult
+from jaxhpo.study._trial import Trial, Value, status_of
+from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._errors import StorageError
-from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released
+from jaxhpo.study.storage._owner import this_process
+from jaxhpo.study.storage._reports import RESUMABLE, is_paused
+from jaxhpo.study.storage._reserved import RESERVED, is_released
 from jaxhpo.study.storage._rows import COMPILE_ENTRY, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 # Writers that keep taking each other's number get any number after this many attempts.
-_MAX_ATTEMPTS = 400
+MAX_ATTEMPTS = 400
 
 
 class StoredSampler:
@@ -87,6 +91,8 @@ class StoredSampler:
         # Trials that had begun when the compiler was waited for: their times in the storage do not
         # tell how long they took.
         self._waited: set[int] = set()
+        # Trials that wait, where others have failed, if they are interrupted.
+        self._resumable: set[int] = set()
 
     @property
     def sampler(self) -> Sampler:
@@ -100,6 +106,11 @@ class StoredSampler:
             self.refresh()
         return self._next_number
 
+    @property
+    def _learns(self) -> bool:
+        """Whether what is told changes what is proposed."""
+        return batching_of(self.sampler).learns
+
     def refresh(self) -> None:
         """Reads the history and replays it into the sampler."""
         if self._store.has_spooled:
@@ -110,7 +121,9 @@ class StoredSampler:
         self._proposer.reset(evaluations)
         self._assumed_failed = {t.number for t in trials if status_of(t) is Status.RUNNING}
         self._next_number = trials[-1].number + 1 if trials else 0
-        self._has_waiting = any(status_of(trial) is Status.WAITING for trial in trials)
+        self._has_waiting = any(
+            status_of(trial) is Status.WAITING and not is_paused(trial) for trial in trials
+        )
         self._has_released = any(is_released(trial) for trial in trials)
         # The rest of a batch that others have broken into is proposed anew, as on reopening.
         self._is_mid_batch = self._proposer.is_mid_batch(len(trials))
@@ -121,25 +134,34 @@ class StoredSampler:
         self._is_stale = True
         return enqueue(self._store, self._space, params)
 
-    def ask(self, count: int, owner: list[str | int] | None = None) -> list[Trial]:
+    def ask(
+        self,
+        count: int,
+        owner: list[str | int] | None = None,
+        attrs: Mapping[str, Any] = MappingProxyType({}),
+    ) -> list[Trial]:
         """Hands out trials that wait, then proposes others, and writes them as running.
 
         Args:
             count: how many.
             owner: the process that will run them, or None if nobody knows.
+            attrs: what else jaxhpo keeps of them.
 
         Returns:
             The trials; fewer than `count` only if the sampler has no further point.
         """
         if self._is_stale:
             self.refresh()
-        started = self._start_waiting(count, owner) if self._has_waiting else []
-        asked = self._ask_sampler(count - len(started), owner)
+        own = {"owner": owner, **attrs}
+        started = self._start_waiting(count, own) if self._has_waiting else []
+        asked = self._ask_sampler(count - len(started), own)
         if any(trial.compile_seconds for trial in asked):
             self._waited.update(trial.number for trial in started)
+        if RESUMABLE in attrs:
+            self._resumable.update(trial.number for trial in started + asked)
         return started + asked
 
-    def _start_waiting(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+    def _start_waiting(self, count: int, own: dict[str, Any]) -> list[Trial]:
         """Starts up to `count` of the waiting trials."""
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
@@ -148,10 +170,10 @@ class StoredSampler:
             [params] = self._space.decode(values)
             was_reserved = unit is not None
             unit = np.asarray(self._space.to_unit(values))[0] if unit is None else unit
-            row = self._rows.row(Status.RUNNING, None, unit, params, {"owner": owner})
+            row = self._rows.row(Status.RUNNING, None, unit, params, own)
             self._running[number] = trial_id
             # From here on it is a trial of its own, no part of a batch.
-            attrs = {"owner": owner, RESERVED: None}
+            attrs = {**own, RESERVED: None}
             if (
                 self._store.claim([trial_id], attrs)
                 if was_reserved
@@ -164,24 +186,24 @@ class StoredSampler:
                 break
         return started
 
-    def _ask_sampler(self, count: int, owner: list[str | int] | None) -> list[Trial]:
+    def _ask_sampler(self, count: int, own: dict[str, Any]) -> list[Trial]:
         """Proposes trials and writes them as running."""
         if count == 0:
             return []
-        for attempt in range(_MAX_ATTEMPTS):
+        for attempt in range(MAX_ATTEMPTS):
             first = self.next_number
             if self._has_waiting:  # others have enqueued some
-                return self.ask(count, owner)
+                return self._ask_again(count, own)
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
             self._is_stale = True
             unit, values = self._proposer.propose(first, count)
             if len(unit) == 0:
                 self.refresh()
-                return self.ask(count, owner) if self._has_waiting else []
+                return self._ask_again(count, own) if self._has_waiting else []
             params = self._space.decode(values)
-            rows = self._running_rows(unit, params, {"owner": owner})
+            rows = self._running_rows(unit, params, own)
             try:
-                is_last = attempt == _MAX_ATTEMPTS - 1
+                is_last = attempt == MAX_ATTEMPTS - 1
                 written = self._store.append(rows, None if is_last else first)
             except NumberTaken:
                 continue
@@ -201,100 +223,38 @@ class StoredSampler:
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
 
-    def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
-        """Reserves trials that a batch has released, or else new ones, and writes them as running.
+    def _ask_again(self, count: int, own: dict[str, Any]) -> list[Trial]:
+        return self.ask(count, own["owner"], {k: v for k, v in own.items() if k != "owner"})
 
-        They are running, and belong to this process, before anything is trained: no other one
-        proposes them again, or takes their numbers.
+    def trial_id(self, number: int) -> int:
+        """The identifier of a trial that this object has handed out."""
+        return self._running[number]
+
+    def resume(self, trial: Trial, trial_id: int, owner: list[str | int]) -> bool:
+        """Takes up a trial that has paused.
 
         Args:
-            count: how many.
-            block: how many the compiled program proposes at once.
+            trial: the trial.
+            trial_id: its identifier.
             owner: this process.
 
         Returns:
-            The batch, which `end` and `release` end; empty only if the sampler has no further
-            point.
+            False if it does not wait any more.
         """
-        attrs = {"owner": owner, RESERVED: True}
-        for attempt in range(_MAX_ATTEMPTS):
-            first = self.next_number
-            if self._has_released:
-                if batch := self._reclaim(count, block, attrs):
-                    return batch
-                continue
-            self._is_stale = True
-            unit, values = self._proposer.propose(first, count, block)
-            if len(unit) == 0:
-                return Batch([], [], unit, values, [], owner)
-            params = self._space.decode(values)
-            rows = self._running_rows(unit, params, attrs)
-            try:
-                is_last = attempt == _MAX_ATTEMPTS - 1
-                written = self._store.append(rows, None if is_last else first)
-            except NumberTaken:
-                continue
-            self.clock.take()
-            self._is_stale = written[0][0] != first or self._is_mid_batch
-            self._next_number = written[-1][0] + 1
-            numbers, trial_ids = zip(*written, strict=True)
-            return Batch(list(numbers), list(trial_ids), unit, values, params, owner)
-        raise AssertionError("unreachable: the last attempt takes any number")
+        if not self._store.claim([trial_id], {"owner": owner}):
+            return False
+        self._running[trial.number] = trial_id
+        self._resumable.add(trial.number)
+        # The storage knows when it was taken up, not how long it took before.
+        self._waited.add(trial.number)
+        if self._learns:  # it was told already, as far as it had come
+            self._assumed_failed.add(trial.number)
+        return True
 
-    def _reclaim(self, count: int, block: int, attrs: dict[str, Any]) -> Batch | None:
-        """Reserves up to `count` released trials again; None if others were faster."""
-        released = [trial for trial in self._store.history() if is_released(trial)][:count]
-        claimed = set(self._store.claim([trial._trial_id for trial in released], attrs))
-        # The sampler learns of them from the history, as it would if the study were opened anew.
-        self._is_stale = True
-        claimed_trials = [trial for trial in released if trial._trial_id in claimed]
-        if not claimed_trials:
-            return None
-        unit = np.asarray([unit_of(trial) for trial in claimed_trials])
-        values = self._space.host_values(unit)
-        numbers, trial_ids = (
-            [t.number for t in claimed_trials],
-            [t._trial_id for t in claimed_trials],
-        )
-        params = self._space.decode(values)
-        return Batch(numbers, trial_ids, unit, values, params, attrs["owner"])
-
-    def end(self, batch: Batch, endings: Sequence[Ending], size: int) -> list[Ending]:
-        """Ends trials of a batch in one transaction, lets the others wait, and tells the sampler.
-
-        Args:
-            batch: from `reserve`.
-            endings: how trials of it have ended, in their order.
-            size: rows to pad the tell to.
-
-        Returns:
-            The endings, those left out of trials that others have ended or taken up.
-        """
-        was_stale, self._is_stale = self._is_stale, True
-        ended = {ending.trial_id for ending in endings}
-        self.release(batch, [i for i in batch.trial_ids if i not in ended])
-        already_ended = set(self._store.finish(endings))
-        record_late_results(self._store, [one for one in endings if one.trial_id in already_ended])
-        recorded = [ending for ending in endings if ending.trial_id not in already_ended]
-        # A batch that was cut short leaves proposals pending that nobody will tell.
-        if was_stale or len(recorded) < len(batch.trial_ids):
-            return recorded
-        evaluations = self._to_evaluations(
-            (batch.unit, [ending.value for ending in recorded]), recorded
-        )
-        if not self._switch_sampler():
-            self._proposer.tell(evaluations, self._next_number, size)
-            self._is_stale = self._is_mid_batch
-        return recorded
-
-    def release(self, batch: Batch, trial_ids: Sequence[int] | None = None) -> None:
-        """Lets trials of a batch wait, all of them by default, for whoever trains the next one."""
-        self._is_stale = True
-        owner = batch.owner
-        self._store.release(
-            batch.trial_ids if trial_ids is None else trial_ids,
-            lambda found: tuple(found or ()) == tuple(owner),
-        )
+    def paused(self, trial: Trial, *, is_new: bool = False) -> None:
+        """Takes note that a trial waits, or as a new one will be begun by whoever asks next."""
+        self._running.pop(trial.number, None)
+        self._is_stale |= is_new or self._learns
 
     def tell(self, trials: Sequence[Trial], results: Sequence[ObjectiveResult]) -> list[Trial]:
         """Ends running trials and tells the sampler.
@@ -374,6 +334,8 @@ class StoredSampler:
     def fail_running(self, reason: str, excluded: frozenset[int] = frozenset()) -> list[int]:
         """Marks as failed the trials that this object has handed out and not ended.
 
+        Those that can go on later wait instead.
+
         Args:
             reason: why, in words.
             excluded: numbers of those that keep running: somebody else is to tell them.
@@ -381,7 +343,9 @@ class StoredSampler:
         Returns:
             The numbers of those that failed.
         """
-        numbers = [number for number in self._running if number not in excluded]
+        mine = [number for number in self._running if number not in excluded]
+        waiting = [self._running.pop(number) for number in mine if number in self._resumable]
+        numbers = [number for number in mine if number in self._running]
         endings = [
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
             for number in numbers
@@ -389,6 +353,7 @@ class StoredSampler:
         self._is_stale = True
         try:
             self._store.finish_now(endings)
+            self._store.release(waiting, lambda owner: owner == this_process())
         except StorageError as error:
             # Whatever ends the run now is what the user is to see; opening the study does the rest.
             logger.warning(

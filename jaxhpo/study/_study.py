@@ -80,7 +80,7 @@ class Study(SweepingStudy):
         change_sampler: bool = False,
     ) -> None:
         # Imported here, because Optuna and SQLAlchemy are not part of `import jaxhpo`.
-        from jaxhpo.study._stored_sampler import StoredSampler
+        from jaxhpo.study.running._batch_sampler import BatchSampler
         from jaxhpo.study.storage._meta import (
             constrained_maker,
             describe_sampler,
@@ -111,7 +111,7 @@ class Study(SweepingStudy):
         self._seed = int(meta["seed"])
         self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
-        self._sampler = StoredSampler(
+        self._sampler = BatchSampler(
             self._store,
             self._space,
             chosen,
@@ -139,6 +139,8 @@ class Study(SweepingStudy):
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
         progress: Any = True,
+        scheduler: Any = None,
+        num_steps: int | None = None,
     ) -> None:
         """Runs trials of a Python objective; each is recorded before the next one starts.
 
@@ -149,13 +151,26 @@ class Study(SweepingStudy):
         that was running is recorded as failed ("interrupted") and `KeyboardInterrupt` passes on.
         Afterwards `stop_reason` says in words why the run ended.
 
+        An objective may report as it goes: it is a generator, of which every `yield` of a loss or
+        of a `Report` is recorded at once as the value of step 1, 2, …. If it is stopped it is
+        closed, so that its `finally` runs. The trial's value is what it returns, or else its last
+        report. A report that is no finite number ends the trial, which has failed.
+
+        An objective that takes `objective(params, checkpoint=None)` can go on with a trial: it is
+        called with the last checkpoint that the trial has reported, and its next report is that of
+        the step after it. If the run is interrupted or killed, its trials wait where others fail,
+        and the next run goes on with them first.
+
         Args:
             objective: `objective(params) -> float | Outcome`; params are Python objects, active
-                branch only. With several objectives it returns a sequence of as many numbers.
-            num_trials: how many more trials to run.
+                branch only. With several objectives it returns a sequence of as many numbers. Or a
+                generator of reports.
+            num_trials: how many more trials to run. Those that an interrupted run has left are not
+                counted again.
             timeout: seconds after which no further trial starts.
             num_workers: more than 1 evaluates in that many spawned processes, as many trials at a
-                time; the objective must be picklable. The result is the same in every run.
+                time; the objective must be picklable. The result is the same in every run, unless
+                a scheduler decides by what has been reported so far.
             callbacks: each is called as `callback(study, trial)` after a trial is recorded.
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
@@ -167,11 +182,22 @@ class Study(SweepingStudy):
             progress: True draws a bar on a terminal or in a notebook, and where the output is
                 piped writes a line to standard error at the start and every minute; False is
                 silent, a callable takes a `Progress` record after every round.
+            scheduler: which trials go on, by their reports: a name from
+                `jaxhpo.schedulers.names()`, a function `(num_trials, num_steps)` that makes a
+                scheduler, a `Scheduler`, or a pruner of Optuna's. A trial that does not go on waits
+                if the objective takes `checkpoint`, else it is PRUNED; so are those that still wait
+                at the end. Processes that run the study with the same scheduler share its trials. A
+                ready-made one is run on populations of its own size, one after another.
+            num_steps: the most reports of a trial; needed with a scheduler that is not ready-made.
+                A generator that reports once more is closed.
 
         Raises:
-            TypeError: an argument of a wrong type, or an objective that returns no number (once it
-                has returned some, a trial of it has failed like others); the trial is kept.
-            ValueError: a number out of range.
+            TypeError: an argument of a wrong type, an objective that returns or yields no number
+                (once it has given some, a trial of it has failed like others), or one that does not
+                end when it is closed; the trial is kept.
+            ValueError: a number out of range, or a scheduler for other steps, with points of its
+                own, for several objectives, or that waits for whole rungs ("halving", "hyperband")
+                where trials cannot.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
         from jaxhpo.study.running._optimize import OptimizeLoop
@@ -187,6 +213,8 @@ class Study(SweepingStudy):
             catch=catch,
             max_first_failures=max_first_failures,
             progress=progress,
+            scheduler=scheduler,
+            num_steps=num_steps,
         ).run()
 
     def set_metric_names(self, names: str | Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Outcome
 from jaxhpo._status import Status
 from jaxhpo.study._trial import Trial, from_frozen
-from jaxhpo.study.running._evaluate import to_objective_result
+from jaxhpo.study.running._results import to_objective_result
 from jaxhpo.study.storage._stale import ENDED_REASON
 
 if TYPE_CHECKING:

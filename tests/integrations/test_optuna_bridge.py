@@ -8,7 +8,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.integrations.optuna import FoldPruner, import_study, optimize_with_pruner
+from jaxhpo.integrations.optuna import FoldPruner, import_study
 
 X = {"x": hpo.uniform(-1.0, 3.0)}
 
@@ -120,16 +120,14 @@ def test_wrong_studies_are_named():
 
 
 def test_a_pruner_stops_bad_trials_and_the_sampler_hears_of_them():
-    def objective(params, trial):
+    def objective(params):
         for step in range(5):
-            trial.report(params["x"] ** 2 + 1.0 / (step + 1), step)
-            if trial.should_prune():
-                raise optuna.TrialPruned
+            yield params["x"] ** 2 + 1.0 / (step + 1)
         return params["x"] ** 2
 
     study = hpo.Study(X, "qmc", storage=None)
     pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
-    optimize_with_pruner(study, objective, pruner=pruner, num_trials=20)
+    study.optimize(objective, num_trials=20, scheduler=pruner, progress=False)
     pruned = [t for t in study.trials if t.status is Status.PRUNED]
     assert len(study.trials) == 20
     assert pruned
@@ -138,23 +136,6 @@ def test_a_pruner_stops_bad_trials_and_the_sampler_hears_of_them():
     again = hpo.Study(X, "qmc", storage=None)
     again.optimize(lambda p: p["x"] ** 2, num_trials=20, progress=False)
     assert [t.params for t in study.trials] == [t.params for t in again.trials]
-
-
-def test_failures_are_kept_and_raised_where_asked():
-    def broken(params, trial):
-        raise LookupError("gone")
-
-    study = hpo.Study(X, "qmc", storage=None)
-    pruner = optuna.pruners.NopPruner()
-    optimize_with_pruner(study, broken, pruner=pruner, num_trials=2)
-    assert [t.reason for t in study.trials] == ["LookupError: gone"] * 2
-    with pytest.raises(LookupError):
-        optimize_with_pruner(study, broken, pruner=pruner, num_trials=2, catch=())
-    with pytest.raises(TypeError, match="must return a real number"):
-        optimize_with_pruner(study, lambda p, t: None, pruner=pruner, num_trials=1)
-    assert len(study.trials) == 4
-    with pytest.raises(TypeError, match="`pruner` must be an Optuna pruner"):
-        optimize_with_pruner(study, broken, pruner="median", num_trials=1)
 
 
 QUALITIES = [0.5, 0.52, 0.51, 0.1, 0.53, 0.2, 0.49, 0.3]
@@ -221,15 +202,12 @@ def test_our_rule_prunes_in_a_study_of_theirs_what_search_cv_stops(monkeypatch):
 
 
 def test_our_rule_is_a_pruner_of_our_studies_too():
-    def objective(params, trial):
-        for fold, difficulty in enumerate((0.1, 0.5, 0.3)):
-            trial.report(params["x"] ** 2 + difficulty, fold)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return params["x"] ** 2 + 0.3
+    def objective(params):
+        for difficulty in (0.1, 0.5, 0.3):
+            yield params["x"] ** 2 + difficulty
 
     study = hpo.Study(X, "qmc", storage=None)
-    optimize_with_pruner(study, objective, pruner=FoldPruner(1), num_trials=12)
+    study.optimize(objective, num_trials=12, scheduler=FoldPruner(1), progress=False)
     status = [t.status for t in study.trials]
     assert status[:3] == [Status.COMPLETE] * 3
     assert Status.PRUNED in status

@@ -87,7 +87,7 @@ def test_the_batch_of_a_killed_process_is_trained_by_the_next_one(storage, caplo
     worker.communicate(timeout=600)
     assert worker.returncode == -signal.SIGKILL
     study = study_of(storage)
-    assert "6 trials of a batch wait to be trained again" in caplog.text
+    assert "6 trials wait to be trained again" in caplog.text
     assert [(t.number, t.status) for t in study.trials] == [(i, Status.WAITING) for i in range(6)]
     other = study_of(storage)
     # Both have seen the trials wait; each is taken up once.

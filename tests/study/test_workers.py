@@ -9,7 +9,9 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo import Status
-from jaxhpo.study import Study
+from jaxhpo.study import Study, Trial
+from jaxhpo.study.reporting._tasks import Task
+from jaxhpo.study.running._interrupts import DeferredInterrupts
 from jaxhpo.study.running._workers import WorkerPool
 from tests.study import objectives
 
@@ -118,8 +120,8 @@ def test_a_script_without_a_main_guard_gets_a_hint(tmp_path):
 
 
 def test_a_pool_starts_no_more_workers_than_it_has_work():
-    pool = WorkerPool(objectives.score, 8)
-    reports = pool.evaluate([{"x": 0.5}])
-    assert [r.value for r in reports] == [0.0]
+    pool = WorkerPool(objectives.score, 8, None, DeferredInterrupts())
+    pool.start(Task(Trial(0, {"x": 0.5}), 0))
+    assert [result.value for _, result in pool.wait()] == [0.0]
     assert sum(worker is not None for worker in pool._workers) == 1
     pool.close()

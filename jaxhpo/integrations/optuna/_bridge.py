@@ -1,19 +1,15 @@
-"""Between our `Study` and Optuna's: their trials in ours, their pruners on our trials."""
+"""A study of Optuna's as one of ours."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
 
 from jaxhpo import _checks
-from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
 from jaxhpo.integrations.optuna._params import params_of
 from jaxhpo.space import Space
@@ -21,11 +17,9 @@ from jaxhpo.space import from_optuna as space_from_optuna
 from jaxhpo.study import Study
 from jaxhpo.study.internal import (
     CONSTRAINTS_ATTR,
-    ObjectiveResult,
     build_rows,
     status_of,
     store_rows,
-    to_objective_result,
 )
 
 logger = logging.getLogger("jaxhpo")
@@ -127,80 +121,3 @@ def _record(copy: Study, kept: list[tuple[optuna.trial.FrozenTrial, Any]]) -> No
 
 def _values(trial: optuna.trial.FrozenTrial, count: int) -> list[float]:
     return [float(v) for v in trial.values] if trial.values else [np.nan] * count
-
-
-def optimize_with_pruner(
-    study: Study,
-    objective: Callable[[Any, optuna.Trial], Any],
-    *,
-    pruner: Any,
-    num_trials: int,
-    catch: tuple[type[Exception], ...] = (Exception,),
-) -> None:
-    """Runs trials of a `Study` whose objective reports as it goes and may be pruned.
-
-    Args:
-        study: the study.
-        objective: `objective(params, trial)`; `trial.report(value, step)`, `trial.should_prune()`
-            and `raise optuna.TrialPruned` are Optuna's own. It returns what `Study.optimize` takes.
-        pruner: any Optuna pruner.
-        num_trials: how many more trials to run.
-        catch: exceptions of the objective that count as failed trials; others are recorded and
-            then raised.
-
-    Raises:
-        TypeError: an argument of a wrong type, or an objective that returns no number.
-
-    Example:
-        >>> import optuna, jaxhpo as hpo
-        >>> from jaxhpo.integrations.optuna import optimize_with_pruner
-        >>> def objective(params, trial):
-        ...     for step in range(4):
-        ...         trial.report(params["x"] + 1 / (step + 1), step)
-        ...         if trial.should_prune():
-        ...             raise optuna.TrialPruned
-        ...     return params["x"]
-        >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
-        >>> pruner = optuna.pruners.MedianPruner(n_startup_trials=2)
-        >>> optimize_with_pruner(study, objective, pruner=pruner, num_trials=12)
-        >>> {trial.status.name for trial in study.trials} == {"COMPLETE", "PRUNED"}
-        True
-    """
-    where = "optimize_with_pruner"
-    _checks.check_callable(where, "objective", objective)
-    num_trials = _checks.check_int(where, "num_trials", num_trials, 0)
-    if not isinstance(pruner, optuna.pruners.BasePruner):
-        got = _checks.describe(pruner)
-        raise TypeError(f"{where}: `pruner` must be an Optuna pruner, got {got}.")
-    theirs = study.to_optuna()
-    theirs.pruner = pruner
-    study.stop_reason = None
-    for _ in range(num_trials):
-        asked = study.ask()
-        if not asked or study.stop_reason:
-            break
-        handle = optuna.Trial(theirs, study._sampler._running[asked[0].number])
-        result = _evaluate(objective, asked[0].params, handle)
-        study._on_trials_ended(study._sampler.tell(asked, [result]))
-        if result.is_misuse:
-            raise TypeError(f"{where}: {result.reason}")
-        if result.exception is not None and not isinstance(result.exception, tuple(catch)):
-            raise result.exception
-
-
-def _evaluate(objective: Callable[..., Any], params: Any, handle: optuna.Trial) -> ObjectiveResult:
-    """One call; a pruned trial has the last reported value."""
-    start = time.perf_counter()
-    try:
-        result = to_objective_result(objective(params, handle))
-    except optuna.TrialPruned:
-        last = handle.study.trials[handle.number]
-        step = last.last_step
-        value = None if step is None else last.intermediate_values[step]
-        finite = value if value is not None and np.isfinite(value) else None
-        result = ObjectiveResult(Status.PRUNED, finite)
-    except Exception as exception:
-        reason = f"{type(exception).__name__}: {exception}"
-        error = traceback.format_exc()
-        result = ObjectiveResult(Status.FAILED, reason=reason, error=error, exception=exception)
-    return dataclasses.replace(result, seconds=time.perf_counter() - start)

@@ -26,8 +26,8 @@ class FoldPruner(BasePruner):
     When to use it: cross-validation. Learning curves rise from report to report and mean something
     else; they are a matter for Optuna's median or halving pruners.
 
-    It is also a pruner for `optimize_with_pruner` and, as `PrunerScheduler(FoldPruner())`, a
-    scheduler for Ray Tune.
+    It is also a `scheduler=` of `Study.optimize` and, as `PrunerScheduler(FoldPruner())`, one for
+    Ray Tune.
 
     Args:
         stop_after_folds: reports after which a trial is judged, once; at least 1.

@@ -1,8 +1,8 @@
 """Optuna: every sampler of this package in a study of theirs.
 
 `JaxhpoSampler("gp")` is a `sampler=` of `optuna.create_study`. The objective may be define-by-run.
-`import_study` takes a study of theirs over; `optimize_with_pruner` runs their pruners on ours, and
-`FoldPruner` is a `pruner=` of theirs with our rule.
+`import_study` takes a study of theirs over; `FoldPruner` is a `pruner=` of theirs with our rule.
+Their pruners end trials of our studies as well: `Study.optimize(…, scheduler=pruner)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from jaxhpo import _checks
 from jaxhpo.ask_tell import SamplerSpec
 from jaxhpo.integrations.optuna._block import Block, is_supported
 from jaxhpo.integrations.optuna._bridge import import_study as import_study
-from jaxhpo.integrations.optuna._bridge import optimize_with_pruner as optimize_with_pruner
 from jaxhpo.integrations.optuna._groups import Groups
 from jaxhpo.integrations.optuna._pruner import FoldPruner as FoldPruner
 from jaxhpo.study.internal import CONSTRAINTS_ATTR, record_compile_seconds
@@ -319,4 +318,4 @@ def _draw(seed: int, number: int, name: str, distribution: BaseDistribution) -> 
     return min(max(value, distribution.low), distribution.high)  # type: ignore[attr-defined]
 
 
-__all__ = ["FoldPruner", "JaxhpoSampler", "import_study", "optimize_with_pruner"]
+__all__ = ["FoldPruner", "JaxhpoSampler", "import_study"]

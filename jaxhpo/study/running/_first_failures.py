@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxhpo.study.running._evaluate import ObjectiveResult
+    from jaxhpo.study.running._results import ObjectiveResult
 
 _ALL_FAILED = "all failed with"
 

@@ -75,6 +75,17 @@ class DeferredInterrupts:
         finally:
             self._is_allowed = False
 
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Holds an interrupt back inside of `allow`, while the body writes something down."""
+        was_allowed, self._is_allowed = self._is_allowed, False
+        try:
+            yield
+        finally:
+            self._is_allowed = was_allowed
+        if was_allowed:
+            self.raise_pending()
+
     def raise_pending(self) -> None:
         """Raises the interrupt that was deferred, if any."""
         if self._pending is not None:

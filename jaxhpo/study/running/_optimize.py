@@ -12,11 +12,17 @@ from jaxhpo import _checks
 from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, make_reporter, printable
 from jaxhpo.study._trial import Trial
-from jaxhpo.study.running._evaluate import ObjectiveResult, evaluate
+from jaxhpo.study.reporting._generators import takes_checkpoint
+from jaxhpo.study.reporting._source import Source
+from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
-from jaxhpo.study.running._interrupts import DeferredInterrupts
+from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
+from jaxhpo.study.running._local_pool import LocalPool
+from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._workers import WorkerPool
-from jaxhpo.study.storage._owner import this_process
+from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
+from jaxhpo.study.scheduling._rule import steps_of
+from jaxhpo.study.scheduling._schedule import Schedule
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -24,6 +30,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.optimize"
+
+_WAIT_SECONDS = 0.5
+"""How often a process that waits for others looks what they have done."""
 
 
 class OptimizeLoop:
@@ -41,6 +50,8 @@ class OptimizeLoop:
         catch: tuple[type[BaseException], ...],
         max_first_failures: int | None,
         progress: Any,
+        scheduler: Any = None,
+        num_steps: int | None = None,
     ) -> None:
         """Checks the arguments of `Study.optimize`, which documents them."""
         self._study, self._num_objectives = study, len(study.directions)
@@ -58,10 +69,39 @@ class OptimizeLoop:
         self._first_failures = FirstFailures(max_first_failures)
         note = "the sampler's programs compile for the first proposals"
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
-        self._done = self._failed = 0
+        self._begun = self._done = self._failed = 0
         self._stopped = ""
+        if num_steps is not None:
+            num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
+        self._source = Source(study, takes_checkpoint(objective))
+        self._set_up_judge(scheduler, num_steps)
+        self._is_told = self._has_reported = False
         # What the user has asked, and will tell, is no trial of this run.
         self._asked_by_user = study._sampler.running_numbers
+
+    def _set_up_judge(self, scheduler: Any, num_steps: int | None) -> None:
+        """Makes what ends trials early, if anything does."""
+        self._schedule: Schedule | None = None
+        self._pruned: list[Trial] = []
+        judge: Judge | None = None
+        if scheduler is not None and self._num_objectives > 1:
+            got = f"{self._num_objectives} objectives"
+            raise _checks.fail(_WHERE, "scheduler", "None where there are several objectives", got)
+        if is_pruner(scheduler):
+            judge = PrunerJudge(self._study.to_optuna(), scheduler)
+        elif scheduler is not None:
+            num_steps = steps_of(_WHERE, scheduler, num_steps)
+            self._schedule = Schedule(
+                _WHERE,
+                self._study,
+                self._source,
+                scheduler,
+                num_trials=self._num_trials,
+                num_steps=num_steps,
+                on_ended=self._pruned.extend,
+            )
+            judge = self._schedule.judge
+        self._num_steps, self._judge = num_steps, judge
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
@@ -70,16 +110,14 @@ class OptimizeLoop:
             stack.callback(study._store.checkpoint)
             stack.callback(self._reporter.close)
             stack.enter_context(study._sampler.clock.saying(self._reporter.say))
-            pool = None
-            if self._num_workers > 1:
-                pool = WorkerPool(self._objective, self._num_workers, self._num_objectives)
-                stack.callback(pool.close)
             interrupts = stack.enter_context(DeferredInterrupts())
+            pool = self._make_pool(interrupts)
+            stack.callback(pool.close)
             self._report_progress(study._best_value_or_none())
             try:
-                while (reason := self._reason_to_stop()) is None:
+                while (reason := self._reason_to_stop()) is None or pool.num_busy:
                     interrupts.raise_pending()
-                    self._round(pool, interrupts)
+                    self._round(pool, interrupts, may_start=reason is None)
                 return reason
             except KeyboardInterrupt:
                 study._sampler.fail_running("interrupted", self._asked_by_user)
@@ -96,43 +134,114 @@ class OptimizeLoop:
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
+    def _make_pool(self, interrupts: DeferredInterrupts) -> LocalPool | WorkerPool:
+        store = self._study._store
+        recorder = Recorder(
+            store, self._source.checkpoints, interrupts.deferred, self._num_steps, self._judge
+        )
+        if self._num_workers == 1:
+            return LocalPool(self._objective, recorder, interrupts, self._num_objectives)
+        workers = (self._num_workers, recorder, interrupts, self._num_objectives)
+        return WorkerPool(self._objective, *workers)
+
     def _reason_to_stop(self) -> str | None:
         if self._study.stop_reason:
             return self._study.stop_reason
-        if self._done >= self._num_trials:
+        if self._schedule is None and self._begun >= self._num_trials and not self._source.has_left:
             return f"all {self._num_trials} trials were run"
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return "the timeout was reached"
         return None
 
-    def _round(self, pool: WorkerPool | None, interrupts: DeferredInterrupts) -> None:
-        """Asks, evaluates and tells one trial a worker."""
-        study = self._study
-        count = min(len(pool) if pool else 1, self._num_trials - self._done)
-        trials = study._sampler.ask(count, owner=this_process())
-        if not trials:
+    def _round(
+        self, pool: LocalPool | WorkerPool, interrupts: DeferredInterrupts, *, may_start: bool
+    ) -> None:
+        """Gives the workers something to do, and takes note of what they have done.
+
+        Without a scheduler that is one trial a worker, so that the same trials run in every run.
+        """
+        started = self._next_tasks(pool) if may_start else []
+        ended = []
+        for task in started:
+            problem = self._source.load(task)
+            if problem is None:
+                pool.start(task)
+            else:
+                ended.append((task, problem))
+        while pool.num_busy and not (ended and self._schedule):
+            ended += pool.wait()
+        if self._schedule is None:
+            ended.sort(key=lambda one: one[0].trial.number)
+        self._take(ended, interrupts)
+
+    def _next_tasks(self, pool: LocalPool | WorkerPool) -> list[Task]:
+        """What to run next; where that is nothing, `stop_reason` says why."""
+        study, schedule = self._study, self._schedule
+        if schedule is None:
+            left = self._num_trials - self._begun
+            tasks = self._source.take(len(pool), left)
+            self._begun += sum(task.is_new for task in tasks)
+            is_over = not tasks
+        else:
+            tasks = []
+            while pool.num_busy + len(tasks) < len(pool) and (task := schedule.next()) is not None:
+                tasks.append(task)
+            is_over = not tasks and not pool.num_busy and not schedule.is_waiting
+            if schedule.is_waiting and not tasks and not pool.num_busy:
+                self._wait_for_others()
+        if is_over and schedule is not None and not schedule.num_left:
+            study.stop_reason = f"all {self._num_trials} trials were run"
+        elif is_over:
             study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", study.name, study.stop_reason)
-            return
-        with interrupts.allow():
-            if pool is None:
-                results = [evaluate(self._objective, trials[0].params, self._num_objectives)]
-            else:
-                results = pool.evaluate([trial.params for trial in trials])
-        ended = study._sampler.tell(trials, results)
-        self._done += len(trials)
-        self._failed += sum(trial.status is Status.FAILED for trial in ended)
+        return tasks
+
+    def _wait_for_others(self) -> None:
+        """Lets other processes get further with their trials."""
+        if not self._is_told:
+            self._reporter.say("waiting for trials that other processes run")
+            self._is_told = True
+        interruptible_sleep(_WAIT_SECONDS)
+        self._study.fail_stale()
+
+    def _take(
+        self, ended: Sequence[tuple[Task, ObjectiveResult]], interrupts: DeferredInterrupts
+    ) -> None:
+        """Records what came of tasks, and tells whoever wants to know."""
+        study = self._study
+        results = [result for _, result in ended]
+        trials = self._source.end([task for task, _ in ended], results)
+        self._done += len(ended)
+        trials += self._pruned
+        self._pruned.clear()
+        self._failed += sum(trial.status is Status.FAILED for trial in trials)
         before = study._best_value_or_none()
-        study._on_trials_ended(ended)
-        self._log_if_improved(before, ended)
+        study._on_trials_ended(trials)
+        self._log_if_improved(before, trials)
         self._report_progress(study._best_value_or_none())
+        self._warn_of_silence(ended)
         self._raise_uncaught(results)
         with interrupts.allow():
-            for trial in ended:
+            for trial in trials:
                 self._run_callbacks(trial)
 
+    def _warn_of_silence(self, ended: Sequence[tuple[Task, ObjectiveResult]]) -> None:
+        """Says once that a scheduler has nothing to judge."""
+        is_judged, self._has_reported = (
+            self._judge is not None,
+            self._has_reported or any(task.step for task, _ in ended),
+        )
+        if is_judged and not self._has_reported and ended:
+            logger.warning(
+                "%s: `objective` returned a value and yielded none, so that `scheduler` has "
+                "nothing to judge: let it `yield` its losses as it goes.",
+                _WHERE,
+            )
+            self._has_reported = True
+
     def _report_progress(self, best: float | None) -> None:
-        self._reporter.update(Progress(self._done, self._num_trials, best, self._failed))
+        done = self._begun if self._schedule is None else self._schedule.num_begun
+        self._reporter.update(Progress(done, self._num_trials, best, self._failed))
 
     def _log_if_improved(self, before: float | None, ended: Sequence[Trial]) -> None:
         best = self._study._best_value_or_none()
@@ -151,10 +260,16 @@ class OptimizeLoop:
         """Raises what may not pass silently; the trials are recorded already."""
         for result in results:
             # Misuse is an error of the program, unless the objective has returned numbers before.
-            if result.is_misuse and self._failed == self._done:
+            if result.is_misuse and (
+                self._failed == self._done or result.status is not Status.FAILED
+            ):
                 raise TypeError(f"{_WHERE}: {result.reason}")
             if result.exception is not None and not isinstance(result.exception, self._catch):
                 raise result.exception
+            if result.exception is not None and result.status is not Status.FAILED:
+                logger.warning(
+                    "`objective` raised while closed: %s", printable(result.reason or "")
+                )
             if result.status is Status.FAILED:
                 logger.info("a trial failed: %s", printable(result.reason or ""))
             if self._first_failures.reaches_limit(result):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
 from jaxhpo.study._trial import Trial, Value, as_tuple
-from jaxhpo.study.running._evaluate import ObjectiveResult
+from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.storage._distributions import distributions_of
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR, Ending, Row
 

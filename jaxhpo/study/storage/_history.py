@@ -1,4 +1,4 @@
-"""The part of a study's history that a sampler needs, read in four queries.
+"""The part of a study's history that a sampler needs, read in five queries.
 
 Optuna's reader builds every field of every trial, close to a millisecond each. A resumed study of
 ten thousand trials needs their points and values only. The same guard as for writing applies.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR
@@ -29,6 +30,7 @@ class HistoryTrial:
         system_attrs: the entries of jaxhpo.
         constraints: constraint values.
         params: empty; a trial without a unit point must be read by Optuna.
+        intermediate_values: those of a trial that waits, by their steps.
     """
 
     number: int
@@ -38,6 +40,7 @@ class HistoryTrial:
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     constraints: dict[str, float] = dataclasses.field(default_factory=dict)
     params: dict[str, Any] = dataclasses.field(default_factory=dict)
+    intermediate_values: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
 def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | None:
@@ -54,9 +57,11 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
     import sqlalchemy
     from optuna.storages._rdb import models
     from optuna.study._constrained_optimization import _get_constraints_from_system_attrs
+    from optuna.trial import TrialState
 
     trial, value = models.TrialModel.__table__, models.TrialValueModel.__table__
     attr = models.TrialSystemAttributeModel.__table__
+    curve = models.TrialIntermediateValueModel.__table__
     mine = trial.c.study_id == study_id
     with storage.engine.connect() as connection:
         rows = connection.execute(
@@ -75,6 +80,11 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
             .join(trial, trial.c.trial_id == attr.c.trial_id)
             .where(mine)
         ).all()
+        waiting = connection.execute(
+            sqlalchemy.select(curve.c.trial_id, curve.c.step, curve.c.intermediate_value)
+            .join(trial, trial.c.trial_id == curve.c.trial_id)
+            .where(mine, trial.c.state == TrialState.WAITING)
+        ).all()
     found = {i: HistoryTrial(number, i, state) for i, number, state in rows}
     # Another process may have written trials between the queries; they belong to the next reading.
     for trial_id, stored, kind in values:
@@ -82,6 +92,9 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
             continue
         number = models.TrialValueModel.stored_repr_to_value(stored, kind)
         found[trial_id].values = [*(found[trial_id].values or []), number]
+    for trial_id, step, number in waiting:
+        if trial_id in found:
+            found[trial_id].intermediate_values[step] = math.nan if number is None else number
     for trial_id, key, text in attrs:
         is_ours = key in (SYSTEM_ATTR, ERROR_ATTR) or key.startswith(CONSTRAINTS_ATTR)
         if is_ours and trial_id in found:

@@ -82,7 +82,7 @@ def release(
     def change(own: dict[str, Any]) -> dict[str, Any] | None:
         return own if is_theirs(own.get("owner")) else None
 
-    return _switch(storage, study_id, trial_ids, TrialState.RUNNING, TrialState.WAITING, change)
+    return switch(storage, study_id, trial_ids, TrialState.RUNNING, TrialState.WAITING, change)
 
 
 def claim(
@@ -104,10 +104,10 @@ def claim(
     def change(own: dict[str, Any]) -> dict[str, Any] | None:
         return merge_attrs(own, attrs)
 
-    return _switch(storage, study_id, trial_ids, TrialState.WAITING, TrialState.RUNNING, change)
+    return switch(storage, study_id, trial_ids, TrialState.WAITING, TrialState.RUNNING, change)
 
 
-def _switch(
+def switch(
     storage: RDBStorage,
     study_id: int,
     trial_ids: Sequence[int],
@@ -115,7 +115,19 @@ def _switch(
     after: TrialState,
     change: Callable[[dict[str, Any]], dict[str, Any] | None],
 ) -> list[int]:
-    """Changes the state of those trials whose own attributes `change` does not refuse."""
+    """Changes the state of those trials whose own attributes `change` does not refuse.
+
+    Args:
+        storage: an open database.
+        study_id: Optuna's identifier of the study.
+        trial_ids: the trials.
+        before: the state that they must have.
+        after: the state that they get.
+        change: what it makes of a trial's own attributes is written; None leaves the trial alone.
+
+    Returns:
+        Identifiers of those that were changed.
+    """
     import sqlalchemy
     from optuna.storages._rdb import models
     from optuna.trial import TrialState

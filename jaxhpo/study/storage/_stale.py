@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jaxhpo._status import Status
 from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._owner import is_dead
+from jaxhpo.study.storage._reports import RESUMABLE
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
 from jaxhpo.study.storage._rows import Ending
 from jaxhpo.study.storage.outages._late_results import recover_spooled
@@ -24,7 +25,7 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     """Marks running trials as failed: those of dead processes, or all of them.
 
     Those that were part of a batch wait again, with their numbers: nothing was trained of them that
-    could fail, and their points are not lost.
+    could fail, and their points are not lost. So do those whose objective can go on with them.
 
     Args:
         store: the study's rows.
@@ -43,11 +44,11 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
         return everywhere or is_dead(owner)
 
     abandoned = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
-    reserved = [trial._trial_id for trial in abandoned if RESERVED in own_attrs(trial)]
-    if released := store.release(reserved, is_theirs):
-        line = "study %r: %d trials of a batch wait to be trained again: %s"
+    waiting = [trial for trial in abandoned if own_attrs(trial).keys() & {RESERVED, RESUMABLE}]
+    if released := store.release([trial._trial_id for trial in waiting], is_theirs):
+        line = "study %r: %d trials wait to be trained again: %s"
         logger.warning(line, store.name, len(released), ENDED_REASON)
-    stale = [trial for trial in abandoned if RESERVED not in own_attrs(trial)]
+    stale = [trial for trial in abandoned if trial not in waiting]
     reason = {"reason": ENDED_REASON}
     endings = [Ending(trial._trial_id, Status.FAILED, None, reason) for trial in stale]
     already_ended = set(store.finish_now(endings))

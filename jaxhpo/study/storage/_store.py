@@ -294,7 +294,7 @@ class Store:
             Identifiers of the trials that wait now.
         """
         ways = (_reserved.release, _reserved.release_one_by_one)
-        return self._reserved(*ways, trial_ids, is_theirs) if trial_ids else []
+        return self.either(*ways, trial_ids, is_theirs) if trial_ids else []
 
     def claim(self, trial_ids: Sequence[int], attrs: dict[str, Any]) -> list[int]:
         """Sets waiting trials of a batch to running, and records their owner.
@@ -304,16 +304,24 @@ class Store:
             they are running for this process, and wait again as soon as it has ended.
         """
         ways = (_reserved.claim, _reserved.claim_one_by_one)
-        return self._reserved(*ways, trial_ids, attrs) if trial_ids else []
+        return self.either(*ways, trial_ids, attrs) if trial_ids else []
 
-    def _reserved(self, at_once: Any, one_by_one: Any, *args: Any) -> list[int]:
+    def either(self, at_once: Any, one_by_one: Any, *args: Any) -> Any:
+        """Calls what writes into a database's tables, or what does the same by Optuna's API."""
+
         def act(_: bool) -> Any:
             if self._database is not None:
                 return at_once(self._database, self.study_id, *args)
             with self._numbers_lock():
                 return one_by_one(self.storage, *args)
 
-        return list(self._with_retries(act))
+        return self._with_retries(act)
+
+    def read(self, at_once: Any, one_by_one: Any) -> Any:
+        """Calls what reads a database's tables, or what does the same by Optuna's API."""
+        database = self._database
+        args = () if database is None else (database, self.study_id)
+        return self._with_retries(lambda _: (at_once if args else one_by_one)(*args))
 
     def enqueue(self, flat: dict[str, Any]) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.

@@ -1,0 +1,146 @@
+"""Begins trials, takes up those that wait, and ends or pauses them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._status import Status
+from jaxhpo.study._trial import from_frozen
+from jaxhpo.study.reporting._tasks import Task
+from jaxhpo.study.running._results import ObjectiveResult, raised
+from jaxhpo.study.storage._errors import StorageError, StudyMismatchError
+from jaxhpo.study.storage._owner import this_process
+from jaxhpo.study.storage._reports import (
+    CHECKPOINT,
+    RESUMABLE,
+    SCHEDULE,
+    SECONDS,
+    is_paused,
+    pause,
+    surrender,
+)
+from jaxhpo.study.storage._reserved import own_attrs
+
+if TYPE_CHECKING:
+    from jaxhpo.study._core import StudyCore
+    from jaxhpo.study._trial import Trial
+
+
+class Source:
+    """The trials of one run of a study.
+
+    Attributes:
+        is_resumable: whether the objective takes a checkpoint, so that its trials can wait.
+        checkpoints: what its trials can go on from.
+    """
+
+    def __init__(self, study: StudyCore, is_resumable: bool) -> None:
+        """Takes up a study."""
+        self._study, self.is_resumable = study, is_resumable
+        self.checkpoints = study._kept_checkpoints
+
+    def take(self, count: int, num_new: int) -> list[Task]:
+        """Trials to run without a scheduler: those that an interrupted run has left, then new ones.
+
+        Args:
+            count: how many.
+            num_new: how many may be new.
+        """
+        resumed: list[Task] = []
+        while self.has_left and len(resumed) < count:
+            if (task := self.resume(self._left.pop(0))) is not None:
+                resumed.append(task)
+        num_new = min(num_new, count - len(resumed))
+        return resumed + (self.begin(num_new, {}) if num_new else [])
+
+    def begin(self, count: int, attrs: dict[str, Any]) -> list[Task]:
+        """Begins trials.
+
+        Args:
+            count: how many.
+            attrs: entries among jaxhpo's own attributes.
+
+        Returns:
+            The trials; fewer than `count` only if the sampler has no further point.
+        """
+        own = {**attrs, RESUMABLE: True} if self.is_resumable else attrs
+        trials = self._study._sampler.ask(count, owner=this_process(), attrs=own)
+        named = {"checkpoint": None} if self.is_resumable else {}
+        running = self._study._sampler.trial_id
+        return [Task(trial, running(trial.number), dict(named)) for trial in trials]
+
+    def resume(self, number: int) -> Task | None:
+        """Takes up a trial that waits; None if another process has done so."""
+        study = self._study
+        frozen = study._store.trial(number)
+        trial = from_frozen(study.space, frozen)
+        if not study._sampler.resume(trial, frozen._trial_id, this_process()):
+            return None
+        trial = dataclasses.replace(trial, status=Status.RUNNING, seconds=None)
+        own = own_attrs(frozen)
+        found = own.get(CHECKPOINT)
+        step = 0 if found is None else int(found["step"])
+        return Task(
+            trial,
+            frozen._trial_id,
+            {"checkpoint": None},
+            step,
+            trial.curve.get(step),
+            float(own.get(SECONDS, 0.0)),
+            found,
+            is_new=False,
+        )
+
+    def load(self, task: Task) -> ObjectiveResult | None:
+        """Reads the checkpoint that a trial goes on from; what it has failed with if that fails."""
+        if task.checkpoint is None:
+            return None
+        try:
+            task.named = {"checkpoint": self.checkpoints.load(task.checkpoint)}
+        except (StorageError, StudyMismatchError) as error:
+            return raised(error, task.trial.params)
+        return None
+
+    def end(self, tasks: Sequence[Task], results: Sequence[ObjectiveResult]) -> list[Trial]:
+        """Ends trials, or lets those wait whose result says so.
+
+        Returns:
+            The trials that have ended.
+        """
+        ended: list[tuple[Trial, ObjectiveResult]] = []
+        for task, result in zip(tasks, results, strict=True):
+            total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
+            if result.status is Status.WAITING:
+                pause(self._study._store, task.trial_id, total.seconds)
+                self._study._sampler.paused(task.trial)
+            else:
+                ended.append((task.trial, total))
+        if not ended:
+            return []
+        told = self._study._sampler.tell(*(list(part) for part in zip(*ended, strict=True)))
+        for task, result in zip(tasks, results, strict=True):
+            if result.status is not Status.WAITING:
+                self.checkpoints.remove(task.checkpoint)
+        return told
+
+    def drop(self, task: Task) -> None:
+        """Lets a trial wait that has just begun, for whoever begins the next one."""
+        surrender(self._study._store, task.trial_id)
+        self._study._sampler.paused(task.trial, is_new=True)
+
+    @property
+    def has_left(self) -> bool:
+        """Whether trials wait that an interrupted run without a scheduler has left."""
+        return self.is_resumable and bool(self._left)
+
+    @functools.cached_property
+    def _left(self) -> list[int]:
+        """The numbers of such trials, as they were when they were first looked for."""
+        return [
+            frozen.number
+            for frozen in self._study._store.history()
+            if is_paused(frozen) and SCHEDULE not in own_attrs(frozen)
+        ]

@@ -1,0 +1,199 @@
+"""Under a rule: which trial to run next, up to where, and what becomes of those that are left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._checks import fail
+from jaxhpo._status import Status
+from jaxhpo.schedulers import Scheduler
+from jaxhpo.study.running._results import ObjectiveResult
+from jaxhpo.study.scheduling._population import Population
+from jaxhpo.study.scheduling._rule import Rule
+from jaxhpo.study.storage._records import Record, Records
+from jaxhpo.study.storage._reports import SCHEDULE
+
+if TYPE_CHECKING:
+    from jaxhpo.study._core import StudyCore
+    from jaxhpo.study._trial import Trial
+    from jaxhpo.study.reporting._source import Source
+    from jaxhpo.study.reporting._tasks import Task
+
+logger = logging.getLogger("jaxhpo")
+
+
+class Schedule:
+    """The trials that a study runs under a scheduler, population by population.
+
+    A population is known by what its trials carry: the rule, the population's number, and its size.
+    Several processes that run the same rule share the populations that are not complete.
+
+    Attributes:
+        num_left: trials that this run may still begin.
+        num_begun: trials that it has begun.
+        is_waiting: whether nothing can be run before other processes have got further.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        study: StudyCore,
+        source: Source,
+        scheduler: Any,
+        *,
+        num_trials: int,
+        num_steps: int,
+        on_ended: Callable[[Sequence[Trial]], Any],
+    ) -> None:
+        """Checks the scheduler.
+
+        Args:
+            where: the function to name in errors.
+            study: the study.
+            source: begins its trials, and takes them up again.
+            scheduler: as in `Study.optimize`.
+            num_trials: trials that this run may begin.
+            num_steps: reports of a whole trial.
+            on_ended: is told of trials that the rule has ended while they waited.
+        """
+        self._where, self._study, self._source = where, study, source
+        self._scheduler, self._num_steps = scheduler, num_steps
+        self.num_left, self.num_begun, self.is_waiting = num_trials, 0, False
+        self._on_ended = on_ended
+        self._records = Records(study._store)
+        self._rules: dict[int, Rule] = {}
+        self._populations: dict[tuple[int, str], Population] = {}
+        self._next_number = 0
+        self._of_trial: dict[int, Population] = {}
+        rule = self._rule(max(num_trials, 1))
+        if not source.is_resumable and rule.waits_for_others:
+            expected = (
+                "'asha', or another rule that does not wait for a whole rung, unless the objective "
+                "takes `checkpoint` and so can be paused"
+            )
+            raise fail(where, "scheduler", expected, rule.text.partition("-")[0])
+
+    def next(self) -> Task | None:
+        """The next piece of a trial to run; None if there is none now (see `is_waiting`)."""
+        self.is_waiting = False
+        while True:
+            self._refresh()
+            number, population = self._open()
+            if population is None:
+                return self._begin(number, self._rule(self.num_left)) if self.num_left else None
+            if not self._source.is_resumable:
+                return self._begin(number, population.rule) if self.num_left else None
+            decision = population.decide()
+            if self._stop(population, decision.status):
+                continue
+            if decision.trial < 0:
+                if population.count("RUNNING"):
+                    self.is_waiting = True
+                    return None
+                self._prune([one for one in population.records if one.state == "WAITING"])
+                continue
+            if decision.trial >= len(population.records):
+                return self._begin(number, population.rule) if self.num_left else None
+            record = population.records[decision.trial]
+            task = self._source.resume(record.number)
+            if task is not None:
+                task.level = decision.level
+                return task
+
+    def judge(self, task: Task) -> Status | None:
+        """Whether a trial goes on after a report."""
+        population = self._of_trial[task.trial_id]
+        if task.step < task.level or task.step not in population.rule.levels[:-1]:
+            return None
+        self._refresh()
+        if not self._source.is_resumable:
+            return None if population.goes_on(task.trial_id) else Status.PRUNED
+        row, decision = population.row_of(task.trial_id), population.decide(task.trial_id)
+        if decision.trial == row:
+            task.level = decision.level
+            return None
+        is_stopped = row is None or decision.status[row] == Status.PRUNED
+        return Status.PRUNED if is_stopped else Status.WAITING
+
+    def _rule(self, size: int) -> Rule:
+        """The rule for populations of a size; a ready-made scheduler has its own."""
+        size = 0 if isinstance(self._scheduler, Scheduler) else size
+        if size not in self._rules:
+            self._rules[size] = Rule(
+                self._where, self._scheduler, size, self._num_steps, self._study._meta["seed"]
+            )
+        return self._rules[size]
+
+    def _text(self, rule: Rule) -> str:
+        return f"{rule.text}-{'resumed' if self._source.is_resumable else 'stopped'}"
+
+    def _refresh(self) -> None:
+        """Takes note of all that was recorded since the last time, by whichever process."""
+        for record in sorted(self._records.refresh(), key=lambda one: one.number):
+            population = self._population_of(record)
+            before = self._of_trial.get(record.trial_id)
+            if before is not None and before is not population:
+                before.remove(record)
+                del self._of_trial[record.trial_id]
+            if population is not None:
+                self._of_trial[record.trial_id] = population
+                population.update(record)
+
+    def _population_of(self, record: Record) -> Population | None:
+        """The population that a trial belongs to; None if that is none of this rule."""
+        found = record.own.get(SCHEDULE)
+        if found is None:
+            return None
+        text, number, size = found
+        self._next_number = max(self._next_number, number + 1)
+        if (number, text) not in self._populations:
+            rule = self._rule(size)
+            if rule.size != size or self._text(rule) != text:
+                return None
+            self._populations[number, text] = Population(rule, str(self._study.direction))
+        return self._populations[number, text]
+
+    def _open(self) -> tuple[int, Population | None]:
+        """The first population that is not complete, or the number of a new one."""
+        for (number, _), population in sorted(self._populations.items()):
+            is_open = population.has_room
+            if self._source.is_resumable:
+                is_open |= bool(population.count("RUNNING") + population.count("WAITING"))
+            if is_open:
+                return number, population
+        return self._next_number, None
+
+    def _begin(self, number: int, rule: Rule) -> Task | None:
+        """Begins a trial in a population; None if the sampler has no further point."""
+        entry = [self._text(rule), number, rule.size]
+        for task in self._source.begin(1, {SCHEDULE: entry}):
+            self._refresh()
+            population = self._of_trial[task.trial_id]
+            if population.row_of(task.trial_id) is None:
+                # Another process began the last one at the same time: this one waits for the next.
+                self._source.drop(task)
+                return self.next()
+            self.num_left, self.num_begun = self.num_left - 1, self.num_begun + 1
+            task.level = rule.levels[0]
+            return task
+        return None
+
+    def _stop(self, population: Population, status: Any) -> bool:
+        """Ends the waiting trials that the rule has stopped; whether there were any."""
+        rows = enumerate(population.records[: population.rule.size])
+        stopped = [one for i, one in rows if one.state == "WAITING" and status[i] == Status.PRUNED]
+        self._prune(stopped)
+        return bool(stopped)
+
+    def _prune(self, records: Sequence[Record]) -> None:
+        """Ends waiting trials as pruned, with their last loss as their value."""
+        tasks = [task for one in records if (task := self._source.resume(one.number)) is not None]
+        results = []
+        for task in tasks:
+            curve = task.trial.curve
+            value = curve[max(curve)] if curve else None
+            results.append(ObjectiveResult(Status.PRUNED, value))
+        if tasks:
+            self._on_ended(self._source.end(tasks, results))

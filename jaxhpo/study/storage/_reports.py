@@ -1,0 +1,195 @@
+"""What a running trial reports on the way, and a trial that pauses: one small transaction each."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from typing import TYPE_CHECKING, Any
+
+from jaxhpo._status import Status
+from jaxhpo.study._trial import status_of
+from jaxhpo.study.storage._bulk import locked
+from jaxhpo.study.storage._reserved import RESERVED, merge_attrs, own_attrs, switch
+from jaxhpo.study.storage._rows import SYSTEM_ATTR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from optuna.storages import BaseStorage, RDBStorage
+    from sqlalchemy.engine import Connection
+
+    from jaxhpo.study.storage._store import Store
+
+RESUMABLE = "resumable"
+"""The entry among jaxhpo's own attributes of a trial whose objective can go on with it later."""
+
+SCHEDULE = "schedule"
+"""The entry that says under which rule, in which population of how many, a trial runs."""
+
+CHECKPOINT = "checkpoint"
+"""The entry that says from what a trial can go on: its step, and a path or the name of a file."""
+
+SECONDS = "seconds"
+"""The entry that says how long a paused trial has taken so far."""
+
+
+def is_paused(frozen: Any) -> bool:
+    """Whether a stored trial has begun, waits, and can go on."""
+    return status_of(frozen) is Status.WAITING and RESUMABLE in own_attrs(frozen)
+
+
+def report(store: Store, trial_id: int, step: int, loss: float, checkpoint: Any = None) -> bool:
+    """Records an intermediate value, in place of one that was there at the same step.
+
+    Args:
+        store: the study's rows.
+        trial_id: the running trial's identifier.
+        step: from 1.
+        loss: finite, in the user's own sign.
+        checkpoint: what to record of the report's checkpoint, or None.
+
+    Returns:
+        False if the trial is not running, because another process has ended it.
+    """
+    ways = (_report, _report_one_by_one)
+    return bool(store.either(*ways, trial_id, step, loss, checkpoint))
+
+
+def pause(store: Store, trial_id: int, seconds: float) -> bool:
+    """Lets a running trial wait until it is to go on.
+
+    Args:
+        store: the study's rows.
+        trial_id: its identifier.
+        seconds: how long it has taken so far.
+
+    Returns:
+        False if it was not running.
+    """
+    return bool(store.either(_pause, _pause_one_by_one, trial_id, {SECONDS: seconds}))
+
+
+def surrender(store: Store, trial_id: int) -> bool:
+    """Lets a trial that has just begun wait for whoever begins the next one.
+
+    Args:
+        store: the study's rows.
+        trial_id: its identifier.
+
+    Returns:
+        False if it was not running.
+    """
+    attrs = {SCHEDULE: None, RESUMABLE: None, RESERVED: True}
+    return bool(store.either(_pause, _pause_one_by_one, trial_id, attrs))
+
+
+def _report(
+    storage: RDBStorage, study_id: int, trial_id: int, step: int, loss: float, checkpoint: Any
+) -> bool:
+    import sqlalchemy
+
+    insert, delete = _statements()
+    row = {"id_": trial_id, "step_": step, "loss": loss}
+    try:
+        with _connection(storage, study_id, checkpoint is not None) as connection:
+            is_running = bool(connection.execute(insert, row).rowcount)
+            if is_running and checkpoint is not None:
+                _merge(connection, trial_id, {CHECKPOINT: checkpoint})
+            return is_running
+    except sqlalchemy.exc.IntegrityError:  # the step is there: from before the trial went on
+        with locked(storage, study_id) as connection:
+            connection.execute(delete, {"id_": trial_id, "step_": step})
+            is_running = bool(connection.execute(insert, row).rowcount)
+            if is_running and checkpoint is not None:
+                _merge(connection, trial_id, {CHECKPOINT: checkpoint})
+            return is_running
+
+
+@contextlib.contextmanager
+def _connection(storage: RDBStorage, study_id: int, is_several: bool) -> Iterator[Connection]:
+    """A transaction; without a lock where it is to hold a single statement."""
+    if is_several:
+        with locked(storage, study_id) as connection:
+            yield connection
+    elif storage.engine.dialect.name == "sqlite":
+        with storage.engine.connect() as plain:
+            yield plain.execution_options(isolation_level="AUTOCOMMIT")
+    else:
+        with storage.engine.begin() as connection:
+            yield connection
+
+
+@functools.cache
+def _statements() -> tuple[Any, Any]:
+    """Inserts a value of a trial that is running; deletes one."""
+    import sqlalchemy
+    from optuna.storages._rdb import models
+    from optuna.trial import TrialState
+
+    curve, trials = models.TrialIntermediateValueModel.__table__, models.TrialModel.__table__
+    finite = models.TrialIntermediateValueModel.TrialIntermediateValueType.FINITE
+    bind = sqlalchemy.bindparam
+    given: Any = bind("id_")
+    kind = curve.c.intermediate_value_type.type
+    source = sqlalchemy.select(
+        trials.c.trial_id,
+        bind("step_", type_=curve.c.step.type),
+        bind("loss", type_=curve.c.intermediate_value.type),
+        sqlalchemy.literal(finite, type_=kind),
+    ).where(trials.c.trial_id == given, trials.c.state == TrialState.RUNNING)
+    columns = ["trial_id", "step", "intermediate_value", "intermediate_value_type"]
+    delete = curve.delete().where(curve.c.trial_id == given, curve.c.step == bind("step_"))
+    return curve.insert().from_select(columns, source), delete
+
+
+def _merge(connection: Connection, trial_id: int, attrs: dict[str, Any]) -> None:
+    """Sets entries among jaxhpo's own attributes of a trial."""
+    import sqlalchemy
+    from optuna.storages._rdb import models
+
+    table = models.TrialSystemAttributeModel.__table__
+    is_its = sqlalchemy.and_(table.c.trial_id == trial_id, table.c.key == SYSTEM_ATTR)
+    text = connection.execute(sqlalchemy.select(table.c.value_json).where(is_its)).scalar_one()
+    changed = json.dumps(merge_attrs(json.loads(text), attrs))
+    connection.execute(table.update().where(is_its), {"value_json": changed})
+
+
+def _report_one_by_one(
+    storage: BaseStorage, trial_id: int, step: int, loss: float, checkpoint: Any
+) -> bool:
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        storage.set_trial_intermediate_value(trial_id, step, loss)
+        if checkpoint is not None:
+            own = own_attrs(storage.get_trial(trial_id))
+            merged = merge_attrs(own, {CHECKPOINT: checkpoint})
+            storage.set_trial_system_attr(trial_id, SYSTEM_ATTR, merged)
+    except UpdateFinishedTrialError:
+        return False
+    return True
+
+
+def _pause(storage: RDBStorage, study_id: int, trial_id: int, attrs: dict[str, Any]) -> list[int]:
+    from optuna.trial import TrialState
+
+    def change(own: dict[str, Any]) -> dict[str, Any]:
+        return merge_attrs(own, attrs)
+
+    return switch(storage, study_id, [trial_id], TrialState.RUNNING, TrialState.WAITING, change)
+
+
+def _pause_one_by_one(storage: BaseStorage, trial_id: int, attrs: dict[str, Any]) -> bool:
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    frozen = storage.get_trial(trial_id)
+    if frozen.state != TrialState.RUNNING:
+        return False
+    try:
+        merged = merge_attrs(own_attrs(frozen), attrs)
+        storage.set_trial_system_attr(trial_id, SYSTEM_ATTR, merged)
+        return storage.set_trial_state_values(trial_id, TrialState.WAITING)
+    except UpdateFinishedTrialError:
+        return False
