@@ -14,7 +14,7 @@ from jaxhpo.samplers.internal import check_objectives, constraint_settings, trai
 from jaxhpo.space import Space
 from jaxhpo.space.internal import columns_of
 
-_SMALLEST_WIDTH = 4
+_SMALLEST_WIDTH, _LARGEST_WIDTH = 4, 32
 
 Factory = Callable[..., Sampler]
 
@@ -113,7 +113,9 @@ class SamplerSpec:
         Returns:
             A space of at least as many coordinates, of which the first are those of `space`.
         """
-        takes_columns = traits_of(self.sampler).takes_columns and not self.needs_names
+        # A function among the settings may see the space's own values.
+        is_bare = not self.needs_names and not any(map(callable, self.settings.values()))
+        takes_columns = is_bare and traits_of(self.sampler).takes_columns
         columns = columns_of(space, padded_width(space.num_dims)) if takes_columns else None
         return space if columns is None else columns
 
@@ -137,5 +139,10 @@ class SamplerSpec:
 
 
 def padded_width(num_dims: int) -> int:
-    """Columns of the program that serves spaces of so many dimensions: a power of two."""
+    """Columns of the program that serves spaces of so many dimensions.
+
+    A power of two, up to where more columns than needed cost time.
+    """
+    if num_dims > _LARGEST_WIDTH:
+        return num_dims
     return max(_SMALLEST_WIDTH, 1 << max(num_dims - 1, 0).bit_length())

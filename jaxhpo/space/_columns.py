@@ -66,8 +66,8 @@ class Columns(Space):
 
     @property
     def num_levels(self) -> np.ndarray:
-        """Levels of each column; 0 where continuous or unused. Host side."""
-        return np.maximum(np.asarray(self.count, np.int64), 0)
+        """Levels of each column; 0 where continuous, 1 where unused. Host side."""
+        return np.abs(np.asarray(self.count, np.int64))
 
     @property
     def is_categorical(self) -> np.ndarray:
@@ -142,6 +142,26 @@ class Columns(Space):
     def _row(part: Array, like: Array) -> Array:
         """A column's numbers with as many axes as points have."""
         return part.reshape((1,) * (like.ndim - 1) + part.shape)
+
+
+def num_used(space: Space) -> int | Array:
+    """Number of coordinates without unused columns: an int, or of `Columns` an int32 `[]`."""
+    if isinstance(space, Columns):
+        return jnp.sum(space.count != UNUSED, dtype=jnp.int32)
+    return space.num_dims
+
+
+def mean_of_used(space: Space, per_coordinate: Array) -> Array:
+    """Mean of numbers `[d]` over the coordinates that are no unused columns, `[]`."""
+    if isinstance(space, Columns):
+        kept = jnp.where(space.count != UNUSED, per_coordinate, 0)
+        return jnp.sum(kept) / num_used(space).astype(kept.dtype)
+    return jnp.mean(per_coordinate)
+
+
+def is_unordered(space: Space) -> Array:
+    """Which coordinates are categories, bool `[d]`, whether the space is traced or not."""
+    return jnp.asarray(space.is_category if isinstance(space, Columns) else space.is_categorical)
 
 
 def columns_of(space: Space, width: int) -> Columns | None:

@@ -109,9 +109,7 @@ def ramp(is_member: Array) -> Array:
     return jnp.where(is_member, weight, 0)
 
 
-def estimator(
-    members: Neighbours, weight: Array, prior_weight: Array, kinds: Kinds
-) -> Parzen:
+def estimator(members: Neighbours, weight: Array, prior_weight: Array, kinds: Kinds) -> Parzen:
     """Builds the mixture of the members and the prior.
 
     Args:

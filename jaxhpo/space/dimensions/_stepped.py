@@ -132,7 +132,7 @@ class Stepped(Grid):
         return tuple(xp.asarray(part, dtype) for part in (start, ratio, span))
 
     def log_scale(self) -> tuple[float, ...]:
-        """Numbers a, r, s of the logarithmic scale, on the host: level = a + r · expm1(s · unit)."""
+        """Numbers a, r, s of the logarithmic scale: level = a + r · expm1(s · unit). Host side."""
         return tuple(float(part) for part in self._log_scale(np, np.float64))
 
     def _log_place(self, place: Array, xp: Any, dtype: Any) -> Array:
