@@ -44,30 +44,30 @@ class ColumnEmbedding(Embedding):
         """There may be discrete coordinates."""
         return True
 
-    def num_rounds(self, space: Columns, sweeps: int) -> Array:
+    def num_rounds(self, space: Space, sweeps: int) -> Array:
         """Rounds of a search: one more than sweeps where there is something to sweep."""
-        return 1 + sweeps * jnp.any(space.count > 0).astype(jnp.int32)
+        return 1 + sweeps * jnp.any(_columns(space).count > 0).astype(jnp.int32)
 
-    def is_continuous(self, space: Columns) -> Array:
+    def is_continuous(self, space: Space) -> Array:
         """Which coordinates are continuous, bool `[d]`."""
-        return space.count == 0
+        return _columns(space).count == 0
 
-    def free_columns(self, space: Columns) -> Array:
+    def free_columns(self, space: Space) -> Array:
         """Which feature columns are continuous coordinates, bool `[F]`."""
         rest = len(self.groups) - space.num_dims
         return jnp.pad(self.is_continuous(space), (0, rest))
 
-    def spread_free(self, space: Columns, per_coordinate: Array, rest: Array) -> Array:
-        """Numbers `[F]`: those of the continuous coordinates `[d]` in their columns."""
+    def spread_free(self, space: Space, per_coordinate: Array, rest: Array) -> Array:
+        """`rest` `[F]`, with `per_coordinate` `[d]` where the space's continuous coordinates are."""
         d = space.num_dims
         own = jnp.where(self.is_continuous(space), per_coordinate.astype(rest.dtype), rest[:d])
         return jnp.concatenate([own, rest[d:]])
 
-    def features(self, space: Columns, unit: Array) -> Array:
+    def features(self, space: Space, unit: Array) -> Array:
         """Features `[..., F]` of snapped points `[..., d]`; finite in rows of NaN."""
         unit = space.snap(jnp.nan_to_num(unit))
         lead = (1,) * (unit.ndim - 1)
-        is_category = space.is_category.reshape((*lead, -1))
+        is_category = _columns(space).is_category.reshape((*lead, -1))
         numeric = jnp.where(is_category, 0.5, unit)
         count = (len(self.groups) - unit.shape[-1]) // self.num_options
         level = space.levels(unit)[..., :count]
@@ -75,17 +75,22 @@ class ColumnEmbedding(Embedding):
         options = jnp.where(is_category[..., :count, None], options * math.sqrt(0.5), 0)
         return jnp.concatenate([numeric, options.reshape(*unit.shape[:-1], -1)], axis=-1)
 
-    def replace_free(self, space: Columns, unit: Array, features: Array) -> Array:
-        """Unit points `[..., d]` with the continuous coordinates taken from features `[..., F]`."""
+    def replace_free(self, space: Space, unit: Array, features: Array) -> Array:
+        """Unit points `[..., d]`, the space's continuous coordinates from features `[..., F]`."""
         taken = features[..., : unit.shape[-1]].astype(unit.dtype)
         is_free = self.is_continuous(space).reshape((1,) * (unit.ndim - 1) + (-1,))
         return jnp.where(is_free, taken, unit)
 
-    def trials(self, space: Columns) -> Trials:
+    def trials(self, space: Space) -> Trials:
         """What a search tries in each discrete coordinate."""
-        levels = jnp.maximum(space.count, 1)
+        levels = jnp.maximum(_columns(space).count, 1)
         numbers = jnp.arange(space.num_dims, dtype=jnp.int32)
-        return Trials(numbers, space.count > 0, levels, *tables(levels, self.reach, jnp))
+        return Trials(numbers, _columns(space).count > 0, levels, *tables(levels, self.reach, jnp))
+
+
+def _columns(space: Space) -> Columns:
+    assert isinstance(space, Columns)
+    return space
 
 
 def embedding_of(space: Space) -> Embedding:

@@ -67,7 +67,7 @@ class Embedding:
         return jnp.asarray(np.asarray(self.columns) >= 0)
 
     def spread_free(self, space: Space, per_coordinate: Array, rest: Array) -> Array:
-        """Numbers `[F]`: `rest`, but those `[d]` of the continuous coordinates in their columns."""
+        """`rest` `[F]`, with `per_coordinate` `[d]` where the space's continuous coordinates are."""
         del space
         columns = np.asarray(self.columns)
         free = np.flatnonzero(columns >= 0)
@@ -96,7 +96,7 @@ class Embedding:
         return features * jnp.broadcast_to(scales, features.shape)
 
     def replace_free(self, space: Space, unit: Array, features: Array) -> Array:
-        """Unit points `[..., d]` with the continuous coordinates taken from features `[..., F]`."""
+        """Unit points `[..., d]`, the space's continuous coordinates from features `[..., F]`."""
         del space
         columns = np.asarray(self.columns)
         taken = features[..., np.maximum(columns, 0)].astype(unit.dtype)

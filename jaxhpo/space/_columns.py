@@ -155,7 +155,7 @@ def mean_of_used(space: Space, per_coordinate: Array) -> Array:
     """Mean of numbers `[d]` over the coordinates that are no unused columns, `[]`."""
     if isinstance(space, Columns):
         kept = jnp.where(space.count != UNUSED, per_coordinate, 0)
-        return jnp.sum(kept) / num_used(space).astype(kept.dtype)
+        return jnp.sum(kept) / jnp.asarray(num_used(space), kept.dtype)
     return jnp.mean(per_coordinate)
 
 
