@@ -58,7 +58,7 @@ class ColumnEmbedding(Embedding):
         return jnp.pad(self.is_continuous(space), (0, rest))
 
     def spread_free(self, space: Space, per_coordinate: Array, rest: Array) -> Array:
-        """`rest` `[F]`, with `per_coordinate` `[d]` where the space's continuous coordinates are."""
+        """`rest` `[F]`, with `per_coordinate` `[d]` where the space is continuous."""
         d = space.num_dims
         own = jnp.where(self.is_continuous(space), per_coordinate.astype(rest.dtype), rest[:d])
         return jnp.concatenate([own, rest[d:]])
@@ -76,7 +76,7 @@ class ColumnEmbedding(Embedding):
         return jnp.concatenate([numeric, options.reshape(*unit.shape[:-1], -1)], axis=-1)
 
     def replace_free(self, space: Space, unit: Array, features: Array) -> Array:
-        """Unit points `[..., d]`, the space's continuous coordinates from features `[..., F]`."""
+        """`unit` `[..., d]`, with the continuous coordinates of the space taken from `features`."""
         taken = features[..., : unit.shape[-1]].astype(unit.dtype)
         is_free = self.is_continuous(space).reshape((1,) * (unit.ndim - 1) + (-1,))
         return jnp.where(is_free, taken, unit)

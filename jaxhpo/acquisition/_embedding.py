@@ -67,7 +67,7 @@ class Embedding:
         return jnp.asarray(np.asarray(self.columns) >= 0)
 
     def spread_free(self, space: Space, per_coordinate: Array, rest: Array) -> Array:
-        """`rest` `[F]`, with `per_coordinate` `[d]` where the space's continuous coordinates are."""
+        """`rest` `[F]`, with `per_coordinate` `[d]` where the space is continuous."""
         del space
         columns = np.asarray(self.columns)
         free = np.flatnonzero(columns >= 0)
@@ -96,7 +96,7 @@ class Embedding:
         return features * jnp.broadcast_to(scales, features.shape)
 
     def replace_free(self, space: Space, unit: Array, features: Array) -> Array:
-        """Unit points `[..., d]`, the space's continuous coordinates from features `[..., F]`."""
+        """`unit` `[..., d]`, with the continuous coordinates of the space taken from `features`."""
         del space
         columns = np.asarray(self.columns)
         taken = features[..., np.maximum(columns, 0)].astype(unit.dtype)
