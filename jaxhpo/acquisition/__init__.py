@@ -10,11 +10,11 @@ from jaxhpo.acquisition._analytic import ucb as ucb
 from jaxhpo.acquisition._candidates import candidate_points as candidate_points
 from jaxhpo.acquisition._chebyshev import Chebyshev as Chebyshev
 from jaxhpo.acquisition._chebyshev import log_chebyshev_ei as log_chebyshev_ei
+from jaxhpo.acquisition._column_embedding import embedding_of as embedding_of
 from jaxhpo.acquisition._ehvi import Boxes as Boxes
 from jaxhpo.acquisition._ehvi import free_boxes as free_boxes
 from jaxhpo.acquisition._ehvi import log_ehvi as log_ehvi
 from jaxhpo.acquisition._embedding import Embedding as Embedding
-from jaxhpo.acquisition._embedding import embedding_of as embedding_of
 from jaxhpo.acquisition._entropy import log_mes as log_mes
 from jaxhpo.acquisition._optimize import Found as Found
 from jaxhpo.acquisition._optimize import optimize as optimize

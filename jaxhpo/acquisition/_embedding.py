@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array
+from jaxhpo.acquisition._sweeps import Trials, tables
 from jaxhpo.gp import Kernel
 from jaxhpo.space import Space
 
@@ -39,11 +40,45 @@ class Embedding:
     levels: tuple[int, ...]
 
     @property
-    def is_free(self) -> np.ndarray:
+    def has_free(self) -> bool:
+        """Whether there are continuous coordinates."""
+        return any(column >= 0 for column in self.columns)
+
+    @property
+    def has_discrete(self) -> bool:
+        """Whether there are discrete coordinates."""
+        return any(column < 0 for column in self.columns)
+
+    def num_rounds(self, space: Space, sweeps: int) -> Array:
+        """Rounds of a search of continuous and discrete coordinates; `sweeps` is static."""
+        del space
+        return jnp.asarray(1 + sweeps, jnp.int32)
+
+    def free_columns(self, space: Space) -> Array:
         """Which feature columns are continuous coordinates, bool `[F]`."""
+        del space
         is_free = np.zeros(len(self.groups), bool)
         is_free[[column for column in self.columns if column >= 0]] = True
-        return is_free
+        return jnp.asarray(is_free)
+
+    def is_continuous(self, space: Space) -> Array:
+        """Which coordinates are continuous, bool `[d]`."""
+        del space
+        return jnp.asarray(np.asarray(self.columns) >= 0)
+
+    def spread_free(self, space: Space, per_coordinate: Array, rest: Array) -> Array:
+        """`rest` `[F]`, with `per_coordinate` `[d]` where the space is continuous."""
+        del space
+        columns = np.asarray(self.columns)
+        free = np.flatnonzero(columns >= 0)
+        return rest.at[columns[free]].set(per_coordinate[free].astype(rest.dtype))
+
+    def trials(self, space: Space) -> Trials:
+        """What a search tries in each discrete coordinate; there must be one."""
+        del space
+        coordinates = np.flatnonzero(np.asarray(self.columns) < 0).astype(np.int32)
+        levels = np.asarray(self.levels, np.int32)[coordinates]
+        return Trials(coordinates, None, levels, *tables(levels, int(levels.max()), np))
 
     def kernel(self, profile: str = "matern52") -> Kernel:
         """A kernel with one lengthscale per unit coordinate."""
@@ -60,15 +95,16 @@ class Embedding:
         scales = jnp.asarray(self.scales, unit.dtype)
         return features * jnp.broadcast_to(scales, features.shape)
 
-    def replace_free(self, unit: Array, features: Array) -> Array:
-        """Unit points `[..., d]` with the continuous coordinates taken from features `[..., F]`."""
+    def replace_free(self, space: Space, unit: Array, features: Array) -> Array:
+        """`unit` `[..., d]`, with the continuous coordinates of the space taken from `features`."""
+        del space
         columns = np.asarray(self.columns)
         taken = features[..., np.maximum(columns, 0)].astype(unit.dtype)
         is_free = jnp.broadcast_to(jnp.asarray(columns >= 0), unit.shape)
         return jnp.where(is_free, taken, unit)
 
 
-def embedding_of(space: Space) -> Embedding:
+def static_embedding_of(space: Space) -> Embedding:
     """Reads the embedding off a space; host side.
 
     Args:

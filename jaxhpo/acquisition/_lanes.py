@@ -14,7 +14,6 @@ from jaxhpo.gp import argmax, minimize_box
 
 _TOLERANCE = 1e-4
 _MAX_STEP = 0.5
-_MAX_LEVELS = 16
 
 _GRID = 2.0**18
 """Continuous coordinates that a search has found are multiples of one over it: finer than the
@@ -33,17 +32,18 @@ def climb(
     score: ScoreFn, problem: Problem, lanes: Lanes, lengthscale: Array, budget: Budget
 ) -> Lanes:
     """Improves the continuous coordinates of each lane, within the cube and the constraints."""
-    row_is_free = jnp.asarray(problem.embedding.is_free)
+    embedding, space = problem.embedding, problem.space
+    row_is_free = embedding.free_columns(space)
     row_width = jnp.where(row_is_free, lengthscale, 1.0)
     rows = (row_is_free, row_width, *problem.bounds(row_width))
     is_free, width, lower, upper = (jnp.broadcast_to(r, lanes.features.shape) for r in rows)
     with problem.outside():
-        active = problem.space.active_columns(lanes.unit)
-    moves = is_free & active[:, np.asarray(problem.embedding.groups)]
+        active = space.active_columns(lanes.unit)
+    moves = is_free & active[:, np.asarray(embedding.groups)]
 
     def function(z: Array) -> tuple[Array, Array]:
         inner = jnp.where(moves, z * width, lanes.features)
-        points = problem.embedding.replace_free(lanes.unit, inner)
+        points = embedding.replace_free(space, lanes.unit, inner)
         value, gradient = score(inner, points)
         value = -value
         if problem.space.has_constraints:
@@ -65,7 +65,7 @@ def climb(
     )
     inner = jnp.where(moves, found.x * width, lanes.features)
     inner = jnp.where(is_free, jnp.round(inner * _GRID) / _GRID, inner)
-    unit, features, allowed = problem.prepare(problem.embedding.replace_free(lanes.unit, inner))
+    unit, features, allowed = problem.prepare(embedding.replace_free(space, lanes.unit, inner))
     value = jnp.where(allowed & jnp.isfinite(found.value), -found.value, -jnp.inf)
     return _better(lanes, Lanes(unit, features.astype(width.dtype), value))
 
@@ -73,20 +73,21 @@ def climb(
 def sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
     """Goes through the discrete coordinates (at least one) and takes the best value of each."""
     space = problem.space
-    coordinates = np.flatnonzero(np.asarray(problem.embedding.columns) < 0).astype(np.int32)
-    levels = np.asarray(problem.embedding.levels, np.int32)[coordinates]
-    offsets, spread, num_options = _options(levels)
+    with problem.outside():
+        trials = problem.embedding.trials(space)
+    coordinates, levels, offsets, spread = (
+        jnp.asarray(part) for part in trials if part is not trials.is_discrete
+    )
+    num_options = offsets.shape[1]
     num_lanes, d = lanes.unit.shape
 
     def one(i: Array, lanes: Lanes) -> Lanes:
-        at = jnp.asarray(coordinates)[i]
+        at = coordinates[i]
         with problem.outside():
             now = space.levels(lanes.unit)
             current = jnp.take_along_axis(now, jnp.full((num_lanes, 1), at), axis=1)
-            options = jnp.asarray(spread)[i][None, :] + jnp.where(
-                jnp.asarray(offsets)[i][None, :] == 0, 0, current + jnp.asarray(offsets)[i][None, :]
-            )
-            options = jnp.clip(options, 0, jnp.asarray(levels)[i] - 1).astype(jnp.int32)
+            shifted = jnp.where(offsets[i][None, :] == 0, 0, current + offsets[i][None, :])
+            options = jnp.clip(spread[i][None, :] + shifted, 0, levels[i] - 1).astype(jnp.int32)
             is_here = jnp.arange(d, dtype=jnp.int32) == at
             tried = jnp.where(is_here[None, None, :], options[:, :, None], now[:, None, :])
             centres = space.from_levels(tried, problem.dtype)
@@ -100,27 +101,12 @@ def sweep(score: ScoreFn, problem: Problem, lanes: Lanes) -> Lanes:
         new = Lanes(unit[row], features[row], jnp.max(value, axis=1))
         return _better(lanes, new)
 
-    return jax.lax.fori_loop(*loop_range(len(coordinates)), one, lanes)
+    def if_discrete(i: Array, lanes: Lanes) -> Lanes:
+        assert trials.is_discrete is not None
+        return jax.lax.cond(trials.is_discrete[i], lambda: one(i, lanes), lambda: lanes)
 
-
-def _options(levels: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Tables of what to try in each discrete coordinate.
-
-    Returns:
-        `[k, v]` offsets from the present level, `[k, v]` levels of their own where the offset is 0,
-        and `v`.
-    """
-    largest = int(levels.max())
-    if largest <= _MAX_LEVELS:
-        spread = np.minimum(np.arange(largest)[None, :], levels[:, None] - 1)
-        return np.zeros_like(spread, np.int32), spread.astype(np.int32), largest
-    steps = [sign * 2**k for k in range(int(np.log2(largest)) + 1) for sign in (1, -1)]
-    offsets = np.tile(np.asarray([0] * _MAX_LEVELS + steps, np.int32), (len(levels), 1))
-    spread = np.zeros_like(offsets)
-    spread[:, :_MAX_LEVELS] = np.round(
-        np.linspace(0, 1, _MAX_LEVELS)[None, :] * (levels[:, None] - 1)
-    )
-    return offsets, spread, offsets.shape[1]
+    step = one if trials.is_discrete is None else if_discrete
+    return jax.lax.fori_loop(*loop_range(len(trials.coordinates)), step, lanes)
 
 
 def _better(old: Lanes, new: Lanes) -> Lanes:
@@ -132,6 +118,6 @@ def _better(old: Lanes, new: Lanes) -> Lanes:
     )
 
 
-def loop_range(count: int) -> tuple[Array, Array]:
+def loop_range(count: int | Array) -> tuple[Array, Array]:
     """Bounds of a loop whose index is int32 in either precision."""
     return jnp.zeros((), jnp.int32), jnp.asarray(count, jnp.int32)

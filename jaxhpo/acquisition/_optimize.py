@@ -55,8 +55,7 @@ def optimize(
     Returns:
         What was `Found`.
     """
-    has_free = bool(problem.embedding.is_free.any())
-    has_discrete = any(column < 0 for column in problem.embedding.columns)
+    has_free, has_discrete = problem.embedding.has_free, problem.embedding.has_discrete
     # Points with a continuous coordinate are new unless clipped: only the starts are looked at.
     unit, features, allowed = problem.prepare(candidates, must_be_new=not has_free)
     work = lengthscale.dtype
@@ -75,7 +74,8 @@ def optimize(
         return climbed(jax.lax.cond(i > 0, swept, lambda lanes: lanes, lanes))
 
     if has_free and has_discrete:
-        lanes = jax.lax.fori_loop(*loop_range(1 + _SWEEPS), both, lanes)
+        rounds = problem.embedding.num_rounds(problem.space, _SWEEPS)
+        lanes = jax.lax.fori_loop(*loop_range(rounds), both, lanes)
     elif has_free:
         lanes = climbed(lanes)
     else:

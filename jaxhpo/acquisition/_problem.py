@@ -103,10 +103,8 @@ class Problem(NamedTuple):
         """Bounds `[F]` of the continuous features, over `width`."""
         lower, upper = jnp.zeros_like(width), jnp.ones_like(width)
         if self.box is not None:
-            columns = np.asarray(self.embedding.columns)
-            free = np.flatnonzero(columns >= 0)
-            lower = lower.at[columns[free]].set(self.box.lower[free].astype(width.dtype))
-            upper = upper.at[columns[free]].set(self.box.upper[free].astype(width.dtype))
+            lower = self.embedding.spread_free(self.space, self.box.lower, lower)
+            upper = self.embedding.spread_free(self.space, self.box.upper, upper)
         return lower / width, upper / width
 
 

@@ -63,6 +63,7 @@ class Driver:
         seeds: Sequence[int],
         num_objectives: int,
         clock: CompileClock | None = None,
+        width: int | None = None,
     ) -> None:
         """Takes up a sampler; nothing is compiled yet.
 
@@ -75,9 +76,11 @@ class Driver:
             seeds: decides everything: the key's seed, then numbers below 2**32 folded into it.
             num_objectives: values of one trial.
             clock: counts the time that compiling takes; None is a new one.
+            width: coordinates of the sampler's points, if they are more than the space has: those
+                beyond are unused (`space.Columns`).
         """
         compilation_cache.enable_compilation_cache()
-        self._sampler, self._space = sampler, space
+        self._sampler, self._space, self._width = sampler, space, width or space.num_dims
         self._clock, self._called = clock or CompileClock(), set[Any]()
         self._ahead, self._block = CompileAhead(), 1
         # What an integer is cut to here, `jax.random.key` cuts it to as well.
@@ -86,7 +89,7 @@ class Driver:
         self._dtype = np.dtype(jnp.result_type(float))
         tail = () if num_objectives == 1 else (num_objectives,)
         self._no_rows = self._padded(
-            0, np.zeros((0, space.num_dims)), np.zeros((0, *tail)), None, None, 1
+            0, np.zeros((0, self._width)), np.zeros((0, *tail)), None, None, 1
         )
         self.reset()
 
@@ -124,7 +127,7 @@ class Driver:
             block,
         )
         self._pending = self._no_rows
-        unit = np.asarray(unit)[: asks * (len(unit) // block)]
+        unit = np.asarray(unit)[: asks * (len(unit) // block), : self._space.num_dims]
         return unit, self._space.host_values(unit)
 
     def tell(
@@ -221,6 +224,7 @@ class Driver:
         size: int,
     ) -> _TellArguments:
         # Constraints that nobody has seen yet are met, so that they do not ask for other programs.
+        unit = _widened(unit, self._width)
         violation = np.zeros(len(unit)) if violation is None else violation
         se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
@@ -288,6 +292,11 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
     padded = np.full((size, *array.shape[1:]), np.nan, dtype)
     padded[: len(array)] = array
     return padded
+
+
+def _widened(unit: np.ndarray, width: int) -> np.ndarray:
+    """Points with unused coordinates, which lie in the middle."""
+    return np.pad(unit, ((0, 0), (0, width - unit.shape[1])), constant_values=0.5)
 
 
 def _start(

@@ -36,13 +36,15 @@ class HostSampler:
             label: names this space among others of the same seed, whose draws must differ.
             num_objectives: values of one trial.
         """
-        sampler = spec.make(space, num_objectives)
+        searched = spec.searched(space)
+        sampler = spec.make(searched, num_objectives)
         proposal_shape = proposal_shape_of(sampler, space, spec.sampler, spec.settings)
         self._space, self._num_objectives = space, num_objectives
         self.clock = CompileClock(spec.where)
         self._proposer = Proposer(
-            space, sampler, seed, proposal_shape, num_objectives, label, self.clock
-        )
+            space, sampler, seed, proposal_shape, num_objectives, label, self.clock,
+            searched.num_dims,
+        )  # fmt: skip
         self._num_told = 0
 
     def reset(self) -> None:

@@ -59,6 +59,7 @@ class Proposer:
         num_objectives: int = 1,
         label: str | None = None,
         clock: CompileClock | None = None,
+        width: int | None = None,
     ) -> None:
         """Takes up a sampler.
 
@@ -70,10 +71,11 @@ class Proposer:
             num_objectives: values of one trial.
             label: tells apart samplers of one seed whose draws must differ; None is without.
             clock: counts the time that compiling takes; None is a new one.
+            width: coordinates of the sampler's points, if they are more than the space has.
         """
         self._space, self.sampler = space, sampler
         seeds = (seed,) if label is None else (seed, zlib.crc32(label.encode()))
-        self._driver = Driver(sampler, space, seeds, num_objectives, clock)
+        self._driver = Driver(sampler, space, seeds, num_objectives, clock, width)
         self._rows_per_ask: int = proposal_shape.shape[0]
         self._dtype = np.dtype(proposal_shape.dtype)
         self.reset()

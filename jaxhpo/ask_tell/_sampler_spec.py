@@ -12,6 +12,9 @@ from jaxhpo import _checks, samplers
 from jaxhpo._base import Sampler
 from jaxhpo.samplers.internal import check_objectives, constraint_settings, traits_of
 from jaxhpo.space import Space
+from jaxhpo.space.internal import columns_of
+
+_SMALLEST_WIDTH, _LARGEST_WIDTH = 4, 32
 
 Factory = Callable[..., Sampler]
 
@@ -101,6 +104,21 @@ class SamplerSpec:
         is_one = self.sampler == "tpe" or traits_of(self.sampler).ignores_values
         return self if is_one else SamplerSpec(self.where, "tpe", {})
 
+    def searched(self, space: Space) -> Space:
+        """What the sampler is to be made for: the space, or its columns where all share a program.
+
+        Args:
+            space: what is searched.
+
+        Returns:
+            A space of at least as many coordinates, of which the first are those of `space`.
+        """
+        # A function among the settings may see the space's own values.
+        is_bare = not self.needs_names and not any(map(callable, self.settings.values()))
+        takes_columns = is_bare and traits_of(self.sampler).takes_columns
+        columns = columns_of(space, padded_width(space.num_dims)) if takes_columns else None
+        return space if columns is None else columns
+
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
 
@@ -118,3 +136,13 @@ class SamplerSpec:
         if num_objectives > 1:
             check_objectives(self.where, made, num_objectives)
         return made
+
+
+def padded_width(num_dims: int) -> int:
+    """Columns of the program that serves spaces of so many dimensions.
+
+    A power of two, up to where more columns than needed cost time.
+    """
+    if num_dims > _LARGEST_WIDTH:
+        return num_dims
+    return max(_SMALLEST_WIDTH, 1 << max(num_dims - 1, 0).bit_length())

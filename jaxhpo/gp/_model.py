@@ -75,7 +75,9 @@ class Prior(NamedTuple):
         return -0.5 * jnp.sum(z**2, axis=-1), -z / self.sd
 
 
-def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e-8) -> Prior:
+def default_prior(
+    num_groups: int, dtype: Any = None, *, noise_floor: float = 1e-8, num_dims: int | None = None
+) -> Prior:
     """The dimension-scaled prior that the `gp` sampler uses for standardised targets.
 
     Lengthscales grow with the square root of the dimension, so that the prior variance of the
@@ -86,6 +88,7 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
         num_groups: `g`.
         dtype: of the arrays; None is the default float dtype.
         noise_floor: smallest noise variance; at least 1e-4 where the linear algebra is float32.
+        num_dims: of the space, with which lengthscales grow; None is `num_groups`.
 
     Returns:
         The prior.
@@ -93,7 +96,7 @@ def default_prior(num_groups: int, dtype: Any = None, *, noise_floor: float = 1e
     num_groups = check_count("gp.default_prior", "num_groups", num_groups, 0)
     noise_floor = check_positive("gp.default_prior", "noise_floor", noise_floor)
     dtype = check_float_dtype("gp.default_prior", "dtype", dtype)
-    log_d = 0.5 * math.log(max(num_groups, 1))
+    log_d = 0.5 * math.log(max(num_groups if num_dims is None else num_dims, 1))
     floor = math.log(float(noise_floor))
     g = num_groups
     return Prior(

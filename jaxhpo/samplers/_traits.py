@@ -26,6 +26,7 @@ class Traits(NamedTuple):
         resumes_exactly: telling the history to a fresh state continues the uninterrupted run.
         is_finite: it ends, on continuous spaces too.
         has_cheap_rows: an empty row of its buffers costs next to nothing.
+        takes_columns: a plain space may be given as its `Columns`, some of them unused.
     """
 
     several_objectives: bool = False
@@ -37,6 +38,7 @@ class Traits(NamedTuple):
     resumes_exactly: bool = True
     is_finite: bool = False
     has_cheap_rows: bool = False
+    takes_columns: bool = False
 
 
 class Entry(NamedTuple):

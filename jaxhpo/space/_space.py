@@ -16,7 +16,7 @@ from jaxhpo.space import _codec, _flat, _layout
 from jaxhpo.space._constraints import all_hold, check_constraints
 from jaxhpo.space._describe import describe_constraints, describe_leaves, text_of
 from jaxhpo.space._enumerate import count_feasible
-from jaxhpo.space._features import active_leaves, feature_columns
+from jaxhpo.space._features import active_leaves, cell_ends, feature_columns
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import check_drawn, sample_unit
@@ -252,6 +252,10 @@ class Space:
             return jnp.full(part.shape, 0.5, dtype)
 
         return self._per_leaf(levels, centre, dtype)
+
+    def cell_ends(self, unit: Array) -> tuple[Array, Array]:
+        """Both ends of each coordinate's discrete cell, `[..., d]`; continuous: the coordinate."""
+        return cell_ends(self._leaves, unit)
 
     def decode(self, values: Any) -> Any:
         """Turns values into Python params: exact numbers, objects, the active branch only.

@@ -13,7 +13,7 @@ from jaxhpo.samplers.bayesian import _targets as model
 
 N = 40
 KERNEL = gp.Kernel((0, 1))
-SCHEDULE = fits.Schedule(first=4, batch=1, every=6)
+SCHEDULE = fits.Schedule(fits.epochs_of(4), batch=1, every=6)
 
 
 def counts_of(schedule, last):
@@ -28,11 +28,11 @@ def counts_of(schedule, last):
 
 def test_counts_grow_by_steps_of_a_batch():
     assert counts_of(SCHEDULE, 13)[0] == [4, 5, 6, 8, 10, 12]
-    assert counts_of(fits.Schedule(first=8, batch=4, every=6), 40)[0] == [8, 16, 28]
+    assert counts_of(fits.Schedule(fits.epochs_of(8), batch=4, every=6), 40)[0] == [8, 16, 28]
 
 
 def test_fresh_fits_come_once_an_epoch():
-    counts, fresh = counts_of(fits.Schedule(first=7, batch=1, every=16), 200)
+    counts, fresh = counts_of(fits.Schedule(fits.epochs_of(7), batch=1, every=16), 200)
     at = np.asarray(counts)[fresh]
     assert at[0] == 7
     assert (at[1:] / at[:-1] < 2**0.5 * (1 + 2 / 16)).all()  # fits come every sixteenth
@@ -40,7 +40,7 @@ def test_fresh_fits_come_once_an_epoch():
 
 
 def test_a_start_of_thousands_still_has_epochs():
-    counts, fresh = counts_of(fits.Schedule(first=5000, batch=1, every=16), 8000)
+    counts, fresh = counts_of(fits.Schedule(fits.epochs_of(5000), batch=1, every=16), 8000)
     assert counts[0] == 5000
     assert 2 <= sum(fresh) <= 4
 

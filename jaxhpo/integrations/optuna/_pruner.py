@@ -9,7 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from jaxhpo import _checks
 from jaxhpo._direction import to_minimized
-from jaxhpo.integrations.sklearn._fold_stopper import Stopper
+from jaxhpo.integrations._fold_stopper import Stopper
 
 _WHERE = "FoldPruner"
 

@@ -10,7 +10,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils.parallel import Parallel
 
 from jaxhpo._checks import check_int, fail
-from jaxhpo.integrations.sklearn._fold_stopper import Stopper
+from jaxhpo.integrations._fold_stopper import Stopper
 from jaxhpo.integrations.sklearn._folds import JobFolds
 from jaxhpo.integrations.sklearn._jax_estimator import is_vmappable
 from jaxhpo.integrations.sklearn._progress import progress_of, reporter_of

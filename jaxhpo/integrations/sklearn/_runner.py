@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-from jaxhpo.integrations.sklearn._fold_stopper import Stopper
+from jaxhpo.integrations._fold_stopper import Stopper
 from jaxhpo.integrations.sklearn._folds import JobFolds
 from jaxhpo.integrations.sklearn._jax_estimator import VmapFolds
 from jaxhpo.integrations.sklearn._task import Candidate, Params, Records, Task

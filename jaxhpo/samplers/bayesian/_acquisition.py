@@ -15,7 +15,7 @@ from jaxhpo._base import Array
 from jaxhpo.samplers.bayesian import _basins
 from jaxhpo.samplers.bayesian import _targets as model
 from jaxhpo.samplers.bayesian._basins import cap_lengthscales, is_leaving, settled_basins
-from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision
+from jaxhpo.samplers.bayesian._settings import GpSettings, Precision
 
 _NUM_PROBES = 64
 _NUM_MINIMA = 16
@@ -46,13 +46,13 @@ class Scored(NamedTuple):
     is_leaving: Array
 
 
-def makers(options: Options) -> tuple[Callable[..., model.Targets], ...]:
+def makers(settings: GpSettings) -> tuple[Callable[..., model.Targets], ...]:
     """One function per model: from the table, a mask and a sharpness to its targets."""
-    count = options.num_startup
+    count, constrained = settings.num_startup, settings.options.constrained
     objective = functools.partial(
-        model.objective_targets, num_reference=count, constrained=options.constrained
+        model.objective_targets, num_reference=count, constrained=constrained
     )
-    if not options.constrained:
+    if not constrained:
         return (objective,)
     return objective, functools.partial(model.violation_targets, num_reference=count)
 
@@ -78,7 +78,7 @@ def score(settings: GpSettings, precision: Precision, evidence: Evidence) -> Sco
     key, table, count, fitted = evidence
     options = settings.options
     prior = gp.cast(settings.prior, precision.work)
-    made = makers(options)
+    made = makers(settings)
     pairs = zip(made, fitted, strict=True)
     targets = [make(table, table.is_observed, one.sharpness) for make, one in pairs]
     theta, is_excluded, leaves = fitted[0].theta, _nowhere, jnp.zeros((), bool)

@@ -22,7 +22,7 @@ and an eighth for being new."""
 def active_rows(
     table: Table,
     mask: Array,
-    num_first: int,
+    num_first: int | Array,
     num_active: int,
     score: Array | None = None,
 ) -> tuple[Table, Array]:
@@ -35,7 +35,7 @@ def active_rows(
     Args:
         table: `[n]` rows.
         mask: `[n]` bool, observed rows to choose from.
-        num_first: static; leading rows of the mask that stay.
+        num_first: leading rows of the mask that stay.
         num_active: static; rows that stay, at most.
         score: `[n]` small in good rows; None means `table.value`.
 

@@ -18,6 +18,7 @@ from jaxhpo.samplers.bayesian import _search as search
 from jaxhpo.samplers.bayesian._settings import GpSettings
 from jaxhpo.samplers.bayesian._state import GpState
 from jaxhpo.samplers.bayesian._trust_region import Region
+from jaxhpo.space.internal import num_used
 
 
 def propose(
@@ -35,7 +36,7 @@ def propose(
     seen = state.rows.is_observed
     if region is not None:
         seen &= region.holds_rows(seen.shape[0])
-    has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.options.num_startup
+    has_model = jnp.sum(seen, dtype=jnp.int32) >= settings.num_startup
     fitted, num_fitted = search.refit(settings, rules, state.rows, state.fitted, state.num_fitted)
     state = dataclasses.replace(state, fitted=fitted, num_fitted=num_fitted)
 
@@ -78,7 +79,7 @@ def absorb(
     rows = state.rows.tell(unit, outcome)
     counts, region = state.counts.add(unit, outcome), state.region
     if region is not None:
-        first, num_dims = state.counts.num_observed, settings.space.num_dims
+        first, num_dims = state.counts.num_observed, num_used(settings.space)
         region = local.learn(region, first, unit, outcome, num_dims)
     state = dataclasses.replace(state, rows=rows, start=start, counts=counts, region=region)
     return state, unit, info
@@ -95,7 +96,7 @@ def _turn(settings: GpSettings, state: GpState) -> Region | None:
     if state.region is None:
         return None
     number = jnp.sum(state.rows.is_known, dtype=jnp.int32)
-    return local.bounds(state.region, local.stays(state.region, number, settings.space.num_dims))
+    return local.bounds(state.region, local.stays(state.region, number, num_used(settings.space)))
 
 
 def _close(settings: GpSettings, start: PyTree, unit: Array) -> PyTree:

@@ -35,19 +35,19 @@ class Schedule:
     no fit rests on more than an epoch of others.
 
     Attributes:
-        first: count of the first fit.
+        epochs: `[e]` int32 counts at which epochs begin (`epochs_of`); the first fit comes first.
         batch: counts grow by multiples of it.
         every: the step is one batch up to this count, two up to twice it, and so on.
     """
 
-    first: int
+    epochs: Array
     batch: int
     every: int
 
     def after(self, count: Array) -> Array:
         """The next count after `count`; 0 stands for no fit yet."""
         step = jnp.asarray(self.batch, jnp.int32) * (1 + count // self.every)
-        return jnp.where(count == 0, self.first, count + step)
+        return jnp.where(count == 0, jnp.asarray(self.epochs)[0], count + step)
 
     def is_fresh(self, before: Array, count: Array) -> Array:
         """Whether the fit at `count`, which follows the one at `before`, starts anew."""
@@ -71,9 +71,16 @@ class Schedule:
         )
 
     def _epoch(self, count: Array) -> Array:
-        exponents = np.arange(np.log(_MOST / self.first) / np.log(_EPOCH))
-        ends = np.unique(np.ceil(self.first * _EPOCH**exponents)).astype(np.int32)
-        return jnp.sum(count >= jnp.asarray(ends), dtype=jnp.int32)
+        return jnp.sum(count >= jnp.asarray(self.epochs), dtype=jnp.int32)
+
+
+def epochs_of(first: int) -> np.ndarray:
+    """Counts `[e]` int32 at which epochs begin, from the first fit on; as many for every `first`.
+
+    Host side.
+    """
+    exponents = np.arange(np.ceil(np.log(_MOST) / np.log(_EPOCH)))
+    return np.minimum(np.ceil(first * _EPOCH**exponents), _MOST).astype(np.int32)
 
 
 def refit(

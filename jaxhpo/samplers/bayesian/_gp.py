@@ -35,7 +35,7 @@ class GpInfo(BufferInfo):
     noise: Array
 
 
-@register(models_constraints=True)
+@register(models_constraints=True, takes_columns=True)
 def gp(
     space: Space,
     *,
@@ -135,19 +135,20 @@ def gp(
     """
     space = check_space("gp", space)
     options = check_options(
-        "gp", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        "gp", space, batch_size=batch_size, capacity=capacity,
         num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
         precision=precision, acquisition_function=acquisition_function, constrained=constrained,
         num_basins=num_basins, trust_region=trust_region,
     )  # fmt: skip
     settings = make_settings(
-        "gp", space, options, kernel=kernel, beta=beta, prior=prior, prior_strength=prior_strength
-    )
+        "gp", space, options, num_startup=num_startup, kernel=kernel, beta=beta, prior=prior,
+        prior_strength=prior_strength,
+    )  # fmt: skip
     return make_sampler(settings, first_state, _ask, _tell, resize, name="gp")
 
 
 def _ask(settings: GpSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
-    return propose(settings, single_rules(settings.options), key, state)
+    return propose(settings, single_rules(settings), key, state)
 
 
 def _tell(

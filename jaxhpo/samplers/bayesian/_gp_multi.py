@@ -107,11 +107,12 @@ def gp_multi(
     space = check_space("gp_multi", space)
     m = _checks.check_count("gp_multi", "num_objectives", num_objectives, 1)
     options = check_options(
-        "gp_multi", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        "gp_multi", space, batch_size=batch_size, capacity=capacity,
         num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
         precision=precision, constrained=constrained,
     )  # fmt: skip
-    settings = GpMultiSettings(make_settings("gp_multi", space, options, kernel=kernel), m)
+    base = make_settings("gp_multi", space, options, num_startup=num_startup, kernel=kernel)
+    settings = GpMultiSettings(base, m)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="gp_multi")
 
 
@@ -129,7 +130,7 @@ def _init(settings: GpMultiSettings, key: Array) -> GpState:
 
 
 def _ask(settings: GpMultiSettings, key: Array, state: GpState) -> tuple[GpState, Array]:
-    rules = several_rules(settings.base.options, settings.num_objectives)
+    rules = several_rules(settings.base, settings.num_objectives)
     return _ask_tell.propose(settings.base, rules, key, state)
 
 

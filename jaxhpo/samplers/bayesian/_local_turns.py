@@ -46,7 +46,7 @@ def first_region(dtype: Any) -> Region:
     return new_region(dtype, *zeros)
 
 
-def stays(region: Region, number: Array, num_dims: int) -> Array:
+def stays(region: Region, number: Array, num_dims: int | Array) -> Array:
     """Whether the trial of a number `[]` is proposed in the region, `[]` bool."""
     has_turn = (number % 2 == 1) | (region.num_bad == 0)
     has_centre = jnp.isfinite(region.best)
@@ -59,7 +59,9 @@ def bounds(region: Region, is_local: Array) -> Region:
     return dataclasses.replace(region, length=length)
 
 
-def learn(region: Region, first: Array, unit: Array, outcome: Outcome, num_dims: int) -> Region:
+def learn(
+    region: Region, first: Array, unit: Array, outcome: Outcome, num_dims: int | Array
+) -> Region:
     """The region after observed points, of which those that stayed in it are its test.
 
     Args:
@@ -67,12 +69,12 @@ def learn(region: Region, first: Array, unit: Array, outcome: Outcome, num_dims:
         first: `[]` int32, number of points observed before.
         unit: `[q, d]` observed points; NaN rows are none.
         outcome: their outcome.
-        num_dims: static.
+        num_dims: of the space.
 
     Returns:
         The region. One that is used up begins again around the best point, as long as at first.
     """
-    patience = Patience(1, 0, max(4, num_dims))
+    patience = Patience(1, 0, jnp.maximum(jnp.asarray(num_dims, jnp.int32), 4))
 
     def one(
         carry: tuple[Region, Array], observed: tuple[Array, Array]

@@ -17,7 +17,7 @@ from jaxhpo.samplers.bayesian import _targets as model
 from jaxhpo.samplers.bayesian._acquisition import Evidence, Scored, Term, feasibility_term
 from jaxhpo.samplers.bayesian._active_rows import active_rows
 from jaxhpo.samplers.bayesian._search import Rules, observation_table
-from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision
+from jaxhpo.samplers.bayesian._settings import GpSettings, Precision
 
 _MAX_FRONT = {1: 1, 2: 64, 3: 16}
 """Most points of the front that are kept, by number of objectives: `n` points make `n + 1` boxes of
@@ -35,7 +35,7 @@ infinite and it alone would count."""
 Makers = tuple[Callable[[model.Table, Array, Array], model.Targets], ...]
 
 
-def several_rules(options: Options, num_objectives: int) -> Rules:
+def several_rules(settings: GpSettings, num_objectives: int) -> Rules:
     """One model per objective; a trial that failed in one objective failed in all."""
 
     def table(settings: GpSettings, precision: Precision, rows: Observations) -> model.Table:
@@ -43,13 +43,13 @@ def several_rules(options: Options, num_objectives: int) -> Rules:
         value = jnp.where(has_failed[:, None], jnp.nan, rows.value)
         return observation_table(settings, precision, rows, value, rows.is_observed)
 
-    select = functools.partial(_select, options)
-    return Rules(table, _makers(options, num_objectives), select, score)
+    select = functools.partial(_select, settings)
+    return Rules(table, _makers(settings, num_objectives), select, score)
 
 
-def _makers(options: Options, num_objectives: int) -> Makers:
+def _makers(settings: GpSettings, num_objectives: int) -> Makers:
     """One function per model: from table, mask and sharpness to targets; violation last."""
-    count, constrained = options.num_startup, options.constrained
+    count, constrained = settings.num_startup, settings.options.constrained
 
     def of_objective(j: int, table: model.Table, mask: Array, sharpness: Array) -> model.Targets:
         column = table._replace(value=table.value[:, j], se=table.se[:, j])
@@ -65,7 +65,7 @@ def _makers(options: Options, num_objectives: int) -> Makers:
     return (*objectives, of_violation) if constrained else objectives
 
 
-def _select(options: Options, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
+def _select(settings: GpSettings, table: model.Table, mask: Array) -> tuple[model.Table, Array]:
     """The observed rows in `mask` that the models are given, and their numbers."""
     # Rows are ranked by the sum of the objectives, each divided by its range.
     finite = (mask & jnp.all(jnp.isfinite(table.value), axis=1))[:, None]
@@ -73,7 +73,7 @@ def _select(options: Options, table: model.Table, mask: Array) -> tuple[model.Ta
     high = jnp.max(jnp.where(finite, table.value, -jnp.inf), axis=0)
     span = jnp.where(high > low, high - low, 1.0)
     total = jnp.sum((table.value - low[None, :]) / span[None, :], axis=1)
-    return active_rows(table, mask, options.num_startup, options.num_active, total)
+    return active_rows(table, mask, settings.num_startup, settings.options.num_active, total)
 
 
 def score(settings: GpSettings, precision: Precision, evidence: Evidence) -> Scored:
@@ -84,7 +84,7 @@ def score(settings: GpSettings, precision: Precision, evidence: Evidence) -> Sco
     key, table, _, fitted = evidence
     options, m = settings.options, table.value.shape[1]
     prior = gp.cast(settings.prior, precision.work)
-    made = zip(_makers(options, m), fitted, strict=True)
+    made = zip(_makers(settings, m), fitted, strict=True)
     targets = [make(table, table.is_observed, one.sharpness) for make, one in made]
     is_good = targets[0].is_good
     posteriors = []

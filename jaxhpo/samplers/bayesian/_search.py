@@ -16,8 +16,9 @@ from jaxhpo.samplers.bayesian import _targets as model
 from jaxhpo.samplers.bayesian._acquisition import Evidence, Scored, makers, score
 from jaxhpo.samplers.bayesian._active_rows import active_rows
 from jaxhpo.samplers.bayesian._local_turns import bounds
-from jaxhpo.samplers.bayesian._settings import GpSettings, Options, Precision, inside
+from jaxhpo.samplers.bayesian._settings import GpSettings, Precision, inside
 from jaxhpo.samplers.bayesian._trust_region import Region
+from jaxhpo.space.internal import num_used
 
 _FIT_EVALS = 30
 
@@ -40,7 +41,7 @@ class Rules(NamedTuple):
     fit_every: int = 48
 
 
-def single_rules(options: Options, region: Region | None = None) -> Rules:
+def single_rules(settings: GpSettings, region: Region | None = None) -> Rules:
     """One objective, seen through the observations of a region if there is one."""
 
     def table(settings: GpSettings, precision: Precision, rows: Observations) -> model.Table:
@@ -50,10 +51,10 @@ def single_rules(options: Options, region: Region | None = None) -> Rules:
         return observation_table(settings, precision, rows, rows.value, is_observed)
 
     def select(table: model.Table, mask: Array) -> tuple[model.Table, Array]:
-        return active_rows(table, mask, options.num_startup, options.num_active)
+        return active_rows(table, mask, settings.num_startup, settings.options.num_active)
 
     # Fits cost most of a study of one model, and those of one region are of few points.
-    return Rules(table, makers(options), select, score, 16 if region is None else 48)
+    return Rules(table, makers(settings), select, score, 16 if region is None else 48)
 
 
 def observation_table(
@@ -87,9 +88,7 @@ def refit(
     Returns:
         The new `fitted`, and the count of the last fit.
     """
-    options = settings.options
-    q = options.batch_size
-    schedule = fits.Schedule(-(-options.num_startup // q) * q, q, rules.fit_every)
+    schedule = fits.Schedule(settings.epochs, settings.options.batch_size, rules.fit_every)
     outer = fitted[0].theta.dtype
     with inside(settings) as precision:
         prior = gp.cast(settings.prior, precision.work)
@@ -117,7 +116,11 @@ def search(
 ) -> Array:
     """The allowed new point `[d]` of highest acquisition; NaN if there is none."""
     outer, options = jnp.result_type(float), settings.options
-    shift = jax.random.uniform(key, (settings.space.num_dims + 2,), outer)
+    d = settings.space.num_dims
+    shift = jax.random.uniform(key, (d + 2,), outer)
+    # The same numbers whether columns are unused or not: the last two follow those in use.
+    last = jax.lax.dynamic_slice_in_dim(shift, num_used(settings.space), 2)
+    shift = jnp.concatenate([shift[:d], last])
     known = jnp.where(rows.is_known[:, None], rows.unit, jnp.nan)
     uniforms = settings.table[:, -1].astype(outer) + shift[-1]
     with inside(settings) as precision:

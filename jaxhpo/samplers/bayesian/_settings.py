@@ -18,12 +18,13 @@ from jaxhpo._base import Array, Record, Sampler, setting, static_field
 from jaxhpo.samplers._parts._configurations import Lattice, finite_lattice
 from jaxhpo.samplers._parts._observations import no_observations
 from jaxhpo.samplers._parts._pending import Counts
-from jaxhpo.samplers.bayesian._fits import first_fitted
+from jaxhpo.samplers.bayesian._fits import epochs_of, first_fitted
 from jaxhpo.samplers.bayesian._local_turns import first_region
 from jaxhpo.samplers.bayesian._state import GpState
 from jaxhpo.samplers.space_filling import _sobol
 from jaxhpo.samplers.space_filling._qmc import qmc
 from jaxhpo.space import Space
+from jaxhpo.space.internal import num_used
 
 ACQUISITIONS = ("log_ei", "log_pi", "ucb", "thompson", "mes")
 NOISE_FLOOR = {"float64": 1e-8, "float32": 1e-4}
@@ -36,7 +37,6 @@ class Options:
     Attributes:
         batch_size: rows of one ask.
         capacity: observations that the state holds.
-        num_startup: points observed before the model takes over.
         acquisition_function: one of `ACQUISITIONS`.
         constrained: whether the violation has a model of its own.
         precision: "float64" or "float32".
@@ -48,7 +48,6 @@ class Options:
 
     batch_size: int
     capacity: int
-    num_startup: int
     acquisition_function: str
     constrained: bool
     precision: str
@@ -63,6 +62,8 @@ class GpSettings(Record):
 
     Attributes:
         space: the search space.
+        num_startup: `[]` int32, points observed before the model takes over.
+        epochs: `[e]` int32 counts at which fits start anew (`_fits.epochs_of`).
         start: the low-discrepancy sequence of the first points.
         table: `[c, d + 2]` candidates.
         prior: of the model's hyperparameters.
@@ -76,6 +77,8 @@ class GpSettings(Record):
     """
 
     space: Space
+    num_startup: Array
+    epochs: Array
     start: Sampler
     table: Array
     prior: gp.Prior
@@ -94,7 +97,6 @@ def check_options(
     *,
     batch_size: Any,
     capacity: Any,
-    num_startup: Any,
     num_candidates: Any,
     num_lanes: Any,
     num_active: Any,
@@ -105,15 +107,12 @@ def check_options(
     trust_region: Any = False,
 ) -> Options:
     """Checks the static arguments that the samplers share, as `gp` documents them."""
-    if num_startup is None:
-        num_startup = min(10, max(4, space.num_dims + 1))
     count = functools.partial(_checks.check_count, where)
     num_candidates = count("num_candidates", num_candidates, 16)
     trust_region = _checks.check_bool(where, "trust_region", trust_region)
     return Options(
         batch_size=count("batch_size", batch_size, 1),
         capacity=count("capacity", capacity, 1),
-        num_startup=count("num_startup", num_startup, 1),
         acquisition_function=_checks.check_choice(
             where, "acquisition_function", acquisition_function, ACQUISITIONS
         ),
@@ -134,6 +133,7 @@ def make_settings(
     space: Space,
     options: Options,
     *,
+    num_startup: Any = None,
     kernel: Any = "matern52",
     beta: Any = 4.0,
     prior: Any = None,
@@ -143,14 +143,25 @@ def make_settings(
     kernel = _checks.check_choice(where, "kernel", kernel, ("matern52", "rbf"))
     beta = _checks.check_positive(where, "beta", beta)
     prior_strength = _checks.check_positive(where, "prior_strength", prior_strength)
-    d, dtype = space.num_dims, jnp.result_type(float)
+    d, dtype = int(num_used(space)), jnp.result_type(float)
+    if num_startup is None:
+        num_startup = min(10, max(4, d + 1))
+    num_startup = _checks.check_count(where, "num_startup", num_startup, 1)
+    first_fit = -(-num_startup // options.batch_size) * options.batch_size
     num_candidates = options.budget.num_global + options.budget.num_local
+    table = np.insert(
+        candidate_table(num_candidates, d + 2), [d] * (space.num_dims - d), 0.0, axis=1
+    )
     embedding = acquisition.embedding_of(space)
     return GpSettings(
         space=space,
+        num_startup=setting(num_startup, np.int32),
+        epochs=setting(epochs_of(first_fit)),
         start=qmc(space),
-        table=setting(candidate_table(num_candidates, d + 2)),
-        prior=gp.default_prior(d, jnp.float32, noise_floor=NOISE_FLOOR[options.precision]),
+        table=setting(table),
+        prior=gp.default_prior(
+            space.num_dims, jnp.float32, noise_floor=NOISE_FLOOR[options.precision], num_dims=d
+        ),
         beta=setting(beta, dtype),
         optimum_prior=None if prior is None else _check_optimum_prior(where, prior, space),
         strength=setting(prior_strength, dtype),

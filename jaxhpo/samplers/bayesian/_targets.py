@@ -72,7 +72,7 @@ def objective_targets(
     mask: Array,
     sharpness: float | Array,
     *,
-    num_reference: int,
+    num_reference: int | Array,
     constrained: bool,
 ) -> Targets:
     """Targets of the objective from the rows in `mask`, compressed with a sharpness `[]`.
@@ -92,7 +92,7 @@ def objective_targets(
 
 
 def violation_targets(
-    table: Table, mask: Array, sharpness: float | Array, *, num_reference: int
+    table: Table, mask: Array, sharpness: float | Array, *, num_reference: int | Array
 ) -> Targets:
     """Targets of the largest violation from the rows in `mask`; failed trials are left out."""
     mask = mask & jnp.isfinite(table.value) & jnp.isfinite(table.violation)
@@ -102,7 +102,7 @@ def violation_targets(
     return Targets(data, mask & (table.violation <= 0), warped)
 
 
-def _first(mask: Array, count: int) -> Array:
+def _first(mask: Array, count: int | Array) -> Array:
     """The first `count` rows of a mask: the start-up design, spread over the space."""
     return mask & (jnp.cumsum(mask, dtype=jnp.int32) <= count)
 

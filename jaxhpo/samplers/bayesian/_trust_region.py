@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxhpo import acquisition
 from jaxhpo._base import Array, Outcome, Record, has_proposal
 from jaxhpo.space import Space
+from jaxhpo.space.internal import is_unordered, mean_of_used
 
 # Sides and counts are those of TuRBO (Eriksson et al., "Scalable global optimization via local
 # Bayesian optimization", 2019), in units of the cube.
@@ -26,7 +26,7 @@ GAIN = 1e-3
 
 
 class Patience(NamedTuple):
-    """When a region grows and shrinks; Python integers.
+    """When a region grows and shrinks; integers, traced or not.
 
     Attributes:
         batch_size: points of one ask; a row of improvements outlasts so many failures.
@@ -35,8 +35,8 @@ class Patience(NamedTuple):
     """
 
     batch_size: int
-    num_startup: int
-    num_bad: int
+    num_startup: int | Array
+    num_bad: int | Array
 
 
 class Region(Record):
@@ -80,9 +80,10 @@ class Region(Record):
             The box.
         """
         # The rule of TuRBO: sides in proportion to the lengthscales, at a fixed volume.
-        half = 0.5 * self.length * jnp.exp(log_lengthscale - jnp.mean(log_lengthscale))
+        mean = mean_of_used(space, log_lengthscale)
+        half = 0.5 * self.length * jnp.exp(log_lengthscale - mean)
         # Options of a category are equally far from each other, so no side tells which are near.
-        is_bounded = jnp.asarray(~np.asarray(space.is_categorical, bool))
+        is_bounded = ~is_unordered(space)
         lower = jnp.where(is_bounded, jnp.maximum(centre - half, 0.0), 0.0)
         upper = jnp.where(is_bounded, jnp.minimum(centre + half, 1.0), 1.0)
         return acquisition.Box(centre, lower, upper)

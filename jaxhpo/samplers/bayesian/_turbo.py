@@ -112,11 +112,11 @@ def turbo(
     if num_startup is None:
         num_startup = min(40, max(4, 2 * space.num_dims))
     options = check_options(
-        "turbo", space, batch_size=batch_size, capacity=capacity, num_startup=num_startup,
+        "turbo", space, batch_size=batch_size, capacity=capacity,
         num_candidates=num_candidates, num_lanes=num_lanes, num_active=num_active,
         precision=precision, acquisition_function=acquisition_function,
     )  # fmt: skip
-    settings = make_settings("turbo", space, options)
+    settings = make_settings("turbo", space, options, num_startup=num_startup)
     return make_sampler(settings, _init, _ask, _tell, _resize, name="turbo")
 
 
@@ -127,7 +127,7 @@ def _init(settings: GpSettings, key: Array) -> TurboState:
 
 
 def _ask(settings: GpSettings, key: Array, state: TurboState) -> tuple[TurboState, Array]:
-    rules = single_rules(settings.options, state.region)
+    rules = single_rules(settings, state.region)
     known, unit = _ask_tell.propose(settings, rules, key, state.model, state.region)
     return dataclasses.replace(state, model=known), unit
 
@@ -139,7 +139,7 @@ def _tell(
     options = settings.options
     patience = Patience(
         options.batch_size,
-        options.num_startup,
+        settings.num_startup,
         max(4, settings.space.num_dims, options.batch_size),
     )
     region = state.region.tell(unit, outcome, patience)

@@ -65,7 +65,7 @@ class QmcState(Record):
     known: Pending | Visited
 
 
-@register(ignores_values=True, plans_ahead=True)
+@register(ignores_values=True, plans_ahead=True, takes_columns=True)
 def qmc(
     space: Space,
     *,

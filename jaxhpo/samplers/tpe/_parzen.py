@@ -6,6 +6,7 @@ Columns are handled one after the other in a scan, so that programs stay small a
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -13,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Array, Record
+from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo.samplers._parts._same import are_same
 from jaxhpo.samplers.tpe._neighbours import Neighbours
-from jaxhpo.space import Space, cell_ends
+from jaxhpo.space import Space
+from jaxhpo.space.internal import Columns
 
-CONTINUOUS, STEPPED = 0, -1
-"""Kinds of column; a categorical one is its number of options."""
+CONTINUOUS, STEPPED, CATEGORICAL = 0, 1, 2
+"""Kinds of column."""
 
 # The same number is Hyperopt's `linear_forgetting`.
 _FLAT = 25
@@ -48,6 +50,21 @@ class Parzen(Record):
     log_weight: Array
 
 
+class Kinds(Record):
+    """What the columns are.
+
+    Attributes:
+        kind: `[d]` int32, one of the three kinds.
+        options: `[d]` int32 number of options; 0 where not categorical.
+        present: static; the kinds that a column may have. A space has those of its columns;
+            `Columns`, whose kinds are data, have all three.
+    """
+
+    kind: Array
+    options: Array
+    present: tuple[int, ...] = static_field()
+
+
 class Points(Record):
     """Candidates as densities see them: place, cell and activity, `[d, c]` each."""
 
@@ -57,18 +74,18 @@ class Points(Record):
     is_active: Array
 
 
-def kinds_of(space: Space) -> tuple[int, ...]:
+def kinds_of(space: Space) -> Kinds:
     """Kind of each column. Host side."""
-    pairs = zip(space.num_levels.tolist(), space.is_categorical.tolist(), strict=True)
-    return tuple(
-        levels if is_category else (STEPPED if levels else CONTINUOUS)
-        for levels, is_category in pairs
-    )
+    levels, is_category = space.num_levels, space.is_categorical
+    kind = np.where(is_category, CATEGORICAL, np.where(levels > 0, STEPPED, CONTINUOUS))
+    present = tuple(range(3)) if isinstance(space, Columns) else tuple(np.unique(kind).tolist())
+    options = np.where(is_category, levels, 0)
+    return Kinds(setting(kind.astype(np.int32)), setting(options.astype(np.int32)), present)
 
 
 def points_of(space: Space, unit: Array) -> Points:
     """Prepares snapped points `[c, d]`."""
-    low, high = cell_ends(space.leaves, unit)
+    low, high = space.cell_ends(unit)
     return Points(unit.T, low.T, high.T, space.active_columns(unit).T)
 
 
@@ -92,16 +109,14 @@ def ramp(is_member: Array) -> Array:
     return jnp.where(is_member, weight, 0)
 
 
-def estimator(
-    members: Neighbours, weight: Array, prior_weight: Array, kinds: tuple[int, ...]
-) -> Parzen:
+def estimator(members: Neighbours, weight: Array, prior_weight: Array, kinds: Kinds) -> Parzen:
     """Builds the mixture of the members and the prior.
 
     Args:
         members: `[d, n]` observations.
         weight: `[1 or d, n]` weights, 0 for rows that are no members.
         prior_weight: `[]` weight of the prior kernel.
-        kinds: static, `kinds_of`.
+        kinds: `kinds_of`.
 
     Returns:
         `n + 1` kernels.
@@ -119,7 +134,7 @@ def estimator(
     # members and the prior, so that many close observations do not make a spike.
     sigma = jnp.clip(gap, 1 / jnp.minimum(100, count + 2), 1)
 
-    options = jnp.maximum(jnp.asarray(kinds, dtype), 0)[:, None]
+    options = kinds.options.astype(dtype)[:, None]
     # Optuna gives every option prior_weight / K and the observed one 1 more, then normalises. The
     # same row as a mixture: keep the option with this probability, else draw a uniform one.
     keep = 1 / (1 + options * prior_weight / (count + 1))
@@ -134,7 +149,7 @@ def estimator(
     )
 
 
-def draw(parzen: Parzen, key: Array, count: int, kinds: tuple[int, ...]) -> Array:
+def draw(parzen: Parzen, key: Array, count: int, kinds: Kinds) -> Array:
     """Draws points `[count, d]`, not yet snapped; a component for each point, or coordinate."""
     key_component, key_numeric, key_keep, key_option = jax.random.split(key, 4)
     (d, _), dtype = parzen.mean.shape, parzen.mean.dtype
@@ -155,45 +170,50 @@ def draw(parzen: Parzen, key: Array, count: int, kinds: tuple[int, ...]) -> Arra
     numeric = jnp.clip(mean + sigma * score, 0, 1)
     is_kept = jax.random.uniform(key_keep, (d, count), dtype) < share
     option = jnp.where(is_kept, mean, jax.random.uniform(key_option, (d, count), dtype))
-    is_category = jnp.asarray(kinds, jnp.int32)[:, None] > 0
+    is_category = (kinds.kind == CATEGORICAL)[:, None]
     return jnp.where(is_category, option, numeric).T
 
 
-def log_density(parzen: Parzen, points: Points, kinds: tuple[int, ...]) -> Array:
+def log_density(parzen: Parzen, points: Points, kinds: Kinds) -> Array:
     """Log density of points under the product kernels, `[c]`.
 
     A discrete coordinate counts with its cell's probability, an inactive one not at all.
     """
     dtype = parzen.mean.dtype
+
+    def add(total: Array, column: Any) -> tuple[Array, None]:
+        point = column[2]
+        return total + jnp.where(point.is_active[:, None], _log_kernel(kinds, *column), 0), None
+
     total = jnp.zeros((points.place.shape[1], parzen.mean.shape[1]), dtype)
-    for kind, columns in _groups(kinds):
-        function = _LOG_KERNELS[kind]
-
-        def add(total: Array, column: Any, function: Any = function) -> tuple[Array, None]:
-            mixture, point = column
-            value = function(mixture, point)
-            return total + jnp.where(point.is_active[:, None], value, 0), None
-
-        total, _ = jax.lax.scan(add, total, _take((parzen, points), columns, parzen))
+    total, _ = jax.lax.scan(add, total, _by_column(kinds, parzen, points))
     # A product kernel has one weight for all coordinates: log weights are added after the sum.
     return jax.nn.logsumexp(total + parzen.log_weight[:1], axis=1)
 
 
-def log_marginals(parzen: Parzen, points: Points, kinds: tuple[int, ...]) -> Array:
+def log_marginals(parzen: Parzen, points: Points, kinds: Kinds) -> Array:
     """Log density of each coordinate by itself, `[d, c]`; all columns count as active."""
-    rows, order = [], []
-    for kind, columns in _groups(kinds):
-        function = _LOG_KERNELS[kind]
 
-        def one(_: None, column: Any, function: Any = function) -> tuple[None, Array]:
-            mixture, point = column
-            value = function(mixture, point)
-            return None, jax.nn.logsumexp(value + mixture.log_weight[None, :], axis=1)
+    def one(_: None, column: Any) -> tuple[None, Array]:
+        value = _log_kernel(kinds, *column)
+        return None, jax.nn.logsumexp(value + column[1].log_weight[None, :], axis=1)
 
-        rows.append(jax.lax.scan(one, None, _take((parzen, points), columns, parzen))[1])
-        order += columns.tolist()
-    # Groups reorder the columns; this is the inverse permutation.
-    return jnp.concatenate(rows)[np.argsort(np.asarray(order))]
+    return jax.lax.scan(one, None, _by_column(kinds, parzen, points))[1]
+
+
+def _by_column(kinds: Kinds, parzen: Parzen, points: Points) -> tuple[Array, Parzen, Points]:
+    """Arrays `[d, …]`; a row of weights common to all columns is repeated."""
+    log_weight = jnp.broadcast_to(parzen.log_weight, parzen.mean.shape)
+    return kinds.kind, dataclasses.replace(parzen, log_weight=log_weight), points
+
+
+def _log_kernel(kinds: Kinds, kind: Array, mixture: Parzen, point: Points) -> Array:
+    """Log of one column's kernels at its points, `[c, k]`."""
+    functions = [_LOG_KERNELS[one] for one in kinds.present]
+    if len(functions) == 1:
+        return functions[0](mixture, point)
+    place = jnp.sum(kind >= jnp.asarray(kinds.present[1:], jnp.int32), dtype=jnp.int32)
+    return jax.lax.switch(place, functions, mixture, point)
 
 
 def _log_continuous(mixture: Parzen, point: Points) -> Array:
@@ -218,7 +238,7 @@ def _log_category(mixture: Parzen, point: Points) -> Array:
     return jnp.log(jnp.where(is_same, share, 0) + (1 - share) * prior)
 
 
-_LOG_KERNELS = {0: _log_continuous, 1: _log_stepped, 2: _log_category}
+_LOG_KERNELS = (_log_continuous, _log_stepped, _log_category)
 
 
 def log_mass(low: Array, high: Array) -> Array:
@@ -251,24 +271,6 @@ def _log_inside(mixture: Parzen) -> Array:
     return jnp.log(
         0.5 * (jax.lax.erf((1 - mixture.mean) * rate) + jax.lax.erf(mixture.mean * rate))
     )
-
-
-def _groups(kinds: tuple[int, ...]) -> list[tuple[int, np.ndarray]]:
-    """Columns of each group that has some: continuous, stepped, categorical."""
-    group = np.asarray([2 if kind > 0 else -kind for kind in kinds])
-    return [(kind, np.flatnonzero(group == kind)) for kind in (0, 1, 2) if (group == kind).any()]
-
-
-def _take(trees: Any, columns: np.ndarray, parzen: Parzen) -> Any:
-    """Columns of arrays `[d, …]`; a row of weights common to all columns is repeated."""
-    d = parzen.mean.shape[0]
-
-    def one(array: Array) -> Array:
-        if array.shape[0] != d:
-            return jnp.broadcast_to(array, (len(columns), *array.shape[1:]))
-        return array if len(columns) == d else array[columns]
-
-    return jax.tree.map(one, trees)
 
 
 def _append(array: Array, value: float) -> Array:

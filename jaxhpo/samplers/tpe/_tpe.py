@@ -33,10 +33,10 @@ drawn."""
 
 
 class TpeSettings(GuardedSettings):
-    """Settings of `tpe`: space and prior weight are traced, the rest is static."""
+    """Settings of `tpe`: space, kinds and prior weight are traced, the rest is static."""
 
     prior_weight: Array
-    kinds: tuple[int, ...] = static_field()
+    kinds: parzen.Kinds
     capacity: int = static_field()
     num_startup: int = static_field()
     num_candidates: int = static_field()
@@ -70,7 +70,7 @@ class TpeInfo(BufferInfo):
     num_good: Array
 
 
-@register(has_cheap_rows=True)
+@register(has_cheap_rows=True, takes_columns=True)
 def tpe(
     space: Space,
     *,
@@ -289,7 +289,7 @@ def _propose_by_column(
 def _snap_by_column(settings: TpeSettings, unit: Array) -> Array:
     """Discrete coordinates to the centre of their cell, whether active or not."""
     space = settings.space
-    is_discrete = jnp.asarray([kind != parzen.CONTINUOUS for kind in settings.kinds])[None, :]
+    is_discrete = (settings.kinds.kind != parzen.CONTINUOUS)[None, :]
     return jnp.where(is_discrete, space.from_levels(space.levels(unit), unit.dtype), unit)
 
 

@@ -131,6 +131,10 @@ class Stepped(Grid):
         span = work.log1p((high + step / 2 - edge) * (1 / edge))
         return tuple(xp.asarray(part, dtype) for part in (start, ratio, span))
 
+    def log_scale(self) -> tuple[float, ...]:
+        """Numbers a, r, s of the logarithmic scale: level = a + r · expm1(s · unit). Host side."""
+        return tuple(float(part) for part in self._log_scale(np, np.float64))
+
     def _log_place(self, place: Array, xp: Any, dtype: Any) -> Array:
         """Unit coordinate of a place between the levels, on the log scale."""
         start, ratio, span = self._log_scale(xp, dtype)
