@@ -106,8 +106,8 @@ def _multiplied(dimension: Dimension, unit: Array, factor: Array) -> Array:
 
 def _next_level(dimension: Any, unit: Array, moved: Array, log_factor: Array) -> Array:
     """Moves by one level at least, so that rounding does not hold a value where it is."""
-    last = dimension.num_levels - 1
     now, then = dimension.level(unit), dimension.level(moved)
+    last = dimension.level(jnp.ones((), unit.dtype))  # the bounds may be traced
     beside = jnp.clip(now + jnp.sign(log_factor).astype(now.dtype), 0, last)
     level = jnp.where(then == now, beside, then)
     return dimension.unit_of_level(level, unit.dtype)

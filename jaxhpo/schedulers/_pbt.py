@@ -91,8 +91,9 @@ def pbt(
         >>> state, job = scheduler.ask(0, scheduler.init(0))
         >>> outcome = hpo.Outcome(jnp.array([0.3, 0.1, jnp.nan, 0.2]))
         >>> state, info = scheduler.tell(0, state, job, outcome)
-        >>> scheduler.ask(0, state)[1].parent
-        Array([0, 1, 1, 3], dtype=int32)
+        >>> job = scheduler.ask(0, state)[1]
+        >>> job.trial, job.parent
+        (Array([2, 0, 1, 3], dtype=int32), Array([1, 0, 1, 3], dtype=int32))
 
     References:
         Jaderberg et al., "Population based training of neural networks", 2017,

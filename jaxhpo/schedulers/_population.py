@@ -115,7 +115,9 @@ def make_steps(where: str, num_rounds: int, factors: Any, resample: Any) -> Step
     if not _checks.is_traced(resample) and resample > 1:
         raise _checks.fail(where, "resample", "a probability", resample)
     dtype = jnp.result_type(float)
-    scale = max(1.0, _ROUNDS / num_rounds)
+    # Few rounds have to cover the same ground; of many, the steps add up like a random walk.
+    share = _ROUNDS / num_rounds
+    scale = share if share > 1 else share**0.5
     return Steps(setting([down, up], dtype), setting(scale, dtype), setting(resample, dtype))
 
 
