@@ -194,6 +194,11 @@ class Rule:
                 "another point for trial {0}",
             ),
             (
+                is_moved & ~((unit >= 0) & (unit <= 1)).all(axis=1),
+                "one whose points lie in the unit cube",
+                "another point for trial {0}",
+            ),
+            (
                 ~np.isin(level, self.levels) | (level <= self._stands[other]),
                 "one whose jobs go to a later level of its table",
                 "a job of trial {0} to step {1}",
