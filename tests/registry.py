@@ -238,6 +238,17 @@ SCHEDULERS = (
     SchedulerCase("asha", schedulers.asha, (30, 10, 3, 1), is_synchronous=False),
     # What it draws depends on the keys, of which there are more with fewer jobs at once.
     SchedulerCase(
+        "pb2",
+        functools.partial(schedulers.pb2, space=SQUARE),
+        (12,) * 4,
+        {"interval": 2},
+        num_trials=12,
+        num_steps=8,
+        is_synchronous=False,
+        is_ordinal=False,
+        may_copy=True,
+    ),
+    SchedulerCase(
         "pbt", POPULATION, (30,) * 9, {"interval": 3}, is_synchronous=False, may_copy=True
     ),
     SchedulerCase(

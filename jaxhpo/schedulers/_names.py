@@ -9,6 +9,7 @@ from jaxhpo import _checks
 from jaxhpo.schedulers._asha import asha
 from jaxhpo.schedulers._halving import halving
 from jaxhpo.schedulers._hyperband import hyperband
+from jaxhpo.schedulers._pb2 import pb2
 from jaxhpo.schedulers._pbt import pbt
 from jaxhpo.schedulers._protocol import Scheduler
 
@@ -16,10 +17,11 @@ _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "asha": asha,
     "halving": halving,
     "hyperband": hyperband,
+    "pb2": pb2,
     "pbt": pbt,
 }
 # They make new points, for which they need the space.
-_NEED_SPACE = ("pbt",)
+_NEED_SPACE = ("pb2", "pbt")
 
 
 def names() -> tuple[str, ...]:
@@ -31,7 +33,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.schedulers.names()
-        ('asha', 'halving', 'hyperband', 'pbt')
+        ('asha', 'halving', 'hyperband', 'pb2', 'pbt')
     """
     return tuple(sorted(_FACTORIES))
 
