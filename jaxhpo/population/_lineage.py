@@ -97,7 +97,9 @@ class LineageRecorder:
 
         jax.tree.map(put, self.current, values)
 
-    def add(self, trials: np.ndarray, parent: np.ndarray, start: np.ndarray, stop: np.ndarray) -> None:
+    def add(
+        self, trials: np.ndarray, parent: np.ndarray, start: np.ndarray, stop: np.ndarray
+    ) -> None:
         """Notes pieces that begin, each from the step of its `start` to that of its `stop`."""
         first = np.searchsorted(self._levels, start, side="right")
         last = np.searchsorted(self._levels, stop)

@@ -98,9 +98,9 @@ def _step(leaf: Leaf, unit: Array, log_factor: Array) -> Array:
 
 def _multiplied(dimension: Dimension, unit: Array, factor: Array) -> Array:
     """Coordinates of the values times a factor, within bounds."""
-    value: Any = dimension.from_unit(unit)
-    largest = dimension.from_unit(jnp.ones((), unit.dtype))
-    product = jnp.minimum(value * factor, jnp.asarray(largest, unit.dtype))
+    ends = jnp.ones((), unit.dtype)
+    value, largest = (jnp.asarray(dimension.from_unit(u), unit.dtype) for u in (unit, ends))
+    product = jnp.minimum(value * factor, largest)
     return jnp.clip(dimension.to_unit(product).astype(unit.dtype), 0.0, 1.0)
 
 

@@ -97,7 +97,9 @@ def _intervals(where: str, intervals: Any, num_trials: int, num_rounds: int) -> 
         raise TypeError(
             f"{where}: `intervals` must be {expected}, got {_checks.describe(intervals)}."
         )
-    every = [_checks.check_count(where, f"intervals[{i}]", one, 1) for i, one in enumerate(intervals)]
+    every = [
+        _checks.check_count(where, f"intervals[{i}]", one, 1) for i, one in enumerate(intervals)
+    ]
     if every != sorted(set(every)) or not 1 <= len(every) <= num_trials // 4:
         raise _checks.fail(where, "intervals", expected, intervals)
     return every

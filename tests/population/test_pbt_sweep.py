@@ -213,7 +213,9 @@ def test_copies_stay_within_static_values():
     parent = result.lineage.parent
     assert (width[parent] == width[:, None]).all()
     assert set(width[result.lineage.copies > 0]) == {0, 1, 2}
-    np.testing.assert_array_equal(result.lineage.hparams["width"].index, width[:, None] + 0 * parent)
+    np.testing.assert_array_equal(
+        result.lineage.hparams["width"].index, width[:, None] + 0 * parent
+    )
     assert result.num_compilations == 3
     again = population.replay(training, result)
     assert again.losses[0] == result.best_loss
