@@ -102,13 +102,15 @@ PEERS = {
 
 
 @functools.cache
-def segment(problem_id, size):
+def segment(problem_id):
     problem = PROBLEMS[problem_id]
 
     @jax.jit
     def run(keys, state, rates, start, stop):
         def lane(key, w, rate):
-            step = lambda t, w: problem.training.step(key, {"lr": rate}, w, t)
+            def step(t, w):
+                return problem.training.step(key, {"lr": rate}, w, t)
+
             w = jax.lax.fori_loop(start, stop, step, w)
             return w, problem.training.loss({"lr": rate}, w)
 
@@ -124,7 +126,7 @@ def run_peer(rule, problem, rates, seed, rounds):
     """The schedule of the surviving trial, and how many values were outside the space."""
     n, rng = len(rates), np.random.default_rng(seed)
     PROBLEMS[id(problem)] = problem
-    run = segment(id(problem), n)
+    run = segment(id(problem))
     keys = jax.random.split(jax.random.key(seed), n)
     state, stops = jnp.ones((n, len(problem.curvature))), levels(problem, rounds)
     history = np.zeros((n, rounds))

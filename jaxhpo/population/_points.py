@@ -30,7 +30,7 @@ class Points:
         try:
             given = jax.tree.map(_on_host, hparams, is_leaf=is_static_value)
             unit = np.asarray(space.to_unit(given))
-            made = jax.tree.structure(space.host_values(unit))
+            made: Any = jax.tree.structure(space.host_values(unit))
         except (ValueError, TypeError) as error:
             raise self._of_another(hparams) from error
         if made != jax.tree.structure(given):

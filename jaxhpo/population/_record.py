@@ -15,8 +15,8 @@ import numpy as np
 from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
-from jaxhpo.population._lineage import Lineage, LineageRecorder
 from jaxhpo.population._layout import Plan, with_reason
+from jaxhpo.population._lineage import Lineage, LineageRecorder
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
 

@@ -28,7 +28,7 @@ class Rows(Record):
 
     Attributes:
         unit: `[w, k, d]` points.
-        change: `[w, k]` change of the value over a round, standardised within it; NaN where unknown.
+        change: `[w, k]` change of the value in a round, standardised there; NaN where unknown.
         number: `[w]` int32 number of the round.
     """
 
@@ -117,7 +117,8 @@ def choose(space: Space, rows: Rows, number: Array, tried: Array) -> Array:
 
 def _features(space: Space, unit: Array, number: Array, rows: Rows) -> tuple[Array, gp.Kernel]:
     """Features `[w, k, f]` of points `[w, k, d]` in rounds `[w]`: time is the last one."""
-    parts, groups = [], []
+    parts: list[Array] = []
+    groups: list[int] = []
     seen, place = space.features(unit), 0
     for leaf in space.leaves:
         if leaf.stop == leaf.start:

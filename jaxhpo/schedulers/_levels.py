@@ -106,7 +106,7 @@ def _geometric_levels(
 def even_levels(
     where: str, num_steps: int, interval: Any, levels: Any, most: int
 ) -> tuple[int, ...]:
-    """The given levels, or every `interval` steps; None: `most` of them, if there are as many steps.
+    """The given levels, or every `interval` steps; None: `most` of them, if there are enough steps.
 
     Raises:
         TypeError: an argument of a wrong type.

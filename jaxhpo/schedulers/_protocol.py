@@ -89,4 +89,5 @@ def make_scheduler(
     Returns:
         The scheduler.
     """
-    return Scheduler(*bind(settings, "Scheduler", name, init=init, ask=ask, tell=tell), space)
+    first, second, third = bind(settings, "Scheduler", name, init=init, ask=ask, tell=tell)
+    return Scheduler(first, second, third, space)

@@ -1,7 +1,9 @@
 """Ray Tune: our searchers, a pruner as scheduler, and a batch as one trial."""
 
 import pickle
+import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -252,3 +254,31 @@ def test_a_real_tuner_trains_batches(cluster, tmp_path):
         assert metrics["best"]["width"] == width
         assert metrics["loss"] == pytest.approx((1 - metrics["best"]["lr"]) ** 6, rel=1e-3)
         assert metrics["num_failed"] == 0
+
+
+@pytest.mark.slow
+def test_the_page_s_two_programs_of_population_based_training_do_the_same(cluster, tmp_path):
+    """Both end near the loss of the highest rate, which is the best from the first step on."""
+    page = ROOT / "docs" / "coming-from-ray.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    theirs = next(block for block in blocks if "PopulationBasedTraining(" in block)
+    ours = next(block for block in blocks if "hpo.schedulers.pbt(" in block)
+    names = {"tune": tune}
+    exec(theirs, names)
+    exec(ours, names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = tune.Tuner(
+            names["Train"],
+            param_space={"lr": tune.loguniform(1e-4, 1e-1)},
+            tune_config=names["pbt_config"],
+            run_config=tune.RunConfig(
+                stop={"training_iteration": 10}, storage_path=str(tmp_path), verbose=0
+            ),
+        ).fit()
+    assert len(results) == 8
+    best = results.get_best_result("loss", "min").metrics["loss"]
+    constant = (1 - 0.1) ** 200
+    for loss in (best, names["swept"].best_loss):
+        assert loss < 0.1
+    assert names["swept"].best_loss >= constant * 0.999

@@ -14,6 +14,7 @@ from jaxhpo.schedulers._explore import Steps, _step, explore
 from jaxhpo.schedulers._population import PbtState, groups_of
 from jaxhpo.space.internal import Leaf
 
+FLOAT = jnp.result_type(float)
 LR = hpo.Space({"lr": hpo.log_uniform(1e-4, 1.0)})
 
 
@@ -21,7 +22,7 @@ def moved(dimension, value, factor):
     """The value that a step by a factor makes of a value."""
     leaf = Leaf("x", dimension, 0, 1, ())
     unit = hpo.Space({"x": dimension}).to_unit({"x": np.asarray(value)})
-    unit = unit.reshape(1, 1).astype(jnp.result_type(float))
+    unit = unit.reshape(1, 1).astype(FLOAT)
     step = jax.jit(lambda unit, log_factor: _step(leaf, unit, log_factor))
     log_factor = np.log(np.full((1, 1), factor)).astype(unit.dtype)
     after = np.asarray(step(unit, log_factor))
@@ -80,9 +81,7 @@ NESTED = hpo.Space(
 
 
 def steps(resample, scale=1.0):
-    return Steps(
-        *(jnp.asarray(one, jnp.result_type(float)) for one in ([0.8, 1.25], scale, resample))
-    )
+    return Steps(*(jnp.asarray(one, FLOAT) for one in ([0.8, 1.25], scale, resample)))
 
 
 @pytest.mark.parametrize("resample", [0.0, 0.3, 1.0])
@@ -101,8 +100,9 @@ def test_new_points_stay_in_the_space(resample):
     # A category that is drawn anew is another one in two of three draws.
     assert share == pytest.approx(resample * 2 / 3, abs=0.08)
     is_fresh = np.asarray(NESTED.active_columns(new) & ~NESTED.active_columns(unit))
-    assert (np.asarray(new) != 0.5)[is_fresh].mean() > 0.4 or resample == 0
     assert is_fresh.any() == (resample > 0)
+    # Of discrete coordinates some are drawn at the centre.
+    assert (np.asarray(new) != 0.5)[is_fresh].sum() >= 0.4 * is_fresh.sum()
 
 
 def test_where_constraints_refuse_all_the_point_stays():
@@ -145,6 +145,7 @@ def exploit_by_hand(kind, team, interval, value, number):
 @pytest.mark.parametrize("share_failed", [0.0, 0.2, 0.9])
 @pytest.mark.parametrize("interval", [[1], [1, 2, 5]])
 def test_who_copies_whom_is_as_by_hand(interval, share_failed):
+    decide = jax.jit(exploit)
     rng = np.random.default_rng(int(10 * share_failed) + len(interval))
     for number in range(1, 11):
         n = 40
@@ -153,7 +154,7 @@ def test_who_copies_whom_is_as_by_hand(interval, share_failed):
         value[rng.uniform(size=n) < share_failed] = np.nan
         as_int = lambda a: jnp.asarray(a, jnp.int32)  # noqa: E731
         groups = Groups(as_int(kind), as_int(team), as_int(interval), jnp.zeros(3, jnp.int32))
-        found = jax.jit(exploit)(groups, jnp.asarray(value, jnp.result_type(float)), jnp.int32(number))
+        found = decide(groups, jnp.asarray(value, FLOAT), jnp.int32(number))
         expected = exploit_by_hand(kind, team, interval, value, number)
         np.testing.assert_array_equal(found.state, expected[0])
         np.testing.assert_array_equal(found.point, expected[1])
@@ -177,7 +178,7 @@ def test_copies_are_handed_out_before_their_parents_go_on(size):
         if (job.trial < 0).all():
             break
         value = np.sin(7.0 * np.asarray(job.trial) + np.asarray(job.level))
-        state, _ = tell(key, state, job, Outcome(jnp.asarray(value, jnp.result_type(float))))
+        state, _ = tell(key, state, job, Outcome(jnp.asarray(value, FLOAT)))
     assert (stands == 12).all()
     assert copies == 10
 
@@ -188,12 +189,15 @@ def test_a_group_without_a_finite_value_ends_and_the_others_go_on():
     scheduler = hpo.schedulers.pbt(12, 6, space=space, interval=2, unit=unit)
     key = jax.random.key(0)
     ask, tell = jax.jit(scheduler.ask), jax.jit(scheduler.tell)
-    state, value = jax.jit(scheduler.init)(key), np.where(np.arange(12) < 6, np.nan, np.arange(12.0))
+    state, value = (
+        jax.jit(scheduler.init)(key),
+        np.where(np.arange(12) < 6, np.nan, np.arange(12.0)),
+    )
     for level in (2, 4, 6):
         state, job = ask(key, state)
         running = np.asarray(job.trial)[np.asarray(job.trial) >= 0]
         assert sorted(running) == list(range(12) if level == 2 else range(6, 12))
-        found = jnp.asarray(value[np.asarray(job.trial)], jnp.result_type(float))
+        found = jnp.asarray(value[np.asarray(job.trial)], FLOAT)
         state, _ = tell(key, state, job, Outcome(found))
     assert state.table.status.tolist() == [Status.FAILED] * 6 + [Status.COMPLETE] * 6
     assert (np.asarray(ask(key, state)[1].trial) == -1).all()
@@ -225,7 +229,9 @@ def test_the_model_learns_which_points_pay():
         unit = np.asarray(space.snap(rng.uniform(size=(20, 2))))
         change = abs(unit[:, 0] - 0.7) + (unit[:, 1] > 0.5) + 0.1 * rng.normal(size=20)
         change[3] = np.nan
-        rows = jax.jit(_bandit.remember)(rows, jnp.asarray(unit), jnp.asarray(change), jnp.int32(number))
+        rows = jax.jit(_bandit.remember)(
+            rows, jnp.asarray(unit), jnp.asarray(change), jnp.int32(number)
+        )
     tried = _bandit.candidates(space, jax.random.key(0), jnp.full((20, 2), 0.25), 48)
     choose = jax.jit(_bandit.choose)
     chosen = choose(space, rows, jnp.int32(8), tried)
