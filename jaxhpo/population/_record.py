@@ -16,9 +16,9 @@ from jaxhpo._status import Status
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
-from jaxhpo.population._lineage import Lineage, LineageRecorder
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
+from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
 
 
 @dataclasses.dataclass(frozen=True)

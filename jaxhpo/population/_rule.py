@@ -15,7 +15,7 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import check_instance, describe, fail
 from jaxhpo._status import Status
 from jaxhpo.population._groups import Group
-from jaxhpo.population._points import Points
+from jaxhpo.population.lineage._points import Points
 from jaxhpo.schedulers import Job, Scheduler, Table
 from jaxhpo.schedulers.internal import resolve
 

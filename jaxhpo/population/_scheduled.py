@@ -10,13 +10,13 @@ import numpy as np
 
 from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._groups import Group
-from jaxhpo.population._lineage import LineageRecorder
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Sweep, SweepInterrupted, SweepRecorder
 from jaxhpo.population._rule import Pieces, Rule
 from jaxhpo.population._run import compile_all, run_part, wait_for
 from jaxhpo.population._states import DeviceStates, HostStates, fit_twice
 from jaxhpo.population._threads import Part, Workers
+from jaxhpo.population.lineage._lineage import LineageRecorder
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -16,12 +16,12 @@ from jaxhpo._tracing import compilation_cache
 from jaxhpo.population._compile import Settings
 from jaxhpo.population._groups import group_trials
 from jaxhpo.population._layout import default_budget
-from jaxhpo.population._lineage import Lineage
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._run import compile_all, run_part, wait_for
 from jaxhpo.population._states import HostStates
 from jaxhpo.population._threads import Part, Workers
+from jaxhpo.population.lineage._lineage import Lineage
 from jaxhpo.training.internal import Training, check_training
 
 _WHERE = "replay"
