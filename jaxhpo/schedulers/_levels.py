@@ -133,7 +133,8 @@ def points(where: str, unit: Any, num_trials: int, num_dims: int | None = None) 
     """
     if unit is None:
         return setting(np.zeros((num_trials, 0)), jnp.result_type(float))
-    found = setting(unit, jnp.result_type(float))
+    known = unit if _checks.is_traced(unit) else _checks.real_numbers(where, "unit", unit)
+    found = setting(known, jnp.result_type(float))
     if found.ndim != 2 or found.shape != (num_trials, num_dims or found.shape[-1]):
         expected = f"of shape [{num_trials}, {num_dims or 'd'}]"
         raise _checks.fail(where, "unit", expected, found.shape)

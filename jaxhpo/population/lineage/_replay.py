@@ -74,6 +74,8 @@ def replay(
     compilation_cache.enable_compilation_cache()
     check_training(_WHERE, training)
     share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
+    programs = Programs() if programs is None else programs
+    check_instance(_WHERE, "programs", programs, Programs, "a Programs or None")
     lineage, trial = _check_trial(swept, trial)
     who, schedule = lineage.ancestors(trial), lineage.schedule(trial)
     who = who[who >= 0]
@@ -92,7 +94,6 @@ def replay(
         None,
     )
     recorder = SweepRecorder(settings, pieces[-1], 1, False, None, started)
-    programs = Programs() if programs is None else programs
     future = compile_all(settings, groups, recorder, programs)[0]
     program = wait_for(settings, groups[0], future, recorder, programs)
     workers = Workers(program, settings, groups[0], False, HostStates(program, 1))

@@ -93,7 +93,7 @@ def noisy_quadratic(
         (0.089, 0.171)
         >>> falling = np.geomspace(0.5, 0.02, 800)
         >>> round(problem.expected_loss(falling) / loss, 2)
-        0.52
+        0.5
 
     References:
         Zhang et al., "Which algorithmic choices matter at which batch sizes? Insights from a noisy
