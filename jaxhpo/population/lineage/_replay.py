@@ -17,11 +17,13 @@ from jaxhpo.population._compile import Settings
 from jaxhpo.population._groups import group_trials
 from jaxhpo.population._layout import default_budget
 from jaxhpo.population._program_cache import Programs
+from jaxhpo.population._progress import progress_callback
 from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._run import compile_all, run_part, wait_for
 from jaxhpo.population._states import HostStates
 from jaxhpo.population._threads import Part, Workers
 from jaxhpo.population.lineage._lineage import Lineage
+from jaxhpo.progress import make_reporter
 from jaxhpo.training.internal import Training, check_training
 
 _WHERE = "replay"
@@ -34,6 +36,7 @@ def replay(
     trial: int | None = None,
     *,
     share_data_order: bool = False,
+    progress: Any = True,
     programs: Programs | None = None,
 ) -> Sweep:
     """Trains the state of a trial anew: its ancestors' pieces one after the other, and no others.
@@ -46,6 +49,7 @@ def replay(
         swept: a sweep whose scheduler changed hyperparameters.
         trial: number of the trial; None takes the best one.
         share_data_order: as it was given to the sweep.
+        progress: as in `sweep`.
         programs: keeps the compiled program for the next replay that is given it.
 
     Returns:
@@ -80,7 +84,6 @@ def replay(
     who, schedule = lineage.ancestors(trial), lineage.schedule(trial)
     who = who[who >= 0]
     pieces = [jax.tree.map(lambda leaf: leaf[i : i + 1], schedule) for i in range(len(who))]  # noqa: B023
-    groups, _ = group_trials(_WHERE, pieces[0])
     device = jax.local_devices()[0]
     settings = Settings(
         training,
@@ -93,17 +96,27 @@ def replay(
         int(swept.width[trial]),
         None,
     )
-    recorder = SweepRecorder(settings, pieces[-1], 1, False, None, started)
-    future = compile_all(settings, groups, recorder, programs)[0]
+    is_ours = not callable(progress)
+    display, note = progress if is_ours else False, f"{settings.steps[-1]} steps"
+    with make_reporter(_WHERE, display, _WHERE, 1, note=note) as reporter:
+        callback = progress_callback(reporter) if is_ours else progress
+        recorder = SweepRecorder(settings, pieces[-1], 1, False, callback, started)
+        _train(recorder, pieces, swept.draws[who], programs)
+        return recorder.finish()
+
+
+def _train(recorder: SweepRecorder, pieces: list[Any], draws: Any, programs: Programs) -> None:
+    """Trains one piece after the other, each with values and a key of its own."""
+    settings, groups = recorder.settings, [group_trials(_WHERE, one)[0][0] for one in pieces]
+    future = compile_all(settings, groups[:1], recorder, programs)[0]
     program = wait_for(settings, groups[0], future, recorder, programs)
     workers = Workers(program, settings, groups[0], False, HostStates(program, 1))
-    for piece, values in enumerate(pieces):
-        workers.group = group_trials(_WHERE, values)[0][0]
-        workers.settings = dataclasses.replace(settings, draws=swept.draws[who[piece : piece + 1]])
+    for piece, group in enumerate(groups):
+        workers.group = group
+        workers.settings = dataclasses.replace(settings, draws=draws[piece : piece + 1])
         part = Part(np.zeros(1, int), range(piece, piece + 1))
         run_part(workers, recorder, math.inf, part)
     recorder.add_group(program, workers)
-    return recorder.finish()
 
 
 def _check_trial(swept: Any, trial: Any) -> tuple[Lineage, int]:
