@@ -99,6 +99,21 @@ def populations() -> Figure:
     return figure
 
 
+def pbt() -> Figure:
+    """Learning rates of a population on a noisy quadratic, and the schedule of its best trial."""
+    problem = hpo.problems.noisy_quadratic()
+    swept = hpo.population.sweep(
+        problem.training,
+        problem.space.sample(jax.random.key(0), 20),
+        key=1,
+        num_steps=problem.num_steps,
+        scheduler="pbt",
+        space=problem.space,
+    )
+    rates = swept.lineage.hparams["lr"]
+    return hpo.plots.lineage(swept.lineage, rates, swept.best_index, ylabel="learning rate")
+
+
 def bayesian_optimization() -> Figure:
     """What the model believes after some trials, and how fast it gets there."""
     figure, (left, right) = new_figure()
@@ -189,7 +204,7 @@ def several_objectives() -> Figure:
     return figure
 
 
-FIGURES = (spaces, populations, bayesian_optimization, hypergradients, several_objectives)
+FIGURES = (spaces, populations, pbt, bayesian_optimization, hypergradients, several_objectives)
 
 
 def main() -> None:

@@ -1,7 +1,10 @@
 """The samplers and schedulers of this package: one row here is the whole conformance suite."""
 
+import functools
+
 import jax.numpy as jnp
 
+import jaxhpo as hpo
 from jaxhpo import samplers, schedulers
 from jaxhpo.testing import SamplerCase, SchedulerCase
 
@@ -217,6 +220,9 @@ QUICK = {
 """Checks of the quick suite, for rows whose programs take long to compile or that differ little
 from another row; their other checks are marked slow. A row that is not here runs them all."""
 
+SQUARE = hpo.Space({"x": hpo.uniform(-1.0, 1.0), "y": hpo.log_uniform(1e-3, 1.0)})
+POPULATION = functools.partial(schedulers.pbt, space=SQUARE)
+
 SCHEDULERS = (
     SchedulerCase("halving", schedulers.halving, (30, 15, 7, 3, 1, 1)),
     SchedulerCase(
@@ -230,4 +236,29 @@ SCHEDULERS = (
     # Brackets of 17, 7, 4 and 2 trials, of which a third goes on: 5 + 7 + 4 + 2, and so on.
     SchedulerCase("hyperband", schedulers.hyperband, (30, 18, 9, 5), is_symmetric=False),
     SchedulerCase("asha", schedulers.asha, (30, 10, 3, 1), is_synchronous=False),
+    # What it draws depends on the keys, of which there are more with fewer jobs at once.
+    SchedulerCase(
+        "pb2",
+        functools.partial(schedulers.pb2, space=SQUARE),
+        (12,) * 4,
+        {"interval": 2},
+        num_trials=12,
+        num_steps=8,
+        is_synchronous=False,
+        is_ordinal=False,
+        may_copy=True,
+    ),
+    SchedulerCase(
+        "pbt", POPULATION, (30,) * 9, {"interval": 3}, is_synchronous=False, may_copy=True
+    ),
+    SchedulerCase(
+        "pbt",
+        POPULATION,
+        (30,) * 27,
+        {"intervals": [1, 2, 5]},
+        variant="intervals",
+        is_synchronous=False,
+        is_symmetric=False,
+        may_copy=True,
+    ),
 )

@@ -7,7 +7,16 @@ import optax
 import pytest
 
 import jaxhpo as hpo
-from jaxhpo import acquisition, benchmarking, gp, inspection, pareto, population, samplers
+from jaxhpo import (
+    acquisition,
+    benchmarking,
+    gp,
+    inspection,
+    pareto,
+    population,
+    samplers,
+    schedulers,
+)
 from jaxhpo import hypergrad as hg
 from jaxhpo import training as trainings
 from jaxhpo.hypergrad import bilevel
@@ -43,6 +52,15 @@ FRONT = {"value": jnp.ones((3, 2))}
 RANDOM = samplers.random(LINE)
 STUDY = {"objective": lambda key, params: params["lr"], "space": LINE}
 KEYS = jax.random.split(jax.random.key(0), 2)
+SWEPT = population.sweep(
+    TRAINING,
+    {"lr": np.full(4, 0.5)},
+    key=0,
+    num_steps=2,
+    scheduler="pbt",
+    space=LINE,
+    progress=False,
+)
 SURROGATE = inspection.fit_surrogate(LINE, POINTS, POINTS[:, 0] ** 2)
 
 
@@ -123,6 +141,11 @@ CALLS = {
     "log_ei": (acquisition.log_ei, {**MOMENTS, "best": 0.0}),
     "log_pi": (acquisition.log_pi, {**MOMENTS, "best": 0.0}),
     "ucb": (acquisition.ucb, {**MOMENTS, "beta": 1.0}),
+    **{f"schedulers.{name}": (getattr(schedulers, name), {
+        "num_trials": 8, "num_steps": 4, "space": LINE,
+    }) for name in ("pbt", "pb2")},
+    "noisy_quadratic": (hpo.problems.noisy_quadratic, {}),
+    "replay": (population.replay, {"training": TRAINING, "swept": SWEPT}),
     "sweep": (population.sweep, {
         "training": TRAINING, "hparams": {"lr": jnp.ones(2)}, "key": 0, "num_steps": 2,
     }),
@@ -152,7 +175,7 @@ TRACED = {
 }  # fmt: skip
 """The same of functions that run long: they are traced only."""
 
-SLOW = {"samplers.cma_es", "sweep", "slice_of", "draw_paths", "fit", "solve"}
+SLOW = {"samplers.cma_es", "sweep", "replay", "slice_of", "draw_paths", "fit", "solve"}
 
 
 def cases():

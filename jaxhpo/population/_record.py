@@ -18,6 +18,7 @@ from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
+from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Sweep:
             width may round otherwise.
         key: the sweep's key; where each trial has its own, that of the first.
         draws: `[n]` what `trial_key` folds the key with, or the trials' own keys.
+        lineage: whom each trial went on from and with what, under a scheduler that changes
+            hyperparameters; None otherwise.
     """
 
     losses: np.ndarray
@@ -72,6 +75,7 @@ class Sweep:
     width: np.ndarray
     key: jax.Array
     draws: Any
+    lineage: Lineage | None = None
 
     def trial_key(self, index: Any) -> jax.Array:
         """The key that a trial was trained with: with it, any other way of training repeats it.
@@ -142,6 +146,8 @@ class SweepRecorder:
         # Trials that have taken their last step, or that a scheduler has ended.
         self.is_done = np.zeros(num_trials, bool)
         self._best_loss = math.inf
+        # Of a scheduler that changes hyperparameters.
+        self.lineage: LineageRecorder | None = None
         self._new: list[tuple[np.ndarray, np.ndarray]] = []
 
     @contextlib.contextmanager
@@ -179,6 +185,21 @@ class SweepRecorder:
                 self._states.append((trials, report.states))
         if not quiet:
             self.report_progress()
+
+    def begin(
+        self, trials: np.ndarray, parent: np.ndarray, start: np.ndarray, stop: np.ndarray
+    ) -> None:
+        """Notes that pieces of trials begin; who has failed and copies another's state runs on."""
+        copies = trials[parent != trials]
+        self._status[copies] = Status.RUNNING
+        self._steps[copies] = start[parent != trials]
+        if self.lineage is not None:
+            self.lineage.add(trials, parent, start, stop)
+
+    def move(self, trials: np.ndarray, values: Any) -> None:
+        """Notes that trials go on with other hyperparameters."""
+        assert self.lineage is not None
+        self.lineage.move(trials, values)
 
     def losses_at(self, trials: np.ndarray, report: np.ndarray) -> np.ndarray:
         """Losses of some trials, each at a report step of its own; NaN where failed."""
@@ -248,6 +269,7 @@ class SweepRecorder:
         loss, index, state = self._best
         curves = self._curves.astype(self._dtype)
         done = self._status == Status.COMPLETE
+        last = self.hparams if self.lineage is None else self.lineage.current
         return Sweep(
             losses=np.where(done, curves[:, -1], np.nan).astype(self._dtype),
             curves=curves,
@@ -256,9 +278,7 @@ class SweepRecorder:
             status=self._status,
             best_index=index,
             best_loss=loss,
-            best_hparams=None
-            if index < 0
-            else jax.tree.map(lambda a: np.asarray(a)[index], self.hparams),
+            best_hparams=None if index < 0 else jax.tree.map(lambda a: np.asarray(a)[index], last),
             best_state=state,
             states=self._all_states(),
             state_trials=tuple(t for t, _ in self._group_states),
@@ -271,6 +291,7 @@ class SweepRecorder:
             width=self._width,
             key=self.settings.key,
             draws=self.settings.draws,
+            lineage=None if self.lineage is None else self.lineage.finish(),
         )
 
     def _all_states(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 from jaxhpo._base import Outcome
 from jaxhpo._checks import check_instance, describe, fail
 from jaxhpo._status import Status
+from jaxhpo.population._groups import Group
+from jaxhpo.population.lineage._points import Points
 from jaxhpo.schedulers import Job, Scheduler, Table
 from jaxhpo.schedulers.internal import resolve
 
@@ -28,11 +31,17 @@ class Pieces(NamedTuple):
         trial: `[k]` numbers of the trials, ascending.
         start: `[k]` steps that they have taken.
         stop: `[k]` steps up to which they go.
+        parent: `[k]` trials whose state each goes on from, which is where that one stands.
+        unit: `[k, d]` their points.
+        is_moved: `[k]` bool, whether the point is another one than before.
     """
 
     trial: np.ndarray
     start: np.ndarray
     stop: np.ndarray
+    parent: np.ndarray
+    unit: np.ndarray
+    is_moved: np.ndarray
 
 
 class Rule:
@@ -40,13 +49,21 @@ class Rule:
 
     Attributes:
         levels: the steps at which it judges trials, and the last one.
+        points: the trials' points, of a scheduler that changes them, else None.
         num_steps: steps that it takes in all if no trial fails.
         num_last: trials that it then trains to the end.
         seconds: time that it took to make, which is the compiler's.
     """
 
     def __init__(
-        self, where: str, scheduler: Any, key: jax.Array, num_trials: int, num_steps: int
+        self,
+        where: str,
+        scheduler: Any,
+        key: jax.Array,
+        hparams: Any,
+        groups: list[Group],
+        num_steps: int,
+        space: Any = None,
     ) -> None:
         """Makes a scheduler of its name, and asks it for the first job.
 
@@ -54,17 +71,27 @@ class Rule:
             where: the function to name in errors.
             scheduler: its argument.
             key: of the sweep.
-            num_trials: trials of the sweep.
+            hparams: values of the trials.
+            groups: the trials by their static values.
             num_steps: steps of a whole trial.
+            space: of the values, for a scheduler of a name that needs it.
 
         Raises:
             TypeError: no scheduler, or one whose state has no table or whose jobs are no `Job`.
-            ValueError: no scheduler of that name, or one of other trials or steps, or with jobs
-                that no sweep can run.
+            ValueError: no scheduler of that name, or one of other trials, steps or another space,
+                or with jobs that no sweep can run.
         """
         started = time.perf_counter()
         self._where = where
-        self._scheduler = resolve(where, "scheduler", scheduler, num_trials, num_steps)
+        num_trials = sum(len(group.trials) for group in groups)
+        self._scheduler = resolve(
+            where, "scheduler", scheduler, num_trials, num_steps, known_space=space
+        )
+        made_for = self._scheduler.space
+        self.points = None if made_for is None else Points(where, made_for, hparams)
+        self._kind = np.zeros(num_trials, np.int32)
+        for g, group in enumerate(groups):
+            self._kind[group.trials] = g
         self._key, self._round = key, 0
         table = getattr(jax.eval_shape(self._scheduler.init, key), "table", None)
         if not isinstance(table, Table):
@@ -76,7 +103,11 @@ class Rule:
         if not table.levels.size:
             raise fail(where, "scheduler", "one with at least one level", "a table without")
         begin, self._advance = _compiled(jax.default_backend() == "cpu")
-        self._state, self._job = begin(self._scheduler, self._key)
+        unit = None if self.points is None else self.points.unit.astype(table.unit.dtype)
+        if unit is not None and unit.shape != table.unit.shape:
+            expected = f"one whose points have shape {unit.shape}"
+            raise fail(where, "scheduler", expected, table.unit.shape)
+        self._state, self._job = begin(self._scheduler, self._key, unit)
         check_instance(where, "scheduler", self._job, Job, "a Scheduler whose `ask` gives a Job")
         self.levels: tuple[int, ...] = tuple(self._state.table.levels.tolist())
         if self.levels[-1] != num_steps:
@@ -87,6 +118,7 @@ class Rule:
             raise fail(where, "scheduler", expected, list(self.levels))
         self._stands = np.zeros(num_trials, np.int32)
         self._has_ended = np.zeros(num_trials, bool)
+        self._unit = np.array(self._state.table.unit)
         self.num_steps, self.num_last = self._forecast()
         self.seconds = time.perf_counter() - started
 
@@ -97,10 +129,18 @@ class Rule:
             shapes = ", ".join(str(a.shape) for a in job)
             expected = "one whose jobs have `trial`, `parent` and `level` of one shape [q]"
             raise fail(self._where, "scheduler", expected, f"shapes {shapes}")
-        trial, parent, level = (a[job[0] >= 0] for a in job)
-        self._check_job(trial, parent, level)
-        order = np.argsort(trial)
-        return Pieces(trial[order], self._stands[trial[order]], level[order])
+        is_job = job[0] >= 0
+        order = np.argsort(job[0][is_job])
+        trial, parent, level, unit = (a[is_job][order] for a in (*job, self._units(len(is_job))))
+        is_moved = self._check_job(trial, parent, level, unit)
+        return Pieces(trial, self._stands[parent], level, parent, unit, is_moved)
+
+    def _units(self, size: int) -> np.ndarray:
+        unit, known = np.asarray(self._job.unit), self._unit.shape[1]
+        if unit.shape != (size, known):
+            expected = f"one whose jobs have `unit` of shape [q, {known}]"
+            raise fail(self._where, "scheduler", expected, unit.shape)
+        return unit
 
     def tell(self, pieces: Pieces, losses: np.ndarray) -> np.ndarray:
         """Tells the losses of all pieces, and asks for the next job.
@@ -113,6 +153,7 @@ class Rule:
             `[n]` bool, the trials that have ended.
         """
         self._stands[pieces.trial] = pieces.stop
+        self._unit[pieces.trial] = pieces.unit
         value = np.full(self._stands.shape, np.nan)
         value[pieces.trial] = losses
         self._round += 1
@@ -123,33 +164,52 @@ class Rule:
         self._has_ended = np.isin(self._status(), _ENDED) | is_last
         return self._has_ended
 
-    def _check_job(self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray) -> None:
-        """Refuses what a sweep cannot run, or would run for ever."""
+    def _check_job(
+        self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray, unit: np.ndarray
+    ) -> np.ndarray:
+        """Refuses what a sweep cannot run, or would run for ever; tells whose point has changed."""
         n = len(self._stands)
-        known = np.minimum(trial, n - 1)
+        known, other = np.minimum(trial, n - 1), np.clip(parent, 0, n - 1)
+        is_moved = np.any(unit != self._unit[known], axis=1)
         for is_wrong, expected, got in (
-            (trial >= n, f"one whose jobs are of the trials 0 to {n - 1}", "trial {}"),
+            (trial >= n, f"one whose jobs are of the trials 0 to {n - 1}", "trial {0}"),
             (
                 np.bincount(known, minlength=n)[known] > 1,
                 "one that hands out a trial once at a time",
-                "a job with trial {} twice",
+                "a job with trial {0} twice",
             ),
             (
-                parent != trial,
-                "a scheduler of which each trial goes on from its own state",
-                "a job whose `parent` is another trial",
+                (parent != other) | ((parent != trial) & (self._stands[other] == 0)),
+                "one whose jobs copy trials that have begun",
+                "a copy of trial {2}",
             ),
             (
-                ~np.isin(level, self.levels) | (level <= self._stands[known]),
+                self._kind[known] != self._kind[other],
+                "one that copies among trials of the same static values",
+                "a copy of trial {2} for trial {0}",
+            ),
+            (
+                is_moved if self.points is None else np.zeros(len(trial), bool),
+                "one with a `space`, where it changes the points of trials",
+                "another point for trial {0}",
+            ),
+            (
+                is_moved & ~((unit >= 0) & (unit <= 1)).all(axis=1),
+                "one whose points lie in the unit cube",
+                "another point for trial {0}",
+            ),
+            (
+                ~np.isin(level, self.levels) | (level <= self._stands[other]),
                 "one whose jobs go to a later level of its table",
-                "a job of trial {} to step {}",
+                "a job of trial {0} to step {1}",
             ),
-            (self._has_ended[known], "one of which no trial goes on that has ended", "trial {}"),
+            (self._has_ended[known], "one of which no trial goes on that has ended", "trial {0}"),
         ):
             if is_wrong.any():
                 row = int(np.argmax(is_wrong))
-                found = got.format(trial[row], level[row])
+                found = got.format(trial[row], level[row], parent[row])
                 raise fail(self._where, "scheduler", expected, found)
+        return is_moved
 
     def _status(self) -> np.ndarray:
         return np.asarray(self._state.table.status)
@@ -157,13 +217,16 @@ class Rule:
     def _forecast(self) -> tuple[int, int]:
         """What it takes if no trial fails: steps in all, and trials that are trained to the end.
 
-        A rule of very many rounds is taken to train all to the end, and one at a time.
+        A rule of very many rounds is taken to train all to the end, as many at a time as it has
+        had in the smallest job.
         """
-        begun, values = (self._state, self._job), np.arange(len(self._stands), dtype=float)
+        begun, unit = (self._state, self._job), self._unit.copy()
+        values, fewest = np.arange(len(self._stands), dtype=float), len(self._stands)
         for _ in range(_MOST_FORECAST_ROUNDS):
             pieces = self.pieces()
             if not len(pieces.trial):
                 break
+            fewest = min(fewest, len(pieces.trial))
             self.tell(pieces, values[pieces.trial])
         has_ended = not len(self.pieces().trial)
         found = (
@@ -171,8 +234,8 @@ class Rule:
             int(np.sum(self._status() == Status.COMPLETE)),
         )
         (self._state, self._job), self._round = begun, 0
-        self._stands[:], self._has_ended[:] = 0, False
-        return found if has_ended else (len(values) * self.levels[-1], 1)
+        self._stands[:], self._has_ended[:], self._unit = 0, False, unit
+        return found if has_ended else (len(values) * self.levels[-1], fewest)
 
 
 def _round_key(key: Any, number: Any) -> Any:
@@ -182,10 +245,14 @@ def _round_key(key: Any, number: Any) -> Any:
     return jax.random.fold_in(key, number)
 
 
-def _begin(scheduler: Scheduler, key: Any) -> tuple[Any, Job]:
-    """The state and the first job."""
+def _begin(scheduler: Scheduler, key: Any, unit: Any) -> tuple[Any, Job]:
+    """The state and the first job; `unit` are the trials' points, if they are known."""
     key_init, key_ask = jax.random.split(_round_key(key, 0))
-    begun: tuple[Any, Job] = scheduler.ask(key_ask, scheduler.init(key_init))
+    state = scheduler.init(key_init)
+    if unit is not None:
+        table = dataclasses.replace(state.table, unit=unit)
+        state = dataclasses.replace(state, table=table)
+    begun: tuple[Any, Job] = scheduler.ask(key_ask, state)
     return begun
 
 

@@ -16,6 +16,7 @@ from jaxhpo.population._rule import Pieces, Rule
 from jaxhpo.population._run import compile_all, run_part, wait_for
 from jaxhpo.population._states import DeviceStates, HostStates, fit_twice
 from jaxhpo.population._threads import Part, Workers
+from jaxhpo.population.lineage._lineage import LineageRecorder
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -32,6 +33,8 @@ def run_scheduled(
     """Runs job after job; the rule sees the trials of all groups together."""
     run = _Run(settings, groups, recorder, programs, rule)
     recorder.planned_steps = rule.num_steps
+    if rule.points is not None:
+        recorder.lineage = LineageRecorder(recorder.hparams, rule.levels)
     recorder.compile_seconds += rule.seconds
     recorder.wait_seconds += rule.seconds
     deadline = math.inf if timeout is None else recorder.started + timeout
@@ -70,6 +73,7 @@ class _Run:
 
     def run_job(self, pieces: Pieces, deadline: float) -> bool:
         """Runs a job and tells its losses; False if its time was up before."""
+        self._prepare(pieces)
         for start, stop in np.unique(np.stack([pieces.start, pieces.stop]), axis=1).T.tolist():
             trials = pieces.trial[(pieces.start == start) & (pieces.stop == stop)]
             first = self._report[start] + 1 if start else 0
@@ -89,6 +93,28 @@ class _Run:
         losses = self.recorder.losses_at(pieces.trial, report)
         self._stop(self.rule.tell(pieces, losses))
         return True
+
+    def _prepare(self, pieces: Pieces) -> None:
+        """Copies states and changes points, before any trial of the job takes a step."""
+        is_copy = pieces.parent != pieces.trial
+        for g, group in enumerate(self.groups):
+            is_here = np.isin(pieces.trial, group.trials)
+            if (is_here & is_copy).any():
+                some = is_here & is_copy
+                rows, source = (
+                    np.searchsorted(group.trials, trials[some])
+                    for trials in (pieces.trial, pieces.parent)
+                )
+                states = self._workers_of(g).states
+                assert states is not None
+                states.copy(rows, source)
+            if (is_here & pieces.is_moved).any():
+                assert self.rule.points is not None
+                trials = pieces.trial[is_here & pieces.is_moved]
+                values = self.rule.points.values(pieces.unit[is_here & pieces.is_moved])
+                self.rule.points.move(group, np.searchsorted(group.trials, trials), values)
+                self.recorder.move(trials, values)
+        self.recorder.begin(pieces.trial, pieces.parent, pieces.start, pieces.stop)
 
     def _stop(self, has_ended: np.ndarray) -> None:
         """Counts the trials that have ended before their last step, each once."""

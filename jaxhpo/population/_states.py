@@ -29,6 +29,11 @@ class HostStates:
         self.leaves = [np.empty((num_trials, *a.shape), a.dtype) for a in state]
         self.alive = np.zeros(num_trials, bool)
 
+    def copy(self, rows: np.ndarray, source: np.ndarray) -> None:
+        """Gives `rows` the states of `source`, all at once."""
+        for leaf in (*self.leaves, self.alive):
+            leaf[rows] = leaf[source]
+
     def load(self, carry: Carry, rows: np.ndarray, place: np.ndarray) -> Carry:
         """Puts the states of `rows` at the lanes `place` of a carry."""
 
@@ -64,6 +69,10 @@ class DeviceStates:
     def rows(self) -> np.ndarray:
         """Places in the group of the trials whose states are here."""
         return np.flatnonzero(self._place >= 0)
+
+    def copy(self, rows: np.ndarray, source: np.ndarray) -> None:
+        """Lets `rows` have the lanes of `source`, from which the next `load` takes them."""
+        self._place[rows] = self._place[source]
 
     def load(self, carry: Carry, rows: np.ndarray, place: np.ndarray) -> Carry:
         """Gathers the lanes of `rows` to `place`; the carry's buffers are donated."""

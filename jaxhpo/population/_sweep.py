@@ -12,6 +12,7 @@ import numpy as np
 from jaxhpo._checks import (
     check_bool,
     check_count,
+    check_instance,
     check_int,
     check_key,
     check_positive,
@@ -30,6 +31,7 @@ from jaxhpo.population._rule import Rule
 from jaxhpo.population._run import run_groups
 from jaxhpo.population._scheduled import run_scheduled
 from jaxhpo.progress import make_reporter
+from jaxhpo.space import Space
 from jaxhpo.training.internal import Training, check_training
 
 _WHERE = "sweep"
@@ -44,6 +46,7 @@ def sweep(
     num_steps: int,
     num_reports: int = 10,
     scheduler: Any = None,
+    space: Space | None = None,
     first_trial: Any = 0,
     memory_budget: int | None = None,
     share_data_order: bool = False,
@@ -69,6 +72,11 @@ def sweep(
     program runs on fewer groups. A trial that goes on is trained as it is without a scheduler, to
     the last bit with the same `width`. Ended early, a trial has no loss and the status PRUNED.
 
+    Under population-based training the hyperparameters change between two levels, and trials go on
+    from copies of others' states. A trial keeps its own key all the time, so that step `t` of two
+    trials has other draws although one is a copy of the other (but for draws from a key that is
+    part of the state). `Sweep.lineage` says what happened, and `replay` trains a lineage anew.
+
     Args:
         training: `init`, `step` and `loss`, called once per program, on abstract values.
         hparams: values pytree, every leaf `[n, ...]`, as `Space.sample(key, n)` gives it; a
@@ -79,9 +87,11 @@ def sweep(
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress report and a place to stop. A scheduler's levels are
             reported besides.
-        scheduler: which trials go on: "halving", "hyperband", "asha"; one that `hpo.schedulers`
-            made for as many trials and steps; or a function `(num_trials, num_steps)` that makes
-            one. None trains all to the end.
+        scheduler: which trials go on: "halving", "hyperband", "asha", "pbt"; one that
+            `hpo.schedulers` made for as many trials and steps; or a function `(num_trials,
+            num_steps)` that makes one. None trains all to the end.
+        space: the space of `hparams`, which "pbt" needs to make new ones; a scheduler that is given
+            ready has its own.
         first_trial: number of the first trial, for a sweep that continues where another ended; or
             the numbers `[n]` of all. A trial's key is `key` folded with its number.
         memory_budget: bytes that the running programs may hold: of host memory on CPU (default
@@ -144,10 +154,12 @@ def sweep(
         )
     share_data_order = check_bool(_WHERE, "share_data_order", share_data_order)
     keep_states = check_bool(_WHERE, "keep_states", keep_states)
+    if space is not None:
+        check_instance(_WHERE, "space", space, Space, "the Space of `hparams`, or None")
     sweep_key, draws = _keys(key, first_trial, num_trials, share_data_order)
     rule = None
     if scheduler is not None:
-        rule = Rule(_WHERE, scheduler, sweep_key, num_trials, num_steps)
+        rule = Rule(_WHERE, scheduler, sweep_key, hparams, groups, num_steps, space)
     chosen = _devices(devices)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(

@@ -61,6 +61,8 @@ from jaxhpo.problems.tasks._logistic import PUBLISHED_TRACE as PUBLISHED_TRACE
 from jaxhpo.problems.tasks._logistic import logistic as logistic
 from jaxhpo.problems.tasks._mlp import chaos as chaos
 from jaxhpo.problems.tasks._mlp import schedule as schedule
+from jaxhpo.problems.tasks._noisy_quadratic import NoisyQuadratic as NoisyQuadratic
+from jaxhpo.problems.tasks._noisy_quadratic import noisy_quadratic as noisy_quadratic
 from jaxhpo.problems.tasks._penalties import penalties as penalties
 from jaxhpo.problems.tasks._ridge import ridge as ridge
 from jaxhpo.problems.tasks._task import Task as Task
@@ -77,6 +79,7 @@ __all__ = [
     "Landscape",
     "Mislabelled",
     "MultiObjective",
+    "NoisyQuadratic",
     "Problem",
     "Task",
     "ackley",
@@ -112,6 +115,7 @@ __all__ = [
     "michalewicz",
     "mislabelled_digits",
     "mixed",
+    "noisy_quadratic",
     "osy",
     "penalties",
     "rastrigin",

@@ -5,6 +5,8 @@ from jaxhpo.schedulers._halving import halving as halving
 from jaxhpo.schedulers._hyperband import hyperband as hyperband
 from jaxhpo.schedulers._names import get as get
 from jaxhpo.schedulers._names import names as names
+from jaxhpo.schedulers._pb2 import pb2 as pb2
+from jaxhpo.schedulers._pbt import pbt as pbt
 from jaxhpo.schedulers._protocol import Job as Job
 from jaxhpo.schedulers._protocol import Scheduler as Scheduler
 from jaxhpo.schedulers._protocol import TellInfo as TellInfo
@@ -22,4 +24,6 @@ __all__ = [
     "hyperband",
     "make_scheduler",
     "names",
+    "pb2",
+    "pbt",
 ]

@@ -71,7 +71,7 @@ def check_arguments(
         steps = _given_levels(where, levels, num_steps)
     else:
         steps = _geometric_levels(where, num_steps, eta, first_rung, share)
-    return Arguments(_points(where, unit, num_trials), steps, eta, size)
+    return Arguments(points(where, unit, num_trials), steps, eta, size)
 
 
 def _given_levels(where: str, levels: Any, num_steps: int) -> tuple[int, ...]:
@@ -103,12 +103,41 @@ def _geometric_levels(
     return tuple(sorted({*(s for s in steps if s < num_steps), num_steps}))
 
 
-def _points(where: str, unit: Any, num_trials: int) -> Array:
+def even_levels(
+    where: str, num_steps: int, interval: Any, levels: Any, most: int
+) -> tuple[int, ...]:
+    """The given levels, or every `interval` steps; None: `most` of them, if there are enough steps.
+
+    Raises:
+        TypeError: an argument of a wrong type.
+        ValueError: levels that do not increase up to `num_steps`, or an interval beyond it.
+    """
+    if levels is not None:
+        if interval is not None:
+            raise _checks.fail(where, "interval", "None where `levels` are given", interval)
+        return _given_levels(where, levels, num_steps)
+    if interval is None:
+        even = np.linspace(0, num_steps, min(most, num_steps) + 1)[1:]
+        return tuple(int(step) for step in np.round(even))
+    interval = _checks.check_count(where, "interval", interval, 1)
+    if interval > num_steps:
+        raise _checks.fail(where, "interval", f"at most `num_steps` ({num_steps})", interval)
+    return tuple(sorted({*range(interval, num_steps + 1, interval), num_steps}))
+
+
+def points(where: str, unit: Any, num_trials: int, num_dims: int | None = None) -> Array:
+    """Checked points `[n, d]`; None: without a column, for a caller that holds them.
+
+    Raises:
+        ValueError: another shape, or a point outside the cube.
+    """
     if unit is None:
         return setting(np.zeros((num_trials, 0)), jnp.result_type(float))
-    points = setting(unit, jnp.result_type(float))
-    if points.ndim != 2 or points.shape[0] != num_trials:
-        raise _checks.fail(where, "unit", f"of shape [{num_trials}, d]", points.shape)
-    if not _checks.is_in_cube(points):
+    known = unit if _checks.is_traced(unit) else _checks.real_numbers(where, "unit", unit)
+    found = setting(known, jnp.result_type(float))
+    if found.ndim != 2 or found.shape != (num_trials, num_dims or found.shape[-1]):
+        expected = f"of shape [{num_trials}, {num_dims or 'd'}]"
+        raise _checks.fail(where, "unit", expected, found.shape)
+    if not _checks.is_in_cube(found):
         raise _checks.fail(where, "unit", "points of the unit cube", unit)
-    return points
+    return found

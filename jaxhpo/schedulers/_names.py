@@ -9,13 +9,19 @@ from jaxhpo import _checks
 from jaxhpo.schedulers._asha import asha
 from jaxhpo.schedulers._halving import halving
 from jaxhpo.schedulers._hyperband import hyperband
+from jaxhpo.schedulers._pb2 import pb2
+from jaxhpo.schedulers._pbt import pbt
 from jaxhpo.schedulers._protocol import Scheduler
 
 _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "asha": asha,
     "halving": halving,
     "hyperband": hyperband,
+    "pb2": pb2,
+    "pbt": pbt,
 }
+# They make new points, for which they need the space.
+_NEED_SPACE = ("pb2", "pbt")
 
 
 def names() -> tuple[str, ...]:
@@ -27,7 +33,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.schedulers.names()
-        ('asha', 'halving', 'hyperband')
+        ('asha', 'halving', 'hyperband', 'pb2', 'pbt')
     """
     return tuple(sorted(_FACTORIES))
 
@@ -56,9 +62,26 @@ def get(name: Any, num_trials: int, num_steps: int, **settings: Any) -> Schedule
 
 
 def resolve(
-    where: str, argument: str, name: Any, num_trials: int, num_steps: int, **settings: Any
+    where: str,
+    argument: str,
+    name: Any,
+    num_trials: int,
+    num_steps: int,
+    *,
+    known_space: Any = None,
+    **settings: Any,
 ) -> Scheduler:
-    """`get` for a function that takes a scheduler: errors name it and its argument."""
+    """`get` for a function that takes a scheduler: errors name it and its argument.
+
+    Args:
+        where: the function, for errors.
+        argument: its argument.
+        name: the scheduler, its name, or a function that makes it.
+        num_trials: trials in all.
+        num_steps: steps of a whole trial.
+        known_space: the space of the points, which a rule of that name takes if it needs one.
+        **settings: settings of the factory of that name.
+    """
     if callable(name):
         _checks.check_takes(where, argument, name, "num_trials, num_steps")
         made = name(num_trials, num_steps, **settings)
@@ -76,4 +99,9 @@ def resolve(
         raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
     if name not in _FACTORIES:
         raise _checks.unknown_name(where, argument, names(), name)
+    if name in _NEED_SPACE and "space" not in settings:
+        if known_space is None:
+            expected = f"the Space of the points, where {name!r} makes new ones"
+            raise _checks.fail(where, "space", expected, None)
+        settings["space"] = known_space
     return _FACTORIES[name](num_trials, num_steps, **settings)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo._base import Array, PyTree, Record, bind
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
 
 
 class Job(NamedTuple):
@@ -15,9 +18,9 @@ class Job(NamedTuple):
         trial: `[q]` int32 numbers of the trials; -1 means "no job", and such rows stand last. A
             known trial goes on from where it stands, a new one starts.
         unit: `[q, d]` the trials' points in the unit cube; NaN where there is no job. Zero columns
-            where the caller holds the points.
+            where the caller holds the points. A trial's point may differ from the one before.
         parent: `[q]` int32 trials whose state the piece starts from; other than `trial`: from a
-            copy of that one's.
+            copy of that one's, as it is when the job is handed out.
         level: `[q]` int32 the step to train up to; the value there is what `tell` takes.
     """
 
@@ -40,11 +43,14 @@ class Scheduler(NamedTuple):
         tell: `tell(key, state, job, outcome) -> (state, info)`: the values `[q]` at the jobs'
             levels, rows in any order, any part of what was asked. Rows of trial -1 are ignored, and
             so is what is told a second time, at no level, or of a trial that has ended.
+        space: whose points the units are, of a rule that makes new ones; None: it hands out those
+            that it was given.
     """
 
     init: Callable[..., Any]
     ask: Callable[..., Any]
     tell: Callable[..., Any]
+    space: Space | None = None
 
 
 class TellInfo(Record):
@@ -68,6 +74,7 @@ def make_scheduler(
     tell: Callable[..., Any],
     *,
     name: str = "",
+    space: Space | None = None,
 ) -> Scheduler:
     """Binds three module-level functions to one settings pytree, as `make_sampler` does.
 
@@ -77,8 +84,10 @@ def make_scheduler(
         ask: `ask(settings, key, state) -> (state, job)`.
         tell: `tell(settings, key, state, job, outcome) -> (state, info)`.
         name: what the scheduler is called; the name of the module of `ask` if empty. Static.
+        space: whose points it makes new ones of, or None.
 
     Returns:
         The scheduler.
     """
-    return Scheduler(*bind(settings, "Scheduler", name, init=init, ask=ask, tell=tell))
+    first, second, third = bind(settings, "Scheduler", name, init=init, ask=ask, tell=tell)
+    return Scheduler(first, second, third, space)

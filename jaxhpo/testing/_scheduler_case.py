@@ -29,6 +29,8 @@ class SchedulerCase:
         num_steps: steps of a whole trial.
         is_synchronous: decisions do not depend on how many jobs are asked at once.
         is_symmetric: apart from ties, a trial's number does not matter.
+        is_ordinal: decisions depend on the order of the values alone.
+        may_copy: trials go on from copies of others, at new points, and failed ones among them.
     """
 
     name: str
@@ -40,6 +42,8 @@ class SchedulerCase:
     num_steps: int = 27
     is_synchronous: bool = True
     is_symmetric: bool = True
+    is_ordinal: bool = True
+    may_copy: bool = False
 
     @property
     def id(self) -> str:

@@ -31,7 +31,9 @@ def check_signatures(case: SchedulerCase) -> None:
     for name, expected in _PARAMETERS.items():
         found = list(inspect.signature(getattr(scheduler, name)).parameters)
         assert found == expected, f"{name} takes {found}, not {expected}"
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(scheduler))
+    # The bounds of a space are plain numbers.
+    kinds = jax.Array | float | int
+    assert all(isinstance(leaf, kinds) for leaf in jax.tree.leaves(scheduler))
     try:
         scheduler.init("key")
         said = "nothing"
@@ -128,7 +130,12 @@ def check_keep_counts(case: SchedulerCase) -> None:
 
 
 def check_failures(case: SchedulerCase) -> None:
-    """What is NaN or infinite has failed, is never promoted, and costs no good trial its place."""
+    """What is NaN or infinite has failed, is never promoted, and costs no good trial its place.
+
+    Where trials may copy others, a failed one does, and nobody copies a failed one.
+    """
+    if case.may_copy:
+        return _check_revived(case)
     scheduler = case.make()
     curves = case.curves(scheduler)
     plain, _ = _run.drive(scheduler, curves)
@@ -144,6 +151,42 @@ def check_failures(case: SchedulerCase) -> None:
         was_on = np.asarray(plain.table.level) > 1
         is_on = np.asarray(state.table.level) > 1
         assert is_on[was_on & good].all(), "a failure has cost another trial its place"
+
+
+def _check_revived(case: SchedulerCase) -> None:
+    scheduler, key = case.make(), _run.study_key()
+    for bad in (np.nan, np.inf, -np.inf):
+        state, job = _run.ask(scheduler, key, _run.init(scheduler, key))
+        value = np.asarray(case.curves(scheduler)[:, 0])
+        value[::4] = bad
+        state, _ = _run.tell(scheduler, key, state, job, value)
+        assert np.isnan(state.table.value[::4, 0]).all(), f"{bad} was taken for a value"
+        _, job = _run.ask(scheduler, key, state)
+        trial, parent = np.asarray(job.trial), np.asarray(job.parent)
+        assert sorted(trial) == list(range(case.num_trials)), f"not all go on: {trial}"
+        assert (parent % 4 > 0).all(), f"trials go on from the failed states of {parent}"
+
+
+def check_copies(case: SchedulerCase) -> None:
+    """Who goes on from its own state keeps its point; who copies stays in the cube, and may."""
+    scheduler, key = case.make(), _run.study_key()
+    curves, state = jnp.asarray(case.curves(scheduler)), _run.init(scheduler, key)
+    unit, count = np.asarray(state.table.unit), 0
+    for number in range(curves.shape[1]):
+        key_ask, key_tell = jax.random.split(jax.random.fold_in(key, number))
+        state, job = _run.ask(scheduler, key_ask, state)
+        trial, parent = (np.asarray(one)[np.asarray(job.trial) >= 0] for one in job[::2])
+        point, is_copy = np.asarray(job.unit)[: len(trial)], parent != trial
+        assert case.may_copy or not is_copy.any(), f"trials {trial} go on from {parent}"
+        assert ((parent >= 0) & (parent < case.num_trials)).all(), parent
+        assert not np.isin(parent[is_copy], trial[is_copy]).any(), "a copy of one that is replaced"
+        assert ((point >= 0) & (point <= 1)).all(), "a point outside the unit cube"
+        np.testing.assert_array_equal(point[~is_copy], unit[trial[~is_copy]])
+        assert number or not is_copy.any(), "a copy of a trial that has not begun"
+        unit, count = np.asarray(state.table.unit), count + int(is_copy.sum())
+        value = _run.value_of(job, state.table.levels, curves)
+        state, _ = _run.tell(scheduler, key_tell, state, job, value)
+    assert count or not case.may_copy, "no trial has copied another"
 
 
 def check_all_failed(case: SchedulerCase) -> None:
@@ -211,6 +254,8 @@ def check_permutation(case: SchedulerCase) -> None:
 
 def check_monotone(case: SchedulerCase) -> None:
     """Only the order of the values counts."""
+    if not case.is_ordinal:
+        return
     scheduler = case.make()
     curves = case.curves(scheduler)
     jobs = [_run.drive(scheduler, c)[1] for c in (curves, np.exp(curves / 4) - 7)]
@@ -235,6 +280,7 @@ SCHEDULER_CHECKS = {
     "jobs": check_jobs,
     "keep_counts": check_keep_counts,
     "failures": check_failures,
+    "copies": check_copies,
     "all_failed": check_all_failed,
     "ties": check_ties,
     "order_of_tells": check_order_of_tells,

@@ -1,7 +1,10 @@
 """Ray Tune: our searchers, a pruner as scheduler, and a batch as one trial."""
 
+import dataclasses
 import pickle
+import re
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -252,3 +255,30 @@ def test_a_real_tuner_trains_batches(cluster, tmp_path):
         assert metrics["best"]["width"] == width
         assert metrics["loss"] == pytest.approx((1 - metrics["best"]["lr"]) ** 6, rel=1e-3)
         assert metrics["num_failed"] == 0
+
+
+@pytest.mark.slow
+def test_the_page_s_two_programs_of_population_based_training_run(cluster, tmp_path):
+    """Ray's in a smaller population and fewer rounds, since each copy starts a process."""
+    page = ROOT / "docs" / "coming-from-ray.md"
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    theirs = next(block for block in blocks if "PopulationBasedTraining(" in block)
+    ours = next(block for block in blocks if "hpo.schedulers.pbt(" in block)
+    names = {"tune": tune}
+    exec(theirs, names)
+    exec(ours, names)
+    config = dataclasses.replace(names["pbt_config"], num_samples=4, reuse_actors=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        results = tune.Tuner(
+            names["Train"],
+            param_space={"lr": tune.loguniform(1e-4, 1e-1)},
+            tune_config=config,
+            run_config=tune.RunConfig(
+                stop={"training_iteration": 3}, storage_path=str(tmp_path), verbose=0
+            ),
+        ).fit()
+    assert len(results) == 4
+    assert results.get_best_result("loss", "min").metrics["loss"] < 1
+    # No schedule within the space is better than the highest rate from the first step on.
+    assert (1 - 0.1) ** 200 * 0.999 <= names["swept"].best_loss < 0.1

@@ -41,6 +41,23 @@ def test_learning_curves_refuse(curves, steps, message):
         plots.learning_curves(curves, steps)
 
 
+def test_a_lineage_is_drawn_with_the_ancestors_on_top():
+    parent = np.array([[0, 0, 1], [1, 1, 1], [2, -1, -1]])
+    lr = np.array([[0.1, 0.2, 0.5], [1.0, 0.7, 0.7], [0.3, 0.3, 0.3]])
+    found = hpo.population.Lineage(np.array([2, 4, 8]), parent, {"lr": lr})
+    ax = plots.lineage(found, lr, 0, ylabel="lr").axes[0]
+    best = ax.patches[-1].get_data()
+    np.testing.assert_array_equal(best.values, [1.0, 0.7, 0.5])
+    np.testing.assert_array_equal(best.edges, [0, 2, 4, 8])
+    (copies,) = ax.lines
+    np.testing.assert_array_equal(copies.get_xydata(), [[4, 0.5]])
+    assert len(ax.patches) == 4
+    with pytest.raises(ValueError, match=r"lineage: `values` must be of shape \(3, 3\)"):
+        plots.lineage(found, lr[:2], 0)
+    with pytest.raises(ValueError, match="`trial` must be below 3"):
+        plots.lineage(found, lr, 3)
+
+
 def test_parallel_coordinates_draw_one_line_a_finite_trial(key):
     rows = SPACE.decode(SPACE.sample(key, 6))
     figure = plots.parallel_coordinates(SPACE, rows, [3.0, 1.0, np.nan, 2.0, np.inf, 5.0])

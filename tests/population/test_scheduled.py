@@ -423,7 +423,7 @@ def _without_table(good, key):
 def test_a_scheduler_of_ones_own_that_cannot_run_is_named():
     good = halving(9)
     for changed, error, words in (
-        (good._replace(ask=Partial(_copies, good)), ValueError, "`parent` is another trial"),
+        (good._replace(ask=Partial(_copies, good)), ValueError, "copy trials that have begun"),
         (good._replace(init=Partial(_without_table, good)), TypeError, "has a field `table`"),
     ):
         with pytest.raises(error, match=f"sweep: `scheduler` must be .*{words}"):

@@ -1,6 +1,7 @@
 """Every scheduler against every check, nobody left out, and a suite that catches what it is for."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import pytest
@@ -9,7 +10,7 @@ from jax.tree_util import Partial
 import jaxhpo as hpo
 from jaxhpo import schedulers
 from jaxhpo.testing import SCHEDULER_CHECKS, SchedulerCase, check_scheduler
-from tests.registry import SCHEDULERS
+from tests.registry import POPULATION, SCHEDULERS
 
 
 @pytest.mark.parametrize("check", SCHEDULER_CHECKS)
@@ -27,18 +28,21 @@ def test_registry_names_and_exports_agree():
 COUNTS = (30, 15, 7, 3, 1, 1)
 
 
-def _broken(ask=None, tell=None):
-    """A row of halving with some of its functions replaced."""
+def _broken(ask=None, tell=None, make=schedulers.halving, **promises):
+    """A row of halving, or of another rule, with some of its functions replaced."""
 
     def factory(num_trials, num_steps, **settings):
-        good = schedulers.halving(num_trials, num_steps, **settings)
+        good = make(num_trials, num_steps, **settings)
         return schedulers.Scheduler(
             good.init,
             Partial(ask, good) if ask else good.ask,
             Partial(tell, good) if tell else good.tell,
         )
 
-    return SchedulerCase("broken", factory, COUNTS)
+    return SchedulerCase("broken", factory, COUNTS, **promises)
+
+
+_broken_pbt = functools.partial(_broken, make=POPULATION, may_copy=True)
 
 
 def _with_table(state, **changes):
@@ -86,6 +90,22 @@ def _leaves_its_point(good, key, state):
     return state, job._replace(unit=job.unit + jnp.asarray(0.1, job.unit.dtype))
 
 
+def _copies_anybody(good, key, state):
+    state, job = good.ask(key, state)
+    parent = jnp.where(job.parent == job.trial, job.parent, job.trial - 1)
+    return state, job._replace(parent=parent)
+
+
+def _copies_nobody(good, key, state):
+    state, job = good.ask(key, state)
+    return state, job._replace(parent=job.trial)
+
+
+def _leaves_the_cube(good, key, state):
+    state, job = good.ask(key, state)
+    return state, job._replace(unit=jnp.where((job.parent == job.trial)[:, None], job.unit, 1.25))
+
+
 @pytest.mark.parametrize(
     ("check", "case"),
     [
@@ -99,6 +119,13 @@ def _leaves_its_point(good, key, state):
         ("order_of_tells", _broken(tell=_by_rows)),
         ("monotone", _broken(tell=_by_absolute_values)),
         ("permutation", _broken(tell=_prefers_high_numbers)),
+        ("copies", _broken(ask=_leaves_its_point)),
+        ("copies", _broken_pbt(ask=_copies_anybody)),
+        ("copies", _broken_pbt(ask=_copies_nobody)),
+        ("copies", _broken_pbt(ask=_leaves_the_cube)),
+        ("failures", _broken_pbt(ask=_copies_nobody)),
+        ("failures", _broken_pbt(tell=_takes_failures_for_zero)),
+        ("all_failed", _broken_pbt(tell=_takes_failures_for_zero)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -124,7 +124,7 @@ def test_levels(factory, num_steps, settings, expected):
     np.testing.assert_array_equal(scheduler.init(0).table.levels, expected)
 
 
-@pytest.mark.parametrize("name", schedulers.names())
+@pytest.mark.parametrize("name", ["asha", "halving", "hyperband"])
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_fewer_trials_than_eta(name, n):
     """At least one goes on, so that at least one is trained to the end."""
@@ -195,7 +195,7 @@ def test_names():
     assert schedulers.get(ready, 3, 3) is ready
     made = schedulers.get(lambda n, steps: schedulers.halving(n, steps, eta=4), 3, 64)
     np.testing.assert_array_equal(made.init(0).table.levels, [2, 9, 38, 64])
-    with pytest.raises(ValueError, match="one of asha, halving, hyperband, got 'pasha'"):
+    with pytest.raises(ValueError, match="one of asha, halving, hyperband, pb2, pbt, got 'pasha'"):
         schedulers.get("pasha", 3, 3)
     with pytest.raises(ValueError, match="did you mean `halving`"):
         schedulers.get("SuccessiveHalvingPruner", 3, 3)

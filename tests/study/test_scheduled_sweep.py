@@ -114,3 +114,43 @@ def test_a_scheduler_of_other_trials_is_named_and_the_batch_waits(url):
     study.sweep(TRAINING, num_trials=12, **SETTINGS)
     assert len(study.trials) == 12
     assert not any(trial.status is Status.WAITING for trial in study.trials)
+
+
+def test_a_study_records_the_schedules_of_population_based_training(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    settings = {**SETTINGS, "num_steps": 40, "scheduler": "pbt"}
+    summary = study.sweep(TRAINING, num_trials=24, **settings)
+    assert (summary.num_trials, summary.num_failed) == (24, 0)
+    stored = optuna.load_study(study_name="s", storage=url).trials
+    whole = Study(SPACE, "random", storage=None)
+    whole.sweep(TRAINING, num_trials=24, num_steps=1, num_reports=1, progress=False)
+    num_changed = 0
+    for mine, theirs, start in zip(study.trials, stored, whole.trials, strict=True):
+        assert mine.params == start.params
+        assert mine.status is Status.COMPLETE
+        schedule = theirs.user_attrs["schedule"]
+        assert schedule[-1]["until"] == 40
+        assert schedule[-1]["trial"] == mine.number
+        # From its own draw on, what the rates of its ancestors leave of a state.
+        first = study.trials[schedule[0]["trial"]]
+        assert schedule[0]["params"]["lr"] == pytest.approx(first.params["lr"], rel=1e-6)
+        begin, factor = 0, 1.0
+        for piece in schedule:
+            assert piece["params"]["width"] == first.params["width"]
+            factor *= (1 - piece["params"]["lr"]) ** (piece["until"] - begin)
+            begin = piece["until"]
+        key = hpo.training.internal.trial_keys(study.trial_key(first.number))[0]
+        state = factor * np.asarray(TRAINING.init(key, first.params))
+        assert mine.value == pytest.approx(float(np.sum(state**2)), rel=1e-2, abs=1e-30)
+        num_changed += len(schedule) > 1
+    assert num_changed > 4
+    with pytest.raises(ValueError, match="Study.retrain: `number` must be that of a trial whose"):
+        study.retrain(TRAINING, 0)
+    assert study.best_state is not None
+
+
+def test_a_batch_too_small_for_a_population_is_named(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    with pytest.raises(ValueError, match="pbt: `num_trials` must be at least 4, got 3"):
+        study.sweep(TRAINING, num_trials=3, **{**SETTINGS, "scheduler": "pbt"})
+    assert study.trials == []

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo.study._trial import unit_of
-from jaxhpo.study.storage._rows import SWEEP_ATTR
+from jaxhpo.study.storage._rows import SCHEDULE_ATTR, SWEEP_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -53,6 +53,9 @@ def retrain(study: StudyCore, training: Training, number: int | None) -> Any:
         raise _checks.fail(where, "number", "that of a trial which `sweep` has trained", number)
     if how["num_steps"] == 0:
         expected = "that of a trial which took a step before its scheduler ended it"
+        raise _checks.fail(where, "number", expected, number)
+    if SCHEDULE_ATTR in frozen.user_attrs:
+        expected = "that of a trial whose hyperparameters no scheduler has changed"
         raise _checks.fail(where, "number", expected, number)
     result = population.sweep(
         training,

@@ -21,7 +21,7 @@ from jaxhpo.study.running._retrain import sweep_key
 from jaxhpo.study.running._sweep_summary import SweepSummary
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, SWEEP_ATTR
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE_ATTR, SWEEP_ATTR
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -57,13 +57,14 @@ class SweepRun:
             )
         study.space.check_precision(_WHERE)
         self.study, self.training = study, training
-        self.options = {**options, "scheduler": scheduler}
+        self.options = {**options, "scheduler": scheduler, "space": study.space}
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
         self.batching, self.size = self._batches(batch_size)
         if scheduler is not None:  # a batch makes its own; this one shows that it can be made
-            resolve(_WHERE, "scheduler", scheduler, self.size, self.num_steps)
+            space = study.space
+            resolve(_WHERE, "scheduler", scheduler, self.size, self.num_steps, known_space=space)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -200,6 +201,9 @@ class SweepRun:
                 "width": int(result.width[i]),
                 **({COMPILE_ENTRY: wait} if wait else {}),
             }
+            if result.lineage is not None:
+                schedule = _schedule(self.study, batch, result.lineage, int(i))
+                ending.user_attrs[SCHEDULE_ATTR] = schedule
         recorded = self.study._sampler.end(batch, endings, self.size)
         self.study._on_trials_ended(recorded)
         self.study._keep_state(self.training, batch.numbers, result)
@@ -207,6 +211,21 @@ class SweepRun:
         self.done += len(recorded)
         self.failed += sum(ending.status is Status.FAILED for ending in recorded)
         self.batches += len(recorded) > 0
+
+
+def _schedule(
+    study: StudyCore, batch: Batch, lineage: population.Lineage, trial: int
+) -> list[dict[str, Any]]:
+    """What led to a trial's value: until which step which trial trained with which params."""
+    who = lineage.ancestors(trial)
+    params = study.space.decode(lineage.schedule(trial))
+    pieces: list[dict[str, Any]] = []
+    for step, one, values in zip(lineage.steps.tolist(), who.tolist(), params, strict=False):
+        number, flat = int(batch.numbers[one]), study.space.flatten_params(values)
+        if pieces and (pieces[-1]["trial"], pieces[-1]["params"]) == (number, flat):
+            pieces.pop()
+        pieces.append({"until": step, "trial": number, "params": flat})
+    return pieces
 
 
 def _values(result: population.Sweep) -> np.ndarray:

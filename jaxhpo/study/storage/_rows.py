@@ -24,6 +24,8 @@ COMPILE_ENTRY = "compile_seconds"
 ERROR_ATTR = "jaxhpo_se"
 # Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
 SWEEP_ATTR = "jaxhpo_sweep"
+# Of users to read: the params over time, of a trial whose scheduler changed them.
+SCHEDULE_ATTR = "schedule"
 # Where Optuna keeps the parameters of a trial that waits.
 FIXED_ATTR = "fixed_params"
 # What tells one enqueued trial from another, where the answer to the first attempt was lost.
