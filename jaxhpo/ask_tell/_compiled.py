@@ -8,6 +8,7 @@ that a trial costs one call.
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -54,7 +55,11 @@ class Keys(NamedTuple):
 
 
 class Driver:
-    """A sampler with its state."""
+    """A sampler with its state.
+
+    Attributes:
+        num_expected: observations that there will be at most; nothing is compiled ahead for more.
+    """
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class Driver:
         self._sampler, self._space, self._width = sampler, space, width or space.num_dims
         self._clock, self._called = clock or CompileClock(), set[Any]()
         self._ahead, self._block = CompileAhead(), 1
+        self.num_expected = math.inf
         # What an integer is cut to here, `jax.random.key` cuts it to as well.
         self._seed = np.int64(seeds[0]).astype(jnp.result_type(int))
         self._folded = tuple(np.uint32(number) for number in seeds[1:])
@@ -175,7 +181,8 @@ class Driver:
 
     def _prepare_next(self, count: int) -> None:
         """Has the next capacity compiled elsewhere, where it is near and there is time."""
-        if self._state is None or not self._ahead.is_due(count, self._capacity):
+        is_enough = self._capacity >= self.num_expected
+        if self._state is None or is_enough or not self._ahead.is_due(count, self._capacity):
             return
         following = capacity_for(self._sampler, self._capacity + 1)
         arguments = (self._sampler, self._keys, self._state, self._no_rows, self._block)

@@ -80,6 +80,10 @@ class Proposer:
         self._dtype = np.dtype(proposal_shape.dtype)
         self.reset()
 
+    def expect(self, num_points: float) -> None:
+        """Says how many points there will be at most: for more nothing is compiled ahead."""
+        self._driver.num_expected = num_points
+
     def reset(self, evaluations: Evaluations | None = None) -> None:
         """Resets the sampler and replays a history.
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +107,15 @@ class StoredSampler:
         if self._is_stale:
             self.refresh()
         return self._next_number
+
+    @contextlib.contextmanager
+    def expecting(self, count: int) -> Iterator[None]:
+        """Within, `count` trials are to come: for more nothing is compiled ahead."""
+        self._proposer.expect(self.next_number + count)
+        try:
+            yield
+        finally:
+            self._proposer.expect(math.inf)
 
     @property
     def _learns(self) -> bool:

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+import jaxhpo as hpo
+from jaxhpo.ask_tell import _compile_ahead
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 
 # A study of objectives that take long as far as `CompileAhead` can tell.
@@ -32,18 +34,28 @@ def await_process():
         time.sleep(0.02)
 """
 SWITCH = """
-run(200, await_process)
-run(50)
-ahead.wait()
-events.clear()
-run(30)
+begun = 0
+def called():
+    global begun
+    begun += 1
+    await_process()
+    if begun == 250:
+        ahead.wait()
+        events.clear()
+run(280, called)
 # Not the misses: a program that compiles in no time is none.
 requests = sum("compile_requests" in name for name in events)
 print(requests, sum("cache_hits" in name for name in events), study.trials[256].compile_seconds > 0)
 print([trial.params["x"] for trial in study.trials])
 """
 LEAVE = """
-run(200)
+begun = 0
+def called():
+    global begun
+    begun += 1
+    if begun > 200:
+        study.stop()
+run(300, called)
 print(ahead.is_running, ahead._process.pid, flush=True)
 {last}
 """
@@ -115,6 +127,19 @@ def test_it_is_due_near_the_end_of_room_that_lasts(monkeypatch):
         now[0] += 1.0 if count > 30 else 0.0
     assert due[0] == 48
     assert due[-1] < 59  # less than MIN_SECONDS are left at half a second each
+
+
+def test_nothing_is_compiled_for_more_trials_than_there_will_be(monkeypatch):
+    started = []
+    monkeypatch.setattr(_compile_ahead, "MIN_SECONDS", 0.0)
+    monkeypatch.setattr(_compile_ahead, "_started", lambda capacity, *_: started.append(capacity))
+    study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "tpe", storage=None)
+    study.optimize(lambda params: params["x"], num_trials=256, progress=False)
+    assert not started
+    study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "tpe", storage=None)
+    study.optimize(lambda params: params["x"], num_trials=200, progress=False)
+    study.optimize(lambda params: params["x"], num_trials=57, progress=False)
+    assert started == [2048]
 
 
 def test_a_fast_study_starts_no_process():

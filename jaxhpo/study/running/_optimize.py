@@ -110,6 +110,7 @@ class OptimizeLoop:
             stack.callback(study._store.checkpoint)
             stack.callback(self._reporter.close)
             stack.enter_context(study._sampler.clock.saying(self._reporter.say))
+            stack.enter_context(study._sampler.expecting(self._num_trials))
             interrupts = stack.enter_context(DeferredInterrupts())
             pool = self._make_pool(interrupts)
             stack.callback(pool.close)

@@ -94,6 +94,7 @@ class SweepRun:
             stack.callback(self.study._store.checkpoint)
             stack.enter_context(self.reporter)
             stack.enter_context(self.study._sampler.clock.saying(self.reporter.say))
+            stack.enter_context(self.study._sampler.expecting(self.num_trials))
             interrupts = stack.enter_context(DeferredInterrupts())
             while (reason := self._reason_to_stop()) is None:
                 self._batch(interrupts)
