@@ -105,3 +105,37 @@ def resolve(
             raise _checks.fail(where, "space", expected, None)
         settings["space"] = known_space
     return _FACTORIES[name](num_trials, num_steps, **settings)
+
+
+def makes_points(scheduler: Any) -> bool:
+    """Whether a scheduler, or the one of a name, makes new points for its trials."""
+    if isinstance(scheduler, Scheduler):
+        return scheduler.space is not None
+    return isinstance(scheduler, str) and scheduler in _NEED_SPACE
+
+
+def least_trials(
+    where: str, argument: str, name: Any, most: int, num_steps: int, *, known_space: Any = None
+) -> int:
+    """The fewest trials that a scheduler can be made for; arguments as of `resolve`.
+
+    Args:
+        where: the function, for errors.
+        argument: its argument.
+        name: the scheduler, its name, or a function that makes it.
+        most: trials of which it must be possible.
+        num_steps: steps of a whole trial.
+        known_space: the space of the points.
+
+    Raises:
+        TypeError: no scheduler.
+        ValueError: none for `most` trials.
+    """
+    resolve(where, argument, name, most, num_steps, known_space=known_space)
+    for count in range(1, most):
+        try:
+            resolve(where, argument, name, count, num_steps, known_space=known_space)
+        except ValueError:
+            continue
+        return count
+    return most

@@ -182,12 +182,13 @@ class Study(SweepingStudy):
             progress: True draws a bar on a terminal or in a notebook, and where the output is
                 piped writes a line to standard error at the start and every minute; False is
                 silent, a callable takes a `Progress` record after every round.
-            scheduler: which trials go on, by their reports: a name from
-                `jaxhpo.schedulers.names()`, a function `(num_trials, num_steps)` that makes a
-                scheduler, a `Scheduler`, or a pruner of Optuna's. A trial that does not go on waits
-                if the objective takes `checkpoint`, else it is PRUNED; so are those that still wait
-                at the end. Processes that run the study with the same scheduler share its trials. A
-                ready-made one is run on populations of its own size, one after another.
+            scheduler: which trials go on, by their reports: "asha", "halving", "hyperband", a
+                function `(num_trials, num_steps)` that makes a scheduler, a `Scheduler`, or a
+                pruner of Optuna's. A trial that does not go on waits if the objective takes
+                `checkpoint`, else it is PRUNED; so are those that still wait once all trials of
+                their population have begun. Processes that run the study with the same scheduler
+                share its trials. A ready-made one is run on populations of its own size, one after
+                another.
             num_steps: the most reports of a trial; needed with a scheduler that is not ready-made.
                 A generator that reports once more is closed.
 
@@ -196,8 +197,8 @@ class Study(SweepingStudy):
                 (once it has given some, a trial of it has failed like others), or one that does not
                 end when it is closed; the trial is kept.
             ValueError: a number out of range, or a scheduler for other steps, with points of its
-                own, for several objectives, or that waits for whole rungs ("halving", "hyperband")
-                where trials cannot.
+                own, that changes params ("pbt", "pb2"), for several objectives, or that waits for
+                whole rungs ("halving", "hyperband") where trials cannot.
             Exception: what `catch` does not name, and what the first trials all failed with.
         """
         from jaxhpo.study.running._optimize import OptimizeLoop

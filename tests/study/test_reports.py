@@ -7,10 +7,13 @@ import signal
 import numpy as np
 import optuna
 import pytest
+import sqlalchemy
 
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
+from jaxhpo.study.storage._records import Records
+from jaxhpo.study.storage._reports import report
 from tests.study import reporters
 from tests.study.reporters import STEPS, X
 
@@ -323,3 +326,24 @@ def test_a_scheduler_with_nothing_to_judge_says_so_once(caplog):
     study.optimize(lambda p: p["x"], num_trials=4, scheduler="asha", num_steps=3, **SETTINGS)
     assert [t.status for t in study.trials] == [Status.COMPLETE] * 4
     assert caplog.text.count("`scheduler` has nothing to judge") == 1
+
+
+def test_what_a_trial_reports_that_begins_between_two_queries_is_read_later(url):
+    study = Study(X, "random", storage=url, name="s")
+    records, begun = Records(study._store), []
+
+    def begin(connection, cursor, statement, *_):
+        if "FROM trials" in statement and not begun:
+            begun.append(True)
+            [trial] = study.ask(1)
+            assert report(study._store, study._sampler.trial_id(trial.number), 1, 2.5)
+
+    engine = study._store._database.engine
+    sqlalchemy.event.listen(engine, "after_cursor_execute", begin)
+    try:
+        records.refresh()
+    finally:
+        sqlalchemy.event.remove(engine, "after_cursor_execute", begin)
+    assert begun
+    [record] = records.refresh()
+    assert (record.number, record.curve) == (0, {1: 2.5})

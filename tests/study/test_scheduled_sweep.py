@@ -11,6 +11,7 @@ from jax.tree_util import Partial
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
+from jaxhpo.study.storage._owner import this_process
 from tests.study.test_sweep import SPACE, TRAINING, facts
 
 SETTINGS = {"num_steps": 8, "num_reports": 2, "scheduler": "halving", "progress": False}
@@ -153,4 +154,41 @@ def test_a_batch_too_small_for_a_population_is_named(url):
     study = Study(SPACE, "random", storage=url, name="s")
     with pytest.raises(ValueError, match="pbt: `num_trials` must be at least 4, got 3"):
         study.sweep(TRAINING, num_trials=3, **{**SETTINGS, "scheduler": "pbt"})
+    assert study.trials == []
+
+
+@pytest.mark.parametrize(
+    ("num_trials", "size", "batches"),
+    [(10, 4, [4, 6]), (9, 8, [5, 4]), (8, 4, [4, 4]), (7, 4, [7]), (18, 8, [8, 6, 4])],
+)
+def test_no_batch_is_too_small_for_a_population(num_trials, size, batches, monkeypatch):
+    sizes = []
+    sweep = hpo.population.sweep
+
+    def spy(training, hparams, **settings):
+        sizes.append(len(settings["first_trial"]))
+        return sweep(training, hparams, **settings)
+
+    monkeypatch.setattr("jaxhpo.population.sweep", spy)
+    study = Study(SPACE, "random", storage=None)
+    settings = {**SETTINGS, "scheduler": "pbt"}
+    study.sweep(TRAINING, num_trials=num_trials, batch_size=size, **settings)
+    assert sizes == batches
+    assert {trial.status for trial in study.trials} == {Status.COMPLETE}
+
+
+def test_trials_that_wait_are_joined_by_new_ones_to_a_population(url):
+    study = Study(SPACE, "random", storage=url, name="s")
+    two = study._sampler.reserve(2, 2, this_process())
+    study._sampler.release(two)
+    summary = study.sweep(TRAINING, num_trials=6, **{**SETTINGS, "scheduler": "pbt"})
+    assert (summary.num_trials, summary.num_batches) == (6, 1)
+    whole = Study(SPACE, "random", storage=None)
+    whole.sweep(TRAINING, num_trials=6, **{**SETTINGS, "scheduler": "pbt"})
+    assert facts(study) == facts(whole)
+
+
+def test_a_sweep_of_no_trials_needs_no_population():
+    study = Study(SPACE, "random", storage=None)
+    study.sweep(TRAINING, num_trials=0, **{**SETTINGS, "scheduler": "pbt"})
     assert study.trials == []

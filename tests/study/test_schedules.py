@@ -14,6 +14,7 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
+from jaxhpo.study.storage._rows import SYSTEM_ATTR
 from tests.study import reporters
 from tests.study.reporters import STEPS, X, facts, loss
 
@@ -326,3 +327,69 @@ def test_a_worker_closes_its_generator_where_the_study_is_told_to_end(url, tmp_p
     study = Study(X, "qmc", storage=url, name="s")
     assert {t.reason for t in study.trials} == {"interrupted"}
     assert any(t.curve == {1: 1.0} for t in study.trials)
+
+
+@pytest.mark.parametrize("scheduler", ["pbt", "pb2", "ready", "made"])
+def test_population_based_training_is_refused_by_its_name_before_any_trial(scheduler):
+    space = hpo.Space(X)
+    known = {
+        "ready": hpo.schedulers.pbt(4, STEPS, space=space),
+        "made": lambda n, steps: hpo.schedulers.pb2(n, steps, space=space),
+    }
+    study = Study(X, "qmc", storage=None)
+    expected = "Study.optimize: `scheduler` must be one that keeps the params of a trial"
+    for num_steps in (STEPS, None) if scheduler != "made" else (STEPS,):
+        with pytest.raises(ValueError, match=expected):
+            study.optimize(
+                plain,
+                num_trials=4,
+                num_steps=num_steps,
+                scheduler=known.get(scheduler, scheduler),
+                progress=False,
+            )
+    assert study.trials == []
+
+
+def test_trials_that_wait_for_others_are_mentioned(caplog):
+    study, _, _ = run(plain, hpo.schedulers.halving(18, STEPS), num_trials=10)
+    assert "10 trials wait for the rest of their population, of which 8 of 18" in caplog.text
+    caplog.clear()
+    study.optimize(plain, num_trials=8, scheduler=hpo.schedulers.halving(18, STEPS), **SETTINGS)
+    assert "trials wait" not in caplog.text
+
+
+def test_silence_is_not_what_is_wrong_with_an_objective_that_failed(caplog):
+    def text(params):
+        yield "loss"
+
+    study = Study(X, "qmc", storage=None)
+    with pytest.raises(TypeError, match="must yield a real number"):
+        study.optimize(text, num_trials=2, scheduler="asha", **SETTINGS)
+    assert "yielded none" not in caplog.text
+
+
+@pytest.mark.parametrize("is_resumable", [True, False])
+def test_a_trial_whose_place_another_process_has_taken_is_pruned(is_resumable):
+    study = Study(X, "qmc", storage=None)
+    [asked] = study.ask(1)
+    storage = study._store.storage
+
+    def objective(params, checkpoint=None):
+        for report in plain(params):
+            if len(study.trials) == 5:  # the last of four: a smaller number joins before it
+                trial, other = (storage.get_all_trials(study._store.study_id)[i] for i in (4, 0))
+                entry = {**trial.system_attrs[SYSTEM_ATTR], "owner": None}
+                storage.set_trial_system_attr(other._trial_id, SYSTEM_ATTR, entry)
+            yield report
+
+    def stopping(params):
+        yield from objective(params)
+
+    def stop(study, trial):
+        if trial.number == 4:
+            study.stop()  # nobody runs the other one
+
+    chosen = objective if is_resumable else stopping
+    study.optimize(chosen, num_trials=4, scheduler="asha", callbacks=[stop], **SETTINGS)
+    assert study.trials[4].status is Status.PRUNED
+    assert study.trials[asked.number].status is Status.RUNNING

@@ -192,6 +192,7 @@ class OptimizeLoop:
                 self._wait_for_others()
         if is_over and schedule is not None and not schedule.num_left:
             study.stop_reason = f"all {self._num_trials} trials were run"
+            schedule.warn_of_waiting()
         elif is_over:
             study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", study.name, study.stop_reason)
@@ -232,7 +233,8 @@ class OptimizeLoop:
             self._judge is not None,
             self._has_reported or any(task.step for task, _ in ended),
         )
-        if is_judged and not self._has_reported and ended:
+        has_returned = any(result.status is Status.COMPLETE for _, result in ended)
+        if is_judged and not self._has_reported and has_returned:
             logger.warning(
                 "%s: `objective` returned a value and yielded none, so that `scheduler` has "
                 "nothing to judge: let it `yield` its losses as it goes.",

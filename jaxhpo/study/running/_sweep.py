@@ -14,7 +14,7 @@ from jaxhpo import _checks, population
 from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, Reporter, make_reporter
 from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
-from jaxhpo.schedulers.internal import resolve
+from jaxhpo.schedulers.internal import least_trials
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
@@ -62,9 +62,12 @@ class SweepRun:
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
         self.batching, self.size = self._batches(batch_size)
-        if scheduler is not None:  # a batch makes its own; this one shows that it can be made
-            space = study.space
-            resolve(_WHERE, "scheduler", scheduler, self.size, self.num_steps, known_space=space)
+        self.fewest = 1
+        if scheduler is not None:  # each batch makes its own
+            how = (_WHERE, "scheduler", scheduler, self.size, self.num_steps)
+            self.fewest = least_trials(*how, known_space=study.space)
+            # The last batch takes in what is too little for one of its own.
+            self.size = min(max(self.size, 2 * self.fewest - 1), self.num_trials or self.size)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -79,12 +82,13 @@ class SweepRun:
     def _batches(self, batch_size: int | None) -> tuple[Batching, int]:
         """Which batches there are, and the most trials in one."""
         sampler = self.study._sampler.sampler
-        own, most = batching_of(sampler), max(self.num_trials, 1)
+        own = batching_of(sampler)
+        most = self.num_trials or own.first
         if batch_size is None:
             return own, min(max(own.first, own.size), most)
         size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
         warn_of_large_batch(_WHERE, sampler, size, self.num_trials)
-        return own._replace(first=size, size=size), min(size, most)
+        return own._replace(first=size, size=size), min(size, self.num_trials or size)
 
     def run(self) -> SweepSummary:
         """Runs batch after batch until there is a reason to stop."""
@@ -123,10 +127,9 @@ class SweepRun:
 
     def _batch(self, interrupts: DeferredInterrupts) -> None:
         """Reserves trials, trains them and writes down what became of them."""
-        sampler, left = self.study._sampler, self.num_trials - self.done
+        sampler = self.study._sampler
         began = time.perf_counter()
-        count = min(self.batching.count_at(sampler.next_number), left)
-        batch = sampler.reserve(count, self.size, this_process())
+        batch = self._reserve()
         if not batch.numbers:
             self.study.stop_reason = explain(Status.EMPTY)
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
@@ -150,6 +153,22 @@ class SweepRun:
                 self.study.resume_hint(),
             )
             raise interrupt_type(interrupt)() from interrupt
+
+    def _reserve(self) -> Batch:
+        """The next batch, of which the scheduler can make a population, and of the rest too."""
+        sampler, left = self.study._sampler, self.num_trials - self.done
+        count = min(max(self.batching.count_at(sampler.next_number), self.fewest), left)
+        if 0 < left - count < self.fewest:
+            count = left - self.fewest if left >= 2 * self.fewest else left
+        batch = sampler.reserve(count, self.size, this_process())
+        # Trials that wait come first, and may be too few for a population.
+        while self.fewest > 1 and 0 < len(batch.numbers) < count:
+            rest = count - len(batch.numbers)
+            more = sampler.reserve(rest, self.size, this_process())
+            if not more.numbers:
+                break
+            batch = batch.joined(more)
+        return batch
 
     def _train(self, batch: Batch) -> population.Sweep:
         left, best = self._seconds_left(), self.study._best_value_or_none()

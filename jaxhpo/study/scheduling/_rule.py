@@ -19,7 +19,7 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import check_instance, fail
 from jaxhpo._status import Status
 from jaxhpo.schedulers import Job, Scheduler, Table
-from jaxhpo.schedulers.internal import resolve
+from jaxhpo.schedulers.internal import makes_points, resolve
 
 _STREAM = np.uint32(2**32 - 5)
 """Stream of the study's key that a rule draws from."""
@@ -60,10 +60,13 @@ class Rule:
 
         Raises:
             TypeError: no scheduler, or one whose state has no table.
-            ValueError: no scheduler of that name, or one for other steps or with points of its own.
+            ValueError: no scheduler of that name, or one for other steps, with points of its own or
+                with new ones.
         """
         self._where = where
+        _check_keeps_points(where, scheduler)
         self._scheduler = resolve(where, "scheduler", scheduler, size, num_steps)
+        _check_keeps_points(where, self._scheduler)
         self._key = np.int64(seed).astype(jnp.result_type(int))
         table = getattr(jax.eval_shape(self._scheduler.init, jax.random.key(0)), "table", None)
         check_instance(where, "scheduler", table, Table, "a Scheduler with a Table in its state")
@@ -135,13 +138,26 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
 
     Raises:
         TypeError: it is None, and the scheduler is not ready-made.
+        ValueError: a scheduler that changes hyperparameters.
     """
+    _check_keeps_points(where, scheduler)
     if num_steps is not None:
         return num_steps
     if isinstance(scheduler, Scheduler) and (steps := _levels(scheduler)).size:
         return int(steps[-1])
     expected = "the most reports of a trial where `scheduler` is not ready-made"
     raise TypeError(f"{where}: `num_steps` must be {expected}, got None.")
+
+
+def _check_keeps_points(where: str, scheduler: Any) -> None:
+    """Refuses population-based training, by its name before it is made."""
+    if makes_points(scheduler):
+        expected = (
+            "one that keeps the params of a trial, since an objective goes on from no other "
+            "trial's state (`Study.sweep` and `population.sweep` run those that do not)"
+        )
+        got = scheduler if isinstance(scheduler, str) else "one made with a `space`"
+        raise fail(where, "scheduler", expected, got)
 
 
 def _levels(scheduler: Scheduler) -> np.ndarray:

@@ -108,14 +108,31 @@ class Schedule:
         if task.step < task.level or task.step not in population.rule.levels[:-1]:
             return None
         self._refresh()
+        row = population.row_of(task.trial_id)
+        if row is None:  # one with a smaller number has taken its place
+            return Status.PRUNED
         if not self._source.is_resumable:
             return None if population.goes_on(task.trial_id) else Status.PRUNED
-        row, decision = population.row_of(task.trial_id), population.decide(task.trial_id)
+        decision = population.decide(task.trial_id)
         if decision.trial == row:
             task.level = decision.level
             return None
-        is_stopped = row is None or decision.status[row] == Status.PRUNED
-        return Status.PRUNED if is_stopped else Status.WAITING
+        return Status.PRUNED if decision.status[row] == Status.PRUNED else Status.WAITING
+
+    def warn_of_waiting(self) -> None:
+        """Says which trials wait for others that this run may not begin any more."""
+        _, population = self._open()
+        if population is None or population.count("RUNNING"):
+            return
+        if num_waiting := population.count("WAITING"):
+            logger.warning(
+                "study %r: %d trials wait for the rest of their population, of which %d of %d are "
+                "still to begin: run as many more with the same scheduler.",
+                self._study.name,
+                num_waiting,
+                population.rule.size - len(population.records),
+                population.rule.size,
+            )
 
     def _rule(self, size: int) -> Rule:
         """The rule for populations of a size; a ready-made scheduler has its own."""

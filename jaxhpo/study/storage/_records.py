@@ -91,14 +91,19 @@ class Records:
                     known.state, changed[trial_id] = state.name, known
                     moved.append(trial_id)
             columns = (curve.c.trial_intermediate_value_id, curve.c.trial_id, curve.c.step)
-            query = sqlalchemy.select(*columns, curve.c.intermediate_value).where(
-                curve.c.trial_intermediate_value_id > self._last_value
+            query = (
+                sqlalchemy.select(*columns, curve.c.intermediate_value)
+                .join(trials, trials.c.trial_id == curve.c.trial_id)
+                .where(trials.c.study_id == study_id, columns[0] > self._last_value)
+                .order_by(columns[0])
             )
             for value_id, trial_id, step, value in connection.execute(query).all():
-                self._last_value = max(self._last_value, value_id)
-                if (known := self._known.get(trial_id)) is not None:
-                    known.curve[step] = float("nan") if value is None else value
-                    changed[trial_id] = known
+                known = self._known.get(trial_id)
+                if known is None:  # it began between the two queries: all is read again
+                    break
+                self._last_value = value_id
+                known.curve[step] = float("nan") if value is None else value
+                changed[trial_id] = known
             for start in range(0, len(moved), MAX_IN):
                 query = sqlalchemy.select(attrs.c.trial_id, attrs.c.value_json).where(
                     attrs.c.trial_id.in_(moved[start : start + MAX_IN]),

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax
 import numpy as np
 
 from jaxhpo.study.storage._bulk import MAX_IN, locked, utc
@@ -45,6 +46,17 @@ class Batch:
     values: Any
     params: list[Any]
     owner: list[str | int]
+
+    def joined(self, other: Batch) -> Batch:
+        """This batch, and the trials of another one after its own."""
+        return Batch(
+            self.numbers + other.numbers,
+            self.trial_ids + other.trial_ids,
+            np.concatenate([self.unit, other.unit]),
+            jax.tree.map(lambda *both: np.concatenate(both), self.values, other.values),
+            [*self.params, *other.params],
+            self.owner,
+        )
 
 
 def own_attrs(frozen: Any) -> dict[str, Any]:
