@@ -86,7 +86,7 @@ class StoredSampler:
         self._is_stale = not store.is_new
         self._is_constrained = False
         self._has_waiting = self._has_released = self._is_mid_batch = False
-        # Trials of other processes that the sampler takes for failed until they end.
+        # Trials of other processes, or paused, that the sampler takes for failed until they end.
         self._assumed_failed: set[int] = set()
         # number -> trial id of the trials that this object has handed out.
         self._running: dict[int, int] = {}
@@ -130,7 +130,9 @@ class StoredSampler:
         evaluations = self._to_evaluations(history_of(trials, self._space), trials)
         self._switch_sampler()
         self._proposer.reset(evaluations)
-        self._assumed_failed = {t.number for t in trials if status_of(t) is Status.RUNNING}
+        self._assumed_failed = {
+            t.number for t in trials if status_of(t) is Status.RUNNING or is_paused(t)
+        }
         self._next_number = trials[-1].number + 1 if trials else 0
         self._has_waiting = any(
             status_of(trial) is Status.WAITING and not is_paused(trial) for trial in trials
