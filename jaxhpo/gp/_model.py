@@ -94,6 +94,8 @@ def default_prior(
         The prior.
     """
     num_groups = check_count("gp.default_prior", "num_groups", num_groups, 0)
+    if num_dims is not None:
+        num_dims = check_count("gp.default_prior", "num_dims", num_dims, 0)
     noise_floor = check_positive("gp.default_prior", "noise_floor", noise_floor)
     dtype = check_float_dtype("gp.default_prior", "dtype", dtype)
     log_d = 0.5 * math.log(max(num_groups if num_dims is None else num_dims, 1))

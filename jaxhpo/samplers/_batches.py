@@ -7,7 +7,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxhpo._base import Sampler, name_of, proposal_shape, settings_of
+from jaxhpo._checks import is_traced
 from jaxhpo.samplers._traits import traits_of
 
 logger = logging.getLogger("jaxhpo")
@@ -121,8 +124,10 @@ def _found(settings: Any, name: str) -> Iterator[int]:
         for part in settings:
             yield from _found(part, name)
     value = getattr(settings, name, None)
-    if isinstance(value, int):
-        yield value
+    # An array where it is no part of the program's structure; unknown while something is traced.
+    is_number = isinstance(value, jax.Array) and value.shape == () and not is_traced(value)
+    if isinstance(value, int) or is_number:
+        yield int(value)
     if dataclasses.is_dataclass(settings):
         for part in _PARTS:
             yield from _found(getattr(settings, part, None), name)

@@ -55,7 +55,7 @@ def test_the_model_does_not_fall_for_a_lucky_draw():
     trials = [trial(v, unit=[u]) for u, v in zip(unit, value, strict=True)]
     trials.append(trial(None, "FAILED"))
     likeliest = _bayes._likeliest(hpo.Space({"x": hpo.uniform(0.0, 1.0)}), trials)
-    assert len(likeliest) == 5
+    assert len(likeliest) == _bayes._NUM_LIKELY
     assert all(abs(each.unit[0] - 0.3) < 0.15 for each in likeliest)
 
 

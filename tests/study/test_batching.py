@@ -80,11 +80,13 @@ def test_a_sampler_that_learns_learns_by_default_and_the_plan_says_so(caplog):
 def test_the_line_at_the_start_says_which_batches_there_are(capfd):
     study = Study(SPACE, "cma_es", storage=None, name="s")
     study.sweep(TRAINING, num_trials=2, num_steps=1)
-    assert capfd.readouterr() == (
-        "",
+    out, lines = capfd.readouterr()
+    assert out == ""
+    # Whether a line speaks of compiling depends on how long it took.
+    assert [line for line in lines.splitlines() if ": compiling " not in line] == [
         "s: 2 trials; 1 steps each; cma_es learns between batches: 6 at a time; "
-        "the programs compile first\n",
-    )
+        "the programs compile first"
+    ]
 
 
 def test_minimize_says_once_what_a_large_batch_loses(caplog):
