@@ -123,7 +123,7 @@ def _found(settings: Any, name: str) -> Iterator[int]:
     if isinstance(settings, tuple | list) and not hasattr(settings, "_fields"):
         for part in settings:
             yield from _found(part, name)
-    value = getattr(settings, name, None)
+    value: Any = getattr(settings, name, None)
     # An array where it is no part of the program's structure; unknown while something is traced.
     is_number = isinstance(value, jax.Array) and value.shape == () and not is_traced(value)
     if isinstance(value, int) or is_number:
