@@ -12,12 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome
-from jaxhpo._checks import check_instance, describe, fail
+from jaxhpo._checks import check_instance, fail
 from jaxhpo._status import Status
 from jaxhpo.population._groups import Group
 from jaxhpo.population.lineage._points import Points
-from jaxhpo.schedulers import Job, Scheduler, Table
-from jaxhpo.schedulers.internal import resolve
+from jaxhpo.schedulers import Job, Scheduler
+from jaxhpo.schedulers.internal import check_levels, check_table, resolve
 
 # More rounds than any synchronous rule has.
 _MOST_FORECAST_ROUNDS = 64
@@ -93,15 +93,10 @@ class Rule:
         for g, group in enumerate(groups):
             self._kind[group.trials] = g
         self._key, self._round = key, 0
-        table = getattr(jax.eval_shape(self._scheduler.init, key), "table", None)
-        if not isinstance(table, Table):
-            expected = "a Scheduler whose state has a field `table`, a Table"
-            raise TypeError(f"{where}: `scheduler` must be {expected}, got {describe(table)}.")
+        table = check_table(where, self._scheduler)
         shape = table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
-        if not table.levels.size:
-            raise fail(where, "scheduler", "one with at least one level", "a table without")
         begin, self._advance = _compiled(jax.default_backend() == "cpu")
         unit = None if self.points is None else self.points.unit.astype(table.unit.dtype)
         if unit is not None and unit.shape != table.unit.shape:
@@ -109,13 +104,7 @@ class Rule:
             raise fail(where, "scheduler", expected, table.unit.shape)
         self._state, self._job = begin(self._scheduler, self._key, unit)
         check_instance(where, "scheduler", self._job, Job, "a Scheduler whose `ask` gives a Job")
-        self.levels: tuple[int, ...] = tuple(self._state.table.levels.tolist())
-        if self.levels[-1] != num_steps:
-            expected = f"made for {num_steps} steps"
-            raise fail(where, "scheduler", expected, f"one for {self.levels[-1]}")
-        if list(self.levels) != sorted({max(level, 1) for level in self.levels}):
-            expected = "one whose levels increase from at least 1"
-            raise fail(where, "scheduler", expected, list(self.levels))
+        self.levels = check_levels(where, self._state.table.levels.tolist(), num_steps)
         self._stands = np.zeros(num_trials, np.int32)
         self._has_ended = np.zeros(num_trials, bool)
         self._unit = np.array(self._state.table.unit)

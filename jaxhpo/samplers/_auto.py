@@ -44,7 +44,7 @@ GP_TRIALS = 500
 
 GP_MULTI_TRIALS = 250
 """The same of `gp_multi`, which fits and searches several models: where a proposal for two
-objectives takes some 25 ms of a CPU core (`benchmarks/mo_cost.py`). A choice: only 100 trials have
+objectives takes 17 ms of a CPU core (`benchmarks/mo_cost.py`). A choice: only 100 trials have
 been compared."""
 
 GP_DIMS = 30

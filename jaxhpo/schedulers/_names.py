@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -20,8 +21,6 @@ _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "pb2": pb2,
     "pbt": pbt,
 }
-# They make new points, for which they need the space.
-_NEED_SPACE = ("pb2", "pbt")
 
 
 def names() -> tuple[str, ...]:
@@ -99,7 +98,7 @@ def resolve(
         raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
     if name not in _FACTORIES:
         raise _checks.unknown_name(where, argument, names(), name)
-    if name in _NEED_SPACE and "space" not in settings:
+    if makes_points(name) and "space" not in settings:
         if known_space is None:
             expected = f"the Space of the points, where {name!r} makes new ones"
             raise _checks.fail(where, "space", expected, None)
@@ -111,7 +110,9 @@ def makes_points(scheduler: Any) -> bool:
     """Whether a scheduler, or the one of a name, makes new points for its trials."""
     if isinstance(scheduler, Scheduler):
         return scheduler.space is not None
-    return isinstance(scheduler, str) and scheduler in _NEED_SPACE
+    # For which it needs the space.
+    factory = _FACTORIES.get(scheduler) if isinstance(scheduler, str) else None
+    return factory is not None and "space" in inspect.signature(factory).parameters
 
 
 def least_trials(

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, Record
-from jaxhpo._checks import fail
+from jaxhpo._checks import describe, fail
 from jaxhpo._status import Status
-from jaxhpo.schedulers._protocol import Job, TellInfo
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo
 
 
 class Table(Record):
@@ -180,3 +180,41 @@ def told(before: Table, after: Table) -> TellInfo:
         more(is_promoted),
         more(lambda table: table.status == int(Status.PRUNED)),
     )
+
+
+def check_table(where: str, scheduler: Scheduler) -> Table:
+    """The shapes of a scheduler's table; nothing is computed.
+
+    Args:
+        where: the function that takes the scheduler, for errors.
+        scheduler: its argument.
+
+    Raises:
+        TypeError: a state without a table.
+        ValueError: a table without levels.
+    """
+    table = getattr(jax.eval_shape(scheduler.init, jax.random.key(0)), "table", None)
+    if not isinstance(table, Table):
+        expected = "a Scheduler whose state has a field `table`, a Table"
+        raise TypeError(f"{where}: `scheduler` must be {expected}, got {describe(table)}.")
+    if not table.levels.size:
+        raise fail(where, "scheduler", "one with at least one level", "a table without")
+    return table
+
+
+def check_levels(where: str, levels: list[int], num_steps: int) -> tuple[int, ...]:
+    """The levels of a table; `where` as in `check_table`.
+
+    Args:
+        where: the function that takes the scheduler.
+        levels: steps of the levels.
+        num_steps: steps of a whole trial.
+
+    Raises:
+        ValueError: they do not increase from at least 1 up to `num_steps`.
+    """
+    if levels[-1] != num_steps:
+        raise fail(where, "scheduler", f"made for {num_steps} steps", f"one for {levels[-1]}")
+    if levels != sorted({max(level, 1) for level in levels}):
+        raise fail(where, "scheduler", "one whose levels increase from at least 1", levels)
+    return tuple(levels)

@@ -3,3 +3,5 @@
 from jaxhpo.schedulers._names import least_trials as least_trials
 from jaxhpo.schedulers._names import makes_points as makes_points
 from jaxhpo.schedulers._names import resolve as resolve
+from jaxhpo.schedulers._table import check_levels as check_levels
+from jaxhpo.schedulers._table import check_table as check_table

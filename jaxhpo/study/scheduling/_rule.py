@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome
-from jaxhpo._checks import check_instance, fail
+from jaxhpo._checks import fail
 from jaxhpo._status import Status
-from jaxhpo.schedulers import Job, Scheduler, Table
-from jaxhpo.schedulers.internal import makes_points, resolve
+from jaxhpo.schedulers import Job, Scheduler
+from jaxhpo.schedulers.internal import check_levels, check_table, makes_points, resolve
 
 _STREAM = np.uint32(2**32 - 5)
 """Stream of the study's key that a rule draws from."""
@@ -68,19 +68,12 @@ class Rule:
         self._scheduler = resolve(where, "scheduler", scheduler, size, num_steps)
         _check_keeps_points(where, self._scheduler)
         self._key = np.int64(seed).astype(jnp.result_type(int))
-        table = getattr(jax.eval_shape(self._scheduler.init, jax.random.key(0)), "table", None)
-        check_instance(where, "scheduler", table, Table, "a Scheduler with a Table in its state")
-        assert isinstance(table, Table)
+        table = check_table(where, self._scheduler)
         if table.unit.shape[1]:
             expected = "made without `unit`: the study's sampler proposes the points"
             raise fail(where, "scheduler", expected, f"points {table.unit.shape}")
         self.size = table.status.shape[0]
-        self.levels = tuple(int(step) for step in _levels(self._scheduler))
-        if list(self.levels) != sorted({max(step, 1) for step in self.levels}) or not self.levels:
-            raise fail(where, "scheduler", "one whose levels increase from 1", list(self.levels))
-        if self.levels[-1] != num_steps:
-            expected = f"made for {num_steps} steps"
-            raise fail(where, "scheduler", expected, f"one for {self.levels[-1]}")
+        self.levels = check_levels(where, _levels(self._scheduler), num_steps)
         self.text = _identity(self._scheduler)
 
     def decide(self, value: np.ndarray, told: np.ndarray, status: np.ndarray) -> Decision:
@@ -143,8 +136,9 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
     _check_keeps_points(where, scheduler)
     if num_steps is not None:
         return num_steps
-    if isinstance(scheduler, Scheduler) and (steps := _levels(scheduler)).size:
-        return int(steps[-1])
+    if isinstance(scheduler, Scheduler):
+        check_table(where, scheduler)
+        return _levels(scheduler)[-1]
     expected = "the most reports of a trial where `scheduler` is not ready-made"
     raise TypeError(f"{where}: `num_steps` must be {expected}, got None.")
 
@@ -160,9 +154,16 @@ def _check_keeps_points(where: str, scheduler: Any) -> None:
         raise fail(where, "scheduler", expected, got)
 
 
-def _levels(scheduler: Scheduler) -> np.ndarray:
+def _levels(scheduler: Scheduler) -> list[int]:
     """Steps of the levels; the state is made in one program."""
-    return np.asarray(jax.device_get(jax.jit(lambda one: one.init(0).table.levels)(scheduler)))
+    levels: list[int] = _first_levels()(scheduler).tolist()
+    return levels
+
+
+@functools.cache
+def _first_levels() -> Any:
+    """The program that makes a table and takes its levels, one for each structure and size."""
+    return jax.jit(lambda scheduler: scheduler.init(0).table.levels)
 
 
 def _identity(scheduler: Scheduler) -> str:
