@@ -6,9 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxhpo import gp
+from jaxhpo import acquisition, gp
 from jaxhpo._base import Array, Record
 from jaxhpo.space import Space
 from jaxhpo.space.internal import Static
@@ -94,7 +93,9 @@ def choose(space: Space, rows: Rows, number: Array, tried: Array) -> Array:
     Returns:
         `[n, d]` points.
     """
-    features, kernel = _features(space, rows.unit, rows.number, rows)
+    embedding, span = acquisition.embedding_of(space), len(rows.number)
+    kernel = gp.Kernel((*embedding.groups, space.num_dims))  # the age is one dimension more
+    features = _features(embedding, space, rows.unit, rows.number / span)
     flat = lambda a: a.reshape(-1, *a.shape[2:])  # noqa: E731
     mask = jnp.isfinite(flat(rows.change))
     target = jnp.where(mask, flat(rows.change), 0.0)
@@ -104,8 +105,8 @@ def choose(space: Space, rows: Rows, number: Array, tried: Array) -> Array:
     prior = prior._replace(mean=start)
     found = gp.fit(kernel, data, prior, start[None], max_evals=_MOST_EVALS)
     posterior = gp.condition(kernel, found.hyper, data, prior.bias)
-    now = jnp.broadcast_to(number + 1, tried.shape[:1])
-    asked, _ = _features(space, tried, now, rows)
+    now = jnp.broadcast_to((number + 1) / span, tried.shape[:1])
+    asked = _features(embedding, space, tried, now)
     prediction = posterior.predict(flat(asked))
     # The deviation, in units of which the bound is meant (PB2's published code has the variance).
     width = jnp.sqrt(0.2 + jnp.log1p(0.4 * number.astype(target.dtype)))
@@ -115,26 +116,10 @@ def choose(space: Space, rows: Rows, number: Array, tried: Array) -> Array:
     return jnp.take_along_axis(tried, best[:, None, None], axis=1)[:, 0]
 
 
-def _features(space: Space, unit: Array, number: Array, rows: Rows) -> tuple[Array, gp.Kernel]:
-    """Features `[w, k, f]` of points `[w, k, d]` in rounds `[w]`: time is the last one."""
-    parts: list[Array] = []
-    groups: list[int] = []
-    seen, place = space.features(unit), 0
-    for leaf in space.leaves:
-        if leaf.stop == leaf.start:
-            continue
-        is_categorical = leaf.dimension.is_categorical
-        columns = leaf.dimension.num_levels if is_categorical else 1
-        for _ in range(leaf.stop - leaf.start):
-            part = seen[..., place : place + columns]
-            # One-hot columns of two options are at distance 1 from each other.
-            parts.append(part * np.sqrt(0.5).astype(part.dtype) if is_categorical else part)
-            groups += [max(groups, default=-1) + 1] * columns
-            place += columns
-    age = number.astype(unit.dtype) / len(rows.number)
-    parts.append(jnp.broadcast_to(age[:, None, None], (*unit.shape[:2], 1)))
-    groups.append(max(groups) + 1)
-    return jnp.concatenate(parts, axis=-1), gp.Kernel(tuple(groups))
+def _features(embedding: acquisition.Embedding, space: Space, unit: Array, age: Array) -> Array:
+    """Features `[w, k, F]` of points `[w, k, d]` of an age `[w]`, which is the last one."""
+    last = jnp.broadcast_to(age[:, None, None], (*unit.shape[:2], 1)).astype(unit.dtype)
+    return jnp.concatenate([embedding.features(space, unit), last], axis=-1)
 
 
 def candidates(space: Space, key: Array, near: Array, count: int) -> Array:
