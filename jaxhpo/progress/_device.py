@@ -112,15 +112,15 @@ def display(
         yield None
         return
     number = next(_NUMBERS)
-    opened = _DISPLAYS[number] = _Display(reporter, total)
-    opened.update(0, np.inf, 0, "starting")
-    try:
-        zero = jnp.int32(0)
-        yield DeviceReporter(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
-        jax.effects_barrier()
-    finally:
-        del _DISPLAYS[number]
-        reporter.close()
+    with reporter:
+        opened = _DISPLAYS[number] = _Display(reporter, total)
+        try:
+            opened.update(0, np.inf, 0, "starting")
+            zero = jnp.int32(0)
+            yield DeviceReporter(jnp.int32(number), zero, zero, jnp.full((), jnp.inf), zero)
+            jax.effects_barrier()
+        finally:
+            del _DISPLAYS[number]
     if opened.error is not None:
         raise opened.error
 

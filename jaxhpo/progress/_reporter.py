@@ -73,12 +73,24 @@ class _CallableReporter(Reporter):
 
 
 class _VisibleReporter(Reporter):
-    """A display for people; work inside of displayed work shows nothing of its own."""
+    """A display for people; work inside of displayed work shows nothing of its own.
+
+    It opens where it is entered, so that one made for a call which then refuses an argument shows
+    nothing and leaves nothing behind.
+    """
 
     is_active = False
 
+    def __enter__(self) -> Reporter:
+        self._open()
+        _VisibleReporter.is_active = True
+        return self
+
     def close(self) -> None:
         _VisibleReporter.is_active = False
+
+    def _open(self) -> None:
+        raise NotImplementedError
 
 
 class _BarReporter(_VisibleReporter):
@@ -97,8 +109,9 @@ class _BarReporter(_VisibleReporter):
             console=_console(),
         )
         self._task = self._bar.add_task(printable(title), total=total, note=printable(note))
+
+    def _open(self) -> None:
         self._bar.start()
-        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         note = printable(" ".join(_state_of(progress)))
@@ -116,13 +129,16 @@ class _LineReporter(_VisibleReporter):
     """One line at the start, and one per minute, from a thread: a compilation sends no update."""
 
     def __init__(self, title: str, total: int, unit: str, note: str) -> None:
-        self._title, self._unit, self._started = title, unit, time.monotonic()
+        self._title, self._unit = title, unit
+        self._first = f"{title}: {total} {unit}{f'; {note}' if note else ''}"
         self._last = Progress(0, total, None, 0)
         self._ended = threading.Event()
-        _say(f"{title}: {total} {unit}{f'; {note}' if note else ''}")
+
+    def _open(self) -> None:
+        _say(self._first)
+        self._started = time.monotonic()
         self._thread = threading.Thread(target=self._every_minute, daemon=True)
         self._thread.start()
-        _VisibleReporter.is_active = True
 
     def update(self, progress: Progress) -> None:
         self._last = progress
@@ -189,7 +205,7 @@ def say_if_slow(line: str, say: Callable[[str], None] | None = None) -> Iterator
 def make_reporter(
     where: str, progress: Any, title: str, total: int, *, unit: str = "trials", note: str = ""
 ) -> Reporter:
-    """Chooses how progress is shown, and shows at once that the work begins.
+    """Chooses how progress is shown: at once, where the reporter is entered.
 
     Args:
         where: the public function, for the error.
@@ -202,7 +218,7 @@ def make_reporter(
         note: what comes first, such as a compilation.
 
     Returns:
-        The reporter, a context manager that closes it.
+        The reporter, a context manager that opens and closes it.
 
     Raises:
         TypeError: `progress` is none of these.

@@ -194,12 +194,24 @@ def test_a_bar_is_drawn_to_its_end_and_changes_nothing(work, end, terminal):
 
 
 def test_a_bar_inside_of_a_bar_is_silent(terminal):
-    outer = _reporter.make_reporter("f", True, "outer", 2)
-    assert type(_reporter.make_reporter("f", True, "inner", 2)) is _reporter.Reporter
-    outer.close()
+    with _reporter.make_reporter("f", True, "outer", 2):
+        assert type(_reporter.make_reporter("f", True, "inner", 2)) is _reporter.Reporter
     again = _reporter.make_reporter("f", True, "again", 2)
     assert type(again) is not _reporter.Reporter
-    again.close()
+
+
+def test_a_refused_call_shows_nothing_and_silences_nothing(capfd):
+    study = hpo.Study(SPACE, "random", storage=None, name="s")
+    with pytest.raises(ValueError, match="`num_steps`"):
+        study.optimize(lambda params: 0.0, num_trials=1, num_steps=0, progress=True)
+    with pytest.raises(ValueError, match="`scheduler`"):
+        study.optimize(
+            lambda params: 0.0, num_trials=1, scheduler="none", num_steps=4, progress=True
+        )
+    assert capfd.readouterr() == ("", "")
+    assert not _reporter._VisibleReporter.is_active
+    study.optimize(lambda params: 0.0, num_trials=1, progress=True)
+    assert capfd.readouterr().err.startswith("s: 1 trials")
 
 
 def test_transformations_are_refused():

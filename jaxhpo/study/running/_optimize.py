@@ -108,7 +108,7 @@ class OptimizeLoop:
         study = self._study
         with contextlib.ExitStack() as stack:
             stack.callback(study._store.checkpoint)
-            stack.callback(self._reporter.close)
+            stack.enter_context(self._reporter)
             stack.enter_context(study._sampler.clock.saying(self._reporter.say))
             stack.enter_context(study._sampler.expecting(self._num_trials))
             interrupts = stack.enter_context(DeferredInterrupts())
