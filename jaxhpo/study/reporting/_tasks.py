@@ -71,13 +71,20 @@ class Recorder:
         self._store, self._checkpoints, self._deferred = store, checkpoints, deferred
         self._num_steps, self._judge = num_steps, judge
 
-    def tell(self, task: Task, loss: float, checkpoint: str | Packed | None) -> Status | None:
+    def tell(
+        self,
+        task: Task,
+        loss: float,
+        checkpoint: str | Packed | None,
+        step: int | None = None,
+    ) -> Status | None:
         """Records a report.
 
         Args:
             task: the running trial.
             loss: finite.
             checkpoint: a path, arrays or None.
+            step: of the report; None for the one after the last.
 
         Returns:
             The status to close it with, or None where it goes on.
@@ -85,7 +92,7 @@ class Recorder:
         with self._deferred():
             if self._num_steps is not None and task.step >= self._num_steps:
                 return Status.COMPLETE
-            step, before = task.step + 1, task.checkpoint
+            step, before = task.step + 1 if step is None else step, task.checkpoint
             found = None
             if checkpoint is not None:
                 found = self._checkpoints.save(task.trial.number, step, checkpoint)

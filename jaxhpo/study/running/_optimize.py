@@ -18,6 +18,7 @@ from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
 from jaxhpo.study.running._local_pool import LocalPool
+from jaxhpo.study.running._pool import Engine, Pool
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._workers import WorkerPool
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
@@ -52,10 +53,17 @@ class OptimizeLoop:
         progress: Any,
         scheduler: Any = None,
         num_steps: int | None = None,
+        engine: Engine | None = None,
+        where: str = _WHERE,
     ) -> None:
-        """Checks the arguments of `Study.optimize`, which documents them."""
+        """Checks the arguments of `Study.optimize`, which documents them.
+
+        An `engine` runs the trials in place of the pools of this room; `objective` is then only
+        what tells whether a trial can go on later. `where` is the function to name in errors.
+        """
         self._study, self._num_objectives = study, len(study.directions)
         self._objective = _checks.check_callable(_WHERE, "objective", objective)
+        self._engine, self._where = engine, where
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
         if timeout is not None:
@@ -86,13 +94,15 @@ class OptimizeLoop:
         judge: Judge | None = None
         if scheduler is not None and self._num_objectives > 1:
             got = f"{self._num_objectives} objectives"
-            raise _checks.fail(_WHERE, "scheduler", "None where there are several objectives", got)
+            raise _checks.fail(
+                self._where, "scheduler", "None where there are several objectives", got
+            )
         if is_pruner(scheduler):
             judge = PrunerJudge(self._study.to_optuna(), scheduler)
         elif scheduler is not None:
-            num_steps = steps_of(_WHERE, scheduler, num_steps)
+            num_steps = steps_of(self._where, scheduler, num_steps)
             self._schedule = Schedule(
-                _WHERE,
+                self._where,
                 self._study,
                 self._source,
                 scheduler,
@@ -135,11 +145,13 @@ class OptimizeLoop:
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
-    def _make_pool(self, interrupts: DeferredInterrupts) -> LocalPool | WorkerPool:
+    def _make_pool(self, interrupts: DeferredInterrupts) -> Pool:
         store = self._study._store
         recorder = Recorder(
             store, self._source.checkpoints, interrupts.deferred, self._num_steps, self._judge
         )
+        if self._engine is not None:
+            return self._engine(recorder, interrupts)
         if self._num_workers == 1:
             return LocalPool(self._objective, recorder, interrupts, self._num_objectives)
         workers = (self._num_workers, recorder, interrupts, self._num_objectives)
@@ -154,9 +166,7 @@ class OptimizeLoop:
             return "the timeout was reached"
         return None
 
-    def _round(
-        self, pool: LocalPool | WorkerPool, interrupts: DeferredInterrupts, *, may_start: bool
-    ) -> None:
+    def _round(self, pool: Pool, interrupts: DeferredInterrupts, *, may_start: bool) -> None:
         """Gives the workers something to do, and takes note of what they have done.
 
         Without a scheduler that is one trial a worker, so that the same trials run in every run.
@@ -175,7 +185,7 @@ class OptimizeLoop:
             ended.sort(key=lambda one: one[0].trial.number)
         self._take(ended, interrupts)
 
-    def _next_tasks(self, pool: LocalPool | WorkerPool) -> list[Task]:
+    def _next_tasks(self, pool: Pool) -> list[Task]:
         """What to run next; where that is nothing, `stop_reason` says why."""
         study, schedule = self._study, self._schedule
         if schedule is None:

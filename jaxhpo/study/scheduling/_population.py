@@ -34,11 +34,17 @@ class Population:
         self._value, self._told = np.full(shape, np.nan), np.zeros(shape, bool)
         self._status = np.full(rule.size, _UNKNOWN, np.int32)
         self._known: dict[bytes, Decision] = {}
+        self._is_closed = False
 
     @property
     def has_room(self) -> bool:
         """Whether a trial is still to begin."""
-        return len(self.records) < self.rule.size
+        return len(self.records) < self.rule.size and not self._is_closed
+
+    def close(self) -> None:
+        """Counts the trials that have not begun as failed: there is no further point."""
+        self._is_closed = True
+        self._told[len(self.records) :, 0] = True
 
     def count(self, state: str) -> int:
         """How many trials are in one of Optuna's states."""
@@ -91,6 +97,8 @@ class Population:
         self._value[:], self._told[:], self._status[:] = np.nan, False, _UNKNOWN
         for one in records:
             self._write(one)
+        if self._is_closed:
+            self.close()
 
     def _decide(self, status: np.ndarray) -> Decision:
         """Asks the rule, once for the same facts."""

@@ -95,7 +95,13 @@ class Schedule:
                 self._prune([one for one in population.records if one.state == "WAITING"])
                 continue
             if decision.trial >= len(population.records):
-                return self._begin(number, population.rule) if self.num_left else None
+                if not self.num_left:
+                    return None
+                task = self._begin(number, population.rule)
+                if task is not None or not population.has_room:
+                    return task
+                population.close()  # the sampler has no further point
+                continue
             record = population.records[decision.trial]
             task = self._source.resume(record.number)
             if task is not None:
