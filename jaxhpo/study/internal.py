@@ -23,6 +23,7 @@ from jaxhpo.study.storage._distributions import internal_value as internal_value
 from jaxhpo.study.storage._errors import NoStudiesError as NoStudiesError
 from jaxhpo.study.storage._open import open_storage as open_storage
 from jaxhpo.study.storage._owner import this_process as this_process
+from jaxhpo.study.storage._reports import set_user_attr as set_user_attr
 from jaxhpo.study.storage._reserved import Batch as Batch
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR as CONSTRAINTS_ATTR
 from jaxhpo.study.storage._rows import Ending as Ending

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
-from optuna.exceptions import UpdateFinishedTrialError
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils.parallel import Parallel
 
@@ -163,9 +162,7 @@ class FitPool:
         if self._resource.is_folds:
             records = self._store.records_of(task.trial.number) + records
         records = [{**record, "n_resources": task.level} for record in records]
-        try:
-            self._store.keep(task.trial_id, records)
-        except UpdateFinishedTrialError:
+        if not self._store.keep(task.trial_id, records):
             return ObjectiveResult(Status.FAILED, reason="another process has ended the trial")
         value = float(np.mean(self._resource.task.scores(records)))
         if not math.isfinite(value):

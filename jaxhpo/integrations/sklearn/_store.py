@@ -26,7 +26,14 @@ from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
-from jaxhpo.study.internal import Batch, Ending, params_of, status_of, this_process
+from jaxhpo.study.internal import (
+    Batch,
+    Ending,
+    params_of,
+    set_user_attr,
+    status_of,
+    this_process,
+)
 
 _ATTR = "search_cv"
 # Equally likely values that stand for a law of scipy.stats which no dimension has.
@@ -163,13 +170,10 @@ class CandidateStore:
         found = self.study._store.trial(number).user_attrs.get(_ATTR)
         return [] if found is None else list(found)
 
-    def keep(self, trial_id: int, records: Records) -> None:
-        """Writes down the fits of a candidate that has not ended.
-
-        Raises:
-            UpdateFinishedTrialError: another process has ended it.
-        """
-        self.study._store.set_trial_attr(trial_id, _ATTR, [_plain(record) for record in records])
+    def keep(self, trial_id: int, records: Records) -> bool:
+        """Writes down the fits of a running candidate; False if another process has ended it."""
+        plain = [_plain(record) for record in records]
+        return set_user_attr(self.study._store, trial_id, _ATTR, plain)
 
     def warn_of_large_batch(self, batch_size: int, num_candidates: int) -> None:
         """Says what is lost where the sampler proposes many candidates before it learns."""

@@ -17,8 +17,7 @@ from jaxhpo.study.reporting._source import Source
 from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
-from jaxhpo.study.running._local_pool import LocalPool
-from jaxhpo.study.running._pool import Engine, Pool
+from jaxhpo.study.running._local_pool import Engine, LocalPool, Pool
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._workers import WorkerPool
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner

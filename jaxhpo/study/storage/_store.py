@@ -428,10 +428,6 @@ class Store:
         """Writes one user attribute of the study (anything JSON can hold)."""
         self._with_retries(lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
 
-    def set_trial_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Writes one user attribute of a trial that has not ended (anything JSON can hold)."""
-        self._with_retries(lambda _: self.storage.set_trial_user_attr(trial_id, key, value))
-
     def metric_names(self) -> tuple[str, ...] | None:
         """What the values are called, where somebody said so."""
         found = self._with_retries(
