@@ -17,9 +17,9 @@ from jaxhpo.study.reporting._source import Source
 from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
-from jaxhpo.study.running._local_pool import Engine, LocalPool, Pool
+from jaxhpo.study.running.engines._local_pool import Engine, LocalPool, Pool
 from jaxhpo.study.running._results import ObjectiveResult
-from jaxhpo.study.running._workers import WorkerPool
+from jaxhpo.study.running.engines._workers import WorkerPool
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
 from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
