@@ -7,11 +7,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxhpo._base import Array, Outcome, Record, setting, static_field
+from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status
 from jaxhpo.schedulers._levels import check_arguments
-from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._protocol import Job, Scheduler, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
     TableState,
@@ -20,8 +20,7 @@ from jaxhpo.schedulers._table import (
     is_new,
     is_paused,
     ranks,
-    record,
-    told,
+    tell_records,
 )
 
 
@@ -32,6 +31,7 @@ class AshaSettings(Record):
     levels: Array
     eta: Array
     batch_size: int = static_field()
+    name: str = static_field()
 
 
 @named_arguments
@@ -96,8 +96,9 @@ def asha(
         setting(arguments.levels, jnp.int32),
         setting(arguments.eta, jnp.int32),
         arguments.batch_size,
+        "asha",
     )
-    return make_scheduler(settings, _init, _ask, _tell, name="asha")
+    return make_scheduler(settings, _init, _ask, tell_records, name="asha")
 
 
 def _init(settings: AshaSettings, key: Any) -> TableState:
@@ -115,25 +116,36 @@ def _ask(settings: AshaSettings, key: Any, state: TableState) -> tuple[TableStat
     return TableState(table), job
 
 
-def _tell(
-    settings: AshaSettings, key: Any, state: TableState, job: Job, outcome: Outcome
-) -> tuple[TableState, TellInfo]:
-    del key
-    before = state.table
-    after = record("asha", before, job, outcome)
-    return TableState(after), told(before, after)
-
-
 def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
-    """Which trials may go on `[n]`, and their places `[n]` at their last level."""
+    """Which trials may go on `[n]`, and their places `[n]` at their last level.
+
+    Of one job only the best of each level is looked at, which takes no sort.
+    """
     num_levels = table.levels.shape[0]
     reached = table.level[:, None] > jnp.arange(num_levels, dtype=jnp.int32)[None]
     value = jnp.where(reached, table.value, jnp.asarray(jnp.nan, table.value.dtype))
-    zeros = jnp.zeros(table.level.shape, jnp.int32)
-    places = jnp.stack([ranks(value[:, k], zeros, 1) for k in range(num_levels)], axis=1)
     count = jnp.sum(reached, axis=0, dtype=jnp.int32)
     is_idle = ~jnp.any(is_new(table) | (table.status == int(Status.RUNNING)))
     keep = jnp.maximum(count // settings.eta, is_idle.astype(jnp.int32))
     last = jnp.maximum(table.level - 1, 0)
-    place = jnp.take_along_axis(places, last[:, None], axis=1)[:, 0]
-    return is_paused(table) & (table.level > 0) & (place < keep[last]), place
+    stands = is_paused(table) & (table.level > 0)
+    if settings.batch_size == 1:
+        best, place = _best(
+            value, stands[:, None] & (last[:, None] == jnp.arange(num_levels)[None])
+        )
+        stands &= best[last] == jnp.arange(len(last), dtype=jnp.int32)
+        place = place[last]
+    else:
+        zeros = jnp.zeros(table.level.shape, jnp.int32)
+        places = jnp.stack([ranks(value[:, k], zeros, 1) for k in range(num_levels)], axis=1)
+        place = jnp.take_along_axis(places, last[:, None], axis=1)[:, 0]
+    return stands & (place < keep[last]), place
+
+
+def _best(value: Array, stands: Array) -> tuple[Array, Array]:
+    """Of those that stand at each level `[n, L]` the best one `[L]`, and its place `[L]`."""
+    best = jnp.argmin(jnp.where(stands, value, jnp.inf), axis=0).astype(jnp.int32)
+    its_value = jnp.take_along_axis(value, best[None], axis=0)
+    number = jnp.arange(value.shape[0], dtype=jnp.int32)[:, None]
+    is_before = (value < its_value) | ((value == its_value) & (number < best[None]))
+    return best, jnp.sum(is_before, axis=0, dtype=jnp.int32)

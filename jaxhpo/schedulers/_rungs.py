@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -77,6 +78,11 @@ def synchronous(
     return make_scheduler(settings, _init, _ask, _tell, name=name)
 
 
+def judges_rungs(scheduler: Scheduler) -> bool:
+    """Whether a scheduler is one of these: the jobs of an `ask` hold until a rung is complete."""
+    return isinstance(getattr(scheduler.ask, "args", (None,))[0], Settings)
+
+
 def _init(settings: Settings, key: Any) -> TableState:
     del key  # nothing is drawn
     return TableState(empty_table(settings.unit, settings.levels))
@@ -117,11 +123,16 @@ def _cut(settings: Settings, table: Table) -> Table:
     keep = jnp.where(rung < settings.first, count, jnp.maximum(1, count // settings.eta))
     value = jnp.take_along_axis(table.value, here[:, None], axis=1)[:, 0]
     # Who has dropped out earlier ranks behind all, and NaN behind what is finite.
-    place = ranks(
-        jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype)), bracket, len(brackets)
-    )
+    value = jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype))
     is_judged = is_complete[bracket] & is_entrant & is_paused(table) & (here < num_levels - 1)
     is_judged &= table.level == here + 1
+    # Most tells complete no rung, and the sort is most of what one costs.
+    place = jax.lax.cond(
+        jnp.any(is_judged),
+        lambda value: ranks(value, bracket, len(brackets)),
+        lambda value: jnp.zeros(value.shape, jnp.int32),
+        value,
+    )
     goes_on = is_judged & (place < keep[bracket])
     pruned = jnp.where(is_judged & ~goes_on, jnp.int32(Status.PRUNED), table.status)
     promoted = jnp.where(goes_on, here + 1, table.promoted)

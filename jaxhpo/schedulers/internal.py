@@ -3,5 +3,7 @@
 from jaxhpo.schedulers._names import least_trials as least_trials
 from jaxhpo.schedulers._names import makes_points as makes_points
 from jaxhpo.schedulers._names import resolve as resolve
+from jaxhpo.schedulers._rungs import judges_rungs as judges_rungs
 from jaxhpo.schedulers._table import check_levels as check_levels
 from jaxhpo.schedulers._table import check_table as check_table
+from jaxhpo.schedulers._table import decides_in_ask as decides_in_ask

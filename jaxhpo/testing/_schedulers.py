@@ -228,6 +228,26 @@ def check_order_of_tells(case: SchedulerCase) -> None:
     assert_same(_run.tell(scheduler, key, once, job, value - 1)[0], once, "told a second time")
 
 
+def check_fold(case: SchedulerCase) -> None:
+    """The state is that of all values told level by level, in whichever order they came."""
+    if case.may_copy:
+        return
+    scheduler, key = case.make(batch_size=1), _run.study_key()
+    state, _ = _run.drive(scheduler, case.curves(scheduler))
+    table, folded = state.table, _run.init(scheduler, key)
+    rows = jnp.arange(case.num_trials, dtype=jnp.int32)
+    for rung, level in enumerate(np.asarray(table.levels)):
+        trial = jnp.where(table.level > rung, rows, jnp.int32(-1))
+        job = Job(trial, table.unit, rows, jnp.full_like(rows, level))
+        folded, _ = _run.tell(scheduler, key, folded, job, table.value[:, rung])
+    for name in ("value", "level"):
+        assert_same(getattr(folded.table, name), getattr(table, name), f"`{name}`, level by level")
+    # An `ask` may end trials as well, once nothing else can change what becomes of them.
+    (folded, job), status = _run.ask(scheduler, key, folded), table.status
+    assert (job.trial == -1).all(), f"level by level, trial {job.trial} is still to go on"
+    assert_same(folded.table.status, status, "`status`, level by level")
+
+
 def check_strangers(case: SchedulerCase) -> None:
     """What fits no trial or no level is ignored."""
     scheduler, key = case.make(), _run.study_key()
@@ -284,6 +304,7 @@ SCHEDULER_CHECKS = {
     "all_failed": check_all_failed,
     "ties": check_ties,
     "order_of_tells": check_order_of_tells,
+    "fold": check_fold,
     "strangers": check_strangers,
     "permutation": check_permutation,
     "monotone": check_monotone,

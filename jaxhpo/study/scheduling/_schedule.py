@@ -89,10 +89,10 @@ class Schedule:
             if self._stop(population, decision.status):
                 continue
             if decision.trial < 0:
-                if population.count("RUNNING"):
+                if population.num_running:
                     self.is_waiting = True
                     return None
-                self._prune([one for one in population.records if one.state == "WAITING"])
+                self._prune(population.waiting())
                 continue
             if decision.trial >= len(population.records):
                 return self._begin(number, population.rule) if self.num_left else None
@@ -122,9 +122,9 @@ class Schedule:
     def warn_of_waiting(self) -> None:
         """Says which trials wait for others that this run may not begin any more."""
         _, population = self._open()
-        if population is None or population.count("RUNNING"):
+        if population is None or population.num_running:
             return
-        if num_waiting := population.count("WAITING"):
+        if num_waiting := population.num_waiting:
             logger.warning(
                 "study %r: %d trials wait for the rest of their population, of which %d of %d are "
                 "still to begin: run as many more with the same scheduler.",
@@ -177,7 +177,7 @@ class Schedule:
         for (number, _), population in sorted(self._populations.items()):
             is_open = population.has_room
             if self._source.is_resumable:
-                is_open |= bool(population.count("RUNNING") + population.count("WAITING"))
+                is_open |= population.num_running + population.num_waiting > 0
             if is_open:
                 return number, population
         return self._next_number, None
@@ -199,8 +199,7 @@ class Schedule:
 
     def _stop(self, population: Population, status: Any) -> bool:
         """Ends the waiting trials that the rule has stopped; whether there were any."""
-        rows = enumerate(population.records[: population.rule.size])
-        stopped = [one for i, one in rows if one.state == "WAITING" and status[i] == Status.PRUNED]
+        stopped = population.waiting(status == Status.PRUNED)
         self._prune(stopped)
         return bool(stopped)
 
