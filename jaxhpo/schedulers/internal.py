@@ -1,5 +1,8 @@
 """What other rooms of the package need of `schedulers`, and no user: free to change."""
 
+from jaxhpo.schedulers._jobs import Standing as Standing
+from jaxhpo.schedulers._jobs import check_jobs as check_jobs
+from jaxhpo.schedulers._names import check_kind as check_kind
 from jaxhpo.schedulers._names import least_trials as least_trials
 from jaxhpo.schedulers._names import makes_points as makes_points
 from jaxhpo.schedulers._names import resolve as resolve

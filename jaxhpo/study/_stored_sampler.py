@@ -49,6 +49,7 @@ class StoredSampler:
 
     Attributes:
         clock: counts the time that compiling takes, until a trial is written with it.
+        has_paused: whether trials may wait that have begun.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class StoredSampler:
         self._rows = RowMaker(space)
         self._next_number = 0
         self._is_stale = not store.is_new
+        self.has_paused = False
         self._is_constrained = False
         self._has_waiting = self._has_released = self._is_mid_batch = False
         # Trials of other processes, or paused, that the sampler takes for failed until they end.
@@ -137,6 +139,7 @@ class StoredSampler:
         self._has_waiting = any(
             status_of(trial) is Status.WAITING and not is_paused(trial) for trial in trials
         )
+        self.has_paused = any(is_paused(trial) for trial in trials)
         self._has_released = any(is_released(trial) for trial in trials)
         # The rest of a batch that others have broken into is proposed anew, as on reopening.
         self._is_mid_batch = self._proposer.is_mid_batch(len(trials))
@@ -267,6 +270,7 @@ class StoredSampler:
     def paused(self, trial: Trial, *, is_new: bool = False) -> None:
         """Takes note that a trial waits, or as a new one will be begun by whoever asks next."""
         self._running.pop(trial.number, None)
+        self.has_paused = True
         self._is_stale |= is_new or self._learns
 
     def tell(self, trials: Sequence[Trial], results: Sequence[ObjectiveResult]) -> list[Trial]:
@@ -363,7 +367,7 @@ class StoredSampler:
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
             for number in numbers
         ]
-        self._is_stale = True
+        self._is_stale, self.has_paused = True, self.has_paused or bool(waiting)
         try:
             self._store.finish_now(endings)
             self._store.release(waiting, lambda owner: owner == this_process())

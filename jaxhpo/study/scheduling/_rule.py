@@ -17,6 +17,9 @@ from jaxhpo._checks import fail
 from jaxhpo._status import Status
 from jaxhpo.schedulers import Scheduler
 from jaxhpo.schedulers.internal import (
+    Standing,
+    check_jobs,
+    check_kind,
     check_levels,
     check_table,
     judges_rungs,
@@ -110,14 +113,10 @@ class Rule:
         decision = Decision(answer.status, int(answer.trial[0]), int(answer.level[0]))
         if decision.trial < 0:
             return decision
-        if answer.parent[0] != decision.trial:
-            expected = "one of which each trial goes on from its own state"
-            raise fail(self._where, "scheduler", expected, "a job whose `parent` is another trial")
-        reached = int(told[decision.trial].sum())
-        if decision.level not in self.levels[reached:]:
-            expected = "one whose jobs go to a later level of its table"
-            got = f"a job of trial {decision.trial} to step {decision.level}"
-            raise fail(self._where, "scheduler", expected, got)
+        steps = np.asarray((0, *self.levels))[told.sum(axis=1)]
+        standing = Standing(self.levels, steps, (status >= 0) & (status != Status.RUNNING))
+        first = (answer.trial[:1], answer.parent[:1], answer.level[:1])
+        check_jobs(self._where, standing, *first)
         if self._is_by_rungs:
             jobs = zip(answer.trial.tolist(), answer.level.tolist(), strict=True)
             decision = decision._replace(then=tuple(job for job in jobs if job[0] >= 0)[1:])
@@ -148,9 +147,10 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
         The number.
 
     Raises:
-        TypeError: it is None, and the scheduler is not ready-made.
-        ValueError: a scheduler that changes hyperparameters.
+        TypeError: no scheduler; or `num_steps` is None, and the scheduler is not ready-made.
+        ValueError: no scheduler of that name, or one that changes hyperparameters.
     """
+    check_kind(where, "scheduler", scheduler, keeps_points=True)
     _check_keeps_points(where, scheduler)
     if num_steps is not None:
         return num_steps

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._checks import fail
 from jaxhpo._status import Status
 from jaxhpo.schedulers import Scheduler
-from jaxhpo.study.running._results import ObjectiveResult
+from jaxhpo.study.scheduling._left_behind import warn_of_left
 from jaxhpo.study.scheduling._population import Population
 from jaxhpo.study.scheduling._rule import Rule
 from jaxhpo.study.storage._records import Record, Records
@@ -134,6 +134,18 @@ class Schedule:
                 population.rule.size,
             )
 
+    @property
+    def awaited(self) -> list[Record]:
+        """The running trials of the population that is open."""
+        _, population = self._open()
+        return [] if population is None else [r for r in population.records if r.state == "RUNNING"]
+
+    def warn_of_left(self) -> None:
+        """Says which trials wait for another rule than this one."""
+        self._refresh()
+        mine = [one.number for each in self._populations.values() for one in each.records]
+        warn_of_left(self._study, mine)
+
     def _rule(self, size: int) -> Rule:
         """The rule for populations of a size; a ready-made scheduler has its own."""
         size = 0 if isinstance(self._scheduler, Scheduler) else size
@@ -204,12 +216,6 @@ class Schedule:
         return bool(stopped)
 
     def _prune(self, records: Sequence[Record]) -> None:
-        """Ends waiting trials as pruned, with their last loss as their value."""
-        tasks = [task for one in records if (task := self._source.resume(one.number)) is not None]
-        results = []
-        for task in tasks:
-            curve = task.trial.curve
-            value = curve[max(curve)] if curve else None
-            results.append(ObjectiveResult(Status.PRUNED, value))
-        if tasks:
-            self._on_ended(self._source.end(tasks, results))
+        """Ends waiting trials as pruned."""
+        if ended := self._source.prune([one.number for one in records]):
+            self._on_ended(ended)
