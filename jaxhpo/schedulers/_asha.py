@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
 
@@ -11,6 +11,7 @@ from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status
 from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Job, Scheduler, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
@@ -34,6 +35,10 @@ class AshaSettings(Record):
     name: str = static_field()
 
 
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
+
+
 @named_arguments
 def asha(
     num_trials: int,
@@ -44,6 +49,8 @@ def asha(
     levels: Sequence[int] | None = None,
     unit: Any = None,
     batch_size: int | None = None,
+    sampler: Any = None,
+    space: Space | None = None,
 ) -> Scheduler:
     """Asynchronous successive halving, promotion type: no worker waits for a rung to be complete.
 
@@ -63,15 +70,21 @@ def asha(
             a 27th of `num_steps`.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
-        batch_size: jobs of one `ask`; all trials if None, which leaves nothing asynchronous.
-            Static.
+        batch_size: jobs of one `ask`; all trials if None, which leaves nothing asynchronous, or 8
+            with a `sampler`. Static.
+        sampler: proposes the points of new trials: a name, or a sampler of `batch_size` points. It
+            learns from the highest level that has more than `d` finite values, and as many as its
+            own start-up takes. Until then, for a third of the trials, and where all together cost
+            fewer than 16 whole ones, points are those of `unit`, or random. None: all are.
+        space: the `Space` of the points, needed with a `sampler`.
 
     Returns:
         The scheduler.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a number out of range, or levels that do not increase up to `num_steps`.
+        ValueError: a number out of range, levels that do not increase up to `num_steps`, or a
+            sampler of another batch or that does not learn from values.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo
@@ -89,7 +102,7 @@ def asha(
         https://arxiv.org/abs/1810.05934, algorithm 2.
     """
     arguments = check_arguments(
-        "asha", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size
+        "asha", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size, sampler
     )
     settings = AshaSettings(
         arguments.unit,
@@ -98,7 +111,13 @@ def asha(
         arguments.batch_size,
         "asha",
     )
-    return make_scheduler(settings, _init, _ask, tell_records, name="asha")
+    rule = make_scheduler(settings, _init, _ask, tell_records, name="asha")
+    if sampler is None:
+        return rule
+    steps = expected_steps(rung_counts(num_trials, len(arguments.levels), eta), arguments.levels)
+    given = None if unit is None else arguments.unit
+    how = (sampler, space, given, arguments.batch_size, steps, num_steps)
+    return proposing("asha", rule, *how)
 
 
 def _init(settings: AshaSettings, key: Any) -> TableState:

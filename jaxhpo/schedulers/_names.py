@@ -10,9 +10,9 @@ from jaxhpo import _checks
 from jaxhpo.schedulers._asha import asha
 from jaxhpo.schedulers._halving import halving
 from jaxhpo.schedulers._hyperband import hyperband
-from jaxhpo.schedulers._pb2 import pb2
-from jaxhpo.schedulers._pbt import pbt
 from jaxhpo.schedulers._protocol import Scheduler
+from jaxhpo.schedulers.population_based._pb2 import pb2
+from jaxhpo.schedulers.population_based._pbt import pbt
 
 _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "asha": asha,
@@ -129,9 +129,10 @@ def makes_points(scheduler: Any) -> bool:
     """Whether a scheduler, or the one of a name, makes new points for its trials."""
     if isinstance(scheduler, Scheduler):
         return scheduler.space is not None
-    # For which it needs the space.
+    # For which it needs the space; others take one where a sampler proposes.
     factory = _FACTORIES.get(scheduler) if isinstance(scheduler, str) else None
-    return factory is not None and "space" in inspect.signature(factory).parameters
+    space = None if factory is None else inspect.signature(factory).parameters.get("space")
+    return space is not None and space.default is inspect.Parameter.empty
 
 
 def least_trials(

@@ -37,6 +37,7 @@ class Settings(Record):
         bracket: `[n]` int32 bracket of each trial.
         first: `[b]` int32 first rung at which a bracket is cut.
         batch_size: rows of a job.
+        in_turn: whether a bracket goes before the next one, rather than a lower level.
         name: for errors.
     """
 
@@ -46,22 +47,29 @@ class Settings(Record):
     bracket: Array
     first: Array
     batch_size: int = static_field()
+    in_turn: bool = static_field()
     name: str = static_field()
 
 
 def synchronous(
-    name: str, arguments: Arguments, bracket: np.ndarray, first: np.ndarray
+    name: str,
+    arguments: Arguments,
+    bracket: np.ndarray,
+    first: np.ndarray,
+    *,
+    in_turn: bool = False,
 ) -> Scheduler:
     """Makes a scheduler of brackets that are cut at some of the levels.
 
     All brackets share the levels, and one that is not cut at a level passes it: so all trials of a
-    population stand at one step, whatever their bracket.
+    population stand at one step, whatever their bracket, unless brackets take turns.
 
     Args:
         name: of the scheduler.
         arguments: checked.
         bracket: `[n]` bracket of each trial.
         first: `[b]` first rung at which each bracket is cut.
+        in_turn: whether the trials of a bracket are handed out before those of the next one.
 
     Returns:
         The scheduler.
@@ -73,6 +81,7 @@ def synchronous(
         setting(bracket, jnp.int32),
         setting(first, jnp.int32),
         arguments.batch_size,
+        in_turn,
         name,
     )
     return make_scheduler(settings, _init, _ask, _tell, name=name)
@@ -92,7 +101,8 @@ def _ask(settings: Settings, key: Any, state: TableState) -> tuple[TableState, J
     del key
     table = state.table
     ready = is_new(table) | is_promoted(table)
-    table, job = hand_out(table, ready, (table.level,), settings.batch_size)
+    order = (settings.bracket, table.level) if settings.in_turn else (table.level,)
+    table, job = hand_out(table, ready, order, settings.batch_size)
     return TableState(table), job
 
 

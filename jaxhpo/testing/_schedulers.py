@@ -171,7 +171,7 @@ def check_copies(case: SchedulerCase) -> None:
     """Who goes on from its own state keeps its point; who copies stays in the cube, and may."""
     scheduler, key = case.make(), _run.study_key()
     curves, state = jnp.asarray(case.curves(scheduler)), _run.init(scheduler, key)
-    unit, count = np.asarray(state.table.unit), 0
+    unit, begun, count = np.asarray(state.table.unit), np.asarray(state.table.level), 0
     for number in range(curves.shape[1]):
         key_ask, key_tell = jax.random.split(jax.random.fold_in(key, number))
         state, job = _run.ask(scheduler, key_ask, state)
@@ -181,11 +181,13 @@ def check_copies(case: SchedulerCase) -> None:
         assert ((parent >= 0) & (parent < case.num_trials)).all(), parent
         assert not np.isin(parent[is_copy], trial[is_copy]).any(), "a copy of one that is replaced"
         assert ((point >= 0) & (point <= 1)).all(), "a point outside the unit cube"
-        np.testing.assert_array_equal(point[~is_copy], unit[trial[~is_copy]])
+        keeps = ~is_copy & ~(case.proposes & (begun[trial] == 0))
+        np.testing.assert_array_equal(point[keeps], unit[trial[keeps]])
         assert number or not is_copy.any(), "a copy of a trial that has not begun"
         unit, count = np.asarray(state.table.unit), count + int(is_copy.sum())
         value = _run.value_of(job, state.table.levels, curves)
         state, _ = _run.tell(scheduler, key_tell, state, job, value)
+        begun = np.asarray(state.table.level)
     assert count or not case.may_copy, "no trial has copied another"
 
 

@@ -16,7 +16,13 @@ from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, Reporter, make_reporter
 from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
 from jaxhpo.schedulers import Scheduler
-from jaxhpo.schedulers.internal import check_levels, check_table, least_trials, resolve
+from jaxhpo.schedulers.internal import (
+    check_levels,
+    check_table,
+    least_trials,
+    proposes,
+    resolve,
+)
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
@@ -100,6 +106,7 @@ class SweepRun:
 
     def _check_ready(self, scheduler: Scheduler, batch_size: int | None) -> int:
         """The trials that a ready-made scheduler is for, which every batch must have."""
+        _refuse_sampler(scheduler)
         size = check_table(_WHERE, scheduler).status.shape[0]
         if batch_size not in (None, size):
             expected = f"made for {batch_size} trials (`batch_size`), or a function that makes one"
@@ -115,6 +122,7 @@ class SweepRun:
         """Refuses a function that makes schedulers for others than the trials it is given."""
         for size in {self.size, self.num_trials % self.size} - {0}:
             made = resolve(_WHERE, "scheduler", scheduler, size, self.num_steps)
+            _refuse_sampler(made)
             found = check_table(_WHERE, made).status.shape[0]
             if found != size:
                 expected = f"made for {size} trials"
@@ -261,6 +269,13 @@ class SweepRun:
         self.done += len(recorded)
         self.failed += sum(ending.status is Status.FAILED for ending in recorded)
         self.batches += len(recorded) > 0
+
+
+def _refuse_sampler(scheduler: Scheduler) -> None:
+    """A trial is written down with its point before the scheduler sees it."""
+    if proposes(scheduler):
+        expected = "made without `sampler`: the study's own sampler proposes the points"
+        raise _checks.fail(_WHERE, "scheduler", expected, "one with a sampler")
 
 
 def _schedule(

@@ -24,6 +24,7 @@ from jaxhpo.schedulers.internal import (
     check_table,
     judges_rungs,
     makes_points,
+    proposes,
     resolve,
 )
 from jaxhpo.study.scheduling._fold import Fold, Programs
@@ -162,7 +163,10 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
 
 
 def _check_keeps_points(where: str, scheduler: Any) -> None:
-    """Refuses population-based training, by its name before it is made."""
+    """Refuses population-based training, by its name before it is made, and other samplers."""
+    if isinstance(scheduler, Scheduler) and proposes(scheduler):
+        expected = "made without `sampler`: the study's own sampler proposes the points"
+        raise fail(where, "scheduler", expected, "one with a sampler")
     if makes_points(scheduler):
         expected = (
             "one that keeps the params of a trial, since an objective goes on from no other "
