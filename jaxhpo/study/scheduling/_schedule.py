@@ -175,7 +175,7 @@ class Schedule:
         found = record.own.get(SCHEDULE)
         if found is None:
             return None
-        text, number, size = found
+        text, number, size, *_ = found
         self._next_number = max(self._next_number, number + 1)
         if (number, text) not in self._populations:
             rule = self._rule(size)
@@ -196,7 +196,7 @@ class Schedule:
 
     def _begin(self, number: int, rule: Rule) -> Task | None:
         """Begins a trial in a population; None if the sampler has no further point."""
-        entry = [self._text(rule), number, rule.size]
+        entry = [self._text(rule), number, rule.size, list(rule.levels)]
         for task in self._source.begin(1, {SCHEDULE: entry}):
             self._refresh()
             population = self._of_trial[task.trial_id]
