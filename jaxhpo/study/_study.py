@@ -188,7 +188,8 @@ class Study(SweepingStudy):
                 `checkpoint`, else it is PRUNED; so are those that still wait once all trials of
                 their population have begun. Processes that run the study with the same scheduler
                 share its trials. A ready-made one is run on populations of its own size, one after
-                another.
+                another. What a scheduler has paused is taken up by the same one alone, with the
+                same settings; other runs say how many trials wait (see `prune_waiting`).
             num_steps: the most reports of a trial; needed with a scheduler that is not ready-made.
                 A generator that reports once more is closed.
 
@@ -323,7 +324,8 @@ class Study(SweepingStudy):
         """Marks trials as failed whose process has ended without telling.
 
         Opening a study does this for processes of this machine that are certainly gone. Trials that
-        a `sweep` had reserved do not fail: they wait, and the next sweep trains them.
+        a `sweep` had reserved do not fail: they wait, and the next sweep trains them. So do those
+        whose objective takes `checkpoint`, and a run that waits for them goes on.
 
         Args:
             everywhere: every running trial, also those of other machines and those that `ask` gave
@@ -338,6 +340,36 @@ class Study(SweepingStudy):
         if hasattr(self, "_sampler"):
             self._sampler.refresh()
         return numbers
+
+    @named_arguments
+    def prune_waiting(self) -> list[int]:
+        """Ends the trials that wait for a scheduler, as pruned; their checkpoints are removed.
+
+        A trial that a scheduler has paused is taken up by that scheduler alone, with the same
+        settings. Where it is not to be run again, this ends its trials: their values are their last
+        losses. Those that an interrupted run without a scheduler has left do not end; the next run
+        goes on with them.
+
+        Returns:
+            Numbers of the trials that have ended.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> def objective(params, checkpoint=None):
+            ...     for step in range(checkpoint or 0, 4):
+            ...         yield hpo.Report(params["x"] / (step + 1), checkpoint=step + 1)
+            >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+            >>> half = hpo.schedulers.halving(8, 4)
+            >>> study.optimize(objective, num_trials=3, scheduler=half, progress=False)
+            >>> study.prune_waiting()
+            [0, 1, 2]
+        """
+        from jaxhpo.study.reporting._source import Source
+        from jaxhpo.study.scheduling._left_behind import waiting_for_rules
+
+        ended = Source(self, is_resumable=True).prune(list(waiting_for_rules(self)))
+        self._on_trials_ended(ended)
+        return [trial.number for trial in ended]
 
 
 def _as_space(tree: Any) -> Space:

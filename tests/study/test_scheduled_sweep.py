@@ -106,17 +106,6 @@ def test_a_bad_scheduler_is_named_before_any_trial(url):
     assert study.trials == []
 
 
-def test_a_scheduler_of_other_trials_is_named_and_the_batch_waits(url):
-    study = Study(SPACE, "random", storage=url, name="s")
-    ready = hpo.schedulers.halving(8, 8)
-    with pytest.raises(ValueError, match="`scheduler` must be made for 12 trials"):
-        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": ready})
-    assert all(trial.status is Status.WAITING for trial in study.trials)
-    study.sweep(TRAINING, num_trials=12, **SETTINGS)
-    assert len(study.trials) == 12
-    assert not any(trial.status is Status.WAITING for trial in study.trials)
-
-
 def test_a_study_records_the_schedules_of_population_based_training(url):
     study = Study(SPACE, "random", storage=url, name="s")
     settings = {**SETTINGS, "num_steps": 40, "scheduler": "pbt"}
@@ -192,3 +181,32 @@ def test_a_sweep_of_no_trials_needs_no_population():
     study = Study(SPACE, "random", storage=None)
     study.sweep(TRAINING, num_trials=0, **{**SETTINGS, "scheduler": "pbt"})
     assert study.trials == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_size": 8}, "`scheduler` must be made for 8 trials .*, got 'one for 6'"),
+        (
+            {"scheduler": lambda n, steps: hpo.schedulers.halving(8, steps), "batch_size": 8},
+            "`scheduler` must be made for 4 trials, got 'one for 8'",
+        ),
+        ({"num_trials": 16}, "`num_trials` must be a multiple of the 6 trials that `scheduler`"),
+        ({"num_steps": 4}, "`scheduler` must be made for 4 steps, got 'one for 8'"),
+    ],
+)
+def test_a_ready_scheduler_that_does_not_fit_is_refused_before_any_trial(settings, said):
+    study = Study(SPACE, "random", storage=None)
+    ready = hpo.schedulers.halving(6, 8)
+    with pytest.raises(ValueError, match=said):
+        study.sweep(TRAINING, **{"num_trials": 12, **SETTINGS, "scheduler": ready, **settings})
+    assert study.trials == []
+
+
+def test_a_ready_scheduler_runs_batches_of_its_own_size():
+    study, named = (Study(SPACE, "random", storage=None) for _ in range(2))
+    ready = hpo.schedulers.halving(6, 8)
+    summary = study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": ready})
+    assert summary.num_batches == 2
+    named.sweep(TRAINING, num_trials=12, batch_size=6, **SETTINGS)
+    assert facts(study) == facts(named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ from jaxhpo.study.reporting._source import Source
 from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
-from jaxhpo.study.running.engines._local_pool import Engine, LocalPool, Pool
 from jaxhpo.study.running._results import ObjectiveResult
+from jaxhpo.study.running.engines._local_pool import Engine, LocalPool, Pool
 from jaxhpo.study.running.engines._workers import WorkerPool
+from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
 from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
+from jaxhpo.study.storage._reports import is_paused
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -33,6 +36,9 @@ _WHERE = "Study.optimize"
 
 _WAIT_SECONDS = 0.5
 """How often a process that waits for others looks what they have done."""
+
+_REMIND_SECONDS = 60.0
+"""How long it waits for the same trials before it says for whose."""
 
 
 class OptimizeLoop:
@@ -76,13 +82,14 @@ class OptimizeLoop:
         self._first_failures = FirstFailures(max_first_failures)
         note = "the sampler's programs compile for the first proposals"
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
-        self._begun = self._done = self._failed = 0
+        self._begun = self._done = self._failed = self._num_ended = 0
         self._stopped = ""
         if num_steps is not None:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self._source = Source(study, takes_checkpoint(objective))
         self._set_up_judge(scheduler, num_steps)
         self._is_told = self._has_reported = False
+        self._awaited: tuple[list[int], float] = ([], 0.0)
         # What the user has asked, and will tell, is no trial of this run.
         self._asked_by_user = study._sampler.running_numbers
 
@@ -125,17 +132,14 @@ class OptimizeLoop:
             stack.callback(pool.close)
             self._report_progress(study._best_value_or_none())
             try:
+                self._warn_of_left()
                 while (reason := self._reason_to_stop()) is None or pool.num_busy:
                     interrupts.raise_pending()
                     self._round(pool, interrupts, may_start=reason is None)
                 return reason
             except KeyboardInterrupt:
                 study._sampler.fail_running("interrupted", self._asked_by_user)
-                logger.warning(
-                    "interrupted after %d trials of this call, all of them recorded. %s",
-                    self._done,
-                    study.resume_hint(),
-                )
+                logger.warning("interrupted %s %s", self._so_far(), study.resume_hint())
                 study.stop_reason = "interrupted"
                 raise
             except BaseException as error:
@@ -143,6 +147,27 @@ class OptimizeLoop:
                 study._sampler.fail_running(why, self._asked_by_user)
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
+
+    def _warn_of_left(self) -> None:
+        """Says which trials this run will not take up although they wait."""
+        if not self._study._sampler.has_paused:
+            return
+        if self._schedule is None:
+            warn_of_left(self._study)
+        else:
+            self._schedule.warn_of_left()
+
+    def _so_far(self) -> str:
+        """What an interrupted run has done."""
+        ended = f"after {self._num_ended} trials of this call"
+        num_paused = 0
+        if self._study._sampler.has_paused:
+            num_paused = sum(is_paused(frozen) for frozen in self._study._store.history())
+        if not num_paused:
+            return f"{ended}, all of them recorded."
+        return (
+            f"{ended}; {num_paused} more have begun, and wait. All that they reported is recorded."
+        )
 
     def _make_pool(self, interrupts: DeferredInterrupts) -> Pool:
         store = self._study._store
@@ -212,6 +237,14 @@ class OptimizeLoop:
         if not self._is_told:
             self._reporter.say("waiting for trials that other processes run")
             self._is_told = True
+        assert self._schedule is not None
+        records, now = self._schedule.awaited, time.monotonic()
+        numbers, since = self._awaited
+        if [one.number for one in records] != numbers:
+            self._awaited = ([one.number for one in records], now)
+        elif records and now - since >= _REMIND_SECONDS:
+            warn_of_awaited(self._study, records)
+            self._awaited = (numbers, math.inf)  # once
         interruptible_sleep(_WAIT_SECONDS)
         self._study.fail_stale()
 
@@ -225,6 +258,7 @@ class OptimizeLoop:
         self._done += len(ended)
         trials += self._pruned
         self._pruned.clear()
+        self._num_ended += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in trials)
         before = study._best_value_or_none()
         study._on_trials_ended(trials)

@@ -8,9 +8,11 @@ from typing import Any
 
 from jaxhpo._base import Array, Outcome
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.schedulers._exploit import exploit
-from jaxhpo.schedulers._explore import explore
-from jaxhpo.schedulers._population import (
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import record, told
+from jaxhpo.schedulers.population_based._exploit import exploit
+from jaxhpo.schedulers.population_based._explore import explore
+from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
     ask,
@@ -22,8 +24,6 @@ from jaxhpo.schedulers._population import (
     round_of,
     values_at,
 )
-from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
-from jaxhpo.schedulers._table import record, told
 from jaxhpo.space import Space
 
 
