@@ -28,7 +28,7 @@ from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import RESUMABLE, SCHEDULE, is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
 from jaxhpo.study.storage._rows import COMPILE_ENTRY, Ending, Row
-from jaxhpo.study.storage._waiting import enqueue, waiting
+from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
 if TYPE_CHECKING:
@@ -156,6 +156,15 @@ class StoredSampler:
         """Writes trials that are handed out before any further proposal; see `Study.enqueue`."""
         self._is_stale = True
         return enqueue(self._store, self._space, params)
+
+    def retry(self, trial: Trial, retried: list[int]) -> int:
+        """Writes the params of a lost trial as one that waits; `retried` are the trials of them.
+
+        Returns:
+            Its number.
+        """
+        self._is_stale = True
+        return self._store.enqueue(trial.flat, retry_attrs(retried))
 
     def ask(
         self,

@@ -134,7 +134,10 @@ class Study(SweepingStudy):
         *,
         num_trials: int,
         timeout: float | None = None,
-        num_workers: int = 1,
+        num_workers: int | None = None,
+        executor: Any = None,
+        synchronous: bool = False,
+        max_retries: int = 0,
         callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
@@ -168,9 +171,22 @@ class Study(SweepingStudy):
             num_trials: how many more trials to run. Those that an interrupted run has left are not
                 counted again.
             timeout: seconds after which no further trial starts.
-            num_workers: more than 1 evaluates in that many spawned processes, as many trials at a
-                time; the objective must be picklable. The result is the same in every run, unless
-                a scheduler decides by what has been reported so far.
+            num_workers: how many trials run at a time; more than 1 evaluates in that many spawned
+                processes, and the objective must be picklable. None: 1, or as many as `executor`
+                has. A worker that is done gets the next trial at once, proposed in the light of
+                those that still run.
+            executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
+                loky's processes, or those of Dask, MPI or `jaxhpo.integrations.ray.RayExecutor`; or
+                a function that makes one, which is called again where the one before has broken.
+                It stays yours: shut it down. Except from threads, the reports of an objective
+                arrive with its end, so nothing is stopped early.
+            synchronous: whether a round of trials begins when all of the last one have ended. Then
+                the trials are the same in every run, whatever the timing, unless a scheduler
+                decides by what has been reported so far.
+            max_retries: how often the params of a trial are run again whose worker has vanished
+                (killed, out of memory, a lost machine). The trial is recorded as failed with the
+                reason; the new one has a number of its own and is no further one of `num_trials`.
+                Optuna's `RetryFailedTrialCallback.retried_trial_number` links them.
             callbacks: each is called as `callback(study, trial)` after a trial is recorded.
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
@@ -211,6 +227,9 @@ class Study(SweepingStudy):
             num_trials=num_trials,
             timeout=timeout,
             num_workers=num_workers,
+            executor=executor,
+            synchronous=synchronous,
+            max_retries=max_retries,
             callbacks=callbacks,
             catch=catch,
             max_first_failures=max_first_failures,

@@ -49,7 +49,11 @@ Judge = Callable[[Task], "Status | None"]
 
 
 class Recorder:
-    """Writes down what running trials report, and asks whether they go on."""
+    """Writes down what running trials report, and asks whether they go on.
+
+    Attributes:
+        num_steps: reports of a whole trial; None for any number.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Recorder:
             judge: what ends trials, or lets them wait; None for nothing.
         """
         self._store, self._checkpoints, self._deferred = store, checkpoints, deferred
-        self._num_steps, self._judge = num_steps, judge
+        self.num_steps, self._judge = num_steps, judge
 
     def tell(
         self,
@@ -90,7 +94,7 @@ class Recorder:
             The status to close it with, or None where it goes on.
         """
         with self._deferred():
-            if self._num_steps is not None and task.step >= self._num_steps:
+            if self.num_steps is not None and task.step >= self.num_steps:
                 return Status.COMPLETE
             step, before = task.step + 1 if step is None else step, task.checkpoint
             found = None

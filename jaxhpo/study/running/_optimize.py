@@ -19,13 +19,14 @@ from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
 from jaxhpo.study.running._results import ObjectiveResult
-from jaxhpo.study.running.engines._local_pool import Engine, LocalPool, Pool
-from jaxhpo.study.running.engines._workers import WorkerPool
+from jaxhpo.study.running.engines._choose import engine_of
+from jaxhpo.study.running.engines._local_pool import Engine, Pool
 from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
 from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
 from jaxhpo.study.storage._reports import is_paused
+from jaxhpo.study.storage._waiting import retried_numbers
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -51,13 +52,16 @@ class OptimizeLoop:
         *,
         num_trials: int,
         timeout: float | None,
-        num_workers: int,
+        num_workers: int | None,
         callbacks: Sequence[Callable[..., Any]],
         catch: tuple[type[BaseException], ...],
         max_first_failures: int | None,
         progress: Any,
         scheduler: Any = None,
         num_steps: int | None = None,
+        executor: Any = None,
+        synchronous: bool = False,
+        max_retries: int = 0,
         engine: Engine | None = None,
         where: str = _WHERE,
     ) -> None:
@@ -68,9 +72,10 @@ class OptimizeLoop:
         """
         self._study, self._num_objectives = study, len(study.directions)
         self._objective = _checks.check_callable(_WHERE, "objective", objective)
-        self._engine, self._where = engine, where
+        self._where = where
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
-        self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
+        self._is_synchronous = _checks.check_bool(_WHERE, "synchronous", synchronous)
+        self._max_retries = _checks.check_int(_WHERE, "max_retries", max_retries, 0)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -88,6 +93,14 @@ class OptimizeLoop:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self._source = Source(study, takes_checkpoint(objective))
         self._set_up_judge(scheduler, num_steps)
+        self._engine = engine or engine_of(
+            where,
+            objective,
+            self._num_objectives,
+            executor=executor,
+            num_workers=num_workers,
+            is_judged=self._judge is not None,
+        )
         self._is_told = self._has_reported = False
         self._awaited: tuple[list[int], float] = ([], 0.0)
         # What the user has asked, and will tell, is no trial of this run.
@@ -174,12 +187,7 @@ class OptimizeLoop:
         recorder = Recorder(
             store, self._source.checkpoints, interrupts.deferred, self._num_steps, self._judge
         )
-        if self._engine is not None:
-            return self._engine(recorder, interrupts)
-        if self._num_workers == 1:
-            return LocalPool(self._objective, recorder, interrupts, self._num_objectives)
-        workers = (self._num_workers, recorder, interrupts, self._num_objectives)
-        return WorkerPool(self._objective, *workers)
+        return self._engine(recorder, interrupts)
 
     def _reason_to_stop(self) -> str | None:
         if self._study.stop_reason:
@@ -193,7 +201,8 @@ class OptimizeLoop:
     def _round(self, pool: Pool, interrupts: DeferredInterrupts, *, may_start: bool) -> None:
         """Gives the workers something to do, and takes note of what they have done.
 
-        Without a scheduler that is one trial a worker, so that the same trials run in every run.
+        A worker that is done gets the next trial at once; in a synchronous run once all are done,
+        so that the same trials run in every run.
         """
         started = self._next_tasks(pool) if may_start else []
         ended = []
@@ -203,7 +212,7 @@ class OptimizeLoop:
                 pool.start(task)
             else:
                 ended.append((task, problem))
-        while pool.num_busy and not (ended and self._schedule):
+        while pool.num_busy and (self._is_synchronous or not ended):
             ended += pool.wait()
         if self._schedule is None:
             ended.sort(key=lambda one: one[0].trial.number)
@@ -214,9 +223,9 @@ class OptimizeLoop:
         study, schedule = self._study, self._schedule
         if schedule is None:
             left = self._num_trials - self._begun
-            tasks = self._source.take(len(pool), left)
+            tasks = self._source.take(len(pool) - pool.num_busy, left)
             self._begun += sum(task.is_new for task in tasks)
-            is_over = not tasks
+            is_over = not tasks and not pool.num_busy
         else:
             tasks = []
             while pool.num_busy + len(tasks) < len(pool) and (task := schedule.next()) is not None:
@@ -262,6 +271,9 @@ class OptimizeLoop:
         self._failed += sum(trial.status is Status.FAILED for trial in trials)
         before = study._best_value_or_none()
         study._on_trials_ended(trials)
+        for task, result in ended:
+            if result.is_lost:
+                self._retry(task)
         self._log_if_improved(before, trials)
         self._report_progress(study._best_value_or_none())
         self._warn_of_silence(ended)
@@ -269,6 +281,20 @@ class OptimizeLoop:
         with interrupts.allow():
             for trial in trials:
                 self._run_callbacks(trial)
+
+    def _retry(self, task: Task) -> None:
+        """Lets the configuration of a trial whose worker has vanished be run again."""
+        retried = retried_numbers(self._study._store.trial(task.trial.number))
+        if len(retried) >= self._max_retries:
+            return
+        number = self._study._sampler.retry(task.trial, [*retried, task.trial.number])
+        logger.warning(
+            "study %r: the worker of trial %d was lost; trial %d runs its params again.",
+            self._study.name,
+            task.trial.number,
+            number,
+        )
+        self._begun -= task.is_new and self._schedule is None
 
     def _warn_of_silence(self, ended: Sequence[tuple[Task, ObjectiveResult]]) -> None:
         """Says once that a scheduler has nothing to judge."""

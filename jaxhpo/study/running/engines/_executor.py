@@ -52,20 +52,20 @@ class ExecutorPool:
         recorder: Recorder,
         interrupts: DeferredInterrupts,
         num_objectives: int = 1,
+        make: Callable[[], Any] | None = None,
     ) -> None:
         """Takes the objective; nothing is started yet.
 
         Args:
-            executor: a `concurrent.futures.Executor`, or a function that makes one; it is called
-                again where the one before is broken.
+            executor: a `concurrent.futures.Executor`.
             objective: the user's function.
             num_workers: trials at a time.
             recorder: takes what the objective reports.
             interrupts: may come while this process waits.
             num_objectives: values that the objective must return.
+            make: makes an executor in place of one that is broken, or None.
         """
-        self._make = executor if not hasattr(executor, "submit") else None
-        self._executor = executor if self._make is None else self._make()
+        self._executor, self._make = executor, make
         self._objective, self._num_workers = objective, num_workers
         self._recorder, self._interrupts = recorder, interrupts
         self._num_objectives = num_objectives
@@ -121,7 +121,9 @@ class ExecutorPool:
     def _submit(self, task: Task, what: tuple[Any, ...]) -> concurrent.futures.Future[Any]:
         if isinstance(self._executor, concurrent.futures.ThreadPoolExecutor):
             return self._executor.submit(self._call_here, task, what)
-        return self._executor.submit(call_elsewhere, *what)
+        most = self._recorder.num_steps
+        most = None if most is None else most - task.step
+        return self._executor.submit(call_elsewhere, *what, most)
 
     def _next(self) -> Any:
         try:
@@ -161,11 +163,9 @@ class ExecutorPool:
             return _lost(f"{type(error).__name__}: {error}")
         found: Reported = future.result()
         for loss, checkpoint in found.reports:
-            status = self._recorder.tell(task, loss, checkpoint)
-            if status is not None:
+            if self._recorder.tell(task, loss, checkpoint) is not None:
                 reason = "another process has ended the trial"
-                ended = ObjectiveResult(status, loss, reason=reason)
-                return ended if status is Status.FAILED else found.result
+                return ObjectiveResult(Status.FAILED, reason=reason)
         return found.result
 
 
@@ -175,12 +175,21 @@ def call_elsewhere(
     num_objectives: int,
     named: dict[str, Any],
     last: float | None,
+    most: int | None,
 ) -> Reported:
-    """What a worker of another process does; its reports go back with the result."""
+    """What a worker of another process does; its reports, at most `most`, go back with the result.
+
+    It is found by its name: an executor sends no code.
+    """
     reports: list[tuple[float, str | Packed | None]] = []
-    result = evaluate(
-        objective, params, num_objectives, lambda *said: reports.append(said), named, last
-    )
+
+    def tell(loss: float, checkpoint: Any) -> Status | None:
+        if most is not None and len(reports) >= most:
+            return Status.COMPLETE
+        reports.append((loss, checkpoint))
+        return None
+
+    result = evaluate(objective, params, num_objectives, tell, named, last)
     return Reported(picklable(result), reports)
 
 
