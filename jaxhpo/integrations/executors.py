@@ -1,6 +1,6 @@
 """Ray and submitit as `concurrent.futures.Executor`s, for `Study.optimize(executor=…)`.
 
-Dask (`client.get_executor()`), MPI (`mpi4py.futures.MPIPoolExecutor`), loky and the standard library
+Dask (`client.get_executor()`), MPI (`mpi4py.futures.MPIPoolExecutor`), loky and Python itself
 bring their own. Those here run any function that can be pickled, and know nothing of studies.
 """
 

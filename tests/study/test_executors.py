@@ -206,6 +206,16 @@ def test_params_that_end_every_worker_are_given_up():
     assert len({trial.params["x"] for trial in trials}) == 1
 
 
+def test_what_still_runs_when_the_first_have_all_failed_ends_with_the_run():
+    study = Study(X, "qmc", storage=None)
+    with pytest.raises(LookupError):
+        study.optimize(objectives.raises, num_trials=50, num_workers=3, max_first_failures=4)
+    reasons = [trial.reason for trial in study.trials]
+    assert reasons.count("LookupError: no luck with ['x']") >= 4
+    assert set(reasons) <= {"LookupError: no luck with ['x']", "the study stopped: LookupError"}
+    assert len(reasons) <= 6
+
+
 def dies_always(params):
     os._exit(3)
 

@@ -54,7 +54,9 @@ def test_first_trials_that_all_fail_with_one_error_raise_it(url, caplog, objecti
                                                             num_workers):  # fmt: skip
     study = Study(X, "random", storage=url, name="s")
     with pytest.raises(error) as caught:
-        study.optimize(objective, num_trials=1000, num_workers=num_workers, progress=False)
+        study.optimize(
+            objective, num_trials=1000, num_workers=num_workers, synchronous=True, progress=False
+        )
     assert len(study.trials) == 10
     assert study.stop_reason == f"the first 10 trials all failed with {error.__name__}"
     notes = " ".join(caught.value.__notes__)
@@ -178,7 +180,7 @@ def test_workers_that_all_die_end_the_run():
     study = Study({"x": hpo.uniform(2.0, 3.0)}, "random", storage=None)
     with pytest.raises(RuntimeError, match="the worker process ended"):
         study.optimize(objectives.dies, num_trials=50, num_workers=2, max_first_failures=4,
-                       progress=False)  # fmt: skip
+                       synchronous=True, progress=False)  # fmt: skip
     assert len(study.trials) == 4
 
 

@@ -1,0 +1,139 @@
+"""Studies on real clusters of one machine: Dask, Ray with two nodes, and submitit's local jobs."""
+
+import os
+import pathlib
+import time
+import warnings
+
+import pytest
+
+import jaxhpo as hpo
+from jaxhpo import Status
+from jaxhpo.integrations.executors import RayExecutor, SubmititExecutor
+from jaxhpo.study import Study
+
+pytestmark = [
+    pytest.mark.slow,
+    # The clusters' own: open sockets, deprecations.
+    pytest.mark.filterwarnings("ignore"),
+]
+
+X = {"x": hpo.uniform(-1.0, 3.0)}
+
+
+def loss(params):
+    return (params["x"] - 1.0) ** 2
+
+
+class Once:
+    """Kills its worker in the call that finds the file; the next one finds it no more."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __call__(self, params):
+        try:
+            pathlib.Path(self.path).unlink()
+        except FileNotFoundError:
+            return loss(params)
+        os._exit(9)
+
+
+def one_process(num_trials):
+    study = Study(X, "qmc", storage=None)
+    study.optimize(loss, num_trials=num_trials)
+    return sorted(trial.value for trial in study.trials)
+
+
+def check(study, num_trials, num_lost=0):
+    done = [trial.value for trial in study.trials if trial.status is Status.COMPLETE]
+    assert sorted(done) == one_process(num_trials)
+    assert sum(trial.status is Status.FAILED for trial in study.trials) == num_lost
+    assert len(study.trials) == num_trials + num_lost
+
+
+def test_dask_with_two_worker_processes(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=tmp_path
+    )
+    with cluster, distributed.Client(cluster) as client:
+        study = Study(X, "qmc", storage=f"sqlite:///{tmp_path / 's.db'}", name="s")
+        executor = client.get_executor(retries=0)
+        study.optimize(loss, num_trials=20, executor=executor, num_workers=2)
+        check(study, 20)
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """Two nodes of two CPUs each; the second one may be killed."""
+    pytest.importorskip("ray")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+    )
+    second = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    cluster.wait_for_nodes()
+    yield cluster, second
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_ray_with_two_nodes_of_which_one_is_killed(nodes, tmp_path):
+    cluster, second = nodes
+    study = Study(X, "qmc", storage=f"sqlite:///{tmp_path / 's.db'}", name="s")
+    killed = []
+
+    def kill(study, trial):
+        if len(study.trials) > 12 and not killed:
+            killed.append(trial.number)
+            cluster.remove_node(second, allow_graceful=False)
+
+    executor = RayExecutor(4)
+    study.optimize(
+        slow_loss, num_trials=40, executor=executor, max_retries=3, callbacks=[kill],
+        max_first_failures=None,
+    )  # fmt: skip
+    done = [trial.value for trial in study.trials if trial.status is Status.COMPLETE]
+    assert killed
+    assert sorted(done) == one_process(40)
+
+
+def slow_loss(params):
+    time.sleep(0.2)
+    return loss(params)
+
+
+def test_ray_s_lost_worker_costs_one_trial(nodes, tmp_path):
+    flag = tmp_path / "flag"
+    flag.touch()
+    study = Study(X, "qmc", storage=None)
+    with RayExecutor(2) as executor:
+        study.optimize(Once(flag), num_trials=8, executor=executor, max_retries=1)
+    check(study, 8, num_lost=1)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(loss, {"x": 0.0})
+
+
+def test_submitit_s_local_jobs(tmp_path):
+    submitit = pytest.importorskip("submitit")
+    flag = tmp_path / "flag"
+    flag.touch()
+    cluster = submitit.LocalExecutor(folder=tmp_path / "jobs")
+    cluster.update_parameters(timeout_min=5)
+    study = Study(X, "qmc", storage=None)
+    with SubmititExecutor(cluster, 2) as executor:
+        study.optimize(Once(flag), num_trials=4, executor=executor, max_retries=1)
+    check(study, 4, num_lost=1)
+
+
+def test_what_is_no_cluster_is_refused():
+    with pytest.raises(TypeError, match="`executor` must be one of submitit's"):
+        SubmititExecutor(3, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="`num_workers` must be at least 1"):
+            SubmititExecutor(type("E", (), {"submit": 1, "update_parameters": 2})(), 0)
