@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 RESUMABLE = "resumable"
 """The entry among jaxhpo's own attributes of a trial whose objective can go on with it later."""
 
-SCHEDULE = "schedule"
-"""The entry that says under which rule, in which population of how many, a trial runs."""
-
 CHECKPOINT = "checkpoint"
 """The entry that says from what a trial can go on: its step, and a path or the name of a file."""
 
