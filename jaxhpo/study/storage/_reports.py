@@ -11,7 +11,7 @@ from jaxhpo._status import Status
 from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._bulk import locked
 from jaxhpo.study.storage._reserved import RESERVED, merge_attrs, own_attrs, switch
-from jaxhpo.study.storage._rows import SYSTEM_ATTR
+from jaxhpo.study.storage._rows import SCHEDULE, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
