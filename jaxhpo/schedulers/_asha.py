@@ -142,7 +142,8 @@ def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
     Of one job only the best of each level is looked at, which takes no sort.
     """
     num_levels = table.levels.shape[0]
-    reached = table.level[:, None] > jnp.arange(num_levels, dtype=jnp.int32)[None]
+    level = jnp.arange(num_levels, dtype=jnp.int32)[None]
+    reached = table.level[:, None] > level
     value = jnp.where(reached, table.value, jnp.asarray(jnp.nan, table.value.dtype))
     count = jnp.sum(reached, axis=0, dtype=jnp.int32)
     is_idle = ~jnp.any(is_new(table) | (table.status == int(Status.RUNNING)))
@@ -150,9 +151,7 @@ def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
     last = jnp.maximum(table.level - 1, 0)
     stands = is_paused(table) & (table.level > 0)
     if settings.batch_size == 1:
-        best, place = _best(
-            value, stands[:, None] & (last[:, None] == jnp.arange(num_levels)[None])
-        )
+        best, place = _best(value, stands[:, None] & (last[:, None] == level))
         stands &= best[last] == jnp.arange(len(last), dtype=jnp.int32)
         place = place[last]
     else:
