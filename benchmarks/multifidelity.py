@@ -34,12 +34,9 @@ RULES = {
 }
 
 
-def most_trials(name, runs):
+def most_trials(name, runs, levels):
     """The most trials of which a rule takes at most so many whole runs."""
-    levels, eta = {"asha": ((3, 9, 27, 81), 3), "halving": ((3, 6, 12, 24, 48, 81), 2)}.get(
-        name, ((1, 3, 9, 27, 81), 3)
-    )
-    num_trials = 4
+    eta, num_trials = 2 if name == "halving" else 3, 4
     while True:
         sizes = [num_trials + 1]
         if name == "hyperband":
@@ -61,14 +58,16 @@ def regrets(problem, rule, runs, keys):
 
         return np.asarray(jax.vmap(alone)(keys)) - problem.minimum
     factory, settings = rule
-    num_trials = most_trials(factory.__name__, runs)
-    unit = None if "sampler" in settings else np.zeros((num_trials, problem.num_dims))
-    scheduler = factory(
-        num_trials, NUM_STEPS, batch_size=1, unit=unit, **settings,
-        **({"space": problem.space} if settings else {}),
-    )  # fmt: skip
+    levels = factory(4, NUM_STEPS, **_points_of(problem, settings)).init(0).table.levels.tolist()
+    num_trials = most_trials(factory.__name__, runs, levels)
+    how = _points_of(problem, settings)
+    scheduler = factory(num_trials, NUM_STEPS, batch_size=1, **how)
     run = functools.partial(_scheduled, problem, scheduler, num_trials, runs, "sampler" in settings)
     return np.asarray(jax.jit(jax.vmap(run))(keys)) - problem.minimum
+
+
+def _points_of(problem, settings):
+    return {**settings, "space": problem.space} if settings else {}
 
 
 def _scheduled(problem, scheduler, num_trials, runs, proposes, key):

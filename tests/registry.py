@@ -265,6 +265,21 @@ SCHEDULERS = (
         proposes=True,
         is_symmetric=False,
     ),
+    SchedulerCase(
+        "median",
+        schedulers.median,
+        (30, 15, 15, 15),
+        {"levels": [3, 9, 18, 27], "warmup": 0},
+        is_synchronous=False,
+        breaks_ties=False,
+        is_ordinal=False,
+    ),
+    SchedulerCase(
+        "patience",
+        schedulers.patience,
+        (30, 30, 16, 5),
+        {"levels": [3, 9, 18, 27], "num_levels": 1},
+    ),
     # What it draws depends on the keys, of which there are more with fewer jobs at once.
     SchedulerCase(
         "pb2",

@@ -87,9 +87,9 @@ def sweep(
         num_reports: validation losses in a learning curve, evenly spaced, the last after the last
             step; each is also a progress report and a place to stop. A scheduler's levels are
             reported besides.
-        scheduler: which trials go on: "halving", "hyperband", "asha"; or "pbt", "pb2"; one that
-            `hpo.schedulers` made for as many trials and steps; or a function `(num_trials,
-            num_steps)` that makes one. None trains all to the end.
+        scheduler: which trials go on: "halving", "hyperband", "asha", "median", "patience"; or
+            "pbt", "pb2"; one that `hpo.schedulers` made for as many trials and steps; or a function
+            `(num_trials, num_steps)` that makes one. None trains all to the end.
         space: the space of `hparams`, which "pbt" and "pb2" need; a scheduler that is given
             ready has its own.
         first_trial: number of the first trial, for a sweep that continues where another ended; or

@@ -12,6 +12,8 @@ from jaxhpo.schedulers._protocol import make_scheduler as make_scheduler
 from jaxhpo.schedulers._table import Table as Table
 from jaxhpo.schedulers.population_based._pb2 import pb2 as pb2
 from jaxhpo.schedulers.population_based._pbt import pbt as pbt
+from jaxhpo.schedulers.stopping._median import median as median
+from jaxhpo.schedulers.stopping._patience import patience as patience
 
 __all__ = [
     "Job",
@@ -23,7 +25,9 @@ __all__ = [
     "halving",
     "hyperband",
     "make_scheduler",
+    "median",
     "names",
+    "patience",
     "pb2",
     "pbt",
 ]

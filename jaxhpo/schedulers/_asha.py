@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._status import Status
-from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._levels import LATE_SHARE, check_arguments
 from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Job, Scheduler, make_scheduler
 from jaxhpo.schedulers._table import (
@@ -67,7 +67,7 @@ def asha(
         num_steps: steps of a trial that is never stopped; static.
         eta: one of how many trials goes on; static.
         first_rung: step of the first rung; the next ones are at `eta` times the one before. None:
-            a 27th of `num_steps`.
+            a 27th of `num_steps`, or with a `sampler` a third.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
         batch_size: jobs of one `ask`; all trials if None, which leaves nothing asynchronous, or 8
@@ -101,8 +101,9 @@ def asha(
         Li et al., "A system for massively parallel hyperparameter tuning", 2020,
         https://arxiv.org/abs/1810.05934, algorithm 2.
     """
+    share = 27 if sampler is None else LATE_SHARE
     arguments = check_arguments(
-        "asha", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size, sampler
+        "asha", num_trials, num_steps, eta, first_rung, share, levels, unit, batch_size, sampler
     )
     settings = AshaSettings(
         arguments.unit,
@@ -141,7 +142,8 @@ def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
     Of one job only the best of each level is looked at, which takes no sort.
     """
     num_levels = table.levels.shape[0]
-    reached = table.level[:, None] > jnp.arange(num_levels, dtype=jnp.int32)[None]
+    level = jnp.arange(num_levels, dtype=jnp.int32)[None]
+    reached = table.level[:, None] > level
     value = jnp.where(reached, table.value, jnp.asarray(jnp.nan, table.value.dtype))
     count = jnp.sum(reached, axis=0, dtype=jnp.int32)
     is_idle = ~jnp.any(is_new(table) | (table.status == int(Status.RUNNING)))
@@ -149,9 +151,7 @@ def _promotable(settings: AshaSettings, table: Table) -> tuple[Array, Array]:
     last = jnp.maximum(table.level - 1, 0)
     stands = is_paused(table) & (table.level > 0)
     if settings.batch_size == 1:
-        best, place = _best(
-            value, stands[:, None] & (last[:, None] == jnp.arange(num_levels)[None])
-        )
+        best, place = _best(value, stands[:, None] & (last[:, None] == level))
         stands &= best[last] == jnp.arange(len(last), dtype=jnp.int32)
         place = place[last]
     else:

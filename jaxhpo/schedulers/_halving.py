@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._levels import LATE_SHARE, check_arguments
 from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Scheduler
 from jaxhpo.schedulers._rungs import synchronous
@@ -42,7 +42,7 @@ def halving(
         num_steps: steps of a trial that is never stopped; static.
         eta: one of how many trials goes on; static.
         first_rung: step of the first rung; the next ones are at `eta` times the one before. None:
-            a 27th of `num_steps`.
+            a 27th of `num_steps`, or with a `sampler` a third.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
         batch_size: jobs of one `ask`; all trials if None, or 8 with a `sampler`. Static.
@@ -73,8 +73,9 @@ def halving(
         Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
         optimization", 2016, https://arxiv.org/abs/1502.07943.
     """
+    share = 27 if sampler is None else LATE_SHARE
     arguments = check_arguments(
-        "halving", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size, sampler
+        "halving", num_trials, num_steps, eta, first_rung, share, levels, unit, batch_size, sampler
     )
     one_bracket = np.zeros(len(arguments.unit), np.int32), np.zeros(1, np.int32)
     rule = synchronous("halving", arguments, *one_bracket)

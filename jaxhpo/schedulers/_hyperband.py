@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._levels import LATE_SHARE, check_arguments
 from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Scheduler
 from jaxhpo.schedulers._rungs import synchronous
@@ -42,7 +42,7 @@ def hyperband(
         num_steps: steps of a trial that is never stopped; static.
         eta: one of how many trials goes on; static.
         first_rung: step of the first rung; the next ones are at `eta` times the one before. None:
-            an 81st of `num_steps`, which is five brackets.
+            an 81st of `num_steps`, which is five brackets; with a `sampler` a third.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
         batch_size: jobs of one `ask`; all trials if None, or 8 with a `sampler`. Static.
@@ -70,8 +70,18 @@ def hyperband(
         Li et al., "Hyperband: a novel bandit-based approach to hyperparameter optimization", 2018,
         https://arxiv.org/abs/1603.06560, algorithm 1.
     """
+    share = 81 if sampler is None else LATE_SHARE
     arguments = check_arguments(
-        "hyperband", num_trials, num_steps, eta, first_rung, 81, levels, unit, batch_size, sampler
+        "hyperband",
+        num_trials,
+        num_steps,
+        eta,
+        first_rung,
+        share,
+        levels,
+        unit,
+        batch_size,
+        sampler,
     )
     count = len(arguments.levels)
     sizes = bracket_sizes(len(arguments.unit), count, arguments.eta)

@@ -14,6 +14,13 @@ from jaxhpo._base import Array, setting
 _HANDFUL = 8
 """Trials that a sampler proposes at once where nobody says how many."""
 
+LATE_SHARE = 3
+"""First rung where a sampler proposes: it learns from what is told there, noise and all.
+
+Earlier ones were behind the sampler alone on tasks whose low fidelities mislead
+(`benchmarks/multifidelity.py`, seeds 0 to 9).
+"""
+
 
 class Arguments(NamedTuple):
     """What every factory makes of its arguments.

@@ -13,11 +13,15 @@ from jaxhpo.schedulers._hyperband import hyperband
 from jaxhpo.schedulers._protocol import Scheduler
 from jaxhpo.schedulers.population_based._pb2 import pb2
 from jaxhpo.schedulers.population_based._pbt import pbt
+from jaxhpo.schedulers.stopping._median import median
+from jaxhpo.schedulers.stopping._patience import patience
 
 _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "asha": asha,
     "halving": halving,
     "hyperband": hyperband,
+    "median": median,
+    "patience": patience,
     "pb2": pb2,
     "pbt": pbt,
 }
@@ -32,7 +36,7 @@ def names() -> tuple[str, ...]:
     Example:
         >>> import jaxhpo as hpo
         >>> hpo.schedulers.names()
-        ('asha', 'halving', 'hyperband', 'pb2', 'pbt')
+        ('asha', 'halving', 'hyperband', 'median', 'patience', 'pb2', 'pbt')
     """
     return tuple(sorted(_FACTORIES))
 

@@ -8,6 +8,7 @@ from jaxhpo.study._study import Study as Study
 from jaxhpo.study._trial import Trial as Trial
 from jaxhpo.study.reporting._report import Report as Report
 from jaxhpo.study.running._sweep_summary import SweepSummary as SweepSummary
+from jaxhpo.study.scheduling._terminator import Terminator as Terminator
 from jaxhpo.study.storage._errors import StorageError as StorageError
 from jaxhpo.study.storage._errors import StudyMismatchError as StudyMismatchError
 
@@ -19,6 +20,7 @@ __all__ = [
     "Study",
     "StudyMismatchError",
     "SweepSummary",
+    "Terminator",
     "Trial",
     "enable_compilation_cache",
     "load_study",

@@ -18,16 +18,16 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
 from jaxhpo.samplers.internal import batching_of, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
-from jaxhpo.study._fidelity import comparable
 from jaxhpo.study._trial import Trial, Value, status_of
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
+from jaxhpo.study.scheduling._fidelity import comparable
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
-from jaxhpo.study.storage._reports import RESUMABLE, SCHEDULE, is_paused
+from jaxhpo.study.storage._reports import RESUMABLE, is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, Ending, Row
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 

@@ -198,14 +198,16 @@ class Study(SweepingStudy):
             progress: True draws a bar on a terminal or in a notebook, and where the output is
                 piped writes a line to standard error at the start and every minute; False is
                 silent, a callable takes a `Progress` record after every round.
-            scheduler: which trials go on, by their reports: "asha", "halving", "hyperband", a
-                function `(num_trials, num_steps)` that makes a scheduler, a `Scheduler`, or a
-                pruner of Optuna's. A trial that does not go on waits if the objective takes
-                `checkpoint`, else it is PRUNED; so are those that still wait once all trials of
-                their population have begun. Processes that run the study with the same scheduler
-                share its trials. A ready-made one is run on populations of its own size, one after
-                another. What a scheduler has paused is taken up by the same one alone, with the
-                same settings; other runs say how many trials wait (see `prune_waiting`).
+            scheduler: which trials go on, by their reports: "asha", "halving", "hyperband",
+                "median", "patience", a function `(num_trials, num_steps)` that makes a scheduler, a
+                `Scheduler`, or a pruner of Optuna's. The study's sampler proposes, and is told the
+                values at the highest level that enough trials have. A trial that does not go on
+                waits if the objective takes `checkpoint`, else it is PRUNED; so are those that
+                still wait once all trials of their population have begun. Processes that run the
+                study with the same scheduler share its trials. A ready-made one is run on
+                populations of its own size, one after another. What a scheduler has paused is
+                taken up by the same one alone, with the same settings; other runs say how many
+                trials wait (see `prune_waiting`).
             num_steps: the most reports of a trial; needed with a scheduler that is not ready-made.
                 A generator that reports once more is closed.
 

@@ -29,6 +29,7 @@ class SchedulerCase:
         num_steps: steps of a whole trial.
         is_synchronous: decisions do not depend on how many jobs are asked at once.
         is_symmetric: apart from ties, a trial's number does not matter.
+        breaks_ties: ties go to the lower number; else equal trials go on, or end, together.
         is_ordinal: decisions depend on the order of the values alone.
         proposes: new trials get other points than those that they had.
         may_copy: trials go on from copies of others, at new points, and failed ones among them.
@@ -43,6 +44,7 @@ class SchedulerCase:
     num_steps: int = 27
     is_synchronous: bool = True
     is_symmetric: bool = True
+    breaks_ties: bool = True
     is_ordinal: bool = True
     proposes: bool = False
     may_copy: bool = False

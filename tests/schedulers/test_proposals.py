@@ -108,7 +108,7 @@ def test_two_thirds_are_proposed_and_the_others_keep_their_points():
     trial = np.concatenate([job.trial for job in jobs])
     unit, level = (np.concatenate([getattr(job, a) for job in jobs]) for a in ("unit", "level"))
     new = level == LEVELS[0]
-    kept = (unit == given.astype(np.float32)[trial]).all(axis=1)[new]
+    kept = (unit == given.astype(unit.dtype)[trial]).all(axis=1)[new]
     middle = (unit == 0.5).all(axis=1)[new]
     assert (kept | middle).all()
     assert 0.55 < middle[6:].mean() < 0.78

@@ -145,8 +145,13 @@ def test_trials_of_a_machine_that_is_gone_are_freed(url, objective, monkeypatch,
 @pytest.mark.parametrize(
     ("scheduler", "num_steps", "error", "said"),
     [
-        ("ashaa", 9, ValueError, "one of asha, halving, hyperband, got 'ashaa'; did you mean"),
-        ("none", None, ValueError, "one of asha, halving, hyperband, got 'none'"),
+        (
+            "ashaa",
+            9,
+            ValueError,
+            "one of asha, halving, hyperband, median, patience, got 'ashaa'; did you",
+        ),
+        ("none", None, ValueError, "one of asha, halving, hyperband, median, patience, got 'none'"),
         (3, None, TypeError, "a name, a Scheduler or a function that makes one, got 3"),
         ("asha", None, TypeError, "`num_steps` must be the most reports"),
     ],

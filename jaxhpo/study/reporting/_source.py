@@ -16,13 +16,13 @@ from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import (
     CHECKPOINT,
     RESUMABLE,
-    SCHEDULE,
     SECONDS,
     is_paused,
     pause,
     surrender,
 )
 from jaxhpo.study.storage._reserved import own_attrs
+from jaxhpo.study.storage._rows import SCHEDULE
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from jaxhpo.study.storage._reports import SCHEDULE, is_paused
+from jaxhpo.study.storage._reports import is_paused
 from jaxhpo.study.storage._reserved import own_attrs
+from jaxhpo.study.storage._rows import SCHEDULE
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore

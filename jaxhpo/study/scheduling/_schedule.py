@@ -13,7 +13,7 @@ from jaxhpo.study.scheduling._left_behind import warn_of_left
 from jaxhpo.study.scheduling._population import Population
 from jaxhpo.study.scheduling._rule import Rule
 from jaxhpo.study.storage._records import Record, Records
-from jaxhpo.study.storage._reports import SCHEDULE
+from jaxhpo.study.storage._rows import SCHEDULE
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore

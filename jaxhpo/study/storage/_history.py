@@ -12,9 +12,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study.storage._bulk import MAX_IN
-from jaxhpo.study.storage._reports import SCHEDULE
 from jaxhpo.study.storage._reserved import own_attrs
-from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR
+from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SCHEDULE, SYSTEM_ATTR
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -116,7 +115,7 @@ def _read_levels(storage: RDBStorage, found: dict[int, HistoryTrial]) -> None:
     import sqlalchemy
     from optuna.storages._rdb import models
 
-    entries = {i: own_attrs(item).get(SCHEDULE) or () for i, item in found.items()}
+    entries: dict[int, Any] = {i: own_attrs(item).get(SCHEDULE) or () for i, item in found.items()}
     judged = [i for i, entry in entries.items() if len(entry) > 3]
     levels = sorted({step for i in judged for step in entries[i][3]})
     curve = models.TrialIntermediateValueModel.__table__

@@ -11,7 +11,7 @@ from jaxhpo._status import Status
 from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._bulk import locked
 from jaxhpo.study.storage._reserved import RESERVED, merge_attrs, own_attrs, switch
-from jaxhpo.study.storage._rows import SYSTEM_ATTR
+from jaxhpo.study.storage._rows import SCHEDULE, SYSTEM_ATTR
 from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 RESUMABLE = "resumable"
 """The entry among jaxhpo's own attributes of a trial whose objective can go on with it later."""
-
-SCHEDULE = "schedule"
-"""The entry that says under which rule, in which population of how many, a trial runs."""
 
 CHECKPOINT = "checkpoint"
 """The entry that says from what a trial can go on: its step, and a path or the name of a file."""

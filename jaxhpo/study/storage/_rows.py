@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 CONSTRAINTS_ATTR = "constraints"
 # Where jaxhpo keeps what only it needs: the unit row, the status and the owner of a running trial.
 SYSTEM_ATTR = "jaxhpo"
+# The entry among these: the rule under which a trial runs, its population, its size, its levels.
+SCHEDULE = "schedule"
 # The entry among these: seconds that the study waited for the compiler before a trial.
 COMPILE_ENTRY = "compile_seconds"
 # Where jaxhpo keeps known standard errors of an ended trial's values.

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxhpo.study._trial import Value
-from jaxhpo.study.storage._reports import SCHEDULE
 from jaxhpo.study.storage._reserved import own_attrs
+from jaxhpo.study.storage._rows import SCHEDULE
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
