@@ -109,7 +109,7 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         devices,
         len(group.trials),
         settings.memory_budget,
-        settings.width,
+        settings.width if group.width is None else group.width,
         settings.chunk,
         settings.num_last,
     )

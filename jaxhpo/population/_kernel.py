@@ -218,9 +218,13 @@ def _select(mask: Any, new: Any, old: Any) -> Any:
 
 
 def _update_best(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) -> Best:
-    """Keeps the group's best trial if it beats what the worker has; NaN never does."""
+    """Keeps the group's best trial if it beats what the worker has; NaN never does.
+
+    Of equal losses the lowest number wins, in whatever order and on whatever device they ended.
+    """
     losses = jnp.where(jnp.isnan(loss), jnp.inf, loss)
     lane = jnp.argmin(losses)
+    is_first = (losses[lane] == best.loss[0]) & (trial[lane] < best.trial[0])
 
     def take() -> Best:
         def row(a: Any) -> Any:
@@ -228,4 +232,5 @@ def _update_best(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) ->
 
         return Best(row(losses), row(trial), jax.tree.map(row, state))
 
-    return jax.lax.cond(is_last & (losses[lane] < best.loss[0]), take, lambda: best)
+    is_better = (losses[lane] < best.loss[0]) | is_first
+    return jax.lax.cond(is_last & is_better, take, lambda: best)

@@ -103,7 +103,8 @@ def _no_function(*args: Any) -> Any:
 
 
 def _signature(group: Group) -> tuple[Any, ...]:
-    return uses_x64(), group.template, tuple((a.shape[1:], a.dtype) for a in group.leaves)
+    leaves = tuple((a.shape[1:], a.dtype) for a in group.leaves)
+    return uses_x64(), group.template, group.width, leaves
 
 
 def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

@@ -18,6 +18,8 @@ from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Workers
+from jaxhpo.population._trace import Packing, pack
+from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
 from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
 
 
@@ -225,23 +227,85 @@ class SweepRecorder:
 
     def add_group(self, program: Program, workers: Workers) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
-        plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
-        platform = self.settings.devices[0].platform
-        self.plans.append(with_reason(plan, platform, workers.busy_cores))
-        self._width[workers.group.trials] = plan.width
-        for best in workers.bests():
-            for row in range(len(best.trial)):
-                loss, trial = float(best.loss[row]), int(best.trial[row])
-                if trial >= 0 and (loss, trial) < self._best[:2]:
-                    leaves = [leaf[row] for leaf in best.state]
-                    self._best = (loss, trial, program.traced.packing.unpack(leaves))
+        self._best = self._best_with(workers)
+        self._width[workers.group.trials] = program.plan.width
+        self.add_finished(self.plan_of(workers), program.traced.packing)
+
+    def plan_of(self, workers: Workers) -> Plan:
+        """The plan that workers follow, and why."""
+        plan = dataclasses.replace(workers.program.plan, num_workers=workers.num_workers)
+        return with_reason(plan, self.settings.devices[0].platform, workers.busy_cores)
+
+    def add_finished(self, plan: Plan, packing: Packing) -> None:
+        """Takes in the plan of a group, and its states."""
+        self.plans.append(plan)
         if self._states:
             trials = np.concatenate([t for t, _ in self._states])
             order = np.argsort(trials)
             columns = zip(*(s for _, s in self._states), strict=True)
             leaves = [np.concatenate(column)[order] for column in columns]
-            self._group_states.append((trials[order], program.traced.packing.unpack(leaves)))
+            self._group_states.append((trials[order], packing.unpack(leaves)))
             self._states = []
+
+    @property
+    def has_begun(self) -> np.ndarray:
+        """`[n]` bool, trials that have reached a report."""
+        begun: np.ndarray = self._status != Status.EMPTY
+        return begun
+
+    def _best_with(self, workers: Workers) -> tuple[float, int, Any]:
+        """The best trial, those that some workers have seen included."""
+        found = self._best
+        for best in workers.bests():
+            for row in range(len(best.trial)):
+                loss, trial = float(best.loss[row]), int(best.trial[row])
+                if trial >= 0 and (loss, trial) < found[:2]:
+                    leaves = [leaf[row] for leaf in best.state]
+                    found = (loss, trial, workers.program.traced.packing.unpack(leaves))
+        return found
+
+    def snapshot(self, workers: list[Workers]) -> Arrays:
+        """All that has come in, and the best trial of workers that are still there."""
+        best = min(
+            (self._best_with(one) for one in workers), key=lambda b: b[:2], default=self._best
+        )
+        lineage = {} if self.lineage is None else self.lineage.snapshot()
+        width = self._width.copy()
+        for one in workers:
+            width[one.group.trials] = one.program.plan.width
+        return {
+            "curves": self._curves,
+            "status": self._status,
+            "steps": self._steps,
+            "width": width,
+            "is_done": self.is_done,
+            "counts": np.asarray([*self._counts.values(), self.planned_steps]),
+            "best": np.asarray([self._best_loss, best[0]]),
+            "best_trial": np.asarray(best[1]),
+            **numbered("best_state", [] if best[1] < 0 else pack(best[2])),
+            **within("lineage", lineage),
+        }
+
+    def restore(self, found: Arrays, packing_of: Callable[[int], Packing]) -> None:
+        """Takes up what `snapshot` gave.
+
+        Args:
+            found: the arrays.
+            packing_of: how the leaves of a trial's state make it up.
+        """
+        arrays = (self._curves, self._status, self._steps, self._width, self.is_done)
+        for name, array in zip(
+            ("curves", "status", "steps", "width", "is_done"), arrays, strict=True
+        ):
+            array[:] = found[name]
+        failed, steps, self.planned_steps = found["counts"].tolist()
+        self._counts = {"failed": failed, "steps": steps}
+        self._best_loss, loss = found["best"].tolist()
+        if (trial := int(found["best_trial"])) >= 0:
+            state = packing_of(trial).unpack(listed("best_state", found))
+            self._best = (loss, trial, state)
+        if self.lineage is not None:
+            self.lineage.restore(inside("lineage", found))
 
     def report_progress(self, is_compiling: bool = False) -> None:
         """Calls the progress callback."""

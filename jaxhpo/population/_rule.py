@@ -15,6 +15,8 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import check_instance, fail
 from jaxhpo._status import Status
 from jaxhpo.population._groups import Group
+from jaxhpo.population._trace import Packing, pack
+from jaxhpo.population.checkpoints._arrays import Arrays, listed, numbered
 from jaxhpo.population.lineage._points import Points
 from jaxhpo.schedulers import Job, Scheduler
 from jaxhpo.schedulers.internal import check_levels, check_table, resolve
@@ -50,6 +52,7 @@ class Rule:
     Attributes:
         levels: the steps at which it judges trials, and the last one.
         points: the trials' points, of a scheduler that changes them, else None.
+        scheduler: the scheduler.
         num_steps: steps that it takes in all if no trial fails.
         num_last: trials that it then trains to the end.
         seconds: time that it took to make, which is the compiler's.
@@ -84,16 +87,16 @@ class Rule:
         started = time.perf_counter()
         self._where = where
         num_trials = sum(len(group.trials) for group in groups)
-        self._scheduler = resolve(
+        self.scheduler = resolve(
             where, "scheduler", scheduler, num_trials, num_steps, known_space=space
         )
-        made_for = self._scheduler.space
+        made_for = self.scheduler.space
         self.points = None if made_for is None else Points(where, made_for, hparams)
         self._kind = np.zeros(num_trials, np.int32)
         for g, group in enumerate(groups):
             self._kind[group.trials] = g
         self._key, self._round = key, 0
-        table = check_table(where, self._scheduler)
+        table = check_table(where, self.scheduler)
         shape = table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
@@ -102,7 +105,7 @@ class Rule:
         if unit is not None and unit.shape != table.unit.shape:
             expected = f"one whose points have shape {unit.shape}"
             raise fail(where, "scheduler", expected, table.unit.shape)
-        self._state, self._job = begin(self._scheduler, self._key, unit)
+        self._state, self._job = begin(self.scheduler, self._key, unit)
         check_instance(where, "scheduler", self._job, Job, "a Scheduler whose `ask` gives a Job")
         self.levels = check_levels(where, self._state.table.levels.tolist(), num_steps)
         self._stands = np.zeros(num_trials, np.int32)
@@ -147,11 +150,29 @@ class Rule:
         value[pieces.trial] = losses
         self._round += 1
         self._state, self._job = self._advance(
-            self._scheduler, self._key, np.int32(self._round), self._state, self._job, value
+            self.scheduler, self._key, np.int32(self._round), self._state, self._job, value
         )
         is_last = len(self.pieces().trial) == 0
         self._has_ended = np.isin(self._status(), _ENDED) | is_last
         return self._has_ended
+
+    def snapshot(self) -> Arrays:
+        """The scheduler's state and job as arrays, and what is known of the trials."""
+        return {
+            "round": np.asarray(self._round),
+            "stands": self._stands,
+            "has_ended": self._has_ended,
+            "unit": self._unit,
+            **numbered("state", pack((self._state, self._job))),
+        }
+
+    def restore(self, found: Arrays) -> None:
+        """Takes up what `snapshot` gave."""
+        self._round = int(found["round"])
+        self._stands, self._has_ended = found["stands"], found["has_ended"]
+        self._unit = found["unit"]
+        packing = Packing.of((self._state, self._job))
+        self._state, self._job = packing.unpack(listed("state", found))
 
     def _check_job(
         self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray, unit: np.ndarray

@@ -1,21 +1,31 @@
-"""Runs a sweep under a scheduler: a job is run, the rule judges, and those that go on move up."""
+"""Runs a sweep level by level: a job is run, the rule judges, and those that go on move up.
+
+Between two jobs everything is known, so that is where checkpoints are written.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxhpo.population._compile import Program, Settings
+from jaxhpo.population._everyone import Everyone
 from jaxhpo.population._groups import Group
+from jaxhpo.population._layout import Plan
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Sweep, SweepInterrupted, SweepRecorder
 from jaxhpo.population._rule import Pieces, Rule
-from jaxhpo.population._run import compile_all, run_part, wait_for
+from jaxhpo.population._run import compile_all, run_part, trace_all, wait_for
 from jaxhpo.population._states import DeviceStates, HostStates, fit_twice
 from jaxhpo.population._threads import Part, Workers
+from jaxhpo.population._trace import Packing, TracedTraining
+from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
+from jaxhpo.population.checkpoints._fingerprint import check_fingerprint, fingerprint
+from jaxhpo.population.checkpoints._folder import CheckpointFolder
 from jaxhpo.population.lineage._lineage import LineageRecorder
 
 if TYPE_CHECKING:
@@ -28,22 +38,37 @@ def run_scheduled(
     recorder: SweepRecorder,
     timeout: float | None,
     programs: Programs,
-    rule: Rule,
+    rule: Rule | None,
+    folder: CheckpointFolder | None = None,
 ) -> Sweep:
-    """Runs job after job; the rule sees the trials of all groups together."""
-    run = _Run(settings, groups, recorder, programs, rule)
-    recorder.planned_steps = rule.num_steps
-    if rule.points is not None:
-        recorder.lineage = LineageRecorder(recorder.hparams, rule.levels)
-    recorder.compile_seconds += rule.seconds
-    recorder.wait_seconds += rule.seconds
+    """Runs job after job; the rule sees the trials of all groups together.
+
+    Args:
+        settings: of the sweep.
+        groups: its trials.
+        recorder: takes in what comes.
+        timeout: seconds, or None.
+        programs: that are known, and where new ones are kept.
+        rule: what to run; None: all trials to their end.
+        folder: where checkpoints are, and go; None keeps none.
+
+    Returns:
+        The result.
+
+    Raises:
+        CheckpointMismatchError: the folder has those of another sweep.
+        SweepInterrupted: Ctrl-C.
+    """
+    run = _Run(settings, groups, recorder, programs, rule, folder)
     deadline = math.inf if timeout is None else recorder.started + timeout
     try:
         with recorder.waiting():
-            run.futures = compile_all(settings, groups, recorder, programs)
-        while time.perf_counter() < deadline and len((pieces := rule.pieces()).trial):
-            if not run.run_job(pieces, deadline):
+            run.begin()
+        while not run.is_finished and time.perf_counter() < deadline:
+            pieces = run.rule.pieces()
+            if len(pieces.trial) and not run.run_job(pieces, deadline):
                 break
+            run.checkpoint(is_last=not len(pieces.trial))
     except KeyboardInterrupt as interrupt:
         run.close()
         raise SweepInterrupted(recorder.finish()) from interrupt
@@ -55,7 +80,13 @@ def run_scheduled(
 
 
 class _Run:
-    """One sweep under a scheduler: the groups' workers, which begin in turn."""
+    """One sweep whose trials stop at levels: the groups' workers, which begin in turn.
+
+    Attributes:
+        rule: what to run.
+        futures: the groups' programs.
+        is_finished: whether nothing is left to do.
+    """
 
     def __init__(
         self,
@@ -63,13 +94,107 @@ class _Run:
         groups: list[Group],
         recorder: SweepRecorder,
         programs: Programs,
-        rule: Rule,
+        rule: Rule | None,
+        folder: CheckpointFolder | None,
     ) -> None:
         self.settings, self.groups, self.recorder = settings, groups, recorder
-        self.programs, self.rule = programs, rule
+        self.programs, self._folder = programs, folder
+        self.rule = Everyone(groups, settings.steps, self._block) if rule is None else rule
         self.futures: list[Future[Program]] = []
+        self.is_finished = False
         self._workers: list[Workers] = []
         self._report = {step: report for report, step in enumerate(settings.steps)}
+        self._traced: list[TracedTraining] = []
+        self._fingerprint: dict[str, str] = {}
+        # What a checkpoint has of groups that have not gone on since.
+        self._stored: dict[int, tuple[Plan, Arrays]] = {}
+        recorder.planned_steps = self.rule.num_steps
+        if self.rule.points is not None:
+            recorder.lineage = LineageRecorder(recorder.hparams, self.rule.levels)
+        recorder.compile_seconds += self.rule.seconds
+        recorder.wait_seconds += self.rule.seconds
+
+    def begin(self) -> None:
+        """Traces, takes up the last checkpoint, and starts to compile what is still needed."""
+        about = None if self._folder is None else self._folder.about
+        if about is not None:
+            # A trial is rounded as its width says, whatever this machine would choose.
+            widths = [plan and plan["width"] for plan in about["plans"]]
+            widths += [None] * len(self.groups)
+            self.groups = [
+                dataclasses.replace(group, width=width)
+                for group, width in zip(self.groups, widths, strict=False)
+            ]
+        found = trace_all(self.settings, self.groups, self.recorder, self.programs)
+        self._traced = [one.traced for one in found]
+        if self._folder is not None:
+            self._fingerprint = fingerprint(
+                self.settings,
+                self.groups,
+                self._traced,
+                self.rule.scheduler,
+                self.recorder.keep_states,
+            )
+        if about is not None:
+            self._restore(about)
+        if not self.is_finished:
+            self.futures = compile_all(self.settings, self.groups, found)
+
+    def checkpoint(self, is_last: bool) -> None:
+        """Begins to write down where the sweep stands, unless the disk is still at the last one."""
+        self.is_finished = is_last
+        if self._folder is None or (self._folder.is_busy and not is_last):
+            return
+        live = [
+            (self.recorder.plan_of(one), self._states_of(g)) for g, one in enumerate(self._workers)
+        ]
+        known = self._stored | dict(enumerate(live))
+        arrays = {
+            **within("rule", self.rule.snapshot()),
+            **within("sweep", self.recorder.snapshot(self._workers)),
+        }
+        for g, (_, states) in known.items():
+            arrays |= within(f"states.{g}", states)
+            if self.rule.points is not None:
+                arrays |= numbered(f"hparams.{g}", self.groups[g].leaves)
+        plans = [dataclasses.asdict(known[g][0]) for g in sorted(known)]
+        about = {"fingerprint": self._fingerprint, "plans": plans, "is_finished": is_last}
+        self._folder.save(arrays, about)
+
+    def _states_of(self, g: int) -> Arrays:
+        """The states of a group that are needed again: of trials that have begun and not ended."""
+        recorder, trials = self.recorder, self.groups[g].trials
+        is_needed = recorder.has_begun & (recorder.keep_states | ~recorder.is_done)
+        return self._workers[g].pick(np.flatnonzero(is_needed[trials]))
+
+    def _restore(self, about: dict[str, Any]) -> None:
+        """Takes up a checkpoint, if it is one of this sweep."""
+        assert self._folder is not None
+        stored = about["fingerprint"]
+        check_fingerprint("sweep", self._folder.path, stored, self._fingerprint)
+        arrays = self._folder.arrays
+
+        def packing_of(trial: int) -> Packing:
+            return next(
+                traced.packing
+                for group, traced in zip(self.groups, self._traced, strict=True)
+                if trial in group.trials
+            )
+
+        self.rule.restore(inside("rule", arrays))
+        self.recorder.restore(inside("sweep", arrays), packing_of)
+        for g, plan in enumerate(about["plans"]):
+            self._stored[g] = Plan(**plan), inside(f"states.{g}", arrays)
+            for leaf, value in zip(
+                self.groups[g].leaves, listed(f"hparams.{g}", arrays), strict=False
+            ):
+                leaf[:] = value
+        self.is_finished = about["is_finished"]
+
+    def _block(self, g: int) -> int:
+        """Trials of a group that are trained at a time where no scheduler says which."""
+        plan = self._workers_of(g).program.plan
+        return plan.chunk * plan.num_workers
 
     def run_job(self, pieces: Pieces, deadline: float) -> bool:
         """Runs a job and tells its losses; False if its time was up before."""
@@ -126,23 +251,34 @@ class _Run:
     def _workers_of(self, g: int) -> Workers:
         """The workers of a group; the groups begin in their order."""
         while len(self._workers) <= g:
-            group, future = self.groups[len(self._workers)], self.futures[len(self._workers)]
+            number = len(self._workers)
+            group, future = self.groups[number], self.futures[number]
             program = wait_for(self.settings, group, future, self.recorder, self.programs)
             size = len(group.trials)
             is_kept = self.recorder.keep_states or not fit_twice(program, size)
             states = HostStates(program, size) if is_kept else DeviceStates(program, size)
             self._workers.append(Workers(program, self.settings, group, False, states))
+            if number in self._stored:
+                self._workers[number].put(self._stored.pop(number)[1])
         return self._workers[g]
 
     def close(self) -> None:
         """Hands over what the workers have: the best trials, and states if they are kept."""
+        keeps, is_done = self.recorder.keep_states, self.recorder.is_done
         for workers in self._workers:
-            if self.recorder.keep_states and isinstance(workers.states, HostStates):
-                rows = np.flatnonzero(self.recorder.is_done[workers.group.trials])
+            if keeps and isinstance(workers.states, HostStates):
+                rows = np.flatnonzero(is_done[workers.group.trials])
                 leaves = [leaf[rows] for leaf in workers.states.leaves]
                 if len(rows):
                     self.recorder.add_states(workers.group.trials[rows], leaves)
             self.recorder.add_group(workers.program, workers)
+        for g, (plan, states) in self._stored.items():
+            trials = self.groups[g].trials[states["rows"]]
+            ended = is_done[trials]
+            if keeps and ended.any():
+                leaves = [leaf[ended] for leaf in listed("leaf", states)]
+                self.recorder.add_states(trials[ended], leaves)
+            self.recorder.add_finished(plan, self._traced[g].packing)
 
 
 def _is_rung_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -30,6 +32,7 @@ from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._rule import Rule
 from jaxhpo.population._run import run_groups
 from jaxhpo.population._scheduled import run_scheduled
+from jaxhpo.population.checkpoints._folder import CheckpointFolder
 from jaxhpo.progress import make_reporter
 from jaxhpo.space import Space
 from jaxhpo.training.internal import Training, check_training
@@ -57,6 +60,7 @@ def sweep(
     width: int | None = None,
     chunk: int | None = None,
     programs: Programs | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
 ) -> Sweep:
     """Trains many trials of one training run on all local devices and cores.
 
@@ -111,12 +115,16 @@ def sweep(
             with one width it is the same to the last bit in any sweep.
         chunk: trials per call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
+        checkpoint_dir: folder for the last checkpoint of this sweep, and for nothing else; None
+            writes none. The same call after a kill goes on from there, to the same bits, and of a
+            finished sweep returns the result from the folder.
 
     Returns:
         The `Sweep`.
 
     Raises:
         TypeError: an argument of a wrong type, or a step that changes the state's structure.
+        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep.
         ValueError: leaves of different lengths, a loss that is not a scalar, or a budget that one
             trial exceeds, a scheduler of other trials or steps; all before any training.
         SweepInterrupted: Ctrl-C; holds what had been reached.
@@ -177,12 +185,26 @@ def sweep(
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"
     display = progress if is_ours else False
-    with make_reporter(_WHERE, display, _WHERE, num_trials, note=note) as reporter:
+    programs = programs or Programs()
+    with contextlib.ExitStack() as stack:
+        folder = None if checkpoint_dir is None else _open(checkpoint_dir, stack)
+        reporter = stack.enter_context(
+            make_reporter(_WHERE, display, _WHERE, num_trials, note=note)
+        )
         callback = progress_callback(reporter) if is_ours else progress
         recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
-        if rule is None:
-            return run_groups(settings, groups, recorder, timeout, programs or Programs())
-        return run_scheduled(settings, groups, recorder, timeout, programs or Programs(), rule)
+        if rule is None and folder is None:
+            return run_groups(settings, groups, recorder, timeout, programs)
+        return run_scheduled(settings, groups, recorder, timeout, programs, rule, folder)
+
+
+def _open(directory: Any, stack: contextlib.ExitStack) -> CheckpointFolder:
+    """The folder of the checkpoints, closed with the stack."""
+    if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):
+        expected = "the path of a folder, or None"
+        got = describe(directory)
+        raise TypeError(f"{_WHERE}: `checkpoint_dir` must be {expected}, got {got}.")
+    return stack.enter_context(contextlib.closing(CheckpointFolder(directory)))
 
 
 def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:

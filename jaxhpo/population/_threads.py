@@ -22,6 +22,7 @@ from jaxhpo.population._kernel import Best, Carry, Lanes
 from jaxhpo.population._layout import Plan, workers_for
 from jaxhpo.population._states import DeviceStates, HostStates, take_lanes
 from jaxhpo.population._trace import uses_x64
+from jaxhpo.population.checkpoints._arrays import Arrays
 
 
 class Report(NamedTuple):
@@ -115,6 +116,28 @@ class Workers:
         """Moves the states to the host, where those of any trial can be taken up."""
         if isinstance(self.states, DeviceStates):
             self.states = self.states.spill(self._carries[0])
+
+    def pick(self, rows: np.ndarray) -> Arrays:
+        """The states of those of `rows` that have one, as arrays of a checkpoint."""
+        assert self.states is not None
+        if isinstance(self.states, HostStates):
+            return self.states.pick(rows)
+        rows = np.intersect1d(rows, self.states.rows)
+        if not len(rows):
+            return HostStates(self.program, len(self.group.trials)).pick(rows)
+        return self.states.spill(self._carries[0]).pick(rows)
+
+    def put(self, found: Arrays) -> None:
+        """Takes up what `pick` gave, before any part of the work."""
+        on_host = isinstance(self.states, HostStates)
+        host = self.states if on_host else HostStates(self.program, len(self.group.trials))
+        assert isinstance(host, HostStates)
+        host.put(found)
+        if isinstance(self.states, DeviceStates) and len(rows := found["rows"]):
+            place = _places(self.program.plan)[: len(rows)]
+            carry = host.load(fresh_carry(self.program), rows, place)
+            self.states.save(carry, rows, place)
+            self._carries.append(carry)
 
     def messages(
         self, wait: float | None = None, part: Part | None = None
