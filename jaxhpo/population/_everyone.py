@@ -20,6 +20,7 @@ class Everyone:
         levels: the reports.
         points: None, since no point changes.
         scheduler: None.
+        slopes: 0, since none are wanted.
         num_steps: steps that it takes in all.
         seconds: none are spent on it.
     """
@@ -35,6 +36,7 @@ class Everyone:
             most: of a group's number, how many of its trials train at a time.
         """
         self.levels, self.points, self.scheduler, self.seconds = steps, None, None, 0.0
+        self.slopes = 0
         self._groups, self._most = groups, most
         self._has_ended = np.zeros(sum(len(group.trials) for group in groups), bool)
         self.num_steps = len(self._has_ended) * steps[-1]
@@ -56,9 +58,9 @@ class Everyone:
         none = np.zeros((len(trials), 0))
         return Pieces(trials, start * whole, stop * whole, trials, none, whole == 0)
 
-    def tell(self, pieces: Pieces, losses: np.ndarray) -> np.ndarray:
+    def tell(self, pieces: Pieces, losses: np.ndarray, slopes: None = None) -> np.ndarray:
         """Goes on to the next interval, block or group; `[n]` bool says which trials have ended."""
-        del losses
+        del losses, slopes
         self._level += 1
         if self._level == len(self.levels):
             self._has_ended[pieces.trial] = True

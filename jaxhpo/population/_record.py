@@ -17,7 +17,7 @@ from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
-from jaxhpo.population._threads import Report, Workers
+from jaxhpo.population._threads import Report, Slopes, Workers
 from jaxhpo.population._trace import Packing, pack
 from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
 from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
@@ -148,6 +148,8 @@ class SweepRecorder:
         # Trials that have taken their last step, or that a scheduler has ended.
         self.is_done = np.zeros(num_trials, bool)
         self._best_loss = math.inf
+        # Derivatives of the last losses, `[n, s]`, of a scheduler that wants them.
+        self.slopes: np.ndarray | None = None
         # Of a scheduler that changes hyperparameters.
         self.lineage: LineageRecorder | None = None
         self._new: list[tuple[np.ndarray, np.ndarray]] = []
@@ -166,7 +168,15 @@ class SweepRecorder:
         self.compile_seconds += program.seconds
         self.num_compilations += program.num_compilations
 
-    def add_report(self, report: Report, quiet: bool = False) -> None:
+    def add(self, message: Report | Slopes, quiet: bool = False) -> None:
+        """Takes in what a worker says."""
+        if isinstance(message, Report):
+            return self._add_report(message, quiet)
+        if self.slopes is None:
+            self.slopes = np.full((len(self._status), message.along.shape[1]), np.nan)
+        self.slopes[message.trials] = message.along
+
+    def _add_report(self, report: Report, quiet: bool) -> None:
         """Takes in the losses of some trials at one report step."""
         steps, trials = self.settings.steps, report.trials
         taken = steps[report.report] - (steps[report.report - 1] if report.report else 0)

@@ -13,7 +13,7 @@ from jaxhpo.population._groups import Group
 from jaxhpo.population._layout import num_cores
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Sweep, SweepInterrupted, SweepRecorder
-from jaxhpo.population._threads import Part, Report, Workers
+from jaxhpo.population._threads import Part, Report, Slopes, Workers
 from jaxhpo.population._trace import TracedTraining, uses_x64
 
 if TYPE_CHECKING:
@@ -131,13 +131,13 @@ def run_part(
         for message in workers.messages(wait, part):
             if time.perf_counter() >= deadline:
                 workers.stop()
-            if isinstance(message, Report):
-                recorder.add_report(message)
+            if isinstance(message, Report | Slopes):
+                recorder.add(message)
     except BaseException:
         workers.stop()
         raise
     finally:
         workers.join()
         for message in workers.leftovers():
-            recorder.add_report(message, quiet=True)
+            recorder.add(message, quiet=True)
     return not workers.is_stopped

@@ -211,13 +211,26 @@ class _Run:
                     workers.states, rows, start, self.recorder.is_done[group.trials]
                 ):
                     workers.spill()
-                part = Part(rows, range(first, self._report[stop] + 1))
+                directions = self._directions(g, pieces) if stop < self.settings.steps[-1] else None
+                part = Part(rows, range(first, self._report[stop] + 1), directions)
                 if not run_part(workers, self.recorder, deadline, part):
                     return False
         report = np.asarray([self._report[stop] for stop in pieces.stop.tolist()])
         losses = self.recorder.losses_at(pieces.trial, report)
-        self._stop(self.rule.tell(pieces, losses))
+        slopes, self.recorder.slopes = self.recorder.slopes, None
+        self._stop(self.rule.tell(pieces, losses, None if slopes is None else slopes[pieces.trial]))
         return True
+
+    def _directions(self, g: int, pieces: Pieces) -> list[np.ndarray] | None:
+        """How the hyperparameters of a group change with the coordinates, if that is wanted."""
+        if not self.rule.slopes:
+            return None
+        assert self.rule.points is not None
+        trials = self.groups[g].trials
+        unit = np.full((len(trials), pieces.unit.shape[1]), 0.5, pieces.unit.dtype)
+        is_here = np.isin(pieces.trial, trials)
+        unit[np.searchsorted(trials, pieces.trial[is_here])] = pieces.unit[is_here]
+        return self.rule.points.directions(unit)
 
     def _prepare(self, pieces: Pieces) -> None:
         """Copies states and changes points, before any trial of the job takes a step."""

@@ -181,6 +181,7 @@ def sweep(
         None if width is None else check_count(_WHERE, "width", width, 1),
         None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
         None if rule is None else rule.num_last,
+        0 if rule is None else rule.slopes,
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"

@@ -182,6 +182,11 @@ def told(before: Table, after: Table) -> TellInfo:
     )
 
 
+def wants_gradient(state: Any) -> bool:
+    """Whether a rule is told how the values change with the points: its state has a `gradient`."""
+    return getattr(state, "gradient", None) is not None
+
+
 def check_table(where: str, scheduler: Scheduler) -> Table:
     """The shapes of a scheduler's table; nothing is computed.
 

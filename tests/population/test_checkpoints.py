@@ -51,7 +51,7 @@ def run(scheduler=None, directory=None, stop_at=None, training=None, given=None,
         if len(seen) == stop_at:
             raise Stopped
 
-    options = {"key": 3, "num_steps": STEPS, "num_reports": 4, "width": 4, **options}
+    options = {"key": 3, "num_steps": STEPS, "num_reports": 4, "width": 5, **options}
     given = SPACE.sample(jax.random.key(0), TRIALS) if given is None else given
     training = regression() if training is None else training
     scheduler = scheduler_of(scheduler)
@@ -219,7 +219,7 @@ class Talk:
 name, folder, out = sys.argv[1:]
 kept = t.population.sweep(
     t.regression(), t.SPACE.sample(t.jax.random.key(0), t.TRIALS), key=3, num_steps=t.STEPS,
-    num_reports=20, width=4, scheduler=t.scheduler_of(None if name == "None" else name),
+    num_reports=20, width=5, scheduler=t.scheduler_of(None if name == "None" else name),
     checkpoint_dir=folder or None, keep_states=True, progress=Talk(),
 )
 parent = np.zeros(0) if kept.lineage is None else kept.lineage.parent
