@@ -56,6 +56,7 @@ class Settings:
         num_last: trials that a scheduler trains to the end, or None without one.
         slopes: coordinates of the unit cube by which the loss is differentiated between a
             scheduler's levels.
+        num_processes: processes that share the sweep, each with devices of its own.
     """
 
     training: Training
@@ -69,6 +70,7 @@ class Settings:
     chunk: int | None
     num_last: int | None = None
     slopes: int = 0
+    num_processes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,11 +122,11 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         traced,
         leaf_bytes(group.leaves),
         devices,
-        len(group.trials),
+        -(-len(group.trials) // settings.num_processes),
         settings.memory_budget,
         settings.width if group.width is None else group.width,
         settings.chunk,
-        settings.num_last,
+        settings.num_last and -(-settings.num_last // settings.num_processes),
     )
     mesh = jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices

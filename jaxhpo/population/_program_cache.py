@@ -117,7 +117,16 @@ def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _same_settings(one: Settings, other: Settings) -> bool:
-    names = ("steps", "devices", "share_data_order", "width", "chunk", "num_last", "slopes")
+    names = (
+        "steps",
+        "devices",
+        "share_data_order",
+        "width",
+        "chunk",
+        "num_last",
+        "slopes",
+        "num_processes",
+    )
     return (
         one.key.dtype == other.key.dtype
         and one.draws.dtype == other.draws.dtype

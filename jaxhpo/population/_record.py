@@ -18,8 +18,9 @@ from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
 from jaxhpo.population._threads import Report, Slopes, Workers
-from jaxhpo.population._trace import Packing, pack
+from jaxhpo.population._trace import Packing, TracedTraining, pack
 from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
+from jaxhpo.population.distributed._processes import Processes
 from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
 
 
@@ -296,12 +297,27 @@ class SweepRecorder:
             **within("lineage", lineage),
         }
 
-    def restore(self, found: Arrays, packing_of: Callable[[int], Packing]) -> None:
+    def agree(self, processes: Processes, traced_of: Callable[[int], TracedTraining]) -> None:
+        """Takes the best of several processes' best trials."""
+        if processes.count == 1:
+            return
+        loss, trial, state = self._best
+        found = processes.gather([np.asarray(loss), np.asarray(trial)])
+        bests = [(float(loss), int(trial), i) for i, (loss, trial) in enumerate(found)]
+        loss, trial, process = min(bests)
+        if trial < 0:
+            return
+        traced = traced_of(trial)
+        own = [np.zeros(a.shape, a.dtype) for a in traced.state]
+        leaves = [np.asarray(a) for a in pack(state)] if process == processes.index else own
+        self._best = (loss, trial, traced.packing.unpack(processes.gather(leaves)[process]))
+
+    def restore(self, found: Arrays, traced_of: Callable[[int], TracedTraining]) -> None:
         """Takes up what `snapshot` gave.
 
         Args:
             found: the arrays.
-            packing_of: how the leaves of a trial's state make it up.
+            traced_of: the training of a trial.
         """
         arrays = (self._curves, self._status, self._steps, self._width, self.is_done)
         for name, array in zip(
@@ -312,7 +328,7 @@ class SweepRecorder:
         self._counts = {"failed": failed, "steps": steps}
         self._best_loss, loss = found["best"].tolist()
         if (trial := int(found["best_trial"])) >= 0:
-            state = packing_of(trial).unpack(listed("best_state", found))
+            state = traced_of(trial).packing.unpack(listed("best_state", found))
             self._best = (loss, trial, state)
         if self.lineage is not None:
             self.lineage.restore(inside("lineage", found))

@@ -21,11 +21,13 @@ from jaxhpo.population._record import Sweep, SweepInterrupted, SweepRecorder
 from jaxhpo.population._rule import Pieces, Rule
 from jaxhpo.population._run import compile_all, run_part, trace_all, wait_for
 from jaxhpo.population._states import DeviceStates, HostStates, fit_twice
-from jaxhpo.population._threads import Part, Workers
-from jaxhpo.population._trace import Packing, TracedTraining
+from jaxhpo.population._threads import Part, Report, Slopes, Workers
+from jaxhpo.population._trace import TracedTraining
 from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
 from jaxhpo.population.checkpoints._fingerprint import check_fingerprint, fingerprint
 from jaxhpo.population.checkpoints._folder import CheckpointFolder
+from jaxhpo.population.distributed._homes import Homes
+from jaxhpo.population.distributed._processes import Processes
 from jaxhpo.population.lineage._lineage import LineageRecorder
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def run_scheduled(
     programs: Programs,
     rule: Rule | None,
     folder: CheckpointFolder | None = None,
+    processes: Processes | None = None,
 ) -> Sweep:
     """Runs job after job; the rule sees the trials of all groups together.
 
@@ -51,6 +54,7 @@ def run_scheduled(
         programs: that are known, and where new ones are kept.
         rule: what to run; None: all trials to their end.
         folder: where checkpoints are, and go; None keeps none.
+        processes: that share the sweep; None: it is this one's alone.
 
     Returns:
         The result.
@@ -59,18 +63,18 @@ def run_scheduled(
         CheckpointMismatchError: the folder has those of another sweep.
         SweepInterrupted: Ctrl-C.
     """
-    run = _Run(settings, groups, recorder, programs, rule, folder)
+    run = _Run(settings, groups, recorder, programs, rule, folder, processes or Processes())
     deadline = math.inf if timeout is None else recorder.started + timeout
     try:
         with recorder.waiting():
             run.begin()
-        while not run.is_finished and time.perf_counter() < deadline:
+        while not run.is_finished and not run.is_late(deadline):
             pieces = run.rule.pieces()
             if len(pieces.trial) and not run.run_job(pieces, deadline):
                 break
             run.checkpoint(is_last=not len(pieces.trial))
     except KeyboardInterrupt as interrupt:
-        run.close()
+        run.close(is_interrupted=True)
         raise SweepInterrupted(recorder.finish()) from interrupt
     finally:
         for future in run.futures:
@@ -96,13 +100,15 @@ class _Run:
         programs: Programs,
         rule: Rule | None,
         folder: CheckpointFolder | None,
+        processes: Processes,
     ) -> None:
         self.settings, self.groups, self.recorder = settings, groups, recorder
-        self.programs, self._folder = programs, folder
+        self.programs, self._folder, self._processes = programs, folder, processes
         self.rule = Everyone(groups, settings.steps, self._block) if rule is None else rule
         self.futures: list[Future[Program]] = []
         self.is_finished = False
         self._workers: list[Workers] = []
+        self._homes: list[Homes] = []
         self._report = {step: report for report, step in enumerate(settings.steps)}
         self._traced: list[TracedTraining] = []
         self._fingerprint: dict[str, str] = {}
@@ -174,15 +180,8 @@ class _Run:
         check_fingerprint("sweep", self._folder.path, stored, self._fingerprint)
         arrays = self._folder.arrays
 
-        def packing_of(trial: int) -> Packing:
-            return next(
-                traced.packing
-                for group, traced in zip(self.groups, self._traced, strict=True)
-                if trial in group.trials
-            )
-
         self.rule.restore(inside("rule", arrays))
-        self.recorder.restore(inside("sweep", arrays), packing_of)
+        self.recorder.restore(inside("sweep", arrays), self._traced_of)
         for g, plan in enumerate(about["plans"]):
             self._stored[g] = Plan(**plan), inside(f"states.{g}", arrays)
             for leaf, value in zip(
@@ -191,10 +190,23 @@ class _Run:
                 leaf[:] = value
         self.is_finished = about["is_finished"]
 
+    def _traced_of(self, trial: int) -> TracedTraining:
+        """The training of a trial."""
+        return next(
+            traced
+            for group, traced in zip(self.groups, self._traced, strict=True)
+            if trial in group.trials
+        )
+
     def _block(self, g: int) -> int:
         """Trials of a group that are trained at a time where no scheduler says which."""
         plan = self._workers_of(g).program.plan
-        return plan.chunk * plan.num_workers
+        return self._processes.count * self._processes.least(plan.chunk * plan.num_workers)
+
+    def is_late(self, deadline: float) -> bool:
+        """Whether the time is up, in one of the processes."""
+        is_up = time.perf_counter() >= deadline
+        return is_up if math.isinf(deadline) else self._processes.any(is_up)
 
     def run_job(self, pieces: Pieces, deadline: float) -> bool:
         """Runs a job and tells its losses; False if its time was up before."""
@@ -213,13 +225,41 @@ class _Run:
                     workers.spill()
                 directions = self._directions(g, pieces) if stop < self.settings.steps[-1] else None
                 part = Part(rows, range(first, self._report[stop] + 1), directions)
-                if not run_part(workers, self.recorder, deadline, part):
+                if self._processes.count > 1:
+                    self._run_shared(g, part)
+                elif not run_part(workers, self.recorder, deadline, part):
                     return False
         report = np.asarray([self._report[stop] for stop in pieces.stop.tolist()])
         losses = self.recorder.losses_at(pieces.trial, report)
         slopes, self.recorder.slopes = self.recorder.slopes, None
         self._stop(self.rule.tell(pieces, losses, None if slopes is None else slopes[pieces.trial]))
         return True
+
+    def _run_shared(self, g: int, part: Part) -> None:
+        """Runs this process's share of a part, and takes in what the others say of theirs.
+
+        A part is not cut short: all processes have to come to its end.
+        """
+        workers, recorder, processes = self._workers[g], self.recorder, self._processes
+        assert isinstance(workers.states, HostStates)
+        owner = self._homes[g].bring(workers.states, part.rows, part.reports.start > 0)
+        mine = part.rows[owner == processes.index]
+        if len(mine):
+            run_part(workers, recorder, math.inf, part._replace(rows=mine))
+        trials = workers.group.trials[part.rows]
+        losses = recorder.losses_at(trials[:, None], np.asarray(part.reports)[None])
+        slopes = np.zeros((len(trials), self.rule.slopes))
+        if part.directions is not None and len(mine):
+            assert recorder.slopes is not None
+            slopes = recorder.slopes[trials]
+        for process, (theirs, along) in enumerate(processes.gather([losses, slopes])):
+            rows = owner == process
+            if process == processes.index or not rows.any():
+                continue
+            if part.directions is not None:
+                recorder.add(Slopes(trials[rows], along[rows]))
+            for column, report in enumerate(part.reports):
+                recorder.add(Report(trials[rows], theirs[rows, column], report, None), quiet=True)
 
     def _directions(self, g: int, pieces: Pieces) -> list[np.ndarray] | None:
         """How the hyperparameters of a group change with the coordinates, if that is wanted."""
@@ -246,6 +286,7 @@ class _Run:
                 states = self._workers_of(g).states
                 assert states is not None
                 states.copy(rows, source)
+                self._homes[g].copy(rows, source)
             if (is_here & pieces.is_moved).any():
                 assert self.rule.points is not None
                 trials = pieces.trial[is_here & pieces.is_moved]
@@ -268,19 +309,25 @@ class _Run:
             group, future = self.groups[number], self.futures[number]
             program = wait_for(self.settings, group, future, self.recorder, self.programs)
             size = len(group.trials)
-            is_kept = self.recorder.keep_states or not fit_twice(program, size)
+            is_shared = self._processes.count > 1
+            is_kept = is_shared or self.recorder.keep_states or not fit_twice(program, size)
+            expected = "given where the processes would choose different ones"
+            self._processes.check_same("sweep", "width", expected, program.plan.width)
+            self._homes.append(Homes(self._processes, size))
             states = HostStates(program, size) if is_kept else DeviceStates(program, size)
             self._workers.append(Workers(program, self.settings, group, False, states))
             if number in self._stored:
                 self._workers[number].put(self._stored.pop(number)[1])
         return self._workers[g]
 
-    def close(self) -> None:
+    def close(self, is_interrupted: bool = False) -> None:
         """Hands over what the workers have: the best trials, and states if they are kept."""
         keeps, is_done = self.recorder.keep_states, self.recorder.is_done
-        for workers in self._workers:
+        for workers, homes in zip(self._workers, self._homes, strict=True):
             if keeps and isinstance(workers.states, HostStates):
                 rows = np.flatnonzero(is_done[workers.group.trials])
+                if not is_interrupted:  # else the other processes are elsewhere
+                    homes.collect(workers.states, rows)
                 leaves = [leaf[rows] for leaf in workers.states.leaves]
                 if len(rows):
                     self.recorder.add_states(workers.group.trials[rows], leaves)
@@ -292,6 +339,8 @@ class _Run:
                 leaves = [leaf[ended] for leaf in listed("leaf", states)]
                 self.recorder.add_states(trials[ended], leaves)
             self.recorder.add_finished(plan, self._traced[g].packing)
+        if not is_interrupted:
+            self.recorder.agree(self._processes, self._traced_of)
 
 
 def _is_rung_of(

@@ -49,12 +49,12 @@ def fingerprint(
     structure = [str(group.template) for group in groups]
     return {
         "version": f"jaxhpo {metadata.version('jaxhpo')}, JAX {jax.__version__}, format {_FORMAT}",
-        "hparams": _digest(jax.tree.leaves(values), *statics, *structure),
-        "key": _digest(pack((settings.key, settings.draws)), settings.key.dtype),
+        "hparams": digest(jax.tree.leaves(values), *statics, *structure),
+        "key": digest(pack((settings.key, settings.draws)), settings.key.dtype),
         "num_steps": str(settings.steps[-1]),
-        "report steps": _digest([np.asarray(settings.steps)]),
+        "report steps": digest([np.asarray(settings.steps)]),
         "scheduler": _of_scheduler(scheduler),
-        "training": _digest(_training_leaves(traced), *(j for one in traced for j in one.jaxprs)),
+        "training": digest(_training_leaves(traced), *(j for one in traced for j in one.jaxprs)),
         "share_data_order": str(settings.share_data_order),
         "keep_states": str(keep_states),
         "width": str(settings.width),
@@ -89,10 +89,10 @@ def _of_scheduler(scheduler: Any) -> str:
         return "None"
     leaves, structure = jax.tree.flatten(scheduler)
     arrays = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in leaves]
-    return _digest(pack(arrays), structure, scheduler.space)
+    return digest(pack(arrays), structure, scheduler.space)
 
 
-def _digest(leaves: Iterable[Any], *texts: Any) -> str:
+def digest(leaves: Iterable[Any], *texts: Any) -> str:
     """A short hash of arrays, and of what can be shown, without addresses."""
     digest = hashlib.sha256()
     for leaf in leaves:
