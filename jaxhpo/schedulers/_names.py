@@ -10,9 +10,9 @@ from jaxhpo import _checks
 from jaxhpo.schedulers._asha import asha
 from jaxhpo.schedulers._halving import halving
 from jaxhpo.schedulers._hyperband import hyperband
-from jaxhpo.schedulers._pb2 import pb2
-from jaxhpo.schedulers._pbt import pbt
 from jaxhpo.schedulers._protocol import Scheduler
+from jaxhpo.schedulers.population_based._pb2 import pb2
+from jaxhpo.schedulers.population_based._pbt import pbt
 
 _FACTORIES: dict[str, Callable[..., Scheduler]] = {
     "asha": asha,

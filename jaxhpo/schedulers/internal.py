@@ -6,4 +6,4 @@ from jaxhpo.schedulers._names import resolve as resolve
 from jaxhpo.schedulers._table import check_levels as check_levels
 from jaxhpo.schedulers._table import check_table as check_table
 from jaxhpo.schedulers._table import wants_gradient as wants_gradient
-from jaxhpo.schedulers.exploring._explore import real_columns as real_columns
+from jaxhpo.schedulers.population_based._explore import real_columns as real_columns

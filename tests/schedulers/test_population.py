@@ -8,10 +8,10 @@ import pytest
 import jaxhpo as hpo
 from jaxhpo import Outcome
 from jaxhpo._status import Status
-from jaxhpo.schedulers._exploit import Groups, exploit
-from jaxhpo.schedulers._population import PbtState, groups_of
-from jaxhpo.schedulers.exploring import _bandit
-from jaxhpo.schedulers.exploring._explore import Steps, _step, explore
+from jaxhpo.schedulers.population_based import _bandit
+from jaxhpo.schedulers.population_based._exploit import Groups, exploit
+from jaxhpo.schedulers.population_based._explore import Steps, _step, explore
+from jaxhpo.schedulers.population_based._population import PbtState, groups_of
 from jaxhpo.space.internal import Leaf
 
 FLOAT = jnp.result_type(float)

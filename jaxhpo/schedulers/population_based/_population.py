@@ -12,11 +12,11 @@ import numpy as np
 from jaxhpo import _checks
 from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo._status import Status
-from jaxhpo.schedulers._exploit import Copies, Groups
 from jaxhpo.schedulers._levels import even_levels, points
 from jaxhpo.schedulers._protocol import Job
 from jaxhpo.schedulers._table import Table, empty_table, hand_out, is_new, is_paused, is_promoted
-from jaxhpo.schedulers.exploring._explore import Steps
+from jaxhpo.schedulers.population_based._exploit import Copies, Groups
+from jaxhpo.schedulers.population_based._explore import Steps
 from jaxhpo.space import Space
 from jaxhpo.space.internal import Static, sample_unit
 

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, Record, setting
 from jaxhpo._checks import describe, fail
-from jaxhpo.schedulers._exploit import exploit
-from jaxhpo.schedulers._population import (
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import Table, is_paused, record, told
+from jaxhpo.schedulers.population_based._exploit import exploit
+from jaxhpo.schedulers.population_based._explore import explore, real_columns
+from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
     ask,
@@ -20,9 +23,6 @@ from jaxhpo.schedulers._population import (
     round_of,
     values_at,
 )
-from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
-from jaxhpo.schedulers._table import Table, is_paused, record, told
-from jaxhpo.schedulers.exploring._explore import explore, real_columns
 
 # What a coordinate moves by in a whole run at most. Measured with `benchmarks/pbt.py`.
 _TRAVEL = 0.7

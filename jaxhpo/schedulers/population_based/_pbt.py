@@ -11,8 +11,12 @@ import jax.numpy as jnp
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, setting
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.schedulers._exploit import exploit
-from jaxhpo.schedulers._population import (
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import record, told
+from jaxhpo.schedulers.population_based._descent import default_intervals, descent
+from jaxhpo.schedulers.population_based._exploit import exploit
+from jaxhpo.schedulers.population_based._explore import explore as moved_aside
+from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
     ask,
@@ -24,10 +28,6 @@ from jaxhpo.schedulers._population import (
     round_of,
     values_at,
 )
-from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
-from jaxhpo.schedulers._table import record, told
-from jaxhpo.schedulers.exploring._descent import default_intervals, descent
-from jaxhpo.schedulers.exploring._explore import explore as moved_aside
 from jaxhpo.space import Space
 
 

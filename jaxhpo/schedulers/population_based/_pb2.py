@@ -11,8 +11,12 @@ import jax.numpy as jnp
 
 from jaxhpo._base import Array, Outcome, Record
 from jaxhpo._checks.suggest import named_arguments
-from jaxhpo.schedulers._exploit import exploit
-from jaxhpo.schedulers._population import (
+from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
+from jaxhpo.schedulers._table import Table, record, told
+from jaxhpo.schedulers.population_based._bandit import Rows, candidates, choose, no_rows, remember
+from jaxhpo.schedulers.population_based._exploit import exploit
+from jaxhpo.schedulers.population_based._explore import explore
+from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
     ask,
@@ -23,10 +27,6 @@ from jaxhpo.schedulers._population import (
     round_of,
     values_at,
 )
-from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
-from jaxhpo.schedulers._table import Table, record, told
-from jaxhpo.schedulers.exploring._bandit import Rows, candidates, choose, no_rows, remember
-from jaxhpo.schedulers.exploring._explore import explore
 from jaxhpo.space import Space
 
 # Candidates of a loser: drawn anew, and beside its parent's point.

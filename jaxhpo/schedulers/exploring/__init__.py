@@ -1,1 +1,0 @@
-"""Where new points lie: beside old ones, down a slope, or where a bandit hopes most."""
