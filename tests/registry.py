@@ -236,6 +236,35 @@ SCHEDULERS = (
     # Brackets of 17, 7, 4 and 2 trials, of which a third goes on: 5 + 7 + 4 + 2, and so on.
     SchedulerCase("hyperband", schedulers.hyperband, (30, 18, 9, 5), is_symmetric=False),
     SchedulerCase("asha", schedulers.asha, (30, 10, 3, 1), is_synchronous=False),
+    # What a sampler proposes depends on the keys, of which there are more with fewer jobs at once.
+    SchedulerCase(
+        "asha",
+        schedulers.asha,
+        (30, 10),
+        {"levels": [9, 27], "sampler": "tpe", "space": SQUARE, "batch_size": 30},
+        variant="tpe",
+        is_synchronous=False,
+        proposes=True,
+    ),
+    SchedulerCase(
+        "halving",
+        schedulers.halving,
+        (30, 15),
+        {"levels": [9, 27], "sampler": "tpe", "space": SQUARE, "batch_size": 8},
+        variant="tpe",
+        is_synchronous=False,
+        proposes=True,
+    ),
+    SchedulerCase(
+        "hyperband",
+        schedulers.hyperband,
+        (30, 18),
+        {"levels": [9, 27], "sampler": "tpe", "space": SQUARE, "batch_size": 8},
+        variant="tpe",
+        is_synchronous=False,
+        proposes=True,
+        is_symmetric=False,
+    ),
     # What it draws depends on the keys, of which there are more with fewer jobs at once.
     SchedulerCase(
         "pb2",

@@ -36,7 +36,7 @@ ALLOWED = {
     "benchmarking": BASE | {"space", "pareto", "samplers", "problems", "search"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
-    "schedulers": BASE | {"space", "gp", "acquisition"},
+    "schedulers": BASE | {"space", "gp", "acquisition", "samplers"},
     "population": BASE | {"space", "training", "schedulers"},
     "testing": BASE | {"space", "samplers", "schedulers", "search", "pareto"},
     "study": BASE

@@ -6,6 +6,7 @@ from jaxhpo.plots._front import pareto_front as pareto_front
 from jaxhpo.plots._history import history as history
 from jaxhpo.plots._lineage import lineage as lineage
 from jaxhpo.plots._parallel import parallel_coordinates as parallel_coordinates
+from jaxhpo.plots._rungs import rungs as rungs
 from jaxhpo.plots._surrogate import leave_one_out as leave_one_out
 from jaxhpo.plots._surrogate import model_slice as model_slice
 from jaxhpo.plots._surrogate import sensitivity as sensitivity
@@ -18,6 +19,7 @@ __all__ = [
     "model_slice",
     "parallel_coordinates",
     "pareto_front",
+    "rungs",
     "save",
     "sensitivity",
 ]

@@ -19,7 +19,14 @@ from jaxhpo.population._trace import Packing, pack
 from jaxhpo.population.checkpoints._arrays import Arrays, listed, numbered
 from jaxhpo.population.lineage._points import Points
 from jaxhpo.schedulers import Job, Scheduler
-from jaxhpo.schedulers.internal import check_levels, check_table, resolve, wants_gradient
+from jaxhpo.schedulers.internal import (
+    Standing,
+    check_jobs,
+    check_levels,
+    check_table,
+    resolve,
+    wants_gradient,
+)
 
 # More rounds than any synchronous rule has.
 _MOST_FORECAST_ROUNDS = 64
@@ -200,49 +207,12 @@ class Rule:
     def _check_job(
         self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray, unit: np.ndarray
     ) -> np.ndarray:
-        """Refuses what a sweep cannot run, or would run for ever; tells whose point has changed."""
-        n = len(self._stands)
-        known, other = np.minimum(trial, n - 1), np.clip(parent, 0, n - 1)
-        is_moved = np.any(unit != self._unit[known], axis=1)
-        for is_wrong, expected, got in (
-            (trial >= n, f"one whose jobs are of the trials 0 to {n - 1}", "trial {0}"),
-            (
-                np.bincount(known, minlength=n)[known] > 1,
-                "one that hands out a trial once at a time",
-                "a job with trial {0} twice",
-            ),
-            (
-                (parent != other) | ((parent != trial) & (self._stands[other] == 0)),
-                "one whose jobs copy trials that have begun",
-                "a copy of trial {2}",
-            ),
-            (
-                self._kind[known] != self._kind[other],
-                "one that copies among trials of the same static values",
-                "a copy of trial {2} for trial {0}",
-            ),
-            (
-                is_moved if self.points is None else np.zeros(len(trial), bool),
-                "one with a `space`, where it changes the points of trials",
-                "another point for trial {0}",
-            ),
-            (
-                is_moved & ~((unit >= 0) & (unit <= 1)).all(axis=1),
-                "one whose points lie in the unit cube",
-                "another point for trial {0}",
-            ),
-            (
-                ~np.isin(level, self.levels) | (level <= self._stands[other]),
-                "one whose jobs go to a later level of its table",
-                "a job of trial {0} to step {1}",
-            ),
-            (self._has_ended[known], "one of which no trial goes on that has ended", "trial {0}"),
-        ):
-            if is_wrong.any():
-                row = int(np.argmax(is_wrong))
-                found = got.format(trial[row], level[row], parent[row])
-                raise fail(self._where, "scheduler", expected, found)
-        return is_moved
+        """Refuses what a sweep cannot run; tells whose point has changed."""
+        may_move = self.points is not None
+        standing = Standing(
+            self.levels, self._stands, self._has_ended, self._unit, self._kind, may_move
+        )
+        return check_jobs(self._where, standing, trial, parent, level, unit)
 
     def _status(self) -> np.ndarray:
         return np.asarray(self._state.table.status)

@@ -37,6 +37,8 @@ from jaxhpo.problems.functions._landscapes import Landscape as Landscape
 from jaxhpo.problems.functions._landscapes import categorical as categorical
 from jaxhpo.problems.functions._landscapes import conditional as conditional
 from jaxhpo.problems.functions._landscapes import mixed as mixed
+from jaxhpo.problems.functions._mf_hartmann import MfHartmann as MfHartmann
+from jaxhpo.problems.functions._mf_hartmann import mf_hartmann as mf_hartmann
 from jaxhpo.problems.functions._multi_objective import MultiObjective as MultiObjective
 from jaxhpo.problems.functions._multi_objective import dtlz1 as dtlz1
 from jaxhpo.problems.functions._multi_objective import dtlz2 as dtlz2
@@ -77,6 +79,7 @@ __all__ = [
     "Corrupted",
     "Function",
     "Landscape",
+    "MfHartmann",
     "Mislabelled",
     "MultiObjective",
     "NoisyQuadratic",
@@ -112,6 +115,7 @@ __all__ = [
     "kernel",
     "levy",
     "logistic",
+    "mf_hartmann",
     "michalewicz",
     "mislabelled_digits",
     "mixed",

@@ -94,6 +94,26 @@ class Facts:
         rows = [(reason, len(found), found[0]) for reason, found in numbers.items()]
         return sorted(rows, key=lambda row: (-row[1], row[2]))
 
+    @property
+    def rungs(self) -> list[tuple[int, int, int, float, float]]:
+        """Of each step at which trials were stopped early: how many reached it and stopped there.
+
+        Then the best value of those that reached it, and the median, of a single objective.
+        """
+        curves = [trial.intermediate_values for trial in self.trials if trial.intermediate_values]
+        stops = [
+            max(trial.intermediate_values)
+            for trial in self.trials
+            if trial.state.name == "PRUNED" and trial.intermediate_values
+        ]
+        rows = []
+        for step, count in sorted(collections.Counter(stops).items()):
+            reached = sum(max(curve) >= step for curve in curves)
+            losses = [curve[step] for curve in curves if math.isfinite(curve.get(step, math.nan))]
+            best = min(losses) if self.directions[0] == "minimize" else max(losses)
+            rows.append((step, reached, count, best, float(np.median(losses))))
+        return rows
+
     def unit(self, num_dims: int) -> np.ndarray | None:
         """`[n, d]` unit points of `done` as `Study` stored them, or None if some have none."""
         own = [trial.system_attrs.get(_OWN_ATTR) for trial in self.done]

@@ -145,6 +145,7 @@ def _parts(
         yield "learning curves"
         page.heading("Learning curves")
         page.figure(_figures.curves(facts))
+        _rungs(page, facts)
     yield "failures and times"
     _failures(page, facts)
     _times(page, facts)
@@ -291,6 +292,15 @@ def _ranked(facts: Facts, surrogate: Surrogate | None, names: list[str]) -> list
     else:
         shares = importance_of(facts)
     return sorted(names, key=lambda name: -shares.get(name, 0.0))
+
+
+def _rungs(page: _Page, facts: Facts) -> None:
+    """Where trials were stopped early, and what they were worth there."""
+    if not facts.is_single or not facts.rungs:
+        return
+    page.heading("Rungs")
+    page.note("The steps at which trials were stopped, and the values of all that reached them.")
+    page.table(("step", "reached it", "stopped there", "best", "median"), facts.rungs)
 
 
 def _failures(page: _Page, facts: Facts) -> None:

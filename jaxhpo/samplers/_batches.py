@@ -66,7 +66,7 @@ def batching_of(sampler: Sampler) -> Batching:
     settings = settings_of(sampler)
     name = name_of(sampler)
     rows = _rows_of(sampler)
-    if not _learns(sampler):
+    if not learns(sampler):
         return Batching(name, MAX_BATCH, MAX_BATCH, False)
     generation = max(_found(settings, "population_size"), default=0)
     size = _whole(generation or max(_HANDFUL, rows), rows)
@@ -95,19 +95,24 @@ def warn_of_large_batch(where: str, sampler: Sampler, batch_size: int, num_trial
         )  # fmt: skip
 
 
+def startup_of(sampler: Sampler) -> int:
+    """Trials of a sampler's own start-up design, from which on it has a model; 0 without one."""
+    return max(_found(settings_of(sampler), "num_startup"), default=0)
+
+
 def _whole(count: int, rows: int) -> int:
     """The next multiple of the batch size of one ask."""
     return -(-count // rows) * rows
 
 
-def _learns(sampler: Sampler) -> bool:
+def learns(sampler: Sampler) -> bool:
     """Whether values change what a sampler, or a part of it, proposes."""
     settings = settings_of(sampler)
     inner = getattr(settings, "samplers", None)
     if name_of(sampler) == "warm_start":
         inner = (settings.sampler,)
     if isinstance(inner, tuple | list) and inner:
-        return any(_learns(one) for one in inner)
+        return any(learns(one) for one in inner)
     return not traits_of(name_of(sampler)).ignores_values
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Scheduler
 from jaxhpo.schedulers._rungs import synchronous
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
 
 
 @named_arguments
@@ -23,6 +27,8 @@ def halving(
     levels: Sequence[int] | None = None,
     unit: Any = None,
     batch_size: int | None = None,
+    sampler: Any = None,
+    space: Space | None = None,
 ) -> Scheduler:
     """Successive halving, resumed: of `m` trials at a rung the best `max(1, m // eta)` go on.
 
@@ -39,14 +45,20 @@ def halving(
             a 27th of `num_steps`.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
-        batch_size: jobs of one `ask`; all trials if None. Static.
+        batch_size: jobs of one `ask`; all trials if None, or 8 with a `sampler`. Static.
+        sampler: proposes the points of new trials: a name, or a sampler of `batch_size` points. It
+            learns from the highest level that has more than `d` finite values, and as many as its
+            own start-up takes. Until then, for a third of the trials, and where all together cost
+            fewer than 16 whole ones, points are those of `unit`, or random. None: all are.
+        space: the `Space` of the points, needed with a `sampler`.
 
     Returns:
         The scheduler.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a number out of range, or levels that do not increase up to `num_steps`.
+        ValueError: a number out of range, levels that do not increase up to `num_steps`, or a
+            sampler of another batch or that does not learn from values.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo
@@ -62,8 +74,13 @@ def halving(
         optimization", 2016, https://arxiv.org/abs/1502.07943.
     """
     arguments = check_arguments(
-        "halving", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size
+        "halving", num_trials, num_steps, eta, first_rung, 27, levels, unit, batch_size, sampler
     )
-    return synchronous(
-        "halving", arguments, np.zeros(len(arguments.unit), np.int32), np.zeros(1, np.int32)
-    )
+    one_bracket = np.zeros(len(arguments.unit), np.int32), np.zeros(1, np.int32)
+    rule = synchronous("halving", arguments, *one_bracket)
+    if sampler is None:
+        return rule
+    steps = expected_steps(rung_counts(num_trials, len(arguments.levels), eta), arguments.levels)
+    given = None if unit is None else arguments.unit
+    settings = (sampler, space, given, arguments.batch_size, steps, num_steps)
+    return proposing("halving", rule, *settings)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.schedulers._levels import check_arguments
+from jaxhpo.schedulers._proposals import expected_steps, proposing, rung_counts
 from jaxhpo.schedulers._protocol import Scheduler
 from jaxhpo.schedulers._rungs import synchronous
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
 
 
 @named_arguments
@@ -23,6 +27,8 @@ def hyperband(
     levels: Sequence[int] | None = None,
     unit: Any = None,
     batch_size: int | None = None,
+    sampler: Any = None,
+    space: Space | None = None,
 ) -> Scheduler:
     """Hyperband: `halving` in brackets, the first of which begins at the first rung.
 
@@ -39,14 +45,20 @@ def hyperband(
             an 81st of `num_steps`, which is five brackets.
         levels: the steps of all rungs instead, increasing, the last one `num_steps`.
         unit: `[n, d]` points of the trials in the unit cube, for a caller that does not hold them.
-        batch_size: jobs of one `ask`; all trials if None. Static.
+        batch_size: jobs of one `ask`; all trials if None, or 8 with a `sampler`. Static.
+        sampler: proposes the points of new trials: a name, or a sampler of `batch_size` points. It
+            learns from the highest level that has more than `d` finite values, and as many as its
+            own start-up takes. Until then, for a third of the trials, and where all together cost
+            fewer than 16 whole ones, points are those of `unit`, or random. None: all are.
+        space: the `Space` of the points, needed with a `sampler`.
 
     Returns:
         The scheduler.
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a number out of range, or levels that do not increase up to `num_steps`.
+        ValueError: a number out of range, levels that do not increase up to `num_steps`, or a
+            sampler of another batch or that does not learn from values.
 
     Example:
         >>> import jaxhpo as hpo
@@ -59,12 +71,22 @@ def hyperband(
         https://arxiv.org/abs/1603.06560, algorithm 1.
     """
     arguments = check_arguments(
-        "hyperband", num_trials, num_steps, eta, first_rung, 81, levels, unit, batch_size
+        "hyperband", num_trials, num_steps, eta, first_rung, 81, levels, unit, batch_size, sampler
     )
     count = len(arguments.levels)
     sizes = bracket_sizes(len(arguments.unit), count, arguments.eta)
     bracket = np.repeat(np.arange(count, dtype=np.int32), sizes)
-    return synchronous("hyperband", arguments, bracket, np.arange(count, dtype=np.int32))
+    first = np.arange(count, dtype=np.int32)
+    # A sampler is to learn from one bracket what it proposes for the next.
+    rule = synchronous("hyperband", arguments, bracket, first, in_turn=sampler is not None)
+    if sampler is None:
+        return rule
+    each = [rung_counts(size, count, eta, b) for b, size in enumerate(sizes)]
+    counts = [sum(one) for one in zip(*each, strict=True)]
+    steps = expected_steps(counts, arguments.levels)
+    given = None if unit is None else arguments.unit
+    settings = (sampler, space, given, arguments.batch_size, steps, num_steps)
+    return proposing("hyperband", rule, *settings)
 
 
 def bracket_sizes(num_trials: int, num_brackets: int, eta: int) -> list[int]:

@@ -11,6 +11,9 @@ import numpy as np
 from jaxhpo import _checks
 from jaxhpo._base import Array, setting
 
+_HANDFUL = 8
+"""Trials that a sampler proposes at once where nobody says how many."""
+
 
 class Arguments(NamedTuple):
     """What every factory makes of its arguments.
@@ -38,6 +41,7 @@ def check_arguments(
     levels: Any,
     unit: Any,
     batch_size: Any,
+    sampler: Any = None,
 ) -> Arguments:
     """Checks the arguments of a factory, which documents them.
 
@@ -51,6 +55,7 @@ def check_arguments(
         levels: all levels, or None.
         unit: points, or None.
         batch_size: rows of a job, or None for all trials.
+        sampler: proposes points, or None; it would learn nothing if all trials began at once.
 
     Returns:
         The arguments.
@@ -62,7 +67,7 @@ def check_arguments(
     num_trials = _checks.check_count(where, "num_trials", num_trials, 1)
     num_steps = _checks.check_count(where, "num_steps", num_steps, 1)
     eta = _checks.check_count(where, "eta", eta, 2)
-    size = num_trials
+    size = num_trials if sampler is None else min(_HANDFUL, num_trials)
     if batch_size is not None:
         size = min(_checks.check_count(where, "batch_size", batch_size, 1), num_trials)
     if levels is not None:

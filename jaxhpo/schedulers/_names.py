@@ -92,12 +92,7 @@ def resolve(
             expected = "a name where settings are given"
             raise TypeError(f"{where}: `{argument}` must be {expected}, got a ready scheduler.")
         return name
-    if not isinstance(name, str):
-        got = _checks.describe(name)
-        expected = "a name, a Scheduler or a function that makes one"
-        raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
-    if name not in _FACTORIES:
-        raise _checks.unknown_name(where, argument, names(), name)
+    check_kind(where, argument, name)
     if makes_points(name) and "space" not in settings:
         if known_space is None:
             expected = f"the Space of the points, where {name!r} makes new ones"
@@ -106,13 +101,38 @@ def resolve(
     return _FACTORIES[name](num_trials, num_steps, **settings)
 
 
+def check_kind(where: str, argument: str, scheduler: Any, *, keeps_points: bool = False) -> None:
+    """Refuses what is neither a scheduler nor a name of one nor a function.
+
+    Args:
+        where: the function, for errors.
+        argument: its argument.
+        scheduler: what it was given.
+        keeps_points: whether only those names are meant that keep the points of trials.
+
+    Raises:
+        TypeError: anything else.
+        ValueError: another name; the message lists those that are meant.
+    """
+    if callable(scheduler) or isinstance(scheduler, Scheduler):
+        return
+    if not isinstance(scheduler, str):
+        got = _checks.describe(scheduler)
+        expected = "a name, a Scheduler or a function that makes one"
+        raise TypeError(f"{where}: `{argument}` must be {expected}, got {got}.")
+    if scheduler not in _FACTORIES:
+        known = [name for name in names() if not (keeps_points and makes_points(name))]
+        raise _checks.unknown_name(where, argument, known, scheduler)
+
+
 def makes_points(scheduler: Any) -> bool:
     """Whether a scheduler, or the one of a name, makes new points for its trials."""
     if isinstance(scheduler, Scheduler):
         return scheduler.space is not None
-    # For which it needs the space.
+    # For which it needs the space; others take one where a sampler proposes.
     factory = _FACTORIES.get(scheduler) if isinstance(scheduler, str) else None
-    return factory is not None and "space" in inspect.signature(factory).parameters
+    space = None if factory is None else inspect.signature(factory).parameters.get("space")
+    return space is not None and space.default is inspect.Parameter.empty
 
 
 def least_trials(

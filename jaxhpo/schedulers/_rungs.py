@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -36,6 +37,7 @@ class Settings(Record):
         bracket: `[n]` int32 bracket of each trial.
         first: `[b]` int32 first rung at which a bracket is cut.
         batch_size: rows of a job.
+        in_turn: whether a bracket goes before the next one, rather than a lower level.
         name: for errors.
     """
 
@@ -45,22 +47,29 @@ class Settings(Record):
     bracket: Array
     first: Array
     batch_size: int = static_field()
+    in_turn: bool = static_field()
     name: str = static_field()
 
 
 def synchronous(
-    name: str, arguments: Arguments, bracket: np.ndarray, first: np.ndarray
+    name: str,
+    arguments: Arguments,
+    bracket: np.ndarray,
+    first: np.ndarray,
+    *,
+    in_turn: bool = False,
 ) -> Scheduler:
     """Makes a scheduler of brackets that are cut at some of the levels.
 
     All brackets share the levels, and one that is not cut at a level passes it: so all trials of a
-    population stand at one step, whatever their bracket.
+    population stand at one step, whatever their bracket, unless brackets take turns.
 
     Args:
         name: of the scheduler.
         arguments: checked.
         bracket: `[n]` bracket of each trial.
         first: `[b]` first rung at which each bracket is cut.
+        in_turn: whether the trials of a bracket are handed out before those of the next one.
 
     Returns:
         The scheduler.
@@ -72,9 +81,15 @@ def synchronous(
         setting(bracket, jnp.int32),
         setting(first, jnp.int32),
         arguments.batch_size,
+        in_turn,
         name,
     )
     return make_scheduler(settings, _init, _ask, _tell, name=name)
+
+
+def judges_rungs(scheduler: Scheduler) -> bool:
+    """Whether a scheduler is one of these: the jobs of an `ask` hold until a rung is complete."""
+    return isinstance(getattr(scheduler.ask, "args", (None,))[0], Settings)
 
 
 def _init(settings: Settings, key: Any) -> TableState:
@@ -86,7 +101,8 @@ def _ask(settings: Settings, key: Any, state: TableState) -> tuple[TableState, J
     del key
     table = state.table
     ready = is_new(table) | is_promoted(table)
-    table, job = hand_out(table, ready, (table.level,), settings.batch_size)
+    order = (settings.bracket, table.level) if settings.in_turn else (table.level,)
+    table, job = hand_out(table, ready, order, settings.batch_size)
     return TableState(table), job
 
 
@@ -117,11 +133,16 @@ def _cut(settings: Settings, table: Table) -> Table:
     keep = jnp.where(rung < settings.first, count, jnp.maximum(1, count // settings.eta))
     value = jnp.take_along_axis(table.value, here[:, None], axis=1)[:, 0]
     # Who has dropped out earlier ranks behind all, and NaN behind what is finite.
-    place = ranks(
-        jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype)), bracket, len(brackets)
-    )
+    value = jnp.where(is_entrant, value, jnp.asarray(jnp.nan, value.dtype))
     is_judged = is_complete[bracket] & is_entrant & is_paused(table) & (here < num_levels - 1)
     is_judged &= table.level == here + 1
+    # Most tells complete no rung, and the sort is most of what one costs.
+    place = jax.lax.cond(
+        jnp.any(is_judged),
+        lambda value: ranks(value, bracket, len(brackets)),
+        lambda value: jnp.zeros(value.shape, jnp.int32),
+        value,
+    )
     goes_on = is_judged & (place < keep[bracket])
     pruned = jnp.where(is_judged & ~goes_on, jnp.int32(Status.PRUNED), table.status)
     promoted = jnp.where(goes_on, here + 1, table.promoted)

@@ -16,18 +16,19 @@ from jaxhpo._base import Sampler
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
-from jaxhpo.samplers.internal import batching_of
+from jaxhpo.samplers.internal import batching_of, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
+from jaxhpo.study._fidelity import comparable
 from jaxhpo.study._trial import Trial, Value, status_of
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
-from jaxhpo.study.storage._reports import RESUMABLE, is_paused
+from jaxhpo.study.storage._reports import RESUMABLE, SCHEDULE, is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
 from jaxhpo.study.storage._rows import COMPILE_ENTRY, Ending, Row
-from jaxhpo.study.storage._waiting import enqueue, waiting
+from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class StoredSampler:
 
     Attributes:
         clock: counts the time that compiling takes, until a trial is written with it.
+        has_paused: whether trials may wait that have begun.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class StoredSampler:
         self._rows = RowMaker(space)
         self._next_number = 0
         self._is_stale = not store.is_new
+        self.has_paused = False
         self._is_constrained = False
         self._has_waiting = self._has_released = self._is_mid_batch = False
         # Trials of other processes, or paused, that the sampler takes for failed until they end.
@@ -93,6 +96,8 @@ class StoredSampler:
         # Trials that had begun when the compiler was waited for: their times in the storage do not
         # tell how long they took.
         self._waited: set[int] = set()
+        # Trials that a scheduler judges: what they are worth depends on the others.
+        self._judged: set[int] = set()
         # Trials that wait, where others have failed, if they are interrupted.
         self._resumable: set[int] = set()
 
@@ -127,7 +132,11 @@ class StoredSampler:
         if self._store.has_spooled:
             recover_spooled(self._store)
         trials = self._store.history()
-        evaluations = self._to_evaluations(history_of(trials, self._space), trials)
+        unit, values = history_of(trials, self._space)
+        if self._learns and self._num_objectives == 1:
+            least = max(self._space.num_dims + 1, startup_of(self.sampler))
+            values = comparable(trials, values, least, self._direction)
+        evaluations = self._to_evaluations((unit, values), trials)
         self._switch_sampler()
         self._proposer.reset(evaluations)
         self._assumed_failed = {
@@ -137,6 +146,7 @@ class StoredSampler:
         self._has_waiting = any(
             status_of(trial) is Status.WAITING and not is_paused(trial) for trial in trials
         )
+        self.has_paused = any(is_paused(trial) for trial in trials)
         self._has_released = any(is_released(trial) for trial in trials)
         # The rest of a batch that others have broken into is proposed anew, as on reopening.
         self._is_mid_batch = self._proposer.is_mid_batch(len(trials))
@@ -146,6 +156,15 @@ class StoredSampler:
         """Writes trials that are handed out before any further proposal; see `Study.enqueue`."""
         self._is_stale = True
         return enqueue(self._store, self._space, params)
+
+    def retry(self, trial: Trial, retried: list[int]) -> int:
+        """Writes the params of a lost trial as one that waits; `retried` are the trials of them.
+
+        Returns:
+            Its number.
+        """
+        self._is_stale = True
+        return self._store.enqueue(trial.flat, retry_attrs(retried))
 
     def ask(
         self,
@@ -170,6 +189,8 @@ class StoredSampler:
         asked = self._ask_sampler(count - len(started), own)
         if any(trial.compile_seconds for trial in asked):
             self._waited.update(trial.number for trial in started)
+        if SCHEDULE in attrs:
+            self._judged.update(trial.number for trial in started + asked)
         if RESUMABLE in attrs:
             self._resumable.update(trial.number for trial in started + asked)
         return started + asked
@@ -267,6 +288,7 @@ class StoredSampler:
     def paused(self, trial: Trial, *, is_new: bool = False) -> None:
         """Takes note that a trial waits, or as a new one will be begun by whoever asks next."""
         self._running.pop(trial.number, None)
+        self.has_paused = True
         self._is_stale |= is_new or self._learns
 
     def tell(self, trials: Sequence[Trial], results: Sequence[ObjectiveResult]) -> list[Trial]:
@@ -304,6 +326,7 @@ class StoredSampler:
             already_ended
             or was_stale
             or any(trial.number in self._assumed_failed for trial in trials)
+            or (self._learns and any(trial.number in self._judged for trial in trials))
         ):
             return ended
         unit = np.asarray([trial.unit for trial in ended])
@@ -363,7 +386,7 @@ class StoredSampler:
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})
             for number in numbers
         ]
-        self._is_stale = True
+        self._is_stale, self.has_paused = True, self.has_paused or bool(waiting)
         try:
             self._store.finish_now(endings)
             self._store.release(waiting, lambda owner: owner == this_process())

@@ -134,7 +134,10 @@ class Study(SweepingStudy):
         *,
         num_trials: int,
         timeout: float | None = None,
-        num_workers: int = 1,
+        num_workers: int | None = None,
+        executor: Any = None,
+        synchronous: bool = False,
+        max_retries: int = 0,
         callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
@@ -168,9 +171,22 @@ class Study(SweepingStudy):
             num_trials: how many more trials to run. Those that an interrupted run has left are not
                 counted again.
             timeout: seconds after which no further trial starts.
-            num_workers: more than 1 evaluates in that many spawned processes, as many trials at a
-                time; the objective must be picklable. The result is the same in every run, unless
-                a scheduler decides by what has been reported so far.
+            num_workers: how many trials run at a time; more than 1 evaluates in that many spawned
+                processes, and the objective must be picklable. None: 1, or as many as `executor`
+                has. A worker that is done gets the next trial at once, proposed in the light of
+                those that still run.
+            executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
+                loky's processes, or those of Dask, MPI or `jaxhpo.integrations.ray.RayExecutor`; or
+                a function that makes one, which is called again where the one before has broken.
+                It stays yours: shut it down. Except from threads, the reports of an objective
+                arrive with its end, so nothing is stopped early.
+            synchronous: whether a round of trials begins when all of the last one have ended. Then
+                the trials are the same in every run, whatever the timing, unless a scheduler
+                decides by what has been reported so far.
+            max_retries: how often the params of a trial are run again whose worker has vanished
+                (killed, out of memory, a lost machine). The trial is recorded as failed with the
+                reason; the new one has a number of its own and is no further one of `num_trials`.
+                Optuna's `RetryFailedTrialCallback.retried_trial_number` links them.
             callbacks: each is called as `callback(study, trial)` after a trial is recorded.
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
@@ -188,7 +204,8 @@ class Study(SweepingStudy):
                 `checkpoint`, else it is PRUNED; so are those that still wait once all trials of
                 their population have begun. Processes that run the study with the same scheduler
                 share its trials. A ready-made one is run on populations of its own size, one after
-                another.
+                another. What a scheduler has paused is taken up by the same one alone, with the
+                same settings; other runs say how many trials wait (see `prune_waiting`).
             num_steps: the most reports of a trial; needed with a scheduler that is not ready-made.
                 A generator that reports once more is closed.
 
@@ -210,6 +227,9 @@ class Study(SweepingStudy):
             num_trials=num_trials,
             timeout=timeout,
             num_workers=num_workers,
+            executor=executor,
+            synchronous=synchronous,
+            max_retries=max_retries,
             callbacks=callbacks,
             catch=catch,
             max_first_failures=max_first_failures,
@@ -323,7 +343,8 @@ class Study(SweepingStudy):
         """Marks trials as failed whose process has ended without telling.
 
         Opening a study does this for processes of this machine that are certainly gone. Trials that
-        a `sweep` had reserved do not fail: they wait, and the next sweep trains them.
+        a `sweep` had reserved do not fail: they wait, and the next sweep trains them. So do those
+        whose objective takes `checkpoint`, and a run that waits for them goes on.
 
         Args:
             everywhere: every running trial, also those of other machines and those that `ask` gave
@@ -338,6 +359,36 @@ class Study(SweepingStudy):
         if hasattr(self, "_sampler"):
             self._sampler.refresh()
         return numbers
+
+    @named_arguments
+    def prune_waiting(self) -> list[int]:
+        """Ends the trials that wait for a scheduler, as pruned; their checkpoints are removed.
+
+        A trial that a scheduler has paused is taken up by that scheduler alone, with the same
+        settings. Where it is not to be run again, this ends its trials: their values are their last
+        losses. Those that an interrupted run without a scheduler has left do not end; the next run
+        goes on with them.
+
+        Returns:
+            Numbers of the trials that have ended.
+
+        Example:
+            >>> import jaxhpo as hpo
+            >>> def objective(params, checkpoint=None):
+            ...     for step in range(checkpoint or 0, 4):
+            ...         yield hpo.Report(params["x"] / (step + 1), checkpoint=step + 1)
+            >>> study = hpo.Study({"x": hpo.uniform(0.0, 1.0)}, "qmc", storage=None)
+            >>> half = hpo.schedulers.halving(8, 4)
+            >>> study.optimize(objective, num_trials=3, scheduler=half, progress=False)
+            >>> study.prune_waiting()
+            [0, 1, 2]
+        """
+        from jaxhpo.study.reporting._source import Source
+        from jaxhpo.study.scheduling._left_behind import waiting_for_rules
+
+        ended = Source(self, is_resumable=True).prune(list(waiting_for_rules(self)))
+        self._on_trials_ended(ended)
+        return [trial.number for trial in ended]
 
 
 def _as_space(tree: Any) -> Space:

@@ -76,6 +76,7 @@ class SweepingStudy(StudyCore):
             scheduler: which trials of a batch go on, as in `population.sweep`: a name, or a
                 function `(num_trials, num_steps)` that makes a scheduler of a batch. A trial that
                 ends early is PRUNED; its value is the last of its curve, and it is never the best.
+                A ready-made one runs batches of its own size, and `num_trials` is a multiple of it.
                 One that needs some trials ("pbt", "pb2": 4) gets no smaller batch: the last ones
                 are cut another way, or are one.
             timeout: seconds after which training stops at the next report.

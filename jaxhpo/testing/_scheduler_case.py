@@ -31,6 +31,7 @@ class SchedulerCase:
         is_synchronous: decisions do not depend on how many jobs are asked at once.
         is_symmetric: apart from ties, a trial's number does not matter.
         is_ordinal: decisions depend on the order of the values alone.
+        proposes: new trials get other points than those that they had.
         may_copy: trials go on from copies of others, at new points, and failed ones among them.
     """
 
@@ -44,6 +45,7 @@ class SchedulerCase:
     is_synchronous: bool = True
     is_symmetric: bool = True
     is_ordinal: bool = True
+    proposes: bool = False
     may_copy: bool = False
 
     @property

@@ -176,7 +176,7 @@ def check_copies(case: SchedulerCase) -> None:
     """
     scheduler, key = case.make(), _run.study_key()
     curves, state = jnp.asarray(case.curves(scheduler)), _run.init(scheduler, key)
-    unit, count = np.asarray(state.table.unit), 0
+    unit, begun, count = np.asarray(state.table.unit), np.asarray(state.table.level), 0
     for number in range(curves.shape[1]):
         key_ask, key_tell = jax.random.split(jax.random.fold_in(key, number))
         state, job = _run.ask(scheduler, key_ask, state)
@@ -186,12 +186,14 @@ def check_copies(case: SchedulerCase) -> None:
         assert ((parent >= 0) & (parent < case.num_trials)).all(), parent
         assert not np.isin(parent[is_copy], trial[is_copy]).any(), "a copy of one that is replaced"
         assert ((point >= 0) & (point <= 1)).all(), "a point outside the unit cube"
+        keeps = ~is_copy & ~(case.proposes & (begun[trial] == 0))
         if not wants_gradient(state):
-            np.testing.assert_array_equal(point[~is_copy], unit[trial[~is_copy]])
+            np.testing.assert_array_equal(point[keeps], unit[trial[keeps]])
         assert number or not is_copy.any(), "a copy of a trial that has not begun"
         unit, count = np.asarray(state.table.unit), count + int(is_copy.sum())
         value = _run.value_of(job, state.table.levels, curves)
         state, _ = _run.tell(scheduler, key_tell, state, job, value)
+        begun = np.asarray(state.table.level)
     assert count or not case.may_copy, "no trial has copied another"
 
 
@@ -232,6 +234,26 @@ def check_order_of_tells(case: SchedulerCase) -> None:
         state, _ = _run.tell(scheduler, key, state, some, value)
     assert_same(state, once, "told in two parts")
     assert_same(_run.tell(scheduler, key, once, job, value - 1)[0], once, "told a second time")
+
+
+def check_fold(case: SchedulerCase) -> None:
+    """The state is that of all values told level by level, in whichever order they came."""
+    if case.may_copy:
+        return
+    scheduler, key = case.make(batch_size=1), _run.study_key()
+    state, _ = _run.drive(scheduler, case.curves(scheduler))
+    table, folded = state.table, _run.init(scheduler, key)
+    rows = jnp.arange(case.num_trials, dtype=jnp.int32)
+    for rung, level in enumerate(np.asarray(table.levels)):
+        trial = jnp.where(table.level > rung, rows, jnp.int32(-1))
+        job = Job(trial, table.unit, rows, jnp.full_like(rows, level))
+        folded, _ = _run.tell(scheduler, key, folded, job, table.value[:, rung])
+    for name in ("value", "level"):
+        assert_same(getattr(folded.table, name), getattr(table, name), f"`{name}`, level by level")
+    # An `ask` may end trials as well, once nothing else can change what becomes of them.
+    (folded, job), status = _run.ask(scheduler, key, folded), table.status
+    assert (job.trial == -1).all(), f"level by level, trial {job.trial} is still to go on"
+    assert_same(folded.table.status, status, "`status`, level by level")
 
 
 def check_strangers(case: SchedulerCase) -> None:
@@ -290,6 +312,7 @@ SCHEDULER_CHECKS = {
     "all_failed": check_all_failed,
     "ties": check_ties,
     "order_of_tells": check_order_of_tells,
+    "fold": check_fold,
     "strangers": check_strangers,
     "permutation": check_permutation,
     "monotone": check_monotone,

@@ -41,6 +41,38 @@ def test_learning_curves_refuse(curves, steps, message):
         plots.learning_curves(curves, steps)
 
 
+def test_rungs_say_how_many_reached_them_and_the_survivors_lie_on_top():
+    curves = np.full((8, 4), np.nan)
+    for row, end in enumerate([1, 1, 4, 1, 2, 4, 1, 0]):  # the last one never began
+        curves[row, :end] = 1.0 / (1.0 + row + np.arange(end))
+    ax = plots.rungs(curves, [1, 2, 4, 8]).axes[0]
+    assert [text.get_text() for text in ax.texts] == ["7", "3", "2"]
+    drawn = [line for line in ax.lines if line.get_linestyle() == "-"]
+    np.testing.assert_array_equal(drawn[-1].get_xdata(), [1, 2, 4, 8])
+    np.testing.assert_array_equal(drawn[-1].get_ydata(), curves[5])
+    assert drawn[-1].get_color() == drawn[-2].get_color() != drawn[0].get_color()
+    with pytest.raises(ValueError, match="rungs: `curves` must be finite somewhere"):
+        plots.rungs(np.full((2, 4), np.nan), [1, 2, 4, 8])
+
+
+def test_rungs_of_a_sweep_and_of_a_study_are_those_of_their_scheduler():
+    training = hpo.Training(
+        init=lambda key, hparams: 1.0,
+        step=lambda key, hparams, state, t: state * (1 - hparams["lr"]),
+        loss=lambda hparams, state: state**2,
+    )
+    given = {"num_steps": 8, "num_reports": 8}
+    rule = hpo.schedulers.halving(16, 8, levels=[2, 4, 8])
+    swept = hpo.population.sweep(
+        training, {"lr": np.linspace(0.1, 0.5, 16)}, key=0, scheduler=rule, **given
+    )
+    study = hpo.Study({"lr": hpo.uniform(0.1, 0.5)}, "random", storage=None)
+    study.sweep(training, num_trials=16, scheduler=rule, progress=False, **given)
+    for found in (swept, study):
+        ax = plots.rungs(found).axes[0]
+        assert [text.get_text() for text in ax.texts] == ["16", "8", "4"]
+
+
 def test_a_lineage_is_drawn_with_the_ancestors_on_top():
     parent = np.array([[0, 0, 1], [1, 1, 1], [2, -1, -1]])
     lr = np.array([[0.1, 0.2, 0.5], [1.0, 0.7, 0.7], [0.3, 0.3, 0.3]])

@@ -46,9 +46,32 @@ def page(study, tmp_path_factory):
     return path
 
 
+def test_rungs_count_who_was_stopped_where(tmp_path):
+    study = hpo.Study({"x": hpo.uniform(1.0, 2.0)}, "qmc", storage=None)
+
+    def objective(params, checkpoint=None):
+        for step in range(int(checkpoint or 0), 4):
+            yield hpo.Report(params["x"] / (step + 1), checkpoint=float(step + 1))
+
+    rule = hpo.schedulers.halving(8, 4, levels=[1, 2, 4])
+    study.optimize(objective, num_trials=8, scheduler=rule, progress=False)
+    x = sorted(trial.params["x"] for trial in study.trials)
+    assert facts_of(study.to_optuna()).rungs == [
+        (1, 8, 4, x[0], pytest.approx(np.median(x))),
+        (2, 4, 2, x[0] / 2, pytest.approx(np.median(x[:4]) / 2)),
+    ]
+    text = body(study.report(tmp_path / "r.html", model=False))
+    assert "<h2>Rungs</h2>" in text
+    assert f"<td>1</td><td>8</td><td>4</td><td>{x[0]:.6g}</td>" in text
+
+
 def body(page):
     """The text of the page without its scripts."""
     return re.sub(r"<script>.*?</script>", "", page.read_text(), flags=re.S)
+
+
+def test_a_study_without_stopped_trials_has_no_rungs(page):
+    assert "<h2>Rungs</h2>" not in body(page)
 
 
 def test_it_says_what_was_searched_found_and_lost(study, page):

@@ -111,17 +111,6 @@ def test_a_bad_scheduler_is_named_before_any_trial(url):
     assert study.trials == []
 
 
-def test_a_scheduler_of_other_trials_is_named_and_the_batch_waits(url):
-    study = Study(SPACE, "random", storage=url, name="s")
-    ready = hpo.schedulers.halving(8, 8)
-    with pytest.raises(ValueError, match="`scheduler` must be made for 12 trials"):
-        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": ready})
-    assert all(trial.status is Status.WAITING for trial in study.trials)
-    study.sweep(TRAINING, num_trials=12, **SETTINGS)
-    assert len(study.trials) == 12
-    assert not any(trial.status is Status.WAITING for trial in study.trials)
-
-
 def test_a_study_records_the_schedules_of_population_based_training(url):
     study = Study(SPACE, "random", storage=url, name="s")
     settings = {**SETTINGS, "num_steps": 40, "scheduler": "pbt"}
@@ -278,3 +267,32 @@ def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path, scheduler):
     curves = [[trial.curve for trial in study.trials] for study in (killed, whole)]
     assert curves[0] == curves[1]
     assert not (tmp_path / "killed.db.checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"batch_size": 8}, "`scheduler` must be made for 8 trials .*, got 'one for 6'"),
+        (
+            {"scheduler": lambda n, steps: hpo.schedulers.halving(8, steps), "batch_size": 8},
+            "`scheduler` must be made for 4 trials, got 'one for 8'",
+        ),
+        ({"num_trials": 16}, "`num_trials` must be a multiple of the 6 trials that `scheduler`"),
+        ({"num_steps": 4}, "`scheduler` must be made for 4 steps, got 'one for 8'"),
+    ],
+)
+def test_a_ready_scheduler_that_does_not_fit_is_refused_before_any_trial(settings, said):
+    study = Study(SPACE, "random", storage=None)
+    ready = hpo.schedulers.halving(6, 8)
+    with pytest.raises(ValueError, match=said):
+        study.sweep(TRAINING, **{"num_trials": 12, **SETTINGS, "scheduler": ready, **settings})
+    assert study.trials == []
+
+
+def test_a_ready_scheduler_runs_batches_of_its_own_size():
+    study, named = (Study(SPACE, "random", storage=None) for _ in range(2))
+    ready = hpo.schedulers.halving(6, 8)
+    summary = study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": ready})
+    assert summary.num_batches == 2
+    named.sweep(TRAINING, num_trials=12, batch_size=6, **SETTINGS)
+    assert facts(study) == facts(named)

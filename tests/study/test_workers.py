@@ -12,7 +12,7 @@ from jaxhpo import Status
 from jaxhpo.study import Study, Trial
 from jaxhpo.study.reporting._tasks import Task
 from jaxhpo.study.running._interrupts import DeferredInterrupts
-from jaxhpo.study.running._workers import WorkerPool
+from jaxhpo.study.running.engines._workers import WorkerPool
 from tests.study import objectives
 
 X = {"x": hpo.uniform(-1.0, 3.0)}

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 from joblib.parallel import get_active_backend
 from sklearn.base import clone
 from sklearn.model_selection._validation import _fit_and_score
 from sklearn.utils.parallel import Parallel, delayed
 
 from jaxhpo.integrations.sklearn._task import Params, Records, Task
+
+
+class FoldFit(NamedTuple):
+    """One fit.
+
+    Attributes:
+        number: the candidate's, for what is printed.
+        params: the candidate's parameters.
+        fold: the fold.
+        train: rows to train on; None for those of the fold.
+    """
+
+    number: int
+    params: Params
+    fold: int
+    train: np.ndarray | None = None
 
 
 class JobFolds:
@@ -49,24 +67,33 @@ class JobFolds:
         Returns:
             One list per candidate, of one record per fold.
         """
+        numbered = zip(numbers, candidates, strict=True)
+        flat = self.fit([FoldFit(number, one, fold) for number, one in numbered for fold in folds])
+        size = len(folds)
+        return [flat[i * size : (i + 1) * size] for i in range(len(candidates))]
+
+    def fit(self, fits: Sequence[FoldFit]) -> Records:
+        """Runs any fits, a job each.
+
+        Returns:
+            One record per fit.
+        """
         task = self._task
-        flat = self._parallel(
+        found: list[Any] = self._parallel(
             delayed(_fit_and_score)(
                 clone(task.estimator),
                 task.X,
                 task.y,
-                train=task.splits[fold][0],
-                test=task.splits[fold][1],
-                parameters=params,
-                split_progress=(fold, task.num_folds),
-                candidate_progress=(number, self._total),
+                train=task.splits[one.fold][0] if one.train is None else one.train,
+                test=task.splits[one.fold][1],
+                parameters=one.params,
+                split_progress=(one.fold, task.num_folds),
+                candidate_progress=(one.number, self._total),
                 **self._settings,
             )
-            for number, params in zip(numbers, candidates, strict=True)
-            for fold in folds
+            for one in fits
         )
-        size = len(folds)
-        return [list(flat[i * size : (i + 1) * size]) for i in range(len(candidates))]
+        return found
 
 
 def check_backend(where: str) -> None:

@@ -37,12 +37,28 @@ def tabulate(search: BaseSearchCV, found: Sequence[Candidate]) -> tuple[dict[str
         _insert_error_scores(records, search.error_score)
     seen = [len(one.records) for one in found]
     more = {} if search.stop_after_folds is None else {"num_folds": seen}
+    if search.scheduler is not None:
+        more["n_resources"] = [one.records[-1]["n_resources"] for one in found]
     with warnings.catch_warnings():
         if min(seen) < num_folds:  # the NaN of a fold that was left out is no news
             warnings.filterwarnings("ignore", "One or more of the (test|train) scores")
         params = [one.params for one in found]
         columns = search._format_results(params, num_folds, records, more)
+    if search.scheduler is not None:
+        _rank_by_resources(columns)
     return dict(columns), records[0]["test_scores"]
+
+
+def _rank_by_resources(columns: dict[str, Any]) -> None:
+    """Ranks candidates that got more before those that got less: their scores do not compare."""
+    most = np.asarray(columns["n_resources"])
+    for name in [name for name in columns if name.startswith("rank_test_")]:
+        score = np.asarray(columns[name.replace("rank", "mean", 1)], float)
+        worth = np.where(np.isnan(score), -np.inf, score)
+        ahead = (most[None] > most[:, None]) | (
+            (most[None] == most[:, None]) & (worth[None] > worth[:, None])
+        )
+        columns[name] = (1 + ahead.sum(axis=1)).astype(np.int32)
 
 
 def filled(records: Records, num_folds: int) -> Records:

@@ -17,10 +17,13 @@ from sklearn.utils.validation import _check_method_params, indexable
 
 from jaxhpo._checks import fail
 from jaxhpo.integrations.sklearn._folds import check_backend
+from jaxhpo.integrations.sklearn._resource import Resource, resource_of
 from jaxhpo.integrations.sklearn._results import tabulate
 from jaxhpo.integrations.sklearn._rounds import run_rounds
+from jaxhpo.integrations.sklearn._scheduled import run_scheduled
 from jaxhpo.integrations.sklearn._store import open_candidate_store, space_of
 from jaxhpo.integrations.sklearn._task import Candidate, Task
+from jaxhpo.space import Space
 from jaxhpo.study.internal import redact_url
 
 _WHERE = "SearchCV"
@@ -63,6 +66,18 @@ class SearchCV(BaseSearchCV):
             best one by two standard errors on the same folds. Its other folds are then left out,
             its mean score is NaN and it ranks last; `cv_results_["num_folds"]` says how many it
             saw. None fits every fold.
+        scheduler: ends candidates early, as in `Study.optimize`: "halving", "hyperband", "asha", a
+            function `(num_trials, num_steps)` that makes a scheduler, or a `Scheduler`. None gives
+            every candidate everything. `cv_results_["n_resources"]` says what each got, its scores
+            are those with that much, and whoever got less ranks behind.
+        resource: what candidates get more of from rung to rung: "n_samples", training rows of every
+            fold; "folds", which are added to those that were fitted; or an integer parameter of the
+            estimator such as "n_estimators" or "max_iter", which is not searched over. But for
+            folds, each rung fits anew.
+        max_resources: what a candidate gets that is never stopped. None: all there are; needed
+            where it is a parameter.
+        min_resources: what the first rung gives, for a scheduler that is named. None: a 27th of
+            all, and of rows at least two per fold and class.
 
     Attributes:
         study_: the search as a `Study` of ours, with its trials; `study_.to_optuna()` is Optuna's.
@@ -76,9 +91,16 @@ class SearchCV(BaseSearchCV):
         >>> search = SearchCV(DecisionTreeClassifier(random_state=0), space, n_iter=4, cv=2)
         >>> len(search.fit(X, y).cv_results_["params"])
         4
+        >>> search.set_params(scheduler="halving", resource="folds", cv=5).fit(X, y)
+        ... # doctest: +ELLIPSIS
+        SearchCV(...)
+        >>> search.cv_results_["n_resources"][search.best_index_]
+        5
 
     References:
         Bergstra, Bengio, "Random Search for Hyper-Parameter Optimization", JMLR 13, 2012.
+        Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
+        optimization", 2016, https://arxiv.org/abs/1502.07943.
     """
 
     _parameter_constraints: dict[str, Any] = {  # noqa: RUF012
@@ -91,6 +113,10 @@ class SearchCV(BaseSearchCV):
         "storage": "no_validation",
         "study_name": [str],
         "stop_after_folds": [Interval(numbers.Integral, 1, None, closed="left"), None],
+        "scheduler": "no_validation",
+        "resource": [str],
+        "max_resources": "no_validation",
+        "min_resources": "no_validation",
     }
 
     def __init__(
@@ -113,6 +139,10 @@ class SearchCV(BaseSearchCV):
         storage: Any = None,
         study_name: str = "SearchCV",
         stop_after_folds: int | None = None,
+        scheduler: Any = None,
+        resource: str = "n_samples",
+        max_resources: int | None = None,
+        min_resources: int | None = None,
     ) -> None:
         self.param_distributions = param_distributions
         self.n_iter = n_iter
@@ -122,6 +152,10 @@ class SearchCV(BaseSearchCV):
         self.storage = storage
         self.study_name = study_name
         self.stop_after_folds = stop_after_folds
+        self.scheduler = scheduler
+        self.resource = resource
+        self.max_resources = max_resources
+        self.min_resources = min_resources
         super().__init__(
             estimator=estimator,
             scoring=scoring,
@@ -157,9 +191,13 @@ class SearchCV(BaseSearchCV):
         task = self._task(X, y, params)
         context = self._init_callback_context(max_subtasks=1 + (self.refit is not False))
         context = context.call_on_fit_task_begin(estimator=self, **data)
-        store = open_candidate_store(self, space, task)
+        resource = _resource_of(self, space, task)
+        store = open_candidate_store(self, space, task, resource)
         self.study_ = store.study
-        found = run_rounds(self, store, task)
+        if resource is None:
+            found = run_rounds(self, store, task)
+        else:
+            found = run_scheduled(self, store, resource)
         results = self._summarise(found, task.metric)
         if self.refit:
             self._refit(task, context, data)
@@ -242,6 +280,23 @@ class SearchCV(BaseSearchCV):
         if hasattr(estimator, "feature_names_in_"):
             self.feature_names_in_ = estimator.feature_names_in_
         refit.call_on_fit_task_end(estimator=self, **data)
+
+
+def _resource_of(search: SearchCV, space: Space, task: Task) -> Resource | None:
+    """What a scheduler gives out; None where there is no scheduler."""
+    if search.scheduler is not None:
+        if search.stop_after_folds is not None:
+            given = search.stop_after_folds
+            raise fail(_WHERE, "stop_after_folds", "None where there is a `scheduler`", given)
+        return resource_of(search, space, task)
+    for name, default in (
+        ("resource", "n_samples"),
+        ("max_resources", None),
+        ("min_resources", None),
+    ):
+        if (given := getattr(search, name)) != default:
+            raise fail(_WHERE, name, f"{default!r} where there is no `scheduler`", given)
+    return None
 
 
 def _metadata(params: dict[str, Any]) -> dict[str, Any] | None:

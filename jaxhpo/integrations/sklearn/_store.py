@@ -20,12 +20,20 @@ from jaxhpo._checks import fail
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import padded_size
 from jaxhpo.integrations.sklearn._progress import metric_name
-from jaxhpo.integrations.sklearn._task import Candidate, Task
+from jaxhpo.integrations.sklearn._resource import Resource
+from jaxhpo.integrations.sklearn._task import Candidate, Records, Task
 from jaxhpo.samplers.internal import warn_of_large_batch
 from jaxhpo.space import Space
 from jaxhpo.space.readers import from_sklearn
 from jaxhpo.study import Study
-from jaxhpo.study.internal import Batch, Ending, params_of, status_of, this_process
+from jaxhpo.study.internal import (
+    Batch,
+    Ending,
+    params_of,
+    set_user_attr,
+    status_of,
+    this_process,
+)
 
 _ATTR = "search_cv"
 # Equally likely values that stand for a law of scipy.stats which no dimension has.
@@ -58,16 +66,20 @@ def space_of(search: BaseSearchCV) -> Space:
     return param_distributions
 
 
-def open_candidate_store(search: BaseSearchCV, space: Space, task: Task) -> CandidateStore:
+def open_candidate_store(
+    search: BaseSearchCV, space: Space, task: Task, resource: Resource | None
+) -> CandidateStore:
     """Opens the store of a `SearchCV`'s candidates, a new one or one to continue."""
     is_stored, scoring = search.storage is not None, search.scoring
-    told = {
+    told: dict[str, Any] = {
         "estimator": type(search.estimator).__qualname__,
         "data": (task.X, task.y) if is_stored else None,
         "folds": task.splits if is_stored else None,
         "scoring": repr(type(scoring).__name__ if callable(scoring) else scoring),
         "training scores": search.return_train_score,
     }
+    if resource is not None:
+        told["resource"] = (resource.name, resource.most)
     return CandidateStore(
         space,
         search.sampler,
@@ -140,12 +152,28 @@ class CandidateStore:
                 f"{self.study.name!r} another {differing} was used. Give `cv` a fixed "
                 "random_state if it shuffles, or choose another `study_name`."
             )
+        self.known = self.candidates()
+
+    def candidates(self) -> list[Candidate]:
+        """All candidates of which there are records, those that have failed with NaN."""
+        found = []
         for frozen in self.study._store.trials():
             records = frozen.user_attrs.get(_ATTR)
-            params = params_of(space, frozen.params)
+            params = params_of(self._space, frozen.params)
             if records is not None and params is not None:
                 value = frozen.value if status_of(frozen) is not Status.FAILED else None
-                self.known.append(Candidate(params, records, math.nan if value is None else value))
+                found.append(Candidate(params, records, math.nan if value is None else value))
+        return found
+
+    def records_of(self, number: int) -> Records:
+        """The records of a candidate's fits so far."""
+        found = self.study._store.trial(number).user_attrs.get(_ATTR)
+        return [] if found is None else list(found)
+
+    def keep(self, trial_id: int, records: Records) -> bool:
+        """Writes down the fits of a running candidate; False if another process has ended it."""
+        plain = [_plain(record) for record in records]
+        return set_user_attr(self.study._store, trial_id, _ATTR, plain)
 
     def warn_of_large_batch(self, batch_size: int, num_candidates: int) -> None:
         """Says what is lost where the sampler proposes many candidates before it learns."""

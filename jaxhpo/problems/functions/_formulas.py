@@ -8,6 +8,7 @@ References:
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -88,21 +89,21 @@ def goldstein_price(x: Array) -> Array:
     return (1 + (a + b + 1) ** 2 * first) * (30 + (2 * a - 3 * b) ** 2 * second)
 
 
-def _hartmann(x: Array, scales: list[list[float]], places: list[list[int]]) -> Array:
-    heights = jnp.asarray([1.0, 1.2, 3.0, 3.2], x.dtype)
+def _hartmann(x: Array, scales: list[list[float]], places: list[list[int]], less: Any) -> Array:
+    heights = jnp.asarray([1.0, 1.2, 3.0, 3.2], x.dtype) - less
     distance = (x[None, :] - 1e-4 * jnp.asarray(places, x.dtype)) ** 2
     return -jnp.sum(heights * jnp.exp(-jnp.sum(jnp.asarray(scales, x.dtype) * distance, axis=1)))
 
 
-def hartmann3(x: Array) -> Array:
-    """Minimum -3.86278."""
+def hartmann3(x: Array, less: Any = 0.0) -> Array:
+    """Minimum -3.86278; `less` is taken from the depth of each well."""
     scales = [[3.0, 10, 30], [0.1, 10, 35], [3.0, 10, 30], [0.1, 10, 35]]
     places = [[3689, 1170, 2673], [4699, 4387, 7470], [1091, 8732, 5547], [381, 5743, 8828]]
-    return _hartmann(x, scales, places)
+    return _hartmann(x, scales, places, less)
 
 
-def hartmann6(x: Array) -> Array:
-    """Minimum -3.32237."""
+def hartmann6(x: Array, less: Any = 0.0) -> Array:
+    """Minimum -3.32237; `less` is taken from the depth of each well."""
     scales = [
         [10, 3, 17, 3.5, 1.7, 8],
         [0.05, 10, 17, 0.1, 8, 14],
@@ -115,4 +116,4 @@ def hartmann6(x: Array) -> Array:
         [2348, 1451, 3522, 2883, 3047, 6650],
         [4047, 8828, 8732, 5743, 1091, 381],
     ]
-    return _hartmann(x, scales, places)
+    return _hartmann(x, scales, places, less)

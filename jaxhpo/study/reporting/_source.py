@@ -126,6 +126,20 @@ class Source:
                 self.checkpoints.remove(task.checkpoint)
         return told
 
+    def prune(self, numbers: Sequence[int]) -> list[Trial]:
+        """Ends trials that wait as pruned, with their last loss as their value.
+
+        Args:
+            numbers: the trials.
+
+        Returns:
+            Those that have ended; others were taken up, or ended, by another process.
+        """
+        tasks = [task for number in numbers if (task := self.resume(number)) is not None]
+        curves = [task.trial.curve for task in tasks]
+        last = [curve[max(curve)] if curve else None for curve in curves]
+        return self.end(tasks, [ObjectiveResult(Status.PRUNED, value) for value in last])
+
     def drop(self, task: Task) -> None:
         """Lets a trial wait that has just begun, for whoever begins the next one."""
         surrender(self._study._store, task.trial_id)

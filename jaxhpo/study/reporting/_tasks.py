@@ -49,7 +49,11 @@ Judge = Callable[[Task], "Status | None"]
 
 
 class Recorder:
-    """Writes down what running trials report, and asks whether they go on."""
+    """Writes down what running trials report, and asks whether they go on.
+
+    Attributes:
+        num_steps: reports of a whole trial; None for any number.
+    """
 
     def __init__(
         self,
@@ -69,23 +73,30 @@ class Recorder:
             judge: what ends trials, or lets them wait; None for nothing.
         """
         self._store, self._checkpoints, self._deferred = store, checkpoints, deferred
-        self._num_steps, self._judge = num_steps, judge
+        self.num_steps, self._judge = num_steps, judge
 
-    def tell(self, task: Task, loss: float, checkpoint: str | Packed | None) -> Status | None:
+    def tell(
+        self,
+        task: Task,
+        loss: float,
+        checkpoint: str | Packed | None,
+        step: int | None = None,
+    ) -> Status | None:
         """Records a report.
 
         Args:
             task: the running trial.
             loss: finite.
             checkpoint: a path, arrays or None.
+            step: of the report; None for the one after the last.
 
         Returns:
             The status to close it with, or None where it goes on.
         """
         with self._deferred():
-            if self._num_steps is not None and task.step >= self._num_steps:
+            if self.num_steps is not None and task.step >= self.num_steps:
                 return Status.COMPLETE
-            step, before = task.step + 1, task.checkpoint
+            step, before = task.step + 1 if step is None else step, task.checkpoint
             found = None
             if checkpoint is not None:
                 found = self._checkpoints.save(task.trial.number, step, checkpoint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,15 @@ from jaxhpo.study.reporting._source import Source
 from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
-from jaxhpo.study.running._local_pool import LocalPool
 from jaxhpo.study.running._results import ObjectiveResult
-from jaxhpo.study.running._workers import WorkerPool
+from jaxhpo.study.running.engines._choose import engine_of
+from jaxhpo.study.running.engines._local_pool import Engine, Pool
+from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
 from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
+from jaxhpo.study.storage._reports import is_paused
+from jaxhpo.study.storage._waiting import retried_numbers
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -33,6 +37,9 @@ _WHERE = "Study.optimize"
 
 _WAIT_SECONDS = 0.5
 """How often a process that waits for others looks what they have done."""
+
+_REMIND_SECONDS = 60.0
+"""How long it waits for the same trials before it says for whose."""
 
 
 class OptimizeLoop:
@@ -45,19 +52,30 @@ class OptimizeLoop:
         *,
         num_trials: int,
         timeout: float | None,
-        num_workers: int,
+        num_workers: int | None,
         callbacks: Sequence[Callable[..., Any]],
         catch: tuple[type[BaseException], ...],
         max_first_failures: int | None,
         progress: Any,
         scheduler: Any = None,
         num_steps: int | None = None,
+        executor: Any = None,
+        synchronous: bool = False,
+        max_retries: int = 0,
+        engine: Engine | None = None,
+        where: str = _WHERE,
     ) -> None:
-        """Checks the arguments of `Study.optimize`, which documents them."""
+        """Checks the arguments of `Study.optimize`, which documents them.
+
+        An `engine` runs the trials in place of the pools of this room; `objective` is then only
+        what tells whether a trial can go on later. `where` is the function to name in errors.
+        """
         self._study, self._num_objectives = study, len(study.directions)
         self._objective = _checks.check_callable(_WHERE, "objective", objective)
+        self._where = where
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
-        self._num_workers = _checks.check_int(_WHERE, "num_workers", num_workers, 1)
+        self._is_synchronous = _checks.check_bool(_WHERE, "synchronous", synchronous)
+        self._max_retries = _checks.check_int(_WHERE, "max_retries", max_retries, 0)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self._deadline = None if timeout is None else time.monotonic() + timeout
@@ -69,13 +87,22 @@ class OptimizeLoop:
         self._first_failures = FirstFailures(max_first_failures)
         note = "the sampler's programs compile for the first proposals"
         self._reporter = make_reporter(_WHERE, progress, study.name, self._num_trials, note=note)
-        self._begun = self._done = self._failed = 0
+        self._begun = self._done = self._failed = self._num_ended = 0
         self._stopped = ""
         if num_steps is not None:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self._source = Source(study, takes_checkpoint(objective))
         self._set_up_judge(scheduler, num_steps)
+        self._engine = engine or engine_of(
+            where,
+            objective,
+            self._num_objectives,
+            executor=executor,
+            num_workers=num_workers,
+            is_judged=self._judge is not None,
+        )
         self._is_told = self._has_reported = False
+        self._awaited: tuple[list[int], float] = ([], 0.0)
         # What the user has asked, and will tell, is no trial of this run.
         self._asked_by_user = study._sampler.running_numbers
 
@@ -86,13 +113,15 @@ class OptimizeLoop:
         judge: Judge | None = None
         if scheduler is not None and self._num_objectives > 1:
             got = f"{self._num_objectives} objectives"
-            raise _checks.fail(_WHERE, "scheduler", "None where there are several objectives", got)
+            raise _checks.fail(
+                self._where, "scheduler", "None where there are several objectives", got
+            )
         if is_pruner(scheduler):
             judge = PrunerJudge(self._study.to_optuna(), scheduler)
         elif scheduler is not None:
-            num_steps = steps_of(_WHERE, scheduler, num_steps)
+            num_steps = steps_of(self._where, scheduler, num_steps)
             self._schedule = Schedule(
-                _WHERE,
+                self._where,
                 self._study,
                 self._source,
                 scheduler,
@@ -116,17 +145,14 @@ class OptimizeLoop:
             stack.callback(pool.close)
             self._report_progress(study._best_value_or_none())
             try:
+                self._warn_of_left()
                 while (reason := self._reason_to_stop()) is None or pool.num_busy:
                     interrupts.raise_pending()
                     self._round(pool, interrupts, may_start=reason is None)
                 return reason
             except KeyboardInterrupt:
                 study._sampler.fail_running("interrupted", self._asked_by_user)
-                logger.warning(
-                    "interrupted after %d trials of this call, all of them recorded. %s",
-                    self._done,
-                    study.resume_hint(),
-                )
+                logger.warning("interrupted %s %s", self._so_far(), study.resume_hint())
                 study.stop_reason = "interrupted"
                 raise
             except BaseException as error:
@@ -135,15 +161,33 @@ class OptimizeLoop:
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
 
-    def _make_pool(self, interrupts: DeferredInterrupts) -> LocalPool | WorkerPool:
+    def _warn_of_left(self) -> None:
+        """Says which trials this run will not take up although they wait."""
+        if not self._study._sampler.has_paused:
+            return
+        if self._schedule is None:
+            warn_of_left(self._study)
+        else:
+            self._schedule.warn_of_left()
+
+    def _so_far(self) -> str:
+        """What an interrupted run has done."""
+        ended = f"after {self._num_ended} trials of this call"
+        num_paused = 0
+        if self._study._sampler.has_paused:
+            num_paused = sum(is_paused(frozen) for frozen in self._study._store.history())
+        if not num_paused:
+            return f"{ended}, all of them recorded."
+        return (
+            f"{ended}; {num_paused} more have begun, and wait. All that they reported is recorded."
+        )
+
+    def _make_pool(self, interrupts: DeferredInterrupts) -> Pool:
         store = self._study._store
         recorder = Recorder(
             store, self._source.checkpoints, interrupts.deferred, self._num_steps, self._judge
         )
-        if self._num_workers == 1:
-            return LocalPool(self._objective, recorder, interrupts, self._num_objectives)
-        workers = (self._num_workers, recorder, interrupts, self._num_objectives)
-        return WorkerPool(self._objective, *workers)
+        return self._engine(recorder, interrupts)
 
     def _reason_to_stop(self) -> str | None:
         if self._study.stop_reason:
@@ -154,12 +198,11 @@ class OptimizeLoop:
             return "the timeout was reached"
         return None
 
-    def _round(
-        self, pool: LocalPool | WorkerPool, interrupts: DeferredInterrupts, *, may_start: bool
-    ) -> None:
+    def _round(self, pool: Pool, interrupts: DeferredInterrupts, *, may_start: bool) -> None:
         """Gives the workers something to do, and takes note of what they have done.
 
-        Without a scheduler that is one trial a worker, so that the same trials run in every run.
+        A worker that is done gets the next trial at once; in a synchronous run once all are done,
+        so that the same trials run in every run.
         """
         started = self._next_tasks(pool) if may_start else []
         ended = []
@@ -169,20 +212,20 @@ class OptimizeLoop:
                 pool.start(task)
             else:
                 ended.append((task, problem))
-        while pool.num_busy and not (ended and self._schedule):
+        while pool.num_busy and (self._is_synchronous or not ended):
             ended += pool.wait()
         if self._schedule is None:
             ended.sort(key=lambda one: one[0].trial.number)
         self._take(ended, interrupts)
 
-    def _next_tasks(self, pool: LocalPool | WorkerPool) -> list[Task]:
+    def _next_tasks(self, pool: Pool) -> list[Task]:
         """What to run next; where that is nothing, `stop_reason` says why."""
         study, schedule = self._study, self._schedule
         if schedule is None:
             left = self._num_trials - self._begun
-            tasks = self._source.take(len(pool), left)
+            tasks = self._source.take(len(pool) - pool.num_busy, left)
             self._begun += sum(task.is_new for task in tasks)
-            is_over = not tasks
+            is_over = not tasks and not pool.num_busy
         else:
             tasks = []
             while pool.num_busy + len(tasks) < len(pool) and (task := schedule.next()) is not None:
@@ -203,6 +246,14 @@ class OptimizeLoop:
         if not self._is_told:
             self._reporter.say("waiting for trials that other processes run")
             self._is_told = True
+        assert self._schedule is not None
+        records, now = self._schedule.awaited, time.monotonic()
+        numbers, since = self._awaited
+        if [one.number for one in records] != numbers:
+            self._awaited = ([one.number for one in records], now)
+        elif records and now - since >= _REMIND_SECONDS:
+            warn_of_awaited(self._study, records)
+            self._awaited = (numbers, math.inf)  # once
         interruptible_sleep(_WAIT_SECONDS)
         self._study.fail_stale()
 
@@ -216,9 +267,13 @@ class OptimizeLoop:
         self._done += len(ended)
         trials += self._pruned
         self._pruned.clear()
+        self._num_ended += len(trials)
         self._failed += sum(trial.status is Status.FAILED for trial in trials)
         before = study._best_value_or_none()
         study._on_trials_ended(trials)
+        for task, result in ended:
+            if result.is_lost:
+                self._retry(task)
         self._log_if_improved(before, trials)
         self._report_progress(study._best_value_or_none())
         self._warn_of_silence(ended)
@@ -226,6 +281,20 @@ class OptimizeLoop:
         with interrupts.allow():
             for trial in trials:
                 self._run_callbacks(trial)
+
+    def _retry(self, task: Task) -> None:
+        """Lets the configuration of a trial whose worker has vanished be run again."""
+        retried = retried_numbers(self._study._store.trial(task.trial.number))
+        if len(retried) >= self._max_retries:
+            return
+        number = self._study._sampler.retry(task.trial, [*retried, task.trial.number])
+        logger.warning(
+            "study %r: the worker of trial %d was lost; trial %d runs its params again.",
+            self._study.name,
+            task.trial.number,
+            number,
+        )
+        self._begun -= task.is_new and self._schedule is None
 
     def _warn_of_silence(self, ended: Sequence[tuple[Task, ObjectiveResult]]) -> None:
         """Says once that a scheduler has nothing to judge."""

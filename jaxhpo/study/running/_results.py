@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import math
 import numbers
+import pickle
 import traceback
 from typing import Any
 
@@ -35,6 +36,7 @@ class ObjectiveResult:
         exception: what was raised, for a caller that wants it raised again.
         is_misuse: whether the objective returned something that is no value at all.
         error_kind: what tells one error from another; None where nothing went wrong but the value.
+        is_lost: whether the worker has vanished, which says nothing of the params.
     """
 
     status: Status
@@ -47,6 +49,7 @@ class ObjectiveResult:
     exception: BaseException | None = None
     is_misuse: bool = False
     error_kind: str | None = None
+    is_lost: bool = False
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
 
     def with_error(
@@ -177,3 +180,14 @@ def _hint(value: Any) -> str:
         return " (is a `return` missing?)"
     shape = getattr(value, "shape", None)
     return f" of shape {tuple(shape)}" if shape else f" ({type(value).__name__})"
+
+
+def picklable(result: ObjectiveResult) -> ObjectiveResult:
+    """The result with an exception that can be pickled, or a RuntimeError in its place."""
+    if result.exception is None:
+        return result
+    try:
+        pickle.loads(pickle.dumps(result.exception))
+    except Exception:
+        return dataclasses.replace(result, exception=RuntimeError(result.reason))
+    return result

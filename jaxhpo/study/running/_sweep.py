@@ -15,7 +15,14 @@ from jaxhpo import _checks, population
 from jaxhpo._status import Status, explain
 from jaxhpo.progress import Progress, Reporter, make_reporter
 from jaxhpo.samplers.internal import Batching, batching_of, warn_of_large_batch
-from jaxhpo.schedulers.internal import least_trials
+from jaxhpo.schedulers import Scheduler
+from jaxhpo.schedulers.internal import (
+    check_levels,
+    check_table,
+    least_trials,
+    proposes,
+    resolve,
+)
 from jaxhpo.study._batch import build_endings
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
@@ -67,13 +74,17 @@ class SweepRun:
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
-        self.batching, self.size = self._batches(batch_size)
+        self.batching, self.size = self._batches(batch_size, scheduler)
         self.fewest = 1
-        if scheduler is not None:  # each batch makes its own
+        if isinstance(scheduler, Scheduler):
+            self.fewest = self.size
+        elif scheduler is not None:  # each batch makes its own
             how = (_WHERE, "scheduler", scheduler, self.size, self.num_steps)
             self.fewest = least_trials(*how, known_space=study.space)
             # The last batch takes in what is too little for one of its own.
             self.size = min(max(self.size, 2 * self.fewest - 1), self.num_trials or self.size)
+            if callable(scheduler):
+                self._check_made(scheduler)
         if timeout is not None:
             timeout = _checks.check_not_negative(_WHERE, "timeout", timeout)
         self.deadline = None if timeout is None else time.monotonic() + timeout
@@ -89,16 +100,42 @@ class SweepRun:
         self.compile_seconds = self.write_seconds = 0.0
         self.plans: tuple[Any, ...] = ()
 
-    def _batches(self, batch_size: int | None) -> tuple[Batching, int]:
+    def _batches(self, batch_size: int | None, scheduler: Any) -> tuple[Batching, int]:
         """Which batches there are, and the most trials in one."""
         sampler = self.study._sampler.sampler
         own = batching_of(sampler)
         most = self.num_trials or own.first
+        if isinstance(scheduler, Scheduler):
+            batch_size = self._check_ready(scheduler, batch_size)
         if batch_size is None:
             return own, min(max(own.first, own.size), most)
         size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
         warn_of_large_batch(_WHERE, sampler, size, self.num_trials)
         return own._replace(first=size, size=size), min(size, self.num_trials or size)
+
+    def _check_ready(self, scheduler: Scheduler, batch_size: int | None) -> int:
+        """The trials that a ready-made scheduler is for, which every batch must have."""
+        _refuse_sampler(scheduler)
+        size = check_table(_WHERE, scheduler).status.shape[0]
+        if batch_size not in (None, size):
+            expected = f"made for {batch_size} trials (`batch_size`), or a function that makes one"
+            raise _checks.fail(_WHERE, "scheduler", expected, f"one for {size}")
+        if self.num_trials % size:
+            expected = f"a multiple of the {size} trials that `scheduler` is made for"
+            raise _checks.fail(_WHERE, "num_trials", expected, self.num_trials)
+        levels = jax.device_get(scheduler.init(0).table.levels).tolist()
+        check_levels(_WHERE, levels, self.num_steps)
+        return size
+
+    def _check_made(self, scheduler: Any) -> None:
+        """Refuses a function that makes schedulers for others than the trials it is given."""
+        for size in {self.size, self.num_trials % self.size} - {0}:
+            made = resolve(_WHERE, "scheduler", scheduler, size, self.num_steps)
+            _refuse_sampler(made)
+            found = check_table(_WHERE, made).status.shape[0]
+            if found != size:
+                expected = f"made for {size} trials"
+                raise _checks.fail(_WHERE, "scheduler", expected, f"one for {found}")
 
     def run(self) -> SweepSummary:
         """Runs batch after batch until there is a reason to stop."""
@@ -256,6 +293,13 @@ class SweepRun:
         self.done += len(recorded)
         self.failed += sum(ending.status is Status.FAILED for ending in recorded)
         self.batches += len(recorded) > 0
+
+
+def _refuse_sampler(scheduler: Scheduler) -> None:
+    """A trial is written down with its point before the scheduler sees it."""
+    if proposes(scheduler):
+        expected = "made without `sampler`: the study's own sampler proposes the points"
+        raise _checks.fail(_WHERE, "scheduler", expected, "one with a sampler")
 
 
 def _schedule(

@@ -33,16 +33,38 @@ class Population:
         shape = (rule.size, len(rule.levels))
         self._value, self._told = np.full(shape, np.nan), np.zeros(shape, bool)
         self._status = np.full(rule.size, _UNKNOWN, np.int32)
+        self._is_waiting = np.zeros(rule.size, bool)
+        self._fold = rule.fold()
         self._known: dict[bytes, Decision] = {}
+        self._is_closed = False
+        self._last: Decision | None = None
+        self._lowest = math.inf
 
     @property
     def has_room(self) -> bool:
         """Whether a trial is still to begin."""
-        return len(self.records) < self.rule.size
+        return len(self.records) < self.rule.size and not self._is_closed
 
-    def count(self, state: str) -> int:
-        """How many trials are in one of Optuna's states."""
-        return sum(record.state == state for record in self.records[: self.rule.size])
+    def close(self) -> None:
+        """Counts the trials that have not begun as failed: there is no further point."""
+        self._is_closed, self._last = True, None
+        self._told[len(self.records) :, 0] = True
+
+    @property
+    def num_running(self) -> int:
+        """How many trials run."""
+        return int(np.count_nonzero(self._status == Status.RUNNING))
+
+    @property
+    def num_waiting(self) -> int:
+        """How many trials wait."""
+        return int(np.count_nonzero(self._is_waiting))
+
+    def waiting(self, among: np.ndarray | None = None) -> list[Record]:
+        """The trials that wait, of rows `among` `[n]` bool; None: those without a row as well."""
+        if among is None:
+            return [record for record in self.records if record.state == "WAITING"]
+        return [self.records[row] for row in np.flatnonzero(self._is_waiting & among)]
 
     def row_of(self, trial_id: int) -> int | None:
         """A trial's row, or None: it began when the population was full."""
@@ -70,11 +92,14 @@ class Population:
         Args:
             asking: the identifier of a trial that has reached a level and asks, or None.
         """
+        if (promised := self._promised()) is not None:
+            return promised
         status = self._status
         if asking is not None:
             status = status.copy()
             status[self._rows[asking]] = _UNKNOWN
-        return self._decide(status)
+        self._last, self._lowest = self._decide(status), math.inf
+        return self._last
 
     def goes_on(self, asking: int) -> bool:
         """Whether the rule would let a trial go on if no other ran or were still to begin."""
@@ -84,19 +109,41 @@ class Population:
         status[row] = _UNKNOWN
         return self._decide(status).trial == row
 
+    def _promised(self) -> Decision | None:
+        """What the last decision has said of the next one, where that still holds.
+
+        A rung that was completed since lets trials go on to a level beyond those that were told
+        since, so a trial whose next level is not beyond them comes before them all.
+        """
+        last = self._last
+        for at, (row, level) in enumerate(() if last is None else last.then):
+            is_idle = self._status[row] == _UNKNOWN
+            if is_idle and not self._told[row, self.rule.levels.index(level)]:
+                if level > self._lowest:
+                    break
+                assert last is not None
+                self._last = last._replace(trial=row, level=level, then=last.then[at:])
+                return self._last
+        self._last = None
+        return None
+
     def _rearrange(self, records: list[Record]) -> None:
         """Gives all trials their rows anew."""
-        self.records = records
+        self.records, self._last = records, None
         self._rows = {one.trial_id: row for row, one in enumerate(records)}
         self._value[:], self._told[:], self._status[:] = np.nan, False, _UNKNOWN
+        self._is_waiting[:] = False
         for one in records:
             self._write(one)
+        if self._is_closed:
+            self.close()
 
     def _decide(self, status: np.ndarray) -> Decision:
         """Asks the rule, once for the same facts."""
         facts = b"".join(one.tobytes() for one in (self._value, self._told, status))
         if facts not in self._known:
-            self._known = {facts: self.rule.decide(self._value, self._told, status)}
+            decision = self.rule.decide(self._fold, self._value, self._told, status)
+            self._known = {facts: decision}
         return self._known[facts]
 
     def _write(self, record: Record) -> None:
@@ -117,7 +164,11 @@ class Population:
             reached = [index <= count for index in range(len(levels))]
         else:
             losses, reached = [*losses, math.nan], [*reached, False]
+        for level, is_in, was_in in zip(levels, reached, self._told[row].tolist(), strict=True):
+            if is_in and not was_in:
+                self._lowest = min(self._lowest, level)
         self._value[row] = to_minimized(np.asarray(losses), self._direction)
         self._told[row] = reached
         known = {"RUNNING": Status.RUNNING, "PRUNED": Status.PRUNED}
         self._status[row] = known.get(record.state, _UNKNOWN)
+        self._is_waiting[row] = record.state == "WAITING"

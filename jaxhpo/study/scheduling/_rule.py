@@ -1,42 +1,50 @@
-"""A scheduler as a function of what trials have reported: nothing of it is kept between decisions.
+"""A scheduler as a function of what trials have reported.
 
-Its state is folded anew, level by level, from the values that the storage holds. So every process
-decides the same, and a study that was killed decides as if it had not been.
+So every process that reads the storage decides the same, and a study that was killed decides as if
+it had not been.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome
 from jaxhpo._checks import fail
 from jaxhpo._status import Status
-from jaxhpo.schedulers import Job, Scheduler
-from jaxhpo.schedulers.internal import check_levels, check_table, makes_points, resolve
-
-_STREAM = np.uint32(2**32 - 5)
-"""Stream of the study's key that a rule draws from."""
+from jaxhpo.schedulers import Scheduler
+from jaxhpo.schedulers.internal import (
+    Standing,
+    check_jobs,
+    check_kind,
+    check_levels,
+    check_table,
+    judges_rungs,
+    makes_points,
+    proposes,
+    resolve,
+)
+from jaxhpo.study.scheduling._fold import Fold, Programs
 
 
 class Decision(NamedTuple):
     """What a rule makes of a population.
 
     Attributes:
-        status: `[n]` status of each trial after all that was reported.
+        status: `[n]` status of each trial after all that was reported, and the decision.
         trial: row of the trial to run next, or -1.
         level: the step up to which to run it.
+        then: rows and levels of those that are next, whatever the trials before them report, unless
+            they complete a rung; empty where the rule promises none.
     """
 
     status: np.ndarray
     trial: int
     level: int
+    then: tuple[tuple[int, int], ...] = ()
 
 
 class Rule:
@@ -66,8 +74,12 @@ class Rule:
         self._where = where
         _check_keeps_points(where, scheduler)
         self._scheduler = resolve(where, "scheduler", scheduler, size, num_steps)
+        self._is_by_rungs = judges_rungs(self._scheduler)
+        if isinstance(scheduler, str) and not self._is_by_rungs:
+            # A decision is about one trial. The settings, and so the identity, are the same.
+            settings = {"batch_size": 1}
+            self._scheduler = resolve(where, "scheduler", scheduler, size, num_steps, **settings)
         _check_keeps_points(where, self._scheduler)
-        self._key = np.int64(seed).astype(jnp.result_type(int))
         table = check_table(where, self._scheduler)
         if table.unit.shape[1]:
             expected = "made without `unit`: the study's sampler proposes the points"
@@ -75,11 +87,19 @@ class Rule:
         self.size = table.status.shape[0]
         self.levels = check_levels(where, _levels(self._scheduler), num_steps)
         self.text = _identity(self._scheduler)
+        self._programs = Programs(self._scheduler, seed)
 
-    def decide(self, value: np.ndarray, told: np.ndarray, status: np.ndarray) -> Decision:
+    def fold(self) -> Fold:
+        """The state for a population of which nothing is known."""
+        return Fold(self._programs)
+
+    def decide(
+        self, fold: Fold, value: np.ndarray, told: np.ndarray, status: np.ndarray
+    ) -> Decision:
         """Tells all that was reported, and asks who goes on.
 
         Args:
+            fold: the state for the population.
             value: `[n, L]` values to minimise, NaN where a trial has failed.
             told: `[n, L]` bool, which of them are there.
             status: `[n]` int32 statuses that are known otherwise, -1 where the rule is to find it.
@@ -90,19 +110,17 @@ class Rule:
         Raises:
             ValueError: the rule asks for what a study cannot run.
         """
-        found = jax.device_get(_decide()(self._scheduler, self._key, value, told, status))
-        after, trial, parent, level = (np.asarray(one) for one in found)
-        decision = Decision(after, int(trial[0]), int(level[0]))
+        answer = fold.ask(value, told, status)
+        decision = Decision(answer.status, int(answer.trial[0]), int(answer.level[0]))
         if decision.trial < 0:
             return decision
-        if int(parent[0]) != decision.trial:
-            expected = "one of which each trial goes on from its own state"
-            raise fail(self._where, "scheduler", expected, "a job whose `parent` is another trial")
-        reached = int(told[decision.trial].sum())
-        if decision.level not in self.levels[reached:]:
-            expected = "one whose jobs go to a later level of its table"
-            got = f"a job of trial {decision.trial} to step {decision.level}"
-            raise fail(self._where, "scheduler", expected, got)
+        steps = np.asarray((0, *self.levels))[told.sum(axis=1)]
+        standing = Standing(self.levels, steps, (status >= 0) & (status != Status.RUNNING))
+        first = (answer.trial[:1], answer.parent[:1], answer.level[:1])
+        check_jobs(self._where, standing, *first)
+        if self._is_by_rungs:
+            jobs = zip(answer.trial.tolist(), answer.level.tolist(), strict=True)
+            decision = decision._replace(then=tuple(job for job in jobs if job[0] >= 0)[1:])
         return decision
 
     @functools.cached_property
@@ -115,7 +133,7 @@ class Rule:
         told[0, 0] = True
         status = np.full(self.size, Status.PRUNED, np.int32)
         status[0] = -1
-        return self.decide(np.zeros(shape), told, status).trial != 0
+        return self.decide(self.fold(), np.zeros(shape), told, status).trial != 0
 
 
 def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
@@ -130,9 +148,10 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
         The number.
 
     Raises:
-        TypeError: it is None, and the scheduler is not ready-made.
-        ValueError: a scheduler that changes hyperparameters.
+        TypeError: no scheduler; or `num_steps` is None, and the scheduler is not ready-made.
+        ValueError: no scheduler of that name, or one that changes hyperparameters.
     """
+    check_kind(where, "scheduler", scheduler, keeps_points=True)
     _check_keeps_points(where, scheduler)
     if num_steps is not None:
         return num_steps
@@ -144,7 +163,10 @@ def steps_of(where: str, scheduler: Any, num_steps: int | None) -> int:
 
 
 def _check_keeps_points(where: str, scheduler: Any) -> None:
-    """Refuses population-based training, by its name before it is made."""
+    """Refuses population-based training, by its name before it is made, and other samplers."""
+    if isinstance(scheduler, Scheduler) and proposes(scheduler):
+        expected = "made without `sampler`: the study's own sampler proposes the points"
+        raise fail(where, "scheduler", expected, "one with a sampler")
     if makes_points(scheduler):
         expected = (
             "one that keeps the params of a trial, since an objective goes on from no other "
@@ -175,37 +197,3 @@ def _identity(scheduler: Scheduler) -> str:
         digest.update(f"{array.dtype.kind}{array.shape}".encode() + array.astype(float).tobytes())
     name = getattr(getattr(scheduler.ask, "func", None), "name", "") or type(structure).__name__
     return f"{name}-{digest.hexdigest()[:12]}"
-
-
-def _fold(
-    scheduler: Scheduler, seed: Any, value: Any, told: Any, status: Any
-) -> tuple[Any, Any, Any, Any]:
-    """Tells the values of all trials level by level, overwrites what is known, and asks."""
-    key = jax.random.fold_in(jax.random.key(seed), _STREAM)
-    key_init, key_tell, key_ask = jax.random.split(key, 3)
-    state = scheduler.init(key_init)
-    rows = jnp.arange(value.shape[0], dtype=jnp.int32)
-    levels = state.table.levels
-    unit = jnp.full(state.table.unit.shape, jnp.nan, state.table.unit.dtype)
-
-    def tell(state: Any, level: Any) -> tuple[Any, None]:
-        trial = jnp.where(told[:, level], rows, jnp.int32(-1))
-        job = Job(trial, unit, rows, jnp.full(rows.shape, levels[level]))
-        outcome = Outcome(value[:, level])
-        return scheduler.tell(jax.random.fold_in(key_tell, level), state, job, outcome)[0], None
-
-    state, _ = jax.lax.scan(tell, state, jnp.arange(levels.shape[0], dtype=jnp.int32))
-    table = state.table
-    known = jnp.where(status >= 0, status, table.status)
-    # Whoever runs was let go on from where it stands.
-    is_running = known == int(Status.RUNNING)
-    promoted = jnp.where(is_running, table.level, table.promoted)
-    changed = dataclasses.replace(table, status=known, promoted=promoted)
-    state, job = scheduler.ask(key_ask, dataclasses.replace(state, table=changed))
-    return known, job.trial, job.parent, job.level
-
-
-@functools.cache
-def _decide() -> Any:
-    """The program that decides, one for each structure and size."""
-    return jax.jit(_fold)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._checks import fail
 from jaxhpo._status import Status
 from jaxhpo.schedulers import Scheduler
-from jaxhpo.study.running._results import ObjectiveResult
+from jaxhpo.study.scheduling._left_behind import warn_of_left
 from jaxhpo.study.scheduling._population import Population
 from jaxhpo.study.scheduling._rule import Rule
 from jaxhpo.study.storage._records import Record, Records
@@ -89,13 +89,19 @@ class Schedule:
             if self._stop(population, decision.status):
                 continue
             if decision.trial < 0:
-                if population.count("RUNNING"):
+                if population.num_running:
                     self.is_waiting = True
                     return None
-                self._prune([one for one in population.records if one.state == "WAITING"])
+                self._prune(population.waiting())
                 continue
             if decision.trial >= len(population.records):
-                return self._begin(number, population.rule) if self.num_left else None
+                if not self.num_left:
+                    return None
+                task = self._begin(number, population.rule)
+                if task is not None or not population.has_room:
+                    return task
+                population.close()  # the sampler has no further point
+                continue
             record = population.records[decision.trial]
             task = self._source.resume(record.number)
             if task is not None:
@@ -122,9 +128,9 @@ class Schedule:
     def warn_of_waiting(self) -> None:
         """Says which trials wait for others that this run may not begin any more."""
         _, population = self._open()
-        if population is None or population.count("RUNNING"):
+        if population is None or population.num_running:
             return
-        if num_waiting := population.count("WAITING"):
+        if num_waiting := population.num_waiting:
             logger.warning(
                 "study %r: %d trials wait for the rest of their population, of which %d of %d are "
                 "still to begin: run as many more with the same scheduler.",
@@ -133,6 +139,18 @@ class Schedule:
                 population.rule.size - len(population.records),
                 population.rule.size,
             )
+
+    @property
+    def awaited(self) -> list[Record]:
+        """The running trials of the population that is open."""
+        _, population = self._open()
+        return [] if population is None else [r for r in population.records if r.state == "RUNNING"]
+
+    def warn_of_left(self) -> None:
+        """Says which trials wait for another rule than this one."""
+        self._refresh()
+        mine = [one.number for each in self._populations.values() for one in each.records]
+        warn_of_left(self._study, mine)
 
     def _rule(self, size: int) -> Rule:
         """The rule for populations of a size; a ready-made scheduler has its own."""
@@ -163,7 +181,7 @@ class Schedule:
         found = record.own.get(SCHEDULE)
         if found is None:
             return None
-        text, number, size = found
+        text, number, size, *_ = found
         self._next_number = max(self._next_number, number + 1)
         if (number, text) not in self._populations:
             rule = self._rule(size)
@@ -177,14 +195,14 @@ class Schedule:
         for (number, _), population in sorted(self._populations.items()):
             is_open = population.has_room
             if self._source.is_resumable:
-                is_open |= bool(population.count("RUNNING") + population.count("WAITING"))
+                is_open |= population.num_running + population.num_waiting > 0
             if is_open:
                 return number, population
         return self._next_number, None
 
     def _begin(self, number: int, rule: Rule) -> Task | None:
         """Begins a trial in a population; None if the sampler has no further point."""
-        entry = [self._text(rule), number, rule.size]
+        entry = [self._text(rule), number, rule.size, list(rule.levels)]
         for task in self._source.begin(1, {SCHEDULE: entry}):
             self._refresh()
             population = self._of_trial[task.trial_id]
@@ -199,18 +217,11 @@ class Schedule:
 
     def _stop(self, population: Population, status: Any) -> bool:
         """Ends the waiting trials that the rule has stopped; whether there were any."""
-        rows = enumerate(population.records[: population.rule.size])
-        stopped = [one for i, one in rows if one.state == "WAITING" and status[i] == Status.PRUNED]
+        stopped = population.waiting(status == Status.PRUNED)
         self._prune(stopped)
         return bool(stopped)
 
     def _prune(self, records: Sequence[Record]) -> None:
-        """Ends waiting trials as pruned, with their last loss as their value."""
-        tasks = [task for one in records if (task := self._source.resume(one.number)) is not None]
-        results = []
-        for task in tasks:
-            curve = task.trial.curve
-            value = curve[max(curve)] if curve else None
-            results.append(ObjectiveResult(Status.PRUNED, value))
-        if tasks:
-            self._on_ended(self._source.end(tasks, results))
+        """Ends waiting trials as pruned."""
+        if ended := self._source.prune([one.number for one in records]):
+            self._on_ended(ended)

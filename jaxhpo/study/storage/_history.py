@@ -11,6 +11,9 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from jaxhpo.study.storage._bulk import MAX_IN
+from jaxhpo.study.storage._reports import SCHEDULE
+from jaxhpo.study.storage._reserved import own_attrs
 from jaxhpo.study.storage._rows import CONSTRAINTS_ATTR, ERROR_ATTR, SYSTEM_ATTR
 
 if TYPE_CHECKING:
@@ -30,7 +33,8 @@ class HistoryTrial:
         system_attrs: the entries of jaxhpo.
         constraints: constraint values.
         params: empty; a trial without a unit point must be read by Optuna.
-        intermediate_values: those of a trial that waits, by their steps.
+        intermediate_values: those of a trial that waits, by their steps; of one that a scheduler
+            judges, those at its levels.
     """
 
     number: int
@@ -99,8 +103,30 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
         is_ours = key in (SYSTEM_ATTR, ERROR_ATTR) or key.startswith(CONSTRAINTS_ATTR)
         if is_ours and trial_id in found:
             found[trial_id].system_attrs[key] = json.loads(text)
+    _read_levels(storage, found)
     for item in found.values():
         if item.state.name != "WAITING" and "unit" not in item.system_attrs.get(SYSTEM_ATTR, {}):
             return None
         item.constraints = _get_constraints_from_system_attrs(item.system_attrs)
     return list(found.values())
+
+
+def _read_levels(storage: RDBStorage, found: dict[int, HistoryTrial]) -> None:
+    """Reads the values at a scheduler's levels, of the trials that it judges."""
+    import sqlalchemy
+    from optuna.storages._rdb import models
+
+    entries = {i: own_attrs(item).get(SCHEDULE) or () for i, item in found.items()}
+    judged = [i for i, entry in entries.items() if len(entry) > 3]
+    levels = sorted({step for i in judged for step in entries[i][3]})
+    curve = models.TrialIntermediateValueModel.__table__
+    columns = (curve.c.trial_id, curve.c.step, curve.c.intermediate_value)
+    for start in range(0, len(judged), MAX_IN):
+        ids = judged[start : start + MAX_IN]
+        query = sqlalchemy.select(*columns).where(
+            curve.c.trial_id.in_(ids), curve.c.step.in_(levels)
+        )
+        with storage.engine.connect() as connection:
+            for trial_id, step, number in connection.execute(query).all():
+                known = found[trial_id].intermediate_values
+                known[step] = math.nan if number is None else number

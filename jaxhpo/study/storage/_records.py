@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ class Records:
         self._store = store
         self._known: dict[int, Record] = {}
         self._last_value = 0
-        self._frozen: dict[int, Any] = {}
+        self._frozen: list[Any] = []
 
     def refresh(self) -> list[Record]:
         """Reads what is new.
@@ -58,10 +59,10 @@ class Records:
     def _read_one_by_one(self) -> list[Record]:
         changed = []
         storage, study_id = self._store.storage, self._store.study_id
-        for frozen in storage.get_all_trials(study_id, deepcopy=False):
-            if self._frozen.get(frozen.number) is frozen:  # storages replace what they change
+        before, self._frozen = self._frozen, storage.get_all_trials(study_id, deepcopy=False)
+        for frozen, known in itertools.zip_longest(self._frozen, before):
+            if frozen is known or frozen is None:  # storages replace what they change
                 continue
-            self._frozen[frozen.number] = frozen
             record = self._known.setdefault(
                 frozen._trial_id, Record(frozen.number, frozen._trial_id, {})
             )

@@ -12,6 +12,7 @@ from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._bulk import locked
 from jaxhpo.study.storage._reserved import RESERVED, merge_attrs, own_attrs, switch
 from jaxhpo.study.storage._rows import SYSTEM_ATTR
+from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,30 @@ def report(store: Store, trial_id: int, step: int, loss: float, checkpoint: Any 
     """
     ways = (_report, _report_one_by_one)
     return bool(store.either(*ways, trial_id, step, loss, checkpoint))
+
+
+def set_user_attr(store: Store, trial_id: int, key: str, value: Any) -> bool:
+    """Writes one user attribute of a running trial.
+
+    Args:
+        store: the study's rows.
+        trial_id: its identifier.
+        key: the attribute's name.
+        value: anything JSON can hold.
+
+    Returns:
+        False if the trial is not running, because another process has ended it.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    try:
+        with_retries(
+            store.display_name,
+            lambda _: store.storage.set_trial_user_attr(trial_id, key, value),
+        )
+    except UpdateFinishedTrialError:
+        return False
+    return True
 
 
 def pause(store: Store, trial_id: int, seconds: float) -> bool:

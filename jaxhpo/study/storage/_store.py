@@ -323,11 +323,12 @@ class Store:
         args = () if database is None else (database, self.study_id)
         return self._with_retries(lambda _: (at_once if args else one_by_one)(*args))
 
-    def enqueue(self, flat: dict[str, Any]) -> int:
+    def enqueue(self, flat: dict[str, Any], attrs: dict[str, Any] | None = None) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
 
         Args:
             flat: leaf name to stored value.
+            attrs: further system attributes.
 
         Returns:
             Its number.
@@ -335,8 +336,8 @@ class Store:
         from optuna.trial import TrialState, create_trial
 
         mark = secrets.token_hex(8)
-        attrs = {FIXED_ATTR: flat, ENQUEUED_ATTR: mark}
-        trial = create_trial(state=TrialState.WAITING, system_attrs=attrs)
+        whole = {FIXED_ATTR: flat, ENQUEUED_ATTR: mark, **(attrs or {})}
+        trial = create_trial(state=TrialState.WAITING, system_attrs=whole)
 
         def act(is_retry: bool) -> int:
             if is_retry:  # an attempt whose answer was lost may have written it

@@ -34,6 +34,9 @@ logger = logging.getLogger("jaxhpo")
 
 _WHERE = "Study.enqueue"
 
+_FIRST_TRIED_ATTR, _RETRIED_ATTR = "failed_trial", "retry_history"
+"""The system attributes of `optuna.storages.RetryFailedTrialCallback`."""
+
 _DRAWS = 256
 """Points at random among which what an enqueued trial leaves open is looked for."""
 
@@ -60,6 +63,16 @@ def enqueue(store: Store, space: Space, params: Any) -> list[int]:
         expected = "allowed by the space's constraints"
         raise _checks.fail(_WHERE, "params", expected, listed[int(np.argmin(is_allowed))])
     return [store.enqueue(space.flatten_params(one)) for one in space.decode(values)]
+
+
+def retry_attrs(retried: list[int]) -> dict[str, Any]:
+    """What links a trial to those whose params it runs again; Optuna's own retries say the same."""
+    return {_FIRST_TRIED_ATTR: retried[0], _RETRIED_ATTR: retried}
+
+
+def retried_numbers(frozen: FrozenTrial) -> list[int]:
+    """The trials whose params a trial runs again, the first one first."""
+    return list(frozen.system_attrs.get(_RETRIED_ATTR, ()))
 
 
 def waiting(store: Store, space: Space, seed: int) -> Iterator[WaitingTrial]:

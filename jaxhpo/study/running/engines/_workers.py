@@ -8,7 +8,6 @@ its own trial and nothing else.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -25,7 +24,7 @@ from jaxhpo.study.reporting._tasks import Recorder, Task
 from jaxhpo.study.running._evaluate import evaluate
 from jaxhpo.study.running._interrupts import DeferredInterrupts
 from jaxhpo.study.running._modules import ModuleLocation, ensure_imported, locate_module
-from jaxhpo.study.running._results import ObjectiveResult
+from jaxhpo.study.running._results import ObjectiveResult, picklable
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -114,7 +113,7 @@ class WorkerPool:
         code = worker.stop(patience=5.0)
         self._workers[index] = None
         reason = _DIED.format(code=code)
-        return ObjectiveResult(Status.FAILED, reason=reason, error_kind=reason)
+        return ObjectiveResult(Status.FAILED, reason=reason, error_kind=reason, is_lost=True)
 
     def close(self) -> None:
         """Ends all workers, whatever they are doing."""
@@ -237,24 +236,13 @@ def _worker_main(
         except (EOFError, OSError):  # nobody listens any more
             return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        connection.send(_picklable(result))
+        connection.send(picklable(result))
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     """Ends a worker as an exception does, so that a generator's `finally` runs."""
     del frame
     raise SystemExit(128 + number)
-
-
-def _picklable(result: ObjectiveResult) -> ObjectiveResult:
-    """The result with an exception that can be pickled, or a RuntimeError in its place."""
-    if result.exception is None:
-        return result
-    try:
-        pickle.loads(pickle.dumps(result.exception))
-    except Exception:
-        return dataclasses.replace(result, exception=RuntimeError(result.reason))
-    return result
 
 
 def pickle_objective(objective: Callable[[Any], Any], num_workers: int) -> bytes:
