@@ -101,6 +101,13 @@ PEERS = {
 }
 
 
+OURS = {
+    "pbt": hpo.schedulers.pbt,
+    "pbt, hypergradient": functools.partial(hpo.schedulers.pbt, explore="hypergradient"),
+    "pb2": hpo.schedulers.pb2,
+}
+
+
 @functools.cache
 def segment(problem_id):
     problem = PROBLEMS[problem_id]
@@ -146,7 +153,7 @@ def run_peer(rule, problem, rates, seed, rounds):
 def run_ours(name, problem, hparams, seed, rounds, programs):
     """The same of a rule of this package, in a sweep."""
     n, stops = len(hparams["lr"]), levels(problem, rounds)
-    make = getattr(hpo.schedulers, name)
+    make = OURS[name]
     swept = hpo.population.sweep(
         problem.training,
         hparams,
@@ -191,7 +198,7 @@ def main():
     parser.add_argument("--rounds", type=int, nargs="+", default=[10, 40, 80])
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--population", type=int, default=20)
-    parser.add_argument("--only", nargs="+", default=[*PEERS, "pbt"])
+    parser.add_argument("--only", nargs="+", default=[*PEERS, "pbt", "pbt, hypergradient"])
     options = parser.parse_args()
     problem, programs = hpo.problems.noisy_quadratic(), hpo.population.Programs()
     rate, loss = problem.best_constant()

@@ -305,4 +305,13 @@ SCHEDULERS = (
         is_symmetric=False,
         may_copy=True,
     ),
+    SchedulerCase(
+        "pbt",
+        POPULATION,
+        (30,) * 9,
+        {"interval": 3, "explore": "hypergradient"},
+        variant="hypergradient",
+        is_synchronous=False,
+        may_copy=True,
+    ),
 )

@@ -57,7 +57,7 @@ FREE = {"cli", "integrations", "__init__", "__main__"}  # they know everything, 
 
 HEAVY = [
     "flax", "optuna", "sqlalchemy", "alembic", "plotly", "sklearn", "ray", "pandas",
-    "matplotlib", "rich", "typer", "scipy.stats", "hyperopt", "torch",
+    "matplotlib", "rich", "typer", "scipy.stats", "hyperopt", "torch", "orbax",
 ]  # fmt: skip
 
 

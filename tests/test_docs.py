@@ -21,11 +21,11 @@ def python_blocks(page):
     return "\n".join(re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S))
 
 
-def run(code, folder):
+def run(program, folder):
     # Much of a page's time is the compiler's; a page runs or not however hard that tries.
     environment = {**os.environ, "JAXHPO_CACHE": "0", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     # What an example takes as its size comes from the command line.
-    command = [sys.executable, "-W", "error::FutureWarning", "-c", code, "8"]
+    command = [sys.executable, "-W", "error::FutureWarning", *program, "8"]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -36,13 +36,13 @@ def test_code_blocks_run(page, tmp_path):
     code = python_blocks(page)
     if not code:
         return
-    done = run(code, tmp_path)
+    done = run(["-c", code], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)
 def test_examples_run(script, tmp_path):
-    done = run(script.read_text(), tmp_path)
+    done = run([str(script)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "best" in done.stdout
 

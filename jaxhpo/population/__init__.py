@@ -6,10 +6,14 @@ from jaxhpo.population._progress import Progress as Progress
 from jaxhpo.population._record import Sweep as Sweep
 from jaxhpo.population._record import SweepInterrupted as SweepInterrupted
 from jaxhpo.population._sweep import sweep as sweep
+from jaxhpo.population.checkpoints._fingerprint import (
+    CheckpointMismatchError as CheckpointMismatchError,
+)
 from jaxhpo.population.lineage._lineage import Lineage as Lineage
 from jaxhpo.population.lineage._replay import replay as replay
 
 __all__ = [
+    "CheckpointMismatchError",
     "Lineage",
     "Plan",
     "Programs",

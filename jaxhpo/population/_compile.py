@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxhpo._checks import noted
 from jaxhpo.population._groups import Group
@@ -19,12 +20,18 @@ from jaxhpo.population._kernel import (
     Carry,
     Lanes,
     build_program,
+    build_slopes,
     pick_lanes,
     sharded,
 )
 from jaxhpo.population._layout import Plan, first_plan, leaf_bytes, shrink, with_measured_bytes
 from jaxhpo.population._trace import TracedTraining, trace_training
 from jaxhpo.training.internal import Training
+
+_NO_SLOPES = (
+    "sweep: raised while `training` was differentiated forward, which `scheduler` needs: a "
+    "`jax.custom_vjp` in it has no such derivative."
+)
 
 # Measured on CPU, JAX 0.10: level 2 compiles network training in 0.4 of the time of level 3 and
 # runs in 0.9 to 1.0 times its time (1.2 times for a model that is all exponentials). Compiling
@@ -47,6 +54,9 @@ class Settings:
         width: trials side by side, or None to choose.
         chunk: trials per call, or None to choose.
         num_last: trials that a scheduler trains to the end, or None without one.
+        slopes: coordinates of the unit cube by which the loss is differentiated between a
+            scheduler's levels.
+        num_processes: processes that share the sweep, each with devices of its own.
     """
 
     training: Training
@@ -59,6 +69,8 @@ class Settings:
     width: int | None
     chunk: int | None
     num_last: int | None = None
+    slopes: int = 0
+    num_processes: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +79,8 @@ class Program:
 
     Attributes:
         call: `call(consts, key, lanes, carry, start, stop) -> (loss, carry)`, compiled.
+        slopes: `slopes(consts, key, (lanes, directions), carry, start, stop)`, see `build_slopes`;
+            None where no derivatives are wanted.
         gather: `gather((state, alive), source) -> (state, alive)`, see `pick_lanes`; compiled when
             it is first called.
         traced: the training.
@@ -78,6 +92,7 @@ class Program:
     """
 
     call: Any
+    slopes: Any
     gather: Any
     traced: TracedTraining
     plan: Plan
@@ -107,39 +122,67 @@ def compile_group(where: str, settings: Settings, group: Group, traced: TracedTr
         traced,
         leaf_bytes(group.leaves),
         devices,
-        len(group.trials),
+        -(-len(group.trials) // settings.num_processes),
         settings.memory_budget,
-        settings.width,
+        settings.width if group.width is None else group.width,
         settings.chunk,
-        settings.num_last,
+        settings.num_last and -(-settings.num_last // settings.num_processes),
     )
     mesh = jax.make_mesh(
         (len(devices),), (AXIS,), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
     )
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     compiled: dict[tuple[int, int], Any] = {}
     last: Plan | None = None
     while plan is not None:
         shape = (plan.width, plan.groups)
         if shape not in compiled:
-            program = build_program(
-                traced, settings.steps[-1], plan.width, settings.share_data_order
-            )
-            program, whole, split = sharded(program, mesh)
-            arguments = _arguments(settings, group, traced, plan, whole, split)
-            lowered = jax.jit(program, donate_argnums=3).lower(*arguments)
-            compiled[shape] = lowered.compile(compiler_options=_CPU_OPTIONS if on_cpu else None)
-        call = compiled[shape]
-        last = with_measured_bytes(plan, call.memory_analysis(), traced.const_bytes, on_cpu)
+            compiled[shape] = _compile(settings, group, traced, plan, mesh)
+        call, slopes = compiled[shape]
+        plans = [
+            with_measured_bytes(plan, one.memory_analysis(), traced.const_bytes, on_cpu)
+            for one in (call, slopes)
+            if one is not None
+        ]
+        last = max(plans, key=lambda plan: plan.program_bytes)
         if last.program_bytes <= settings.memory_budget:
             seconds = time.perf_counter() - started
             gather = _gather(traced, last, whole, split)
-            return Program(call, gather, traced, last, whole, split, seconds, len(compiled))
+            return Program(call, slopes, gather, traced, last, whole, split, seconds, len(compiled))
         plan = shrink(last)
     assert last is not None
     raise ValueError(
         f"{where}: `memory_budget` must be at least {last.program_bytes} bytes, the memory "
         f"that one trial at a time takes in the compiled program, got {settings.memory_budget}."
     )
+
+
+def _compile(
+    settings: Settings, group: Group, traced: TracedTraining, plan: Plan, mesh: Any
+) -> tuple[Any, Any]:
+    """The program of a layout, and the one for its slopes or None."""
+    on_cpu = settings.devices[0].platform == "cpu"
+    options = _CPU_OPTIONS if on_cpu else None
+    shared = settings.share_data_order
+    program, whole, split = sharded(
+        build_program(traced, settings.steps[-1], plan.width, shared), mesh
+    )
+    arguments = _arguments(settings, group, traced, plan, whole, split)
+    lowered = jax.jit(program, donate_argnums=3).lower(*arguments)
+    call = lowered.compile(compiler_options=options)
+    if not settings.slopes:
+        return call, None
+    rows = (plan.groups * plan.num_devices, plan.width, settings.slopes)
+    along = [
+        jax.ShapeDtypeStruct(rows + a.shape[1:], a.dtype, sharding=_sharding_of(a, split, whole))
+        for a in group.leaves
+        if jnp.issubdtype(a.dtype, jnp.inexact)
+    ]
+    consts, key, lanes, carry, *steps = arguments
+    program, _, _ = sharded(build_slopes(traced, plan.width, shared), mesh)
+    with noted(_NO_SLOPES):
+        lowered = jax.jit(program).lower(consts, key, (lanes, along), carry, *steps)
+    return call, lowered.compile(compiler_options=options)
 
 
 def fresh_carry(program: Program) -> Carry:

@@ -21,12 +21,14 @@ class Group:
         leaves: traced hyperparameters, one array `[g, ...]` a leaf.
         statics: the Python values, one a static leaf.
         template: what `rebuild` needs.
+        width: trials side by side, if it is known from a checkpoint; None: as the sweep says.
     """
 
     trials: np.ndarray
     leaves: tuple[np.ndarray, ...]
     statics: tuple[Any, ...]
     template: Template
+    width: int | None = None
 
     def rebuild(self, leaves: Any) -> Any:
         """Puts traced leaves and Python values back where the user had them."""

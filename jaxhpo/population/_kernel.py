@@ -84,6 +84,7 @@ def build_program(
         The program; `loss` is `[groups, width]`, NaN where a trial has failed.
     """
     batch = _batched(traced, width, share_data_order)
+    begin = _beginning(batch, share_data_order)
 
     def program(
         consts: Any, key: Any, lanes: Lanes, carry: Carry, start: Any, stop: Any
@@ -92,20 +93,10 @@ def build_program(
 
         def run_group(g: Any, loop: tuple[Any, Carry]) -> tuple[Any, Carry]:
             losses, carry = loop
-            here = _read(g, lanes)
-            old, alive = _read(g, (carry.state, carry.alive))
-            alive = jnp.where(start == 0, here.trial >= 0, alive)
-            keys = jax.vmap(lambda draw: trial_keys(key_of(key, draw)))(here.draw)
-            if share_data_order:
-                keys = (keys[0], trial_keys(jax.random.fold_in(key, _SHARED_ORDER))[1])
-            old = jax.lax.cond(
-                start == 0, lambda: batch.init(consts, keys[0], here.leaves), lambda: old
+            here, step_key, old, alive = begin(
+                consts, key, _read(g, (lanes, carry.state, carry.alive)), start
             )
-            # A group whose trials have all failed takes no step.
-            last = jnp.where(jnp.any(alive), stop, start)
-            new = jax.lax.fori_loop(
-                start, last, lambda t, s: batch.step(consts, keys[1], here.leaves, s, t), old
-            )
+            new = batch.run(consts, step_key, here.leaves, old, alive, start, stop)
             loss = batch.loss(consts, here.leaves, new)
             new = _select(alive, new, old)
             alive = alive & jnp.isfinite(loss)
@@ -114,10 +105,68 @@ def build_program(
             state, alive = _write(g, (carry.state, carry.alive), (new, alive))
             return _write(g, losses, loss), Carry(state, alive, best)
 
-        num_groups = jnp.sum(jnp.any(lanes.trial >= 0, axis=1), dtype=jnp.int32)
-        return jax.lax.fori_loop(0, num_groups, run_group, (losses, carry))
+        return jax.lax.fori_loop(0, _num_groups(lanes), run_group, (losses, carry))
 
     return program
+
+
+def build_slopes(
+    traced: TracedTraining, width: int, share_data_order: bool
+) -> Callable[..., jax.Array]:
+    """Builds `slopes(consts, key, lanes, carry, start, stop)` for one device.
+
+    The loss at `stop` is differentiated forward, through the steps from `start` on and with the
+    state there held fixed. So any number of steps needs the same memory, a state for each
+    direction, and one program serves all intervals, whose lengths are traced.
+
+    Args:
+        traced: the unbatched training.
+        width: lanes a group; static.
+        share_data_order: whether all trials step with one key; static.
+
+    Returns:
+        The program. Its `lanes` are those of `build_program` with directions of the real leaves,
+        `[groups, width, k, ...]`, and its result the derivatives along them, `[groups, width, k]`.
+    """
+    batch = _batched(traced, width, share_data_order)
+    begin = _beginning(batch, share_data_order)
+
+    def slopes(
+        consts: Any, key: Any, lanes: tuple[Lanes, Any], carry: Carry, start: Any, stop: Any
+    ) -> jax.Array:
+        known, along = lanes
+        found = jnp.full((*known.trial.shape, along[0].shape[2]), jnp.nan, traced.loss_dtype)
+
+        def run_group(g: Any, found: Any) -> Any:
+            here, step_key, old, alive = begin(
+                consts, key, _read(g, (known, carry.state, carry.alive)), start
+            )
+            is_real = [jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in here.leaves]
+
+            def loss(real: list[Any]) -> Any:
+                given = iter(real)
+                leaves = tuple(
+                    next(given) if kind else leaf
+                    for kind, leaf in zip(is_real, here.leaves, strict=True)
+                )
+                last = batch.run(consts, step_key, leaves, old, alive, start, stop)
+                return batch.loss(consts, leaves, last)
+
+            real = [leaf for kind, leaf in zip(is_real, here.leaves, strict=True) if kind]
+
+            def slope(direction: list[Any]) -> Any:
+                return jax.jvp(loss, (real,), (direction,))[1]
+
+            slope_of = jax.vmap(slope, in_axes=1, out_axes=1)
+            return _write(g, found, slope_of(_read(g, along)))
+
+        return jax.lax.fori_loop(0, _num_groups(known), run_group, found)
+
+    return slopes
+
+
+def _num_groups(lanes: Lanes) -> Any:
+    return jnp.sum(jnp.any(lanes.trial >= 0, axis=1), dtype=jnp.int32)
 
 
 def sharded(program: Callable[..., Any], mesh: Mesh) -> tuple[Callable[..., Any], Any, Any]:
@@ -164,6 +213,33 @@ class _Batched(NamedTuple):
     init: Callable[..., Any]
     step: Callable[..., Any]
     loss: Callable[..., Any]
+
+    def run(
+        self, consts: Any, key: Any, leaves: Any, old: Any, alive: Any, start: Any, stop: Any
+    ) -> Any:
+        """Takes the steps from `start` to `stop`."""
+        # A group whose trials have all failed takes no step.
+        last = jnp.where(jnp.any(alive), stop, start)
+        return jax.lax.fori_loop(
+            start, last, lambda t, s: self.step(consts, key, leaves, s, t), old
+        )
+
+
+def _beginning(batch: _Batched, share_data_order: bool) -> Callable[..., Any]:
+    """`begin(consts, key, (lanes, state, alive), start)`, of one group: where it goes on from."""
+
+    def begin(consts: Any, key: Any, group: Any, start: Any) -> Any:
+        here, old, alive = group
+        alive = jnp.where(start == 0, here.trial >= 0, alive)
+        keys = jax.vmap(lambda draw: trial_keys(key_of(key, draw)))(here.draw)
+        if share_data_order:
+            keys = (keys[0], trial_keys(jax.random.fold_in(key, _SHARED_ORDER))[1])
+        old = jax.lax.cond(
+            start == 0, lambda: batch.init(consts, keys[0], here.leaves), lambda: old
+        )
+        return here, keys[1], old, alive
+
+    return begin
 
 
 def _batched(traced: TracedTraining, width: int, share_data_order: bool) -> _Batched:
@@ -218,9 +294,13 @@ def _select(mask: Any, new: Any, old: Any) -> Any:
 
 
 def _update_best(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) -> Best:
-    """Keeps the group's best trial if it beats what the worker has; NaN never does."""
+    """Keeps the group's best trial if it beats what the worker has; NaN never does.
+
+    Of equal losses the lowest number wins, in whatever order and on whatever device they ended.
+    """
     losses = jnp.where(jnp.isnan(loss), jnp.inf, loss)
     lane = jnp.argmin(losses)
+    is_first = (losses[lane] == best.loss[0]) & (trial[lane] < best.trial[0])
 
     def take() -> Best:
         def row(a: Any) -> Any:
@@ -228,4 +308,5 @@ def _update_best(best: Best, loss: Any, trial: Any, state: Any, is_last: Any) ->
 
         return Best(row(losses), row(trial), jax.tree.map(row, state))
 
-    return jax.lax.cond(is_last & (losses[lane] < best.loss[0]), take, lambda: best)
+    is_better = (losses[lane] < best.loss[0]) | is_first
+    return jax.lax.cond(is_last & is_better, take, lambda: best)

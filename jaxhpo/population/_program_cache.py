@@ -103,7 +103,8 @@ def _no_function(*args: Any) -> Any:
 
 
 def _signature(group: Group) -> tuple[Any, ...]:
-    return uses_x64(), group.template, tuple((a.shape[1:], a.dtype) for a in group.leaves)
+    leaves = tuple((a.shape[1:], a.dtype) for a in group.leaves)
+    return uses_x64(), group.template, group.width, leaves
 
 
 def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
@@ -116,7 +117,16 @@ def _same_statics(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def _same_settings(one: Settings, other: Settings) -> bool:
-    names = ("steps", "devices", "share_data_order", "width", "chunk", "num_last")
+    names = (
+        "steps",
+        "devices",
+        "share_data_order",
+        "width",
+        "chunk",
+        "num_last",
+        "slopes",
+        "num_processes",
+    )
     return (
         one.key.dtype == other.key.dtype
         and one.draws.dtype == other.draws.dtype

@@ -17,7 +17,10 @@ from jaxhpo.population._compile import Program, Settings
 from jaxhpo.population._kernel import key_of, keys_of
 from jaxhpo.population._layout import Plan, with_reason
 from jaxhpo.population._progress import COMPILING, Progress
-from jaxhpo.population._threads import Report, Workers
+from jaxhpo.population._threads import Report, Slopes, Workers
+from jaxhpo.population._trace import Packing, TracedTraining, pack
+from jaxhpo.population.checkpoints._arrays import Arrays, inside, listed, numbered, within
+from jaxhpo.population.distributed._processes import Processes
 from jaxhpo.population.lineage._lineage import Lineage, LineageRecorder
 
 
@@ -146,6 +149,8 @@ class SweepRecorder:
         # Trials that have taken their last step, or that a scheduler has ended.
         self.is_done = np.zeros(num_trials, bool)
         self._best_loss = math.inf
+        # Derivatives of the last losses, `[n, s]`, of a scheduler that wants them.
+        self.slopes: np.ndarray | None = None
         # Of a scheduler that changes hyperparameters.
         self.lineage: LineageRecorder | None = None
         self._new: list[tuple[np.ndarray, np.ndarray]] = []
@@ -164,7 +169,15 @@ class SweepRecorder:
         self.compile_seconds += program.seconds
         self.num_compilations += program.num_compilations
 
-    def add_report(self, report: Report, quiet: bool = False) -> None:
+    def add(self, message: Report | Slopes, quiet: bool = False) -> None:
+        """Takes in what a worker says."""
+        if isinstance(message, Report):
+            return self._add_report(message, quiet)
+        if self.slopes is None:
+            self.slopes = np.full((len(self._status), message.along.shape[1]), np.nan)
+        self.slopes[message.trials] = message.along
+
+    def _add_report(self, report: Report, quiet: bool) -> None:
         """Takes in the losses of some trials at one report step."""
         steps, trials = self.settings.steps, report.trials
         taken = steps[report.report] - (steps[report.report - 1] if report.report else 0)
@@ -225,23 +238,100 @@ class SweepRecorder:
 
     def add_group(self, program: Program, workers: Workers) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
-        plan = dataclasses.replace(program.plan, num_workers=workers.num_workers)
-        platform = self.settings.devices[0].platform
-        self.plans.append(with_reason(plan, platform, workers.busy_cores))
-        self._width[workers.group.trials] = plan.width
-        for best in workers.bests():
-            for row in range(len(best.trial)):
-                loss, trial = float(best.loss[row]), int(best.trial[row])
-                if trial >= 0 and (loss, trial) < self._best[:2]:
-                    leaves = [leaf[row] for leaf in best.state]
-                    self._best = (loss, trial, program.traced.packing.unpack(leaves))
+        self._best = self._best_with(workers)
+        self._width[workers.group.trials] = program.plan.width
+        self.add_finished(self.plan_of(workers), program.traced.packing)
+
+    def plan_of(self, workers: Workers) -> Plan:
+        """The plan that workers follow, and why."""
+        plan = dataclasses.replace(workers.program.plan, num_workers=workers.num_workers)
+        return with_reason(plan, self.settings.devices[0].platform, workers.busy_cores)
+
+    def add_finished(self, plan: Plan, packing: Packing) -> None:
+        """Takes in the plan of a group, and its states."""
+        self.plans.append(plan)
         if self._states:
             trials = np.concatenate([t for t, _ in self._states])
             order = np.argsort(trials)
             columns = zip(*(s for _, s in self._states), strict=True)
             leaves = [np.concatenate(column)[order] for column in columns]
-            self._group_states.append((trials[order], program.traced.packing.unpack(leaves)))
+            self._group_states.append((trials[order], packing.unpack(leaves)))
             self._states = []
+
+    @property
+    def has_begun(self) -> np.ndarray:
+        """`[n]` bool, trials that have reached a report."""
+        begun: np.ndarray = self._status != Status.EMPTY
+        return begun
+
+    def _best_with(self, workers: Workers) -> tuple[float, int, Any]:
+        """The best trial, those that some workers have seen included."""
+        found = self._best
+        for best in workers.bests():
+            for row in range(len(best.trial)):
+                loss, trial = float(best.loss[row]), int(best.trial[row])
+                if trial >= 0 and (loss, trial) < found[:2]:
+                    leaves = [leaf[row] for leaf in best.state]
+                    found = (loss, trial, workers.program.traced.packing.unpack(leaves))
+        return found
+
+    def snapshot(self, workers: list[Workers]) -> Arrays:
+        """All that has come in, and the best trial of workers that are still there."""
+        best = min(
+            (self._best_with(one) for one in workers), key=lambda b: b[:2], default=self._best
+        )
+        lineage = {} if self.lineage is None else self.lineage.snapshot()
+        width = self._width.copy()
+        for one in workers:
+            width[one.group.trials] = one.program.plan.width
+        return {
+            "curves": self._curves,
+            "status": self._status,
+            "steps": self._steps,
+            "width": width,
+            "is_done": self.is_done,
+            "counts": np.asarray([*self._counts.values(), self.planned_steps]),
+            "best": np.asarray([self._best_loss, best[0]]),
+            "best_trial": np.asarray(best[1]),
+            **numbered("best_state", [] if best[1] < 0 else pack(best[2])),
+            **within("lineage", lineage),
+        }
+
+    def agree(self, processes: Processes, traced_of: Callable[[int], TracedTraining]) -> None:
+        """Takes the best of several processes' best trials."""
+        if processes.count == 1:
+            return
+        loss, trial, state = self._best
+        found = processes.gather([np.asarray(loss), np.asarray(trial)])
+        bests = [(float(loss), int(trial), i) for i, (loss, trial) in enumerate(found)]
+        loss, trial, process = min(bests)
+        if trial < 0:
+            return
+        traced = traced_of(trial)
+        own = [np.zeros(a.shape, a.dtype) for a in traced.state]
+        leaves = [np.asarray(a) for a in pack(state)] if process == processes.index else own
+        self._best = (loss, trial, traced.packing.unpack(processes.gather(leaves)[process]))
+
+    def restore(self, found: Arrays, traced_of: Callable[[int], TracedTraining]) -> None:
+        """Takes up what `snapshot` gave.
+
+        Args:
+            found: the arrays.
+            traced_of: the training of a trial.
+        """
+        arrays = (self._curves, self._status, self._steps, self._width, self.is_done)
+        for name, array in zip(
+            ("curves", "status", "steps", "width", "is_done"), arrays, strict=True
+        ):
+            array[:] = found[name]
+        failed, steps, self.planned_steps = found["counts"].tolist()
+        self._counts = {"failed": failed, "steps": steps}
+        self._best_loss, loss = found["best"].tolist()
+        if (trial := int(found["best_trial"])) >= 0:
+            state = traced_of(trial).packing.unpack(listed("best_state", found))
+            self._best = (loss, trial, state)
+        if self.lineage is not None:
+            self.lineage.restore(inside("lineage", found))
 
     def report_progress(self, is_compiling: bool = False) -> None:
         """Calls the progress callback."""

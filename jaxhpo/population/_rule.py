@@ -15,9 +15,18 @@ from jaxhpo._base import Outcome
 from jaxhpo._checks import check_instance, fail
 from jaxhpo._status import Status
 from jaxhpo.population._groups import Group
+from jaxhpo.population._trace import Packing, pack
+from jaxhpo.population.checkpoints._arrays import Arrays, listed, numbered
 from jaxhpo.population.lineage._points import Points
 from jaxhpo.schedulers import Job, Scheduler
-from jaxhpo.schedulers.internal import Standing, check_jobs, check_levels, check_table, resolve
+from jaxhpo.schedulers.internal import (
+    Standing,
+    check_jobs,
+    check_levels,
+    check_table,
+    resolve,
+    wants_gradient,
+)
 
 # More rounds than any synchronous rule has.
 _MOST_FORECAST_ROUNDS = 64
@@ -50,6 +59,8 @@ class Rule:
     Attributes:
         levels: the steps at which it judges trials, and the last one.
         points: the trials' points, of a scheduler that changes them, else None.
+        scheduler: the scheduler.
+        slopes: coordinates by which it wants the losses differentiated; 0: none.
         num_steps: steps that it takes in all if no trial fails.
         num_last: trials that it then trains to the end.
         seconds: time that it took to make, which is the compiler's.
@@ -84,16 +95,16 @@ class Rule:
         started = time.perf_counter()
         self._where = where
         num_trials = sum(len(group.trials) for group in groups)
-        self._scheduler = resolve(
+        self.scheduler = resolve(
             where, "scheduler", scheduler, num_trials, num_steps, known_space=space
         )
-        made_for = self._scheduler.space
+        made_for = self.scheduler.space
         self.points = None if made_for is None else Points(where, made_for, hparams)
         self._kind = np.zeros(num_trials, np.int32)
         for g, group in enumerate(groups):
             self._kind[group.trials] = g
         self._key, self._round = key, 0
-        table = check_table(where, self._scheduler)
+        table = check_table(where, self.scheduler)
         shape = table.status.shape
         if shape != (num_trials,):
             raise fail(where, "scheduler", f"made for {num_trials} trials", f"one for {shape[0]}")
@@ -102,8 +113,11 @@ class Rule:
         if unit is not None and unit.shape != table.unit.shape:
             expected = f"one whose points have shape {unit.shape}"
             raise fail(where, "scheduler", expected, table.unit.shape)
-        self._state, self._job = begin(self._scheduler, self._key, unit)
+        self._state, self._job = begin(self.scheduler, self._key, unit)
         check_instance(where, "scheduler", self._job, Job, "a Scheduler whose `ask` gives a Job")
+        self.slopes = 0
+        if wants_gradient(self._state) and self.points is not None:
+            self.slopes = len(self.points.real)
         self.levels = check_levels(where, self._state.table.levels.tolist(), num_steps)
         self._stands = np.zeros(num_trials, np.int32)
         self._has_ended = np.zeros(num_trials, bool)
@@ -131,12 +145,15 @@ class Rule:
             raise fail(self._where, "scheduler", expected, unit.shape)
         return unit
 
-    def tell(self, pieces: Pieces, losses: np.ndarray) -> np.ndarray:
+    def tell(
+        self, pieces: Pieces, losses: np.ndarray, slopes: np.ndarray | None = None
+    ) -> np.ndarray:
         """Tells the losses of all pieces, and asks for the next job.
 
         Args:
             pieces: what `pieces` gave.
             losses: `[k]`, NaN where failed.
+            slopes: `[k, s]` their derivatives by the real coordinates, where they are wanted.
 
         Returns:
             `[n]` bool, the trials that have ended.
@@ -147,11 +164,45 @@ class Rule:
         value[pieces.trial] = losses
         self._round += 1
         self._state, self._job = self._advance(
-            self._scheduler, self._key, np.int32(self._round), self._state, self._job, value
+            self.scheduler,
+            self._key,
+            np.int32(self._round),
+            self._state,
+            self._job,
+            value,
+            self._gradient(pieces, slopes),
         )
         is_last = len(self.pieces().trial) == 0
         self._has_ended = np.isin(self._status(), _ENDED) | is_last
         return self._has_ended
+
+    def _gradient(self, pieces: Pieces, slopes: np.ndarray | None) -> np.ndarray | None:
+        """The gradients `[n, d]` of all trials, if the scheduler wants them."""
+        if not wants_gradient(self._state):
+            return None
+        gradient = np.zeros(self._unit.shape)
+        if slopes is not None:
+            assert self.points is not None
+            gradient[np.ix_(pieces.trial, self.points.real)] = slopes
+        return gradient
+
+    def snapshot(self) -> Arrays:
+        """The scheduler's state and job as arrays, and what is known of the trials."""
+        return {
+            "round": np.asarray(self._round),
+            "stands": self._stands,
+            "has_ended": self._has_ended,
+            "unit": self._unit,
+            **numbered("state", pack((self._state, self._job))),
+        }
+
+    def restore(self, found: Arrays) -> None:
+        """Takes up what `snapshot` gave."""
+        self._round = int(found["round"])
+        self._stands, self._has_ended = found["stands"], found["has_ended"]
+        self._unit = found["unit"]
+        packing = Packing.of((self._state, self._job))
+        self._state, self._job = packing.unpack(listed("state", found))
 
     def _check_job(
         self, trial: np.ndarray, parent: np.ndarray, level: np.ndarray, unit: np.ndarray
@@ -209,11 +260,13 @@ def _begin(scheduler: Scheduler, key: Any, unit: Any) -> tuple[Any, Job]:
 
 
 def _advance(
-    scheduler: Scheduler, key: Any, number: Any, state: Any, job: Job, value: Any
+    scheduler: Scheduler, key: Any, number: Any, state: Any, job: Job, value: Any, gradient: Any
 ) -> tuple[Any, Job]:
-    """Tells a job's values, `[n]` of all trials, and asks for the next job."""
+    """Tells a job's values and gradients, `[n]` of all trials, and asks for the next job."""
     key_tell, key_ask = jax.random.split(_round_key(key, number))
-    state, _ = scheduler.tell(key_tell, state, job, Outcome(value[jnp.maximum(job.trial, 0)]))
+    rows = jnp.maximum(job.trial, 0)
+    outcome = Outcome(value[rows], gradient=None if gradient is None else gradient[rows])
+    state, _ = scheduler.tell(key_tell, state, job, outcome)
     advanced: tuple[Any, Job] = scheduler.ask(key_ask, state)
     return advanced
 

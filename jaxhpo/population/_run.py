@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 
@@ -13,7 +13,7 @@ from jaxhpo.population._groups import Group
 from jaxhpo.population._layout import num_cores
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._record import Sweep, SweepInterrupted, SweepRecorder
-from jaxhpo.population._threads import Part, Report, Workers
+from jaxhpo.population._threads import Part, Report, Slopes, Workers
 from jaxhpo.population._trace import TracedTraining, uses_x64
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def run_groups(
     futures: list[Future[Program]] = []
     try:
         with recorder.waiting():
-            futures = compile_all(settings, groups, recorder, programs)
+            found = trace_all(settings, groups, recorder, programs)
+            futures = compile_all(settings, groups, found)
         for group, future in zip(groups, futures, strict=True):
             if time.perf_counter() >= deadline:
                 break
@@ -52,8 +53,31 @@ def run_groups(
     return recorder.finish()
 
 
-def compile_all(
+class Found(NamedTuple):
+    """A group's training, and its program if that is known already."""
+
+    traced: TracedTraining
+    program: Program | None
+
+
+def trace_all(
     settings: Settings, groups: list[Group], recorder: SweepRecorder, programs: Programs
+) -> list[Found]:
+    """Traces the training on each group whose program is not known yet."""
+    known = [programs.find(settings, group) for group in groups]
+    before = time.perf_counter()
+    if not all(known):
+        recorder.report_progress(is_compiling=True)
+    found = [
+        Found(trace_group(_WHERE, settings, group) if program is None else program.traced, program)
+        for group, program in zip(groups, known, strict=True)
+    ]
+    recorder.compile_seconds += time.perf_counter() - before
+    return found
+
+
+def compile_all(
+    settings: Settings, groups: list[Group], found: list[Found]
 ) -> list[Future[Program]]:
     """Starts to compile the programs that are not known yet, side by side."""
     from concurrent.futures import Future, ThreadPoolExecutor  # 5 ms that an import need not cost.
@@ -64,23 +88,13 @@ def compile_all(
         with jax.enable_x64(x64):
             return compile_group(_WHERE, settings, group, traced)
 
-    found = [programs.find(settings, group) for group in groups]
-    num_missing = sum(program is None for program in found)
-    before = time.perf_counter()
-    if num_missing:
-        recorder.report_progress(is_compiling=True)
-    traced = [
-        None if program else trace_group(_WHERE, settings, group)
-        for group, program in zip(groups, found, strict=True)
-    ]
-    recorder.compile_seconds += time.perf_counter() - before
+    num_missing = sum(program is None for _, program in found)
     pool = ThreadPoolExecutor(max_workers=min(num_cores(), max(num_missing, 1)))
     futures: list[Future[Program]] = []
-    for group, program, one in zip(groups, found, traced, strict=True):
-        if one is not None:
-            futures.append(pool.submit(compile_one, group, one))
+    for group, (traced, program) in zip(groups, found, strict=True):
+        if program is None:
+            futures.append(pool.submit(compile_one, group, traced))
         else:
-            assert program is not None
             futures.append(Future())
             futures[-1].set_result(program)
     pool.shutdown(wait=False)
@@ -117,13 +131,13 @@ def run_part(
         for message in workers.messages(wait, part):
             if time.perf_counter() >= deadline:
                 workers.stop()
-            if isinstance(message, Report):
-                recorder.add_report(message)
+            if isinstance(message, Report | Slopes):
+                recorder.add(message)
     except BaseException:
         workers.stop()
         raise
     finally:
         workers.join()
         for message in workers.leftovers():
-            recorder.add_report(message, quiet=True)
+            recorder.add(message, quiet=True)
     return not workers.is_stopped

@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxhpo.population._compile import Program, place_carry
 from jaxhpo.population._kernel import Carry
+from jaxhpo.population.checkpoints._arrays import Arrays, listed, numbered
 
 
 class HostStates:
@@ -28,6 +29,18 @@ class HostStates:
         state = program.traced.state
         self.leaves = [np.empty((num_trials, *a.shape), a.dtype) for a in state]
         self.alive = np.zeros(num_trials, bool)
+
+    def pick(self, rows: np.ndarray) -> Arrays:
+        """The states of `rows`, as arrays of a checkpoint."""
+        leaves = numbered("leaf", [leaf[rows] for leaf in self.leaves])
+        return {"rows": rows, "alive": self.alive[rows], **leaves}
+
+    def put(self, found: Arrays) -> None:
+        """Takes up what `pick` gave."""
+        rows = found["rows"]
+        self.alive[rows] = found["alive"]
+        for leaf, stored in zip(self.leaves, listed("leaf", found), strict=True):
+            leaf[rows] = stored
 
     def copy(self, rows: np.ndarray, source: np.ndarray) -> None:
         """Gives `rows` the states of `source`, all at once."""

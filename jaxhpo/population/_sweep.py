@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +24,7 @@ from jaxhpo._checks import (
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._tracing import compilation_cache
 from jaxhpo.population._compile import Settings
-from jaxhpo.population._groups import group_trials
+from jaxhpo.population._groups import Group, group_trials
 from jaxhpo.population._layout import default_budget
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._progress import progress_callback
@@ -30,6 +32,10 @@ from jaxhpo.population._record import Sweep, SweepRecorder
 from jaxhpo.population._rule import Rule
 from jaxhpo.population._run import run_groups
 from jaxhpo.population._scheduled import run_scheduled
+from jaxhpo.population._trace import pack
+from jaxhpo.population.checkpoints._fingerprint import digest
+from jaxhpo.population.checkpoints._folder import CheckpointFolder
+from jaxhpo.population.distributed._processes import Processes, processes_of
 from jaxhpo.progress import make_reporter
 from jaxhpo.space import Space
 from jaxhpo.training.internal import Training, check_training
@@ -57,6 +63,7 @@ def sweep(
     width: int | None = None,
     chunk: int | None = None,
     programs: Programs | None = None,
+    checkpoint_dir: str | os.PathLike[str] | None = None,
 ) -> Sweep:
     """Trains many trials of one training run on all local devices and cores.
 
@@ -105,18 +112,24 @@ def sweep(
             writes a line to standard error at the start and every minute; False is silent, a
             callable takes a `Progress` in the calling thread.
         timeout: seconds after which the sweep stops at the next report, or None.
-        devices: devices to use; all local ones if None.
+        devices: devices to use; all if None, those of all processes of a `jax.distributed` program
+            among them: then every process calls `sweep` with the same arguments, trains a share of
+            the trials and returns the whole result. `jax.local_devices()` keeps a sweep to itself.
         width: trials side by side under `vmap`; chosen if None, with a scheduler so small that its
             last trials fill it. It decides how a trial is rounded:
             with one width it is the same to the last bit in any sweep.
         chunk: trials per call; chosen if None.
         programs: keeps the compiled programs for the next call that is given it; None keeps none.
+        checkpoint_dir: folder for the last checkpoint of this sweep, and for nothing else; None
+            writes none. The same call after a kill goes on from there, to the same bits, and of a
+            finished sweep returns the result from the folder.
 
     Returns:
         The `Sweep`.
 
     Raises:
         TypeError: an argument of a wrong type, or a step that changes the state's structure.
+        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep.
         ValueError: leaves of different lengths, a loss that is not a scalar, or a budget that one
             trial exceeds, a scheduler of other trials or steps; all before any training.
         SweepInterrupted: Ctrl-C; holds what had been reached.
@@ -160,7 +173,9 @@ def sweep(
     rule = None
     if scheduler is not None:
         rule = Rule(_WHERE, scheduler, sweep_key, hparams, groups, num_steps, space)
-    chosen = _devices(devices)
+    chosen, processes = _devices(devices)
+    if processes.count > 1:
+        _check_alike(processes, groups, sweep_key, draws, num_steps)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
@@ -173,16 +188,35 @@ def sweep(
         None if width is None else check_count(_WHERE, "width", width, 1),
         None if chunk is None else check_count(_WHERE, "chunk", chunk, 1),
         None if rule is None else rule.num_last,
+        0 if rule is None else rule.slopes,
+        processes.count,
     )
     is_ours = not callable(progress)
     note = f"{num_steps} steps each; the program compiles first"
-    display = progress if is_ours else False
-    with make_reporter(_WHERE, display, _WHERE, num_trials, note=note) as reporter:
+    display = progress if is_ours and not processes.index else False
+    programs = programs or Programs()
+    with contextlib.ExitStack() as stack:
+        if checkpoint_dir is not None and processes.count > 1:
+            expected = "None where several processes share a sweep"
+            raise fail(_WHERE, "checkpoint_dir", expected, checkpoint_dir)
+        folder = None if checkpoint_dir is None else _open(checkpoint_dir, stack)
+        reporter = stack.enter_context(
+            make_reporter(_WHERE, display, _WHERE, num_trials, note=note)
+        )
         callback = progress_callback(reporter) if is_ours else progress
         recorder = SweepRecorder(settings, hparams, num_trials, keep_states, callback, started)
-        if rule is None:
-            return run_groups(settings, groups, recorder, timeout, programs or Programs())
-        return run_scheduled(settings, groups, recorder, timeout, programs or Programs(), rule)
+        if rule is None and folder is None and processes.count == 1:
+            return run_groups(settings, groups, recorder, timeout, programs)
+        return run_scheduled(settings, groups, recorder, timeout, programs, rule, folder, processes)
+
+
+def _open(directory: Any, stack: contextlib.ExitStack) -> CheckpointFolder:
+    """The folder of the checkpoints, closed with the stack."""
+    if not isinstance(directory, str | os.PathLike) or not os.fspath(directory):
+        expected = "the path of a folder, or None"
+        got = describe(directory)
+        raise TypeError(f"{_WHERE}: `checkpoint_dir` must be {expected}, got {got}.")
+    return stack.enter_context(contextlib.closing(CheckpointFolder(directory)))
 
 
 def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -> tuple[Any, Any]:
@@ -210,10 +244,35 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
     return check_key(_WHERE, key), numbers.astype(np.uint32)
 
 
-def _devices(devices: Any) -> tuple[Any, ...]:
-    """The devices to use: all local ones, or those of a sequence (an array, as of a mesh)."""
+def _check_alike(
+    processes: Processes, groups: list[Group], key: Any, draws: Any, num_steps: int
+) -> None:
+    """Requires that all processes have been given the same trials.
+
+    Raises:
+        ValueError: they have not; in every process.
+    """
+    values = digest(jax.tree.leaves([(g.trials, *g.leaves) for g in groups]), num_steps)
+    keys = digest(pack((key, draws)))
+    for argument, text in (("hparams", values), ("key", keys)):
+        number = np.asarray(int(text, 16), np.uint64)
+        expected = "the same in all processes, as all other arguments"
+        processes.check_same(_WHERE, argument, expected, number)
+
+
+def _devices(devices: Any) -> tuple[tuple[Any, ...], Processes]:
+    """This process's devices, of all or of a sequence (an array, as of a mesh), and who shares."""
+    chosen = _listed(devices)
+    own = tuple(one for one in chosen if one.process_index == jax.process_index())
+    if not own:
+        expected = "at least one device of every process, or only devices of one's own"
+        raise fail(_WHERE, "devices", expected, devices)
+    return own, processes_of(chosen)
+
+
+def _listed(devices: Any) -> tuple[Any, ...]:
     if devices is None:
-        return tuple(jax.local_devices())
+        return tuple(jax.devices())
     listed = devices.ravel().tolist() if isinstance(devices, np.ndarray) else devices
     chosen = tuple(listed) if isinstance(listed, list | tuple) else (None,)
     if not all(isinstance(one, jax.Device) for one in chosen):

@@ -22,6 +22,7 @@ from jaxhpo.population._kernel import Best, Carry, Lanes
 from jaxhpo.population._layout import Plan, workers_for
 from jaxhpo.population._states import DeviceStates, HostStates, take_lanes
 from jaxhpo.population._trace import uses_x64
+from jaxhpo.population.checkpoints._arrays import Arrays
 
 
 class Report(NamedTuple):
@@ -40,6 +41,18 @@ class Report(NamedTuple):
     states: list[np.ndarray] | None
 
 
+class Slopes(NamedTuple):
+    """Derivatives of the loss that some trials will have reached.
+
+    Attributes:
+        trials: `[k]` trial numbers.
+        along: `[k, s]` by each coordinate, with the state at the start of the part held fixed.
+    """
+
+    trials: np.ndarray
+    along: np.ndarray
+
+
 class Part(NamedTuple):
     """A part of a group's work.
 
@@ -47,10 +60,13 @@ class Part(NamedTuple):
         rows: `[k]` places in the group of the trials to go on with.
         reports: the report steps to go through, as places in the settings' `steps`; trials that
             begin later than at 0 stand at the one before.
+        directions: of the group's real hyperparameters, one array `[g, s, ...]` a leaf: those along
+            which the loss at the end is differentiated; None: it is not.
     """
 
     rows: np.ndarray
     reports: range
+    directions: list[np.ndarray] | None = None
 
 
 class Finished(NamedTuple):
@@ -116,9 +132,31 @@ class Workers:
         if isinstance(self.states, DeviceStates):
             self.states = self.states.spill(self._carries[0])
 
+    def pick(self, rows: np.ndarray) -> Arrays:
+        """The states of those of `rows` that have one, as arrays of a checkpoint."""
+        assert self.states is not None
+        if isinstance(self.states, HostStates):
+            return self.states.pick(rows)
+        rows = np.intersect1d(rows, self.states.rows)
+        if not len(rows):
+            return HostStates(self.program, len(self.group.trials)).pick(rows)
+        return self.states.spill(self._carries[0]).pick(rows)
+
+    def put(self, found: Arrays) -> None:
+        """Takes up what `pick` gave, before any part of the work."""
+        on_host = isinstance(self.states, HostStates)
+        host = self.states if on_host else HostStates(self.program, len(self.group.trials))
+        assert isinstance(host, HostStates)
+        host.put(found)
+        if isinstance(self.states, DeviceStates) and len(rows := found["rows"]):
+            place = _places(self.program.plan)[: len(rows)]
+            carry = host.load(fresh_carry(self.program), rows, place)
+            self.states.save(carry, rows, place)
+            self._carries.append(carry)
+
     def messages(
         self, wait: float | None = None, part: Part | None = None
-    ) -> Iterator[Report | Finished | None]:
+    ) -> Iterator[Report | Slopes | Finished | None]:
         """Yields reports as they come, and None whenever `wait` seconds pass without any.
 
         Args:
@@ -149,14 +187,14 @@ class Workers:
             running -= isinstance(message, Finished)
             yield message
 
-    def leftovers(self) -> Iterator[Report]:
+    def leftovers(self) -> Iterator[Report | Slopes]:
         """Yields the reports that the workers had sent when the reader stopped listening."""
         while True:
             try:
                 message = self._queue.get_nowait()
             except queue.Empty:
                 return
-            if isinstance(message, Report):
+            if isinstance(message, Report | Slopes):
                 yield message
 
     def join(self) -> None:
@@ -218,6 +256,13 @@ class Workers:
         lanes = jax.device_put(self._lanes(plan, place, rows), self.program.split)
         if self.states is not None and start:
             carry = self.states.load(carry, rows, place)
+        if (directions := self._part.directions) is not None:
+            along = [_spread(plan, place, rows, leaf) for leaf in directions]
+            along = jax.device_put(along, self.program.split)
+            end = np.int32(steps[reports[-1]])
+            found = self.program.slopes(*self._shared, (lanes, along), carry, np.int32(start), end)
+            found = np.asarray(found).reshape(-1, found.shape[-1])[place]
+            self._queue.put(Slopes(self.group.trials[rows], found))
         for report in reports:
             stop = steps[report]
             loss, carry = self.program.call(
@@ -239,11 +284,16 @@ class Workers:
         shape = (plan.groups * plan.num_devices, plan.width)
         trial = np.full(plan.chunk, -1, np.int32)
         trial[place] = self.group.trials[rows]
-        source = np.full(plan.chunk, rows[0])
-        source[place] = rows
-        leaves = tuple(a[source].reshape(shape + a.shape[1:]) for a in self.group.leaves)
-        draw = self.settings.draws[self.group.trials[source]].reshape(shape)
+        leaves = tuple(_spread(plan, place, rows, leaf) for leaf in self.group.leaves)
+        draw = _spread(plan, place, rows, self.settings.draws[self.group.trials])
         return Lanes(trial.reshape(shape), draw, leaves)
+
+
+def _spread(plan: Plan, place: np.ndarray, rows: np.ndarray, leaf: Any) -> Any:
+    """Lays rows of `[g, ...]` out over lanes; the lanes left over repeat the first."""
+    source = np.full(plan.chunk, rows[0])
+    source[place] = rows
+    return leaf[source].reshape((plan.groups * plan.num_devices, plan.width, *leaf.shape[1:]))
 
 
 def _chunks(plan: Plan, rows: np.ndarray) -> Iterator[np.ndarray]:

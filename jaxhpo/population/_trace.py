@@ -28,6 +28,7 @@ class TracedTraining:
         step: `step(consts, key, leaves, state leaves, t) -> state leaves`.
         loss: `loss(consts, leaves, state leaves) -> []`.
         consts: the arrays that the functions close over.
+        jaxprs: what the functions compute, recorded.
         state: shape and dtype of each state leaf, unbatched; keys as their data.
         packing: how the flat leaves make up the user's state.
         loss_dtype: dtype of the loss.
@@ -39,6 +40,7 @@ class TracedTraining:
     step: Callable[..., Any]
     loss: Callable[..., Any]
     consts: tuple[Any, ...]
+    jaxprs: tuple[Any, ...]
     state: tuple[jax.ShapeDtypeStruct, ...]
     packing: Packing
     loss_dtype: Any
@@ -111,6 +113,7 @@ def _trace(
         step=lambda c, k, h, s, t: run_step(c, k, *h, *s, t),
         loss=lambda c, h, s: run_loss(c, *h, *s)[0],
         consts=tuple(consts.arrays),
+        jaxprs=tuple(j.jaxpr for j in (init_jaxpr, step_jaxpr, loss_jaxpr)),
         state=tuple(flat),
         packing=packing,
         loss_dtype=loss.dtype,

@@ -35,7 +35,9 @@ class Scheduler(NamedTuple):
 
     Like a sampler it is a pytree, an argument of `jit` and `vmap`. Its state has a field `table`, a
     `Table`, from which whoever runs the jobs reads the levels that there are and what has become of
-    each trial.
+    each trial. A rule whose state has a field `gradient`, `[n, d]`, is told outcomes with the
+    gradient of the value by the unit cube: through the steps since the job began, from a fixed
+    state on; zero where a coordinate is discrete.
 
     Attributes:
         init: `init(key) -> state`.

@@ -194,6 +194,11 @@ def told(before: Table, after: Table) -> TellInfo:
     )
 
 
+def wants_gradient(state: Any) -> bool:
+    """Whether a rule is told how the values change with the points: its state has a `gradient`."""
+    return getattr(state, "gradient", None) is not None
+
+
 def tell_records(
     settings: Any, key: Any, state: TableState, job: Job, outcome: Outcome
 ) -> tuple[TableState, TellInfo]:

@@ -11,3 +11,5 @@ from jaxhpo.schedulers._rungs import judges_rungs as judges_rungs
 from jaxhpo.schedulers._table import check_levels as check_levels
 from jaxhpo.schedulers._table import check_table as check_table
 from jaxhpo.schedulers._table import decides_in_ask as decides_in_ask
+from jaxhpo.schedulers._table import wants_gradient as wants_gradient
+from jaxhpo.schedulers.population_based._explore import real_columns as real_columns

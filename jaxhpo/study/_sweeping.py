@@ -46,6 +46,7 @@ class SweepingStudy(StudyCore):
         width: int | None = None,
         chunk: int | None = None,
         programs: population.Programs | None = None,
+        checkpoint: bool = False,
     ) -> SweepSummary:
         """Trains many trials at once, by `population.sweep`, and records them batch by batch.
 
@@ -86,13 +87,18 @@ class SweepingStudy(StudyCore):
             width: trials side by side under `vmap`; chosen if None.
             chunk: trials per call; chosen if None.
             programs: keeps what is compiled; the study's own if None.
+            checkpoint: whether the states of the batch that trains are kept in a folder beside the
+                study's file, as `checkpoint_dir` of `population.sweep` keeps them. A batch whose
+                process was killed then goes on from there, to the same bits, if the next sweep
+                takes up the same trials with the same arguments; else it begins anew.
 
         Returns:
             What was done.
 
         Raises:
             TypeError: an argument of a wrong type.
-            ValueError: a number out of range, or a study that maximises.
+            ValueError: a number out of range, a study that maximises, or `checkpoint` where the
+                study is in memory or on a server.
         """
         from jaxhpo.study.running._sweep import SweepRun
 
@@ -114,6 +120,7 @@ class SweepingStudy(StudyCore):
             timeout=timeout,
             progress=progress,
             scheduler=scheduler,
+            checkpoint=checkpoint,
             options=options,
         ).run()
 

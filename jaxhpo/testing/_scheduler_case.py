@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxhpo._base import Array, Outcome, PyTree
 from jaxhpo.schedulers import Job, Scheduler
+from jaxhpo.schedulers.internal import wants_gradient
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,13 +74,20 @@ class SchedulerCase:
 init = jax.jit(lambda scheduler, key: scheduler.init(key))
 ask = jax.jit(lambda scheduler, key, state: scheduler.ask(key, state))
 tell = jax.jit(
-    lambda scheduler, key, state, job, value: scheduler.tell(key, state, job, Outcome(value))
+    lambda scheduler, key, state, job, value: scheduler.tell(
+        key, state, job, outcome_of(state, job, value)
+    )
 )
 
 
 def study_key() -> Array:
     """A fixed key."""
     return jax.random.key(1000)
+
+
+def outcome_of(state: PyTree, job: Job, value: Array) -> Outcome:
+    """The outcome of jobs, with a gradient towards the middle of the cube if the rule wants one."""
+    return Outcome(value, gradient=job.unit - 0.5 if wants_gradient(state) else None)
 
 
 def value_of(job: Job, levels: Array, curves: Array) -> Array:

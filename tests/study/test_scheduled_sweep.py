@@ -2,6 +2,10 @@
 
 import dataclasses
 import functools
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import optuna
@@ -12,6 +16,7 @@ import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
 from jaxhpo.study.storage._owner import this_process
+from tests.study.sweep_worker import study_of
 from tests.study.test_sweep import SPACE, TRAINING, facts
 
 SETTINGS = {"num_steps": 8, "num_reports": 2, "scheduler": "halving", "progress": False}
@@ -181,6 +186,87 @@ def test_a_sweep_of_no_trials_needs_no_population():
     study = Study(SPACE, "random", storage=None)
     study.sweep(TRAINING, num_trials=0, **{**SETTINGS, "scheduler": "pbt"})
     assert study.trials == []
+
+
+class Stopped(Exception):
+    pass
+
+
+class StopsAfter:
+    """A callback that raises at one of its calls, and knows how many there were."""
+
+    def __init__(self, most):
+        self.seen, self.most = 0, most
+
+    def __call__(self, event):
+        time.sleep(0.02)  # the disk keeps up
+        self.seen += 1
+        if self.seen == self.most:
+            raise Stopped
+
+
+@pytest.mark.parametrize("scheduler", ["halving", "pbt", None])
+def test_a_batch_goes_on_from_its_checkpoint(tmp_path, scheduler):
+    settings = {**SETTINGS, "num_trials": 24, "num_reports": 4, "scheduler": scheduler}
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    whole = Study(SPACE, "random", storage=url, name="whole")
+    counted = StopsAfter(None)
+    whole.sweep(TRAINING, **settings | {"progress": counted, "checkpoint": True})
+    study = Study(SPACE, "random", storage=url, name="cut")
+    cut = settings | {"progress": StopsAfter(counted.seen - 2), "checkpoint": True}
+    with pytest.raises(Stopped):
+        study.sweep(TRAINING, **cut)
+    [folder] = (tmp_path / "study.db.checkpoints").glob("*/batch-0")
+    assert len(list(folder.iterdir())) == 1
+    again, resumed = Study(SPACE, "random", storage=url, name="cut"), StopsAfter(None)
+    again.sweep(TRAINING, **settings | {"progress": resumed, "checkpoint": True})
+    assert resumed.seen < counted.seen
+    assert facts(again) == facts(whole)
+    assert not (tmp_path / "study.db.checkpoints").exists()
+
+
+def test_another_batch_begins_anew(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = Study(SPACE, "random", storage=url, name="s")
+    settings = {**SETTINGS, "checkpoint": True}
+    with pytest.raises(Stopped):
+        study.sweep(TRAINING, num_trials=24, **settings | {"progress": StopsAfter(4)})
+    study.sweep(TRAINING, num_trials=12, **settings)
+    alone = Study(SPACE, "random", storage=None)
+    alone.sweep(TRAINING, num_trials=12, **SETTINGS)
+    assert facts(study)[:12] == facts(alone)
+    assert not (tmp_path / "study.db.checkpoints").exists()
+
+
+def test_a_study_without_a_folder_keeps_no_checkpoints():
+    study = Study(SPACE, "random", storage=None)
+    with pytest.raises(ValueError, match="Study.sweep: `checkpoint` must be False where the study"):
+        study.sweep(TRAINING, num_trials=4, checkpoint=True, **SETTINGS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheduler", ["halving", "hyperband", "asha", "pbt"])
+def test_a_killed_study_ends_as_if_nothing_had_happened(tmp_path, scheduler):
+    def start(name, report):
+        storage = f"sqlite:///{tmp_path / name}.db"
+        command = [sys.executable, "-m", "tests.study.checkpoint_worker", storage, scheduler]
+        done = subprocess.run([*command, str(report)], capture_output=True, text=True, timeout=280)
+        return study_of(storage), done
+
+    whole, done = start("whole", 0)
+    assert done.returncode == 0, done.stderr
+    total = int(done.stdout)
+    _, done = start("killed", int(0.3 * total))
+    assert done.returncode == -signal.SIGKILL
+    for share in (0.5, 0.2):  # which it reaches if it has not ended before
+        _, done = start("killed", int(share * total))
+        assert done.returncode in (0, -signal.SIGKILL)
+    killed, done = start("killed", 0)
+    assert done.returncode == 0, done.stderr
+    assert facts(killed) == facts(whole)
+    curves = [[trial.curve for trial in study.trials] for study in (killed, whole)]
+    assert curves[0] == curves[1]
+    assert not (tmp_path / "killed.db.checkpoints").exists()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxhpo._checks import check_int, fail
+from jaxhpo.population.checkpoints._arrays import Arrays, listed, numbered
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,21 @@ class LineageRecorder:
                 leaf[trial, a:] = value[trial]
 
         jax.tree.map(put, self._hparams, self.current)
+
+    def snapshot(self) -> Arrays:
+        """The lineage so far, as arrays."""
+        return {
+            "parent": self._parent,
+            **numbered("current", jax.tree.leaves(self.current)),
+            **numbered("hparams", jax.tree.leaves(self._hparams)),
+        }
+
+    def restore(self, found: Arrays) -> None:
+        """Takes up what `snapshot` gave."""
+        self._parent[:] = found["parent"]
+        for name, tree in (("current", self.current), ("hparams", self._hparams)):
+            for leaf, stored in zip(jax.tree.leaves(tree), listed(name, found), strict=True):
+                leaf[:] = stored
 
     def finish(self) -> Lineage:
         """The lineage so far."""

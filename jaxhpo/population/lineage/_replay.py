@@ -19,7 +19,7 @@ from jaxhpo.population._layout import default_budget
 from jaxhpo.population._program_cache import Programs
 from jaxhpo.population._progress import progress_callback
 from jaxhpo.population._record import Sweep, SweepRecorder
-from jaxhpo.population._run import compile_all, run_part, wait_for
+from jaxhpo.population._run import compile_all, run_part, trace_all, wait_for
 from jaxhpo.population._states import HostStates
 from jaxhpo.population._threads import Part, Workers
 from jaxhpo.population.lineage._lineage import Lineage
@@ -108,7 +108,8 @@ def replay(
 def _train(recorder: SweepRecorder, pieces: list[Any], draws: Any, programs: Programs) -> None:
     """Trains one piece after the other, each with values and a key of its own."""
     settings, groups = recorder.settings, [group_trials(_WHERE, one)[0][0] for one in pieces]
-    future = compile_all(settings, groups[:1], recorder, programs)[0]
+    found = trace_all(settings, groups[:1], recorder, programs)
+    future = compile_all(settings, groups[:1], found)[0]
     program = wait_for(settings, groups[0], future, recorder, programs)
     workers = Workers(program, settings, groups[0], False, HostStates(program, 1))
     for piece, group in enumerate(groups):

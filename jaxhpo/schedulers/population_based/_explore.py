@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo._base import Array, Record
 from jaxhpo.space import Space
@@ -30,6 +31,18 @@ class Steps(Record):
     factors: Array
     scale: Array
     resample: Array
+
+
+def real_columns(space: Space) -> np.ndarray:
+    """Which coordinates move continuously, and values with them: bool `[d]`."""
+    return np.asarray(
+        [
+            not (leaf.dimension.is_discrete or isinstance(leaf.dimension, Static))
+            for leaf in space.leaves
+            for _ in range(leaf.stop - leaf.start)
+        ],
+        bool,
+    )
 
 
 def explore(space: Space, steps: Steps, key: Array, unit: Array) -> Array:

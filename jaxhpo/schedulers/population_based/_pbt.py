@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from jaxhpo._base import Array, Outcome
+import jax.numpy as jnp
+
+from jaxhpo import _checks
+from jaxhpo._base import Array, Outcome, setting
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
 from jaxhpo.schedulers._table import record, told
+from jaxhpo.schedulers.population_based._descent import default_intervals, descent
 from jaxhpo.schedulers.population_based._exploit import exploit
-from jaxhpo.schedulers.population_based._explore import explore
+from jaxhpo.schedulers.population_based._explore import explore as moved_aside
 from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
@@ -38,6 +42,7 @@ def pbt(
     intervals: Sequence[int] | None = None,
     factors: tuple[float, float] = (0.8, 1.25),
     resample: float | None = None,
+    explore: str = "random",
     unit: Any = None,
     batch_size: int | None = None,
 ) -> Scheduler:
@@ -60,6 +65,14 @@ def pbt(
     stay within the space. Static values never change, and copies are made among trials that share
     them. Parameters of a branch that is not chosen wait, and are drawn when it is.
 
+    With `explore="hypergradient"` a sweep also differentiates the loss at the end of each interval
+    through its steps, from the state at its start on. Every trial, not only who copies, then moves
+    each continuous hyperparameter down its slope, by a fixed part of the unit interval whose sum
+    over the run is 0.7: however misleading the slopes are, no value can run away at once. Copies
+    are made four times only, and other hyperparameters move as they are made. The derivative is
+    taken forward, in a second run of each interval: time and memory grow with the number of
+    continuous hyperparameters, and the memory not with the length of the interval.
+
     Take it for training runs that a schedule helps, with 8 trials or more; where a constant will
     do, `halving` takes far fewer steps.
 
@@ -74,6 +87,8 @@ def pbt(
         factors: of a value that falls, and of one that rises; traced.
         resample: probability that a coordinate is drawn anew; None: a quarter in ten rounds, and
             falling with the square of their number. Traced.
+        explore: "random"; or "hypergradient", where continuous hyperparameters follow the gradient
+            of the loss through the last interval. Static.
         unit: `[n, d]` points to begin with; None: drawn from the space.
         batch_size: jobs of one `ask`; all trials if None. Static.
 
@@ -101,11 +116,17 @@ def pbt(
         Doulazmi et al., "Multiple-frequencies population-based training", 2025,
         https://arxiv.org/abs/2506.03225.
     """
+    _checks.check_choice("pbt", "explore", explore, ("random", "hypergradient"))
     settings = check_population(
         "pbt", num_trials, num_steps, space, interval, levels, intervals, unit, batch_size
     )
     steps = make_steps("pbt", len(settings.levels), factors, resample)
     settings = dataclasses.replace(settings, steps=steps)
+    if explore == "hypergradient":
+        if intervals is None:
+            every = setting(default_intervals(len(settings.levels)), jnp.int32)
+            settings = dataclasses.replace(settings, interval=every)
+        return descent(settings)
     return make_scheduler(settings, init, ask, _tell, name="pbt", space=settings.space)
 
 
@@ -117,6 +138,6 @@ def _tell(
     table = record("pbt", before, job, outcome)
     number, is_over = round_of(table)
     copies = exploit(groups_of(settings, table.unit), values_at(table, number), number)
-    unit = explore(settings.space, settings.steps, key, table.unit[copies.point])
+    unit = moved_aside(settings.space, settings.steps, key, table.unit[copies.point])
     state = go_on(state, table, copies, unit, number, is_over)
     return state, told(before, state.table)

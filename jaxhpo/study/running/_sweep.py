@@ -32,6 +32,8 @@ from jaxhpo.study.storage._reserved import Batch
 from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE_ATTR, SWEEP_ATTR
 
 if TYPE_CHECKING:
+    import pathlib
+
     from jaxhpo.study._core import StudyCore
     from jaxhpo.training import Training
 
@@ -55,6 +57,7 @@ class SweepRun:
         timeout: float | None,
         progress: Any,
         scheduler: Any,
+        checkpoint: bool,
         options: dict[str, Any],
     ) -> None:
         """Checks the arguments of `Study.sweep`, which documents them."""
@@ -66,6 +69,8 @@ class SweepRun:
         study.space.check_precision(_WHERE)
         self.study, self.training = study, training
         self.options = {**options, "scheduler": scheduler, "space": study.space}
+        if options["devices"] is None:  # each process of a distributed program has its own batches
+            self.options["devices"] = jax.local_devices()
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self.num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self.num_reports = _checks.check_int(_WHERE, "num_reports", num_reports, 1)
@@ -87,6 +92,10 @@ class SweepRun:
         self.reporter: Reporter = make_reporter(
             _WHERE, progress, study.name, self.num_trials, note=f"{note}the programs compile first"
         )
+        self.checkpoints = None
+        if _checks.check_bool(_WHERE, "checkpoint", checkpoint):
+            self.checkpoints = study._kept_checkpoints
+            self.checkpoints.folder_of(0)  # refuses a study that has none
         self.done = self.failed = self.batches = 0
         self.compile_seconds = self.write_seconds = 0.0
         self.plans: tuple[Any, ...] = ()
@@ -209,6 +218,18 @@ class SweepRun:
         return batch
 
     def _train(self, batch: Batch) -> population.Sweep:
+        """Trains a batch, from where a killed process has left the very same one."""
+        if self.checkpoints is None:
+            return self._sweep(batch, None)
+        folder = self.checkpoints.folder_of(min(batch.numbers))
+        try:
+            return self._sweep(batch, folder)
+        except population.CheckpointMismatchError:
+            logger.info("the batch of trial %d has changed, and begins anew", min(batch.numbers))
+            self.checkpoints.remove_folder(min(batch.numbers))
+            return self._sweep(batch, folder)
+
+    def _sweep(self, batch: Batch, folder: pathlib.Path | None) -> population.Sweep:
         left, best = self._seconds_left(), self.study._best_value_or_none()
         return population.sweep(
             self.training,
@@ -219,6 +240,7 @@ class SweepRun:
             num_reports=self.num_reports,
             timeout=None if left is None else max(left, 1e-3),
             progress=lambda event: self._forward_progress(event, best),
+            checkpoint_dir=folder,
             **self.options,
         )
 
@@ -265,6 +287,8 @@ class SweepRun:
         recorded = self.study._sampler.end(batch, endings, self.size)
         self.study._on_trials_ended(recorded)
         self.study._keep_state(self.training, batch.numbers, result)
+        if self.checkpoints is not None:
+            self.checkpoints.remove_folder(min(batch.numbers))
         self.write_seconds += time.perf_counter() - began
         self.done += len(recorded)
         self.failed += sum(ending.status is Status.FAILED for ending in recorded)

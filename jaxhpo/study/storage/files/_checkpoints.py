@@ -9,11 +9,13 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import zipfile
 from typing import Any
 
 import numpy as np
 
+from jaxhpo._checks import fail
 from jaxhpo.study.reporting._packed import Packed, unpack
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError
 
@@ -112,6 +114,27 @@ class Checkpoints:
             return
         with contextlib.suppress(OSError):
             (self._folder / found["file"]).unlink()
+            self._folder.rmdir()
+            self._folder.parent.rmdir()
+
+    def folder_of(self, number: int) -> pathlib.Path:
+        """Where a batch keeps the checkpoints of its training.
+
+        Args:
+            number: its lowest trial number.
+
+        Raises:
+            ValueError: the study is not in a file.
+        """
+        if self._memory is not None or self._is_remote:
+            expected = "False where the study is in memory or on a server, which has no folder"
+            raise fail("Study.sweep", "checkpoint", expected, True)
+        return self._folder / f"batch-{number}"
+
+    def remove_folder(self, number: int) -> None:
+        """Deletes what a batch has kept."""
+        shutil.rmtree(self.folder_of(number), ignore_errors=True)
+        with contextlib.suppress(OSError):
             self._folder.rmdir()
             self._folder.parent.rmdir()
 
