@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Outcome, PyTree, Sampler, first_ask, has_proposal, name_of
-from jaxhpo._tracing import compilation_cache, owned
+from jaxhpo._tracing import compilation_cache, lapack_threads, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._stored_programs import stored
@@ -120,20 +120,22 @@ class Driver:
         """
         self._start()
         self._block = block
-        self._state, unit = self._run(
-            tell_and_ask,
-            block,
-            self._sampler.tell,
-            self._sampler.ask,
-            self._keys,
-            self._state,
-            self._pending,
-            np.uint32(number),
-            np.int32(asks),
-            block,
-        )
-        self._pending = self._no_rows
-        unit = np.asarray(unit)[: asks * (len(unit) // block), : self._space.num_dims]
+        with lapack_threads.one_thread():
+            self._state, unit = self._run(
+                tell_and_ask,
+                block,
+                self._sampler.tell,
+                self._sampler.ask,
+                self._keys,
+                self._state,
+                self._pending,
+                np.uint32(number),
+                np.int32(asks),
+                block,
+            )
+            self._pending = self._no_rows
+            unit = np.asarray(unit)  # waits for the program
+        unit = unit[: asks * (len(unit) // block), : self._space.num_dims]
         return unit, self._space.host_values(unit)
 
     def tell(

@@ -80,9 +80,6 @@ def demo(
     hypergradients of 1,100 hyperparameters at once find the false ones among training labels.
     Leaves the plots and a study in OUT; run it again to add trials to the same study.
     """
-    # Before NumPy is imported: the model's small matrices gain nothing from threads, and threads of
-    # OpenBLAS that wait for a core that others keep busy spin. Act 2 took 13 times as long there.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxhpo.cli.demo._demo import run_demo
 
     run_demo(trials, steps, sampler, seed, out, storage)
