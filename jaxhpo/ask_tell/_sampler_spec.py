@@ -12,7 +12,7 @@ from jaxhpo import _checks, samplers
 from jaxhpo._base import Sampler
 from jaxhpo.samplers.internal import check_objectives, constraint_settings, traits_of
 from jaxhpo.space import Space
-from jaxhpo.space.internal import columns_of
+from jaxhpo.space.internal import columns_of, nameless
 
 _SMALLEST_WIDTH, _LARGEST_WIDTH = 4, 32
 
@@ -115,9 +115,11 @@ class SamplerSpec:
         """
         # A function among the settings may see the space's own values.
         is_bare = not self.needs_names and not any(map(callable, self.settings.values()))
-        takes_columns = is_bare and traits_of(self.sampler).takes_columns
+        if not is_bare or not isinstance(self.sampler, str):
+            return space
+        takes_columns = traits_of(self.sampler).takes_columns
         columns = columns_of(space, padded_width(space.num_dims)) if takes_columns else None
-        return space if columns is None else columns
+        return nameless(space) if columns is None else columns
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
