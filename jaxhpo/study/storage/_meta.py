@@ -14,8 +14,8 @@ import jax
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
-from jaxhpo.ask_tell import proposal_shape_of
-from jaxhpo.space.internal import nameless, tree_of
+from jaxhpo.ask_tell import bare_space, proposal_shape_of
+from jaxhpo.space.internal import tree_of
 from jaxhpo.study.storage._errors import StudyMismatchError
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def make_sampler(
     if isinstance(sampler, str) and sampler not in samplers.names():
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
     settings = settings_for(sampler, num_objectives, has_constraints)
-    made = samplers.get(sampler, nameless(space), **settings)
+    made = samplers.get(sampler, bare_space(space, settings), **settings)
     proposal_shape = proposal_shape_of(made, space, sampler)
     if proposal_shape.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
