@@ -3,8 +3,8 @@
 python benchmarks/executors.py [--trials 200] [--rounds 3] [--engines here workers threads …]
 
 `random` in one dimension, two workers, a SQLite file, an objective that returns at once. Wall
-milliseconds per trial, smallest and median of interleaved rounds; starting workers and clusters is outside
-of it. Those that are not installed are left out.
+milliseconds per trial, smallest and median of interleaved rounds, without the start of workers and
+clusters. Those that are not installed are left out.
 """
 
 import argparse
