@@ -1,5 +1,6 @@
 """Decisions that are cheap, against the rule asked anew about everything that was reported."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -92,14 +93,23 @@ def test_what_is_promised_is_what_the_rule_would_say(name, num_workers, monkeypa
     assert len(asked) < 0.8 * num_reports
 
 
+@jax.jit
+def _ask(scheduler, state):
+    return scheduler.ask(0, state)
+
+
+@jax.jit
+def _tell(scheduler, state, job, value):
+    return scheduler.tell(0, state, job, hpo.Outcome(value))[0]
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_asha_asked_for_one_job_hands_out_the_first_of_many(seed):
     one, many = (hpo.schedulers.asha(NUM_TRIALS, 27, batch_size=size) for size in (1, None))
     rng, state = np.random.default_rng(seed), one.init(0)
     for _ in range(80):
-        first, every = (scheduler.ask(0, state)[1] for scheduler in (one, many))
+        (state, first), (_, every) = (_ask(scheduler, state) for scheduler in (one, many))
         assert (first.trial[0], first.level[0]) == (every.trial[0], every.level[0])
-        state, job = one.ask(0, state)
         value = rng.choice([rng.integers(0, 5), np.nan], p=[0.9, 0.1])
-        state, _ = one.tell(0, state, job, hpo.Outcome(np.array([value])))
+        state = _tell(one, state, first, np.array([value]))
     assert (np.asarray(state.table.status) == Status.COMPLETE).any()
