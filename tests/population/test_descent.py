@@ -65,6 +65,20 @@ def swept():
     return run(keep_states=True)
 
 
+@pytest.fixture(scope="module")
+def told():
+    """A sweep, and what its rule was told after each interval."""
+    seen = []
+    swept = run(scheduler=told_to(make(12), seen))
+    jax.effects_barrier()
+    # The forecast before the sweep has told zeros.
+    return swept, [rows for rows in seen if np.any(rows[5])]
+
+
+# Compiled, a step of the oracle takes one call and not one for each of its operations.
+STEP = jax.jit(noisy().step)
+
+
 def slope_of(swept, trial, piece, unit):
     """The oracle: the slope of the loss at a level, from the lineage's state at the one before."""
     training, lineage = noisy(), swept.lineage
@@ -77,7 +91,7 @@ def slope_of(swept, trial, piece, unit):
         key = hpo.training.internal.trial_keys(swept.trial_key(int(who)))
         state = training.init(key[0], h) if state is None else state
         for t in range(begin, end):
-            state = training.step(key[1], h, state, jnp.int32(t))
+            state = STEP(key[1], h, state, jnp.int32(t))
         return state
 
     who = trial
@@ -102,14 +116,10 @@ def slope_of(swept, trial, piece, unit):
     return jax.grad(loss)(unit)
 
 
-def test_the_slopes_are_those_of_the_last_interval():
+def test_the_slopes_are_those_of_the_last_interval(told):
     """Reverse mode, in plain steps, says the same as forward mode inside the sweep's program."""
-    seen = []
-    swept = run(scheduler=told_to(make(12), seen))
-    jax.effects_barrier()
-    rounds = [rows for rows in seen if np.isin(rows[3], LEVELS).all()]
-    # The forecast before the sweep has told zeros.
-    rounds = [rows for rows in rounds if np.any(rows[5])]
+    swept, rounds = told
+    rounds = [rows for rows in rounds if np.isin(rows[3], LEVELS).all()]
     assert len(rounds) == len(LEVELS) - 1
     real = np.asarray([SPACE.names.index(name) for name in ("lr", "pull")])
     edge = 4 * float(jnp.finfo(FLOAT).eps)
@@ -125,11 +135,8 @@ def test_the_slopes_are_those_of_the_last_interval():
             )
 
 
-def test_every_trial_steps_down_its_slope():
-    seen = []
-    run(scheduler=told_to(make(12), seen))
-    jax.effects_barrier()
-    rounds = [rows for rows in seen if np.any(rows[5])]
+def test_every_trial_steps_down_its_slope(told):
+    rounds = told[1]
     units = [dict(zip(rows[0].tolist(), rows[1], strict=True)) for rows in rounds]
     slopes = [dict(zip(rows[0].tolist(), rows[5], strict=True)) for rows in rounds]
     real, size = [SPACE.names.index(name) for name in ("lr", "pull")], 0.7 / len(LEVELS)
