@@ -63,7 +63,8 @@ def test_what_a_sampler_has_to_know_stays(space):
 
 @pytest.mark.parametrize(
     "name",
-    ["random", "qmc", "grid", "tpe", "de", "cma_es", pytest.param("gp", marks=pytest.mark.slow)],
+    ["random", "qmc", "grid", "tpe", "cma_es"]
+    + [pytest.param(name, marks=pytest.mark.slow) for name in ("de", "gp")],
 )
 def test_the_same_points_are_proposed(name):
     space, found = hpo.Space(FIRST), []
