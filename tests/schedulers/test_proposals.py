@@ -31,6 +31,13 @@ def spy(seen, batch_size=2):
     )
 
 
+def scatter(batch_size, num_dims):
+    """A sampler that proposes random points, without a model to compile."""
+    return spy([])._replace(
+        ask=Partial(lambda key, state: (state, jax.random.uniform(key, (batch_size, num_dims))))
+    )
+
+
 def make(name="asha", sampler="tpe", num_trials=60, **settings):
     how = {"levels": LEVELS, "space": SPACE, "batch_size": 2, **settings}
     return getattr(schedulers, name)(num_trials, 27, sampler=sampler, **how)
@@ -151,7 +158,7 @@ def test_a_sweep_trains_what_is_proposed():
 
     def scheduler(n, steps):
         settings = {"space": problem.space, "batch_size": 16, "levels": [9, 27]}
-        return schedulers.asha(n, steps, sampler="tpe", **settings)
+        return schedulers.asha(n, steps, sampler=scatter(16, 3), **settings)
 
     swept = hpo.population.sweep(
         problem.training, hparams, key=1, num_steps=27, scheduler=scheduler, progress=False
