@@ -45,7 +45,7 @@ def test_they_come_first_and_in_order(storage):
         assert trial.value == pytest.approx(value_of(params))
 
 
-@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_study_stopped_after_each_trial_goes_on_alike(tmp_path, batch_size):
     def run(parts, name):
         numbers = iter(parts)
