@@ -1,7 +1,9 @@
 """A flax model with BatchNorm and dropout, tuned by a durable, vectorised quasi-random search.
 
-Run: python examples/flax_model.py
+Run: python examples/flax_model.py [number of trials]
 """
+
+import sys
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ import optax
 from sklearn.datasets import load_digits
 
 import jaxhpo as hpo
+
+NUM_TRIALS = int(sys.argv[1]) if len(sys.argv) > 1 else 64
 
 
 class Net(nn.Module):
@@ -61,5 +65,5 @@ if __name__ == "__main__":
         validation_loss=lambda hparams, logits, labels: (jnp.argmax(logits, -1) != labels) * 1.0,
     )
     study = hpo.Study(space, sampler="qmc", storage="sqlite:///net.db", name="net")
-    study.sweep(training, num_trials=64, num_steps=200)
+    study.sweep(training, num_trials=NUM_TRIALS, num_steps=200)
     print(f"best error {study.best_value:.4f} with {study.best_params}")

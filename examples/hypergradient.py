@@ -1,12 +1,12 @@
 """Learn a whole learning-rate schedule, one rate per step, by hypergradient descent.
 
-    python examples/hypergradient.py
+    python examples/hypergradient.py [number of outer steps]
 
 A small network on two noisy spirals. Random search would face one dimension per step; the
 hypergradient costs the same for forty numbers as for one.
 """
 
-from __future__ import annotations
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import optax
 import jaxhpo as hpo
 
 STEPS = 40
+NUM_OUTER = int(sys.argv[1]) if len(sys.argv) > 1 else 100
 
 
 def spirals(seed: int, num: int) -> dict[str, jax.Array]:
@@ -56,15 +57,15 @@ def main() -> None:
     space = hpo.Space({"lr": hpo.log_uniform(1e-3, 3.0, shape=STEPS)})
     grid = jnp.logspace(-3, 0.4, 30)
     constants = {"lr": jnp.repeat(grid[:, None], STEPS, axis=1)}
-    mean_loss = hpo.training.objective(hpo.training.averaged(training, 64), STEPS)
-    tried = jax.jit(jax.vmap(mean_loss, (None, 0)))(jax.random.key(1), constants)
+    mean_loss = jax.jit(hpo.training.objective(hpo.training.averaged(training, 64), STEPS))
+    tried = jax.vmap(mean_loss, (None, 0))(jax.random.key(1), constants)
     best = int(jnp.nanargmin(tried))
 
     # Every outer step trains eight networks from fresh weights: no schedule can fit one draw.
     estimator = hpo.hypergrad.unrolled(hpo.training.averaged(training, 8), num_steps=STEPS)
     path = hpo.hypergrad.descend(
         estimator, {"lr": constants["lr"][best]}, optax.adam(0.05), key=jax.random.key(0),
-        num_outer=100, space=space,
+        num_outer=NUM_OUTER, space=space,
     )  # fmt: skip
     ends = {"lr": constants["lr"][best]}, path.best_hparams
     before, after = (mean_loss(jax.random.key(2), hparams) for hparams in ends)
