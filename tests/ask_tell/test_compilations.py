@@ -125,7 +125,7 @@ OTHER_TREE = {
 }
 
 
-@pytest.mark.parametrize("name", ["random", "tpe", "cma_es"])
+@pytest.mark.parametrize("name", ["random", "tpe", pytest.param("cma_es", marks=pytest.mark.slow)])
 def test_another_space_of_the_same_kinds_compiles_nothing(name, compiled):
     run(hpo.Space(TREE), name, 20)
     assert len(compiled) == 2
