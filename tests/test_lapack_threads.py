@@ -99,15 +99,16 @@ def test_the_host_driver_asks_with_one_thread(threads):
 
 
 def test_an_objective_has_all_threads(threads):
-    counts = []
+    asked, counts = [], []
 
     def objective(params):
         counts.append(threads.get())
         return params["x"]
 
-    study = hpo.Study(SPACE, "gp", storage=None)
+    study = hpo.Study(SPACE, seeing(asked, threads), storage=None)
     study.optimize(objective, num_trials=3, progress=False)
     assert counts == [3, 3, 3]
+    assert set(asked) == {1}
 
 
 def test_a_fit_to_look_at_uses_one_thread(threads, monkeypatch):
