@@ -205,7 +205,9 @@ class StopsAfter:
             raise Stopped
 
 
-@pytest.mark.parametrize("scheduler", ["halving", "pbt", None])
+@pytest.mark.parametrize(
+    "scheduler", ["halving", None, pytest.param("pbt", marks=pytest.mark.slow)]
+)
 def test_a_batch_goes_on_from_its_checkpoint(tmp_path, scheduler):
     settings = {**SETTINGS, "num_trials": 24, "num_reports": 4, "scheduler": scheduler}
     url = f"sqlite:///{tmp_path / 'study.db'}"
