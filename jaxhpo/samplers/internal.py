@@ -3,7 +3,6 @@
 from jaxhpo.samplers._batches import Batching as Batching
 from jaxhpo.samplers._batches import batching_of as batching_of
 from jaxhpo.samplers._batches import learns as learns
-from jaxhpo.samplers._batches import learns as learns
 from jaxhpo.samplers._batches import startup_of as startup_of
 from jaxhpo.samplers._batches import warn_of_large_batch as warn_of_large_batch
 from jaxhpo.samplers._description import describe as describe
