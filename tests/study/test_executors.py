@@ -11,7 +11,7 @@ import warnings
 
 import optuna
 import pytest
-from joblib.externals.loky import get_reusable_executor
+from loky import get_reusable_executor
 
 import jaxhpo as hpo
 from jaxhpo import Status
