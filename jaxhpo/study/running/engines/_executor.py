@@ -90,8 +90,12 @@ class ExecutorPool:
         what = (self._objective, task.trial.params, self._num_objectives, task.named, task.last)
         try:
             future = self._submit(task, what)
-        except concurrent.futures.BrokenExecutor:
+        except concurrent.futures.BrokenExecutor as error:
             if self._make is None:
+                error.add_note(
+                    "Study.optimize: given a function that makes it as `executor`, the run makes "
+                    "another one when one has broken."
+                )
                 raise
             self._executor = self._make()
             future = self._submit(task, what)
