@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
 import jaxhpo as hpo
 from jaxhpo.integrations.sklearn import SearchCV
@@ -115,7 +115,7 @@ def test_every_rule_finds_the_best(scheduler):
 
 
 @pytest.mark.parametrize("resource", ["folds", "n_samples"])
-def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path):
+def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path, caplog):
     given = {"resource": resource, "refit": False, "batch_size": 3}
     whole = search(**given).fit(X, Y).cv_results_
     num_fits = len(FITS)
@@ -125,6 +125,7 @@ def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path):
     for stop_at in stops:
         with pytest.raises(KeyboardInterrupt):
             search(Learner(stop_at=stop_at), **given).fit(X, Y)
+        assert caplog.messages[-1].endswith("Fit again with the same settings to go on.")
     again = search(**given).fit(X, Y).cv_results_
     for name in ("param_value", "n_resources", "mean_test_score", "rank_test_score"):
         np.testing.assert_array_equal(np.asarray(again[name]), np.asarray(whole[name]))
@@ -222,6 +223,14 @@ def test_several_metrics_and_training_scores():
         ({"scheduler": "patience"}, ValueError, "`scheduler` must be a rule that comp"),
         ({"resource": "trees"}, ValueError, "`resource` must be 'folds', 'n_samples' or a param"),
         ({"resource": "value"}, ValueError, "`resource` must be a parameter that is not searched"),
+        (
+            {"resource": "folds", "cv": ShuffleSplit(1)}, ValueError,
+            "`resource` must be another than 'folds' where `cv` has but one",
+        ),
+        (
+            {"estimator": RandomForestClassifier(), "resource": "criterion", "max_resources": 5},
+            ValueError, "`resource` must be a parameter that counts something, not 'gini'",
+        ),
         ({"resource": "rounds"}, TypeError, "`max_resources` must be the value of 'rounds'"),
         ({"max_resources": 10**6}, ValueError, "`max_resources` must be at most 112"),
         ({"max_resources": 0}, ValueError, "`max_resources` must be at least 1"),

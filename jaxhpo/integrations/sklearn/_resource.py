@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,13 +79,15 @@ def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
 
     Raises:
         TypeError: `max_resources` is missing, or no integer; or a pruner of Optuna's.
-        ValueError: no such parameter, one that is searched over, a number out of range, or a rule
-            that does not compare candidates.
+        ValueError: no such parameter, one that is searched over or no number, a single fold to get
+            more of, a number out of range, or a rule that does not compare candidates.
     """
     _check_scheduler(search.scheduler)
     name, given = search.resource, search.max_resources
     least = search.min_resources
     if name == "folds":
+        if task.num_folds < 2:
+            raise fail(_WHERE, "resource", "another than 'folds' where `cv` has but one", name)
         most, smallest = task.num_folds, 1
     elif name == "n_samples":
         most = min(len(train) for train, _ in task.splits)
@@ -109,10 +112,13 @@ def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
 
 
 def _check_parameter(search: BaseSearchCV, space: Space) -> None:
-    name = search.resource
-    if name not in search.estimator.get_params():
+    name, params = search.resource, search.estimator.get_params()
+    if name not in params:
         expected = "'folds', 'n_samples' or a parameter of the estimator"
         raise fail(_WHERE, "resource", expected, name)
+    usual = params[name]
+    if usual is not None and (isinstance(usual, bool) or not isinstance(usual, numbers.Real)):
+        raise fail(_WHERE, "resource", f"a parameter that counts something, not {usual!r}", name)
     if name in space.names:
         raise fail(_WHERE, "resource", "a parameter that is not searched over", name)
 
