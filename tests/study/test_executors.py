@@ -224,9 +224,10 @@ def test_an_executor_that_stays_broken_ends_the_run_and_nothing_is_lost():
     study = Study(X, "qmc", storage=None)
     with processes(1) as executor, pytest.raises(concurrent.futures.BrokenExecutor) as caught:
         study.optimize(dies_always, num_trials=3, executor=executor)
-    assert "given a function that makes it as `executor`" in caught.value.__notes__[0]
+    assert "Given a function that makes an executor" in caught.value.__notes__[0]
     assert {trial.status for trial in study.trials} == {Status.FAILED}
     assert "the worker was lost" in study.trials[0].reason
+    assert "`if __name__ == '__main__':`" in study.trials[0].reason
     study.optimize(objectives.score, num_trials=2)
     assert study.best.status is Status.COMPLETE
 
