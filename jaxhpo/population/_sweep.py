@@ -129,10 +129,11 @@ def sweep(
 
     Raises:
         TypeError: an argument of a wrong type, or a step that changes the state's structure.
-        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep.
-        ValueError: a `checkpoint_dir` that cannot be written to, or whose checkpoint cannot be
-            read; leaves of different lengths, a loss that is not a scalar, or a budget that one
-            trial exceeds, a scheduler of other trials or steps; all before any training.
+        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep,
+            or one that cannot be read.
+        ValueError: a `checkpoint_dir` that cannot be written to; leaves of different lengths, a
+            loss that is not a scalar, or a budget that one trial exceeds, a scheduler of other
+            trials or steps; all before any training.
         SweepInterrupted: Ctrl-C; holds what had been reached.
 
     Example:

@@ -236,9 +236,8 @@ def of_somebody_else(folder):
 def test_a_damaged_checkpoint_is_said_to_be_one(harm, tmp_path):
     run(None, tmp_path)
     harm(tmp_path)
-    with pytest.raises(
-        ValueError, match=r"sweep: `checkpoint_dir` must hold whole .* cannot be re"
-    ):
+    match = "sweep: `checkpoint_dir` must hold whole .* cannot be read"
+    with pytest.raises(population.CheckpointMismatchError, match=match):
         run(None, tmp_path)
 
 

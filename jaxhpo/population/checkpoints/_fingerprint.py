@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class CheckpointMismatchError(ValueError):
-    """The checkpoints of a folder are of another sweep."""
+    """The checkpoints of a folder are of another sweep, or damaged."""
 
 
 def fingerprint(

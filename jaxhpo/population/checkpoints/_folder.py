@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxhpo._checks import fail
 from jaxhpo.population.checkpoints._arrays import Arrays
+from jaxhpo.population.checkpoints._fingerprint import CheckpointMismatchError
 
 _ARRAYS, _ABOUT = "arrays", "about"
 _ENTRIES = {"fingerprint", "plans", "is_finished", "empty"}
@@ -41,7 +42,7 @@ class CheckpointFolder:
         """What the last checkpoint says of itself; None if there is none.
 
         Raises:
-            ValueError: it is damaged, or no checkpoint of a sweep.
+            CheckpointMismatchError: it is damaged, or no checkpoint of a sweep.
         """
         if self._last is None:
             return None
@@ -55,7 +56,7 @@ class CheckpointFolder:
         """The arrays of the last checkpoint.
 
         Raises:
-            ValueError: it is damaged.
+            CheckpointMismatchError: it is damaged.
         """
         found: Arrays = self._read(_ARRAYS, self._ocp.args.StandardRestore())
         about = self.about
@@ -98,8 +99,8 @@ class CheckpointFolder:
         except Exception as error:  # files that are missing or torn raise all kinds
             raise self._unreadable(f"{type(error).__name__}: {error}") from error
 
-    def _unreadable(self, why: str) -> ValueError:
-        return ValueError(
+    def _unreadable(self, why: str) -> CheckpointMismatchError:
+        return CheckpointMismatchError(
             f"sweep: `checkpoint_dir` must hold whole checkpoints of a sweep, or none; number "
             f"{self._last} in {str(self.path)!r} cannot be read ({why}). Use another folder, or "
             "remove it."
