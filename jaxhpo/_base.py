@@ -219,7 +219,12 @@ def setting(value: Any, dtype: Any = None) -> Array:
 
 def name_of(sampler: Any) -> str:
     """What a sampler, or what `bind` bound, is called; "custom" where nothing tells."""
-    function = getattr(sampler.ask, "func", sampler.ask)
+    return name_of_function(sampler.ask)
+
+
+def name_of_function(bound: Any) -> str:
+    """What the sampler of a function is called, such as of its `ask`."""
+    function = getattr(bound, "func", bound)
     if isinstance(function, _Keyed):
         if function.name:
             return function.name

@@ -14,6 +14,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ELSEWHERE = ("coming-from-spaces.md", "coming-from-ray.md")
 RUN = [page for page in PAGES if page.name not in ELSEWHERE]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+# Starting a cluster's processes takes longer than all that the example is about.
+CLUSTERS = ("dask_cluster.py", "ray_cluster.py")
+TO_RUN = [
+    pytest.param(e, id=e.name, marks=pytest.mark.slow if e.name in CLUSTERS else ())
+    for e in EXAMPLES
+]
 
 
 def python_blocks(page):
@@ -40,7 +46,7 @@ def test_code_blocks_run(page, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-@pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.name)
+@pytest.mark.parametrize("script", TO_RUN)
 def test_examples_run(script, tmp_path):
     done = run([str(script)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]

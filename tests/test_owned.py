@@ -383,3 +383,18 @@ def test_closed_over_tracers():
     scales = jnp.arange(1.0, 4.0)
     together = jax.jit(jax.vmap(best))(scales)
     np.testing.assert_allclose(together, together[0] * scales, rtol=1e-6)
+
+
+def test_programs_of_other_compiler_options_are_other_programs():
+    def options(x, level):
+        return () if level == 3 else (("xla_backend_optimization_level", level),)
+
+    program = owned.jit(
+        lambda x, level: x + level, (0,), static_argnums=(1,), compiler_options=options
+    )
+    x = jnp.zeros(2)
+    assert program.program(x, 0) is program.program(x, 0)
+    assert program.program(x, 0) is not program.program(x, 3)
+    np.testing.assert_array_equal(program(x, 0), x)
+    np.testing.assert_array_equal(program(x, 3), x + 3)
+    assert program._cache_size() == 2

@@ -157,8 +157,19 @@ def weakly(function: Function) -> Callable[..., Any]:
     return call
 
 
+Options = tuple[tuple[str, Any], ...]
+"""Names and values of the compiler's options."""
+
+
+def _no_options(*args: Any) -> Options:
+    return ()
+
+
 def jit(
-    fun: Callable[..., Any], functions_in: tuple[int, ...], static_argnums: tuple[int, ...] = ()
+    fun: Callable[..., Any],
+    functions_in: tuple[int, ...],
+    static_argnums: tuple[int, ...] = (),
+    compiler_options: Callable[..., Options] = _no_options,
 ) -> OwnedJit:
     """`jax.jit` whose programs live as long as the users' functions among the arguments.
 
@@ -166,22 +177,31 @@ def jit(
         fun: a module's function.
         functions_in: positions of arguments that may hold functions as `as_pytree` makes them.
         static_argnums: as for `jax.jit`; hashable values that hold no function of a user.
+        compiler_options: gives those of the program for some arguments.
 
     Returns:
         The compiled function; it takes positional arguments.
     """
-    return OwnedJit(fun, functions_in, static_argnums)
+    return OwnedJit(fun, functions_in, static_argnums, compiler_options)
+
+
+_Key = tuple[tuple[Handle, ...], Options]
 
 
 class OwnedJit:
-    """One `jax.jit` for each combination of users' functions."""
+    """One `jax.jit` for each combination of users' functions, and of the compiler's options."""
 
     def __init__(
-        self, fun: Callable[..., Any], functions_in: tuple[int, ...], static: tuple[int, ...]
+        self,
+        fun: Callable[..., Any],
+        functions_in: tuple[int, ...],
+        static: tuple[int, ...],
+        options: Callable[..., Options],
     ) -> None:
         """Compiles nothing yet."""
         self._fun, self._functions_in, self._static = fun, functions_in, static
-        self._programs: collections.OrderedDict[tuple[Handle, ...], Any] = collections.OrderedDict()
+        self._options = options
+        self._programs: collections.OrderedDict[_Key, Any] = collections.OrderedDict()
         self._num_dropped = 0
         functools.update_wrapper(self, fun)
 
@@ -192,17 +212,17 @@ class OwnedJit:
     def program(self, *args: Any) -> Any:
         """The `jax.jit` for the functions in these arguments."""
         looked_in = [args[i] for i in self._functions_in]
-        return self._of(_handles(jax.tree.structure(looked_in)))
+        return self._of((_handles(jax.tree.structure(looked_in)), self._options(*args)))
 
     def _cache_size(self) -> int:
         """Programs compiled so far, as `jax.jit` counts them; dropped ones count."""
         kept = sum(program._cache_size() for program in self._programs.values())
         return self._num_dropped + kept
 
-    def _of(self, handles: tuple[Handle, ...]) -> Any:
-        program = self._programs.get(handles)
+    def _of(self, key: _Key) -> Any:
+        program = self._programs.get(key)
         if program is not None:
-            self._programs.move_to_end(handles)
+            self._programs.move_to_end(key)
             return program
         fun = self._fun
 
@@ -211,15 +231,18 @@ class OwnedJit:
         def owned(*args: Any) -> Any:
             return fun(*args)
 
-        program = self._programs[handles] = jax.jit(owned, static_argnums=self._static)
+        handles, options = key
+        program = self._programs[key] = jax.jit(
+            owned, static_argnums=self._static, compiler_options=dict(options) or None
+        )
         for handle in handles:
-            handle.when_gone(self._drop, handles)
+            handle.when_gone(self._drop, key)
         if len(self._programs) > _MAX_PROGRAMS:
             self._drop(next(iter(self._programs)))
         return program
 
-    def _drop(self, handles: tuple[Handle, ...]) -> None:
-        program = self._programs.pop(handles, None)
+    def _drop(self, key: _Key) -> None:
+        program = self._programs.pop(key, None)
         if program is not None:
             self._num_dropped += program._cache_size()
 

@@ -12,6 +12,7 @@ from jaxhpo.ask_tell._replay import Evaluations as Evaluations
 from jaxhpo.ask_tell._replay import Proposer as Proposer
 from jaxhpo.ask_tell._sampler_spec import Repeatable as Repeatable
 from jaxhpo.ask_tell._sampler_spec import SamplerSpec as SamplerSpec
+from jaxhpo.ask_tell._sampler_spec import bare_space as bare_space
 from jaxhpo.ask_tell._stored_programs import size as size_of_stored_programs
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Proposer",
     "Repeatable",
     "SamplerSpec",
+    "bare_space",
     "enable_compilation_cache",
     "padded_size",
     "proposal_shape_of",

@@ -17,8 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxhpo._base import Outcome, PyTree, Sampler, first_ask, has_proposal, name_of
-from jaxhpo._tracing import compilation_cache, owned
+from jaxhpo._base import (
+    Outcome,
+    PyTree,
+    Sampler,
+    first_ask,
+    has_proposal,
+    name_of,
+    name_of_function,
+)
+from jaxhpo._tracing import compilation_cache, lapack_threads, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._stored_programs import stored
@@ -120,20 +128,22 @@ class Driver:
         """
         self._start()
         self._block = block
-        self._state, unit = self._run(
-            tell_and_ask,
-            block,
-            self._sampler.tell,
-            self._sampler.ask,
-            self._keys,
-            self._state,
-            self._pending,
-            np.uint32(number),
-            np.int32(asks),
-            block,
-        )
-        self._pending = self._no_rows
-        unit = np.asarray(unit)[: asks * (len(unit) // block), : self._space.num_dims]
+        with lapack_threads.one_thread():
+            self._state, unit = self._run(
+                tell_and_ask,
+                block,
+                self._sampler.tell,
+                self._sampler.ask,
+                self._keys,
+                self._state,
+                self._pending,
+                np.uint32(number),
+                np.int32(asks),
+                block,
+            )
+            self._pending = self._no_rows
+            unit = np.asarray(unit)  # waits for the program
+        unit = unit[: asks * (len(unit) // block), : self._space.num_dims]
         return unit, self._space.host_values(unit)
 
     def tell(
@@ -320,7 +330,31 @@ def _start(
     return keys, state if resize is None else resize(state, capacity)
 
 
-_init = owned.jit(stored(_start, static_argnums=(4,)), functions_in=(0, 1), static_argnums=(4,))
+@functools.cache
+def _can_compile_less() -> bool:
+    """Whether the compiler has the older way to make kernels, which takes half of its time."""
+    return jax.version.__version_info__ < (0, 11) and jax.default_backend() == "cpu"
+
+
+def _options(function: Any, *_: Any) -> owned.Options:
+    """Of samplers of many small kernels, which run as fast when they are made the older way."""
+    is_meant = traits_of(name_of_function(function)).has_many_kernels
+    return _FEWER_PASSES if is_meant and _can_compile_less() else ()
+
+
+def _options_of_a_start(*_: Any) -> owned.Options:
+    """Of programs that run once a capacity: compiling is their cost."""
+    return _FEWER_PASSES if _can_compile_less() else ()
+
+
+_FEWER_PASSES: owned.Options = (("xla_cpu_use_fusion_emitters", False),)
+
+_init = owned.jit(
+    stored(_start, static_argnums=(4,)),
+    functions_in=(0, 1),
+    static_argnums=(4,),
+    compiler_options=_options_of_a_start,
+)
 
 
 def _grow(resize: Callable[..., Any], state: Any, capacity: int) -> Any:
@@ -332,6 +366,7 @@ grow = owned.jit(
     stored(_grow, lambda resize, state, capacity: state, static_argnums=(2,)),
     functions_in=(0,),
     static_argnums=(2,),
+    compiler_options=_options_of_a_start,
 )
 
 
@@ -342,7 +377,11 @@ def _apply_tell(tell: Callable[..., Any], keys: Keys, state: Any, arguments: _Te
     return tell(key, state, jnp.asarray(arguments.unit), outcome)[0]
 
 
-_tell = owned.jit(stored(_apply_tell, lambda tell, keys, state, _: state), functions_in=(0,))
+_tell = owned.jit(
+    stored(_apply_tell, lambda tell, keys, state, _: state),
+    functions_in=(0,),
+    compiler_options=_options,
+)
 
 
 def _apply_tell_and_ask(
@@ -378,4 +417,5 @@ tell_and_ask = owned.jit(
     stored(_apply_tell_and_ask, lambda tell, ask, keys, state, *_: (state, 0), static_argnums=(7,)),
     functions_in=(0, 1),
     static_argnums=(7,),
+    compiler_options=_options,
 )

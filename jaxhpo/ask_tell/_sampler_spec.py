@@ -12,7 +12,7 @@ from jaxhpo import _checks, samplers
 from jaxhpo._base import Sampler
 from jaxhpo.samplers.internal import check_objectives, constraint_settings, traits_of
 from jaxhpo.space import Space
-from jaxhpo.space.internal import columns_of
+from jaxhpo.space.internal import columns_of, nameless
 
 _SMALLEST_WIDTH, _LARGEST_WIDTH = 4, 32
 
@@ -113,11 +113,11 @@ class SamplerSpec:
         Returns:
             A space of at least as many coordinates, of which the first are those of `space`.
         """
-        # A function among the settings may see the space's own values.
-        is_bare = not self.needs_names and not any(map(callable, self.settings.values()))
-        takes_columns = is_bare and traits_of(self.sampler).takes_columns
+        if not isinstance(self.sampler, str) or sees_space(self.settings):
+            return space
+        takes_columns = traits_of(self.sampler).takes_columns
         columns = columns_of(space, padded_width(space.num_dims)) if takes_columns else None
-        return space if columns is None else columns
+        return nameless(space) if columns is None else columns
 
     def make(self, space: Space, num_objectives: int = 1) -> Sampler:
         """Makes the sampler.
@@ -136,6 +136,24 @@ class SamplerSpec:
         if num_objectives > 1:
             check_objectives(self.where, made, num_objectives)
         return made
+
+
+def sees_space(settings: Mapping[str, Any]) -> bool:
+    """Whether settings speak of dimensions by name, or hold a function that may see values."""
+    return any(isinstance(value, Mapping) or callable(value) for value in settings.values())
+
+
+def bare_space(space: Space, settings: Mapping[str, Any]) -> Space:
+    """What a sampler by name is made for, so that as many spaces as can be share its programs.
+
+    Args:
+        space: what is searched.
+        settings: of the sampler.
+
+    Returns:
+        A space of the same coordinates: `space` itself where the settings see more of it.
+    """
+    return space if sees_space(settings) else nameless(space)
 
 
 def padded_width(num_dims: int) -> int:

@@ -80,9 +80,6 @@ def demo(
     hypergradients of 1,100 hyperparameters at once find the false ones among training labels.
     Leaves the plots and a study in OUT; run it again to add trials to the same study.
     """
-    # Before NumPy is imported: the model's small matrices gain nothing from threads, and threads of
-    # OpenBLAS that wait for a core that others keep busy spin. Act 2 took 13 times as long there.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxhpo.cli.demo._demo import run_demo
 
     run_demo(trials, steps, sampler, seed, out, storage)
@@ -277,7 +274,9 @@ def warm(
 ) -> None:
     """Compile the programs of samplers ahead, into the cache that `doctor` names.
 
-    For container images, CI and cluster nodes: what is compiled now is read by later processes.
+    For container images, CI and cluster nodes: what is compiled now is read by later processes,
+    in studies of as many continuous parameters, and behind the loops of Optuna and Ray Tune of any
+    plain parameters, up to the next of 4, 8, 16 and 32.
     """
     from jaxhpo.cli._warm import warm as fill
 

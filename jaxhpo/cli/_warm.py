@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pathlib
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxhpo.cli._errors import UserError
 from jaxhpo.cli._tables import print_table, say
+
+if TYPE_CHECKING:
+    from jaxhpo.space import Space
 
 DEFAULT_SAMPLERS = ("tpe", "gp", "cma_es", "qmc", "random")
 
 
 def warm(names: list[str], dims: list[int], trials: int) -> None:
-    """Runs a short study in memory for each sampler and number of dimensions.
+    """Runs a short study in memory, and more, for each sampler and number of dimensions.
 
     Args:
         names: of samplers; the usual ones if empty.
@@ -48,11 +51,21 @@ def warm(names: list[str], dims: list[int], trials: int) -> None:
 
 
 def _run(name: str, count: int, trials: int) -> None:
-    """One study; what it proposes does not matter."""
+    """One study, and one search as other libraries' loops ask for it."""
     import jaxhpo as hpo
     from jaxhpo.samplers.internal import traits_of
 
     space = hpo.Space({f"x{i}": hpo.uniform(0.0, 1.0) for i in range(count)})
+    _run_study(space, name, trials)
+    if traits_of(name).takes_columns:
+        _run_shared(space, name, trials)
+
+
+def _run_study(space: Space, name: str, trials: int) -> None:
+    """What it proposes does not matter."""
+    import jaxhpo as hpo
+    from jaxhpo.samplers.internal import traits_of
+
     traits = traits_of(name)
     if traits.needs_gradients:
         raise UserError(f"{name!r} needs gradients, which no study of a Python objective has.")
@@ -65,6 +78,19 @@ def _run(name: str, count: int, trials: int) -> None:
         return (value, params["x0"]) if several else value
 
     study.optimize(objective, num_trials=trials, progress=False)
+
+
+def _run_shared(space: Space, name: str, trials: int) -> None:
+    """The program of all plain spaces of a width."""
+    from jaxhpo.ask_tell import HostSampler, SamplerSpec
+
+    sampler = HostSampler(SamplerSpec("jaxhpo warm", name, {}), space, 0, "warm", 1)
+    for number in range(trials):
+        asked = sampler.ask(number)
+        if asked is None:
+            return
+        unit = asked[0][None]
+        sampler.tell(unit, ((unit - 0.3) ** 2).sum(axis=1, keepdims=True), None)
 
 
 def _size(folder: Any) -> int:

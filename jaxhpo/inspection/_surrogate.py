@@ -13,6 +13,7 @@ import numpy as np
 
 from jaxhpo import _checks, acquisition, gp
 from jaxhpo._base import Array
+from jaxhpo._tracing import lapack_threads
 from jaxhpo.space import Space
 
 MAX_TRIALS = 1000
@@ -212,11 +213,13 @@ def fit_surrogate(
     unit, value = np.asarray(space.snap(jnp.asarray(unit[kept]))), value[kept]
     embedding = acquisition.embedding_of(space)
     features = features_of(space, embedding, unit)
-    with jax.enable_x64(True):
-        posterior, warped = _fit(
-            embedding.kernel(kernel),
-            space.num_dims,
-            *map(jnp.asarray, (features, value, error[kept])),
+    with jax.enable_x64(True), lapack_threads.one_thread():
+        posterior, warped = jax.block_until_ready(
+            _fit(
+                embedding.kernel(kernel),
+                space.num_dims,
+                *map(jnp.asarray, (features, value, error[kept])),
+            )
         )
     return Surrogate(space, embedding, posterior, warped, unit, value, is_feasible[kept])
 

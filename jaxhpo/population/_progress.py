@@ -19,7 +19,8 @@ class Progress(reports.Progress):
     """What a sweep's `progress` callback is told, about once per call of the compiled program.
 
     It is `jaxhpo.progress.Progress`, and says of a sweep what only a sweep has. Its message is
-    "compiling" while the sweep waits for the compiler.
+    "compiling" while the sweep waits for the compiler; with a scheduler it says how many trials go
+    on to which step, and the lowest loss where they stand.
 
     Attributes:
         steps_done: training steps taken, over all trials.

@@ -136,6 +136,8 @@ class SweepRecorder:
         self.started, self.keep_states = started, keep_states
         self.compile_seconds, self.wait_seconds, self.num_compilations = 0.0, 0.0, 0
         self.plans: list[Plan] = []
+        # What a scheduler lets train now, in words.
+        self.stage = ""
         # A scheduler that stops trials sets it to what it will take.
         self.planned_steps = num_trials * settings.steps[-1]
         self._curves = np.full((num_trials, len(settings.steps)), np.nan)
@@ -218,6 +220,10 @@ class SweepRecorder:
         """Losses of some trials, each at a report step of its own; NaN where failed."""
         found: np.ndarray = self._curves[trials, report]
         return found
+
+    def lowest_at(self, report: int) -> float:
+        """The lowest loss of all trials at a report; NaN if there is none."""
+        return float(np.fmin.reduce(self._curves[:, report]))
 
     def stop_trials(self, trials: np.ndarray) -> None:
         """Counts trials that go on no more before their last step: as failed, else as pruned."""
@@ -345,7 +351,7 @@ class SweepRecorder:
                 total=total,
                 best=float(self._best_loss) if math.isfinite(self._best_loss) else None,
                 failed=self._counts["failed"],
-                message=COMPILING if is_compiling else "",
+                message=COMPILING if is_compiling else self.stage,
                 steps_done=self._counts["steps"],
                 num_steps=self.planned_steps,
                 seconds=time.perf_counter() - self.started,

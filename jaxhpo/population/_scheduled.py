@@ -214,6 +214,7 @@ class _Run:
         for start, stop in np.unique(np.stack([pieces.start, pieces.stop]), axis=1).T.tolist():
             trials = pieces.trial[(pieces.start == start) & (pieces.stop == stop)]
             first = self._report[start] + 1 if start else 0
+            self._name_stage(len(trials), start, stop)
             for g, group in enumerate(self.groups):
                 rows = np.flatnonzero(np.isin(group.trials, trials))
                 if not len(rows):
@@ -234,6 +235,15 @@ class _Run:
         slopes, self.recorder.slopes = self.recorder.slopes, None
         self._stop(self.rule.tell(pieces, losses, None if slopes is None else slopes[pieces.trial]))
         return True
+
+    def _name_stage(self, count: int, start: int, stop: int) -> None:
+        """Says how many trials go on up to where, and the lowest loss of where they stand."""
+        total = len(self.recorder.is_done)
+        if count < total or start:
+            self.recorder.stage = f"{count} of {total} trials go on to step {stop}"
+            lowest = self.recorder.lowest_at(self._report[start]) if start else math.nan
+            if math.isfinite(lowest):
+                self.recorder.stage += f", lowest loss {lowest:.4g}"
 
     def _run_shared(self, g: int, part: Part) -> None:
         """Runs this process's share of a part, and takes in what the others say of theirs.

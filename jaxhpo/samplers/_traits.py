@@ -27,6 +27,7 @@ class Traits(NamedTuple):
         is_finite: it ends, on continuous spaces too.
         has_cheap_rows: an empty row of its buffers costs next to nothing.
         takes_columns: a plain space may be given as its `Columns`, some of them unused.
+        has_many_kernels: compiling it takes long, and how its kernels are made hardly matters.
     """
 
     several_objectives: bool = False
@@ -39,6 +40,7 @@ class Traits(NamedTuple):
     is_finite: bool = False
     has_cheap_rows: bool = False
     takes_columns: bool = False
+    has_many_kernels: bool = False
 
 
 class Entry(NamedTuple):

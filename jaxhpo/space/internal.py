@@ -11,6 +11,7 @@ from jaxhpo.space._layout import ConstantNode as ConstantNode
 from jaxhpo.space._layout import Leaf as Leaf
 from jaxhpo.space._layout import LeafNode as LeafNode
 from jaxhpo.space._layout import element_names as element_names
+from jaxhpo.space._nameless import nameless as nameless
 from jaxhpo.space._precision import sufficient as sufficient
 from jaxhpo.space._sample import sample_unit as sample_unit
 from jaxhpo.space._stored import rebuild as rebuild

@@ -95,7 +95,9 @@ def test_spaces_of_one_width_have_one_structure():
 )  # fmt: skip
 def test_other_spaces_keep_programs_of_their_own(space):
     assert columns_of(space, 8) is None
-    assert SamplerSpec("here", "tpe", {}).searched(space) is space
+    searched = SamplerSpec("here", "tpe", {}).searched(space)
+    assert type(searched) is hpo.Space
+    assert searched.num_dims == space.num_dims
 
 
 def test_a_part_whose_points_come_again_has_columns():
@@ -106,7 +108,8 @@ def test_settings_that_see_the_space_keep_it():
     space = hpo.Space(OTHER)
     prior = SamplerSpec("here", "gp", {"prior": lambda params: jnp.zeros(())})
     assert prior.searched(space) is space
-    assert SamplerSpec("here", "cma_es", {}).searched(space) is space
+    assert SamplerSpec("here", lambda space: hpo.samplers.gp(space), {}).searched(space) is space
+    assert type(SamplerSpec("here", "cma_es", {}).searched(space)) is hpo.Space
     assert SamplerSpec("here", "gp", {}).searched(space).num_dims == 4
 
 

@@ -115,3 +115,62 @@ def test_a_study_knows_the_shape_of_a_named_samplers_ask(name):
     sampler, asked = make_sampler(name, space, num_objectives)
     found = _compiled.proposal_shape_of(sampler)
     assert (asked.shape, asked.dtype) == (found.shape, found.dtype)
+
+
+OTHER_TREE = {
+    "decay": hpo.normal(0.0, 1.0),
+    "width": hpo.uniform(5.0, 9.0),
+    "layers": hpo.integer(0, 30),
+    "activation": hpo.choice([abs, len, None]),
+}
+
+
+@pytest.mark.parametrize("name", ["random", "tpe", "cma_es"])
+def test_another_space_of_the_same_kinds_compiles_nothing(name, compiled):
+    run(hpo.Space(TREE), name, 20)
+    assert len(compiled) == 2
+    study = hpo.Study(OTHER_TREE, name, storage=None, seed=4)
+    study.optimize(lambda params: params["width"], num_trials=20, progress=False)
+    assert len(compiled) == 2, compiled
+
+
+@pytest.mark.slow
+def test_continuous_spaces_of_as_many_dimensions_share_the_programs_of_a_model(compiled):
+    for tree in ({"x": TREE["x"], "rate": TREE["rate"]}, {"v": hpo.normal(0.0, 1.0, shape=2)}):
+        study = hpo.Study(tree, "gp", storage=None)
+        study.optimize(lambda params: 0.0, num_trials=3, progress=False)
+        assert len(compiled) == 2, compiled
+
+
+@pytest.mark.parametrize(
+    "door", ["scipy", "hyperopt", pytest.param("gpyopt", marks=pytest.mark.slow)]
+)
+def test_other_bounds_and_names_compile_nothing_at_other_doors(door, compiled):
+    search = {"scipy": _scipy, "hyperopt": _hyperopt, "gpyopt": _gpyopt}[door]
+    search("x", -1.0, 2.0)
+    first = len(compiled)
+    assert first > 0
+    search("rate", 3.0, 7.0)
+    assert len(compiled) == first, compiled[first:]
+
+
+def _scipy(name, low, high):
+    from jaxhpo.integrations.scipy import minimize
+
+    settings = {"bounds": [(low, high)], "method": "tpe", "options": {"maxiter": 3}}
+    minimize(lambda x: float(x[0]), None, **settings)
+
+
+def _hyperopt(name, low, high):
+    hyperopt = pytest.importorskip("hyperopt")
+    from jaxhpo.integrations.hyperopt import fmin
+
+    fmin(lambda params: params[name], {name: hyperopt.hp.uniform(name, low, high)}, max_evals=3)
+
+
+def _gpyopt(name, low, high):
+    from jaxhpo.integrations.gpyopt import BayesianOptimization
+
+    domain = [{"name": name, "type": "continuous", "domain": (low, high)}]
+    optimization = BayesianOptimization(lambda x: x[:, :1], domain, initial_design_numdata=2)
+    optimization.run_optimization(2)

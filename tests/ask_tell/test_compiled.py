@@ -9,7 +9,7 @@ import pytest
 
 import jaxhpo as hpo
 from jaxhpo._base import Sampler
-from jaxhpo.ask_tell import HostSampler, SamplerSpec
+from jaxhpo.ask_tell import HostSampler, SamplerSpec, _compiled
 from jaxhpo.ask_tell._compiled import Driver
 
 SPACE = hpo.Space({"x": hpo.uniform(0.0, 1.0)})
@@ -62,3 +62,14 @@ def test_more_room_is_one_program(caplog):
     compiled = [line for line in caplog.messages if line.startswith("Finished XLA compilation")]
     assert len(compiled) <= 1
     assert driver.ask(1)[0].shape == (3, 1)
+
+
+@pytest.mark.skipif(jax.version.__version_info__ >= (0, 11), reason="JAX has no such option there")
+def test_the_compiler_does_less_for_samplers_that_run_as_fast_with_it():
+    options = {
+        name: _compiled._options(getattr(hpo.samplers, name)(SPACE).ask)
+        for name in ("random", "tpe", "gp", "turbo", "cma_es")
+    }
+    assert options.pop("cma_es") == ()
+    assert set(options.values()) == {(("xla_cpu_use_fusion_emitters", False),)}
+    assert _compiled._options(counting().ask) == ()

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import threading
 import time
 import warnings
 
@@ -82,25 +83,34 @@ def nodes():
 def test_ray_with_two_nodes_of_which_one_is_killed(nodes, tmp_path):
     cluster, second = nodes
     study = Study(X, "qmc", storage=f"sqlite:///{tmp_path / 's.db'}", name="s")
-    killed = []
+    flag = tmp_path / "flag"
 
-    def kill(study, trial):
-        if len(study.trials) > 12 and not killed:
-            killed.append(trial.number)
-            cluster.remove_node(second, allow_graceful=False)
+    def kill():
+        flag.unlink()
+        cluster.remove_node(second, allow_graceful=False)
 
-    executor = RayExecutor(4)
+    def last_long(study, trial):
+        if trial.number == 8:  # while the next ones last, the node dies
+            flag.touch()
+            threading.Timer(4.0, kill).start()
+
+    executor = RayExecutor(4, scheduling_strategy="SPREAD")
     study.optimize(
-        slow_loss, num_trials=40, executor=executor, max_retries=3, callbacks=[kill],
+        Lasting(flag), num_trials=30, executor=executor, max_retries=3, callbacks=[last_long],
         max_first_failures=None,
     )  # fmt: skip
-    assert killed
-    check(study, 40)
+    check(study, 30)
 
 
-def slow_loss(params):
-    time.sleep(0.5)
-    return loss(params)
+class Lasting:
+    """Takes long while a file is there."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __call__(self, params):
+        time.sleep(8.0 if os.path.exists(self.path) else 0.2)
+        return loss(params)
 
 
 def test_ray_s_lost_worker_costs_one_trial(nodes, tmp_path):

@@ -274,6 +274,10 @@ def test_progress_adds_up(key):
     assert result.steps.sum() == planned
     assert {t.num_steps for t in ticks} == {planned}
     assert (ticks[-1].num_done, ticks[-1].steps_done, ticks[-1].num_failed) == (16, planned, 0)
+    said = list(dict.fromkeys(t.message for t in ticks if not t.is_compiling))
+    lowest = np.nanmin(result.curves[:, list(result.curve_steps).index(9)])
+    assert said[:2] == ["", f"8 of 16 trials go on to step 5, lowest loss {said[1].split()[-1]}"]
+    assert said[-1] == f"2 of 16 trials go on to step 16, lowest loss {lowest:.4g}"
     done = [t.num_done for t in ticks]
     assert done == sorted(done)
     trials = np.concatenate([t.new_trials for t in ticks])

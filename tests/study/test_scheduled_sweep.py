@@ -107,7 +107,7 @@ def test_samplers_learn_from_pruned_trials():
 def test_a_bad_scheduler_is_named_before_any_trial(url):
     study = Study(SPACE, "random", storage=url, name="s")
     with pytest.raises(ValueError, match="Study.sweep: `scheduler` must be one of asha, halving"):
-        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": "median"})
+        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": "successive"})
     assert study.trials == []
 
 

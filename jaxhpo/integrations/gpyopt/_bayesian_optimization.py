@@ -15,7 +15,13 @@ import numpy as np
 from jaxhpo import samplers
 from jaxhpo._checks import check_callable, check_int, check_not_negative, fail
 from jaxhpo._direction import to_minimized
-from jaxhpo.ask_tell import Evaluations, Proposer, padded_size, proposal_shape_of
+from jaxhpo.ask_tell import (
+    Evaluations,
+    Proposer,
+    bare_space,
+    padded_size,
+    proposal_shape_of,
+)
 from jaxhpo.integrations.gpyopt._domain import Domain
 
 _WHERE = "BayesianOptimization"
@@ -111,8 +117,9 @@ class BayesianOptimization:
         self._direction = "maximize" if maximize else "minimize"
         startup = check_int(_WHERE, "initial_design_numdata", initial_design_numdata, 1)
         space, seed = self._domain.space, check_int(_WHERE, "seed", seed, 0)
+        bare = bare_space(space, {})
         made = samplers.gp(
-            space,
+            bare,
             num_startup=1,
             acquisition_function=_ACQUISITIONS[acquisition_type],
         )
@@ -126,7 +133,7 @@ class BayesianOptimization:
             return
         if Y is not None:
             raise fail(_WHERE, "Y", "None without X", Y)
-        first = samplers.get(_DESIGNS[initial_design_type], space)
+        first = samplers.get(_DESIGNS[initial_design_type], bare)
         shape = proposal_shape_of(first, space, _DESIGNS[initial_design_type])
         design = Proposer(space, first, seed, shape)
         self._evaluate(*design.propose(0, startup, startup))

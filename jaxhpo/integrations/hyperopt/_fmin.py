@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import describe, fail
-from jaxhpo.ask_tell import Evaluations, Proposer, proposal_shape_of
+from jaxhpo.ask_tell import Evaluations, Proposer, bare_space, proposal_shape_of
 from jaxhpo.integrations._extras import require
 from jaxhpo.integrations.hyperopt._labels import LabelSpace
 
@@ -72,8 +72,10 @@ class _Run:
     def __init__(self, domain: Any, sampler: Any, settings: dict[str, Any], seed: int) -> None:
         self._space = LabelSpace(domain.expr)
         space = self._space.space
-        is_name = isinstance(sampler, str)
-        made = samplers.get(sampler, space, **settings) if is_name else sampler(space, **settings)
+        if isinstance(sampler, str):
+            made = samplers.get(sampler, bare_space(space, settings), **settings)
+        else:
+            made = sampler(space, **settings)
         shape = proposal_shape_of(made, space, sampler, settings)
         self._proposer = Proposer(space, made, seed % 2**31, shape)
         self._units: dict[int, np.ndarray] = {}

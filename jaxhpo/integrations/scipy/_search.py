@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo import samplers
 from jaxhpo._checks import check_int, fail
-from jaxhpo.ask_tell import Evaluations, Proposer, proposal_shape_of
+from jaxhpo.ask_tell import Evaluations, Proposer, bare_space, proposal_shape_of
 from jaxhpo.space.readers import from_scipy
 
 _WHERE = "minimize"
@@ -36,7 +36,7 @@ def search(
     space = from_scipy(bounds, integrality=integrality)
     limit = check_int(_WHERE, "maxiter", options.pop("maxiter", _MAX_ITER), 1)
     options.pop("disp", None)
-    made = samplers.get(name, space, **options)
+    made = samplers.get(name, bare_space(space, options), **options)
     shape = proposal_shape_of(made, space, name, options)
     proposer = Proposer(space, made, check_int(_WHERE, "seed", seed, 0), shape)
     points: list[np.ndarray] = []

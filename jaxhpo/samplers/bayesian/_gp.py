@@ -35,7 +35,7 @@ class GpInfo(BufferInfo):
     noise: Array
 
 
-@register(models_constraints=True, takes_columns=True)
+@register(models_constraints=True, takes_columns=True, has_many_kernels=True)
 def gp(
     space: Space,
     *,

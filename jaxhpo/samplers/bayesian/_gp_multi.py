@@ -42,7 +42,9 @@ class GpMultiInfo(BufferInfo):
     lengthscale: Array
 
 
-@register(several_objectives=True, models_constraints=True, several_only=True)
+@register(
+    several_objectives=True, models_constraints=True, several_only=True, has_many_kernels=True
+)
 def gp_multi(
     space: Space,
     *,

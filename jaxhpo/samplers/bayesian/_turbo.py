@@ -49,7 +49,7 @@ class TurboInfo(BufferInfo):
     num_restarts: Array
 
 
-@register()
+@register(has_many_kernels=True)
 def turbo(
     space: Space,
     *,

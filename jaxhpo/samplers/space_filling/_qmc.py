@@ -65,7 +65,7 @@ class QmcState(Record):
     known: Pending | Visited
 
 
-@register(ignores_values=True, plans_ahead=True, takes_columns=True)
+@register(ignores_values=True, plans_ahead=True, takes_columns=True, has_many_kernels=True)
 def qmc(
     space: Space,
     *,

@@ -44,7 +44,7 @@ class RandomState(Record):
     visited: Visited | None
 
 
-@register(ignores_values=True, takes_columns=True)
+@register(ignores_values=True, takes_columns=True, has_many_kernels=True)
 def random(space: Space, *, batch_size: int = 1) -> Sampler:
     """Random search: each proposal is a draw from the space's own distribution.
 

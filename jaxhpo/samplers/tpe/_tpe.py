@@ -70,7 +70,7 @@ class TpeInfo(BufferInfo):
     num_good: Array
 
 
-@register(has_cheap_rows=True, takes_columns=True)
+@register(has_cheap_rows=True, takes_columns=True, has_many_kernels=True)
 def tpe(
     space: Space,
     *,

@@ -14,7 +14,7 @@ import jax
 
 from jaxhpo._base import Sampler
 from jaxhpo._checks import describe, unknown_name
-from jaxhpo.ask_tell import proposal_shape_of
+from jaxhpo.ask_tell import bare_space, proposal_shape_of
 from jaxhpo.space.internal import tree_of
 from jaxhpo.study.storage._errors import StudyMismatchError
 
@@ -281,7 +281,8 @@ def make_sampler(
         raise TypeError(f"Study: `sampler` must be {expected}, got {describe(sampler)}.")
     if isinstance(sampler, str) and sampler not in samplers.names():
         raise unknown_name("Study", "sampler", samplers.names(), sampler)
-    made = samplers.get(sampler, space, **settings_for(sampler, num_objectives, has_constraints))
+    settings = settings_for(sampler, num_objectives, has_constraints)
+    made = samplers.get(sampler, bare_space(space, settings), **settings)
     proposal_shape = proposal_shape_of(made, space, sampler)
     if proposal_shape.shape[1] != space.num_dims:
         expected = f"over a space of {space.num_dims} unit dimensions, as `space` is"
