@@ -44,8 +44,8 @@ def processes(stack):
 
 
 def loky(stack):
-    """Two processes of loky's, as joblib brings it."""
-    from joblib.externals.loky import get_reusable_executor
+    """Two processes of loky's."""
+    from loky import get_reusable_executor
 
     return {"executor": stack.enter_context(get_reusable_executor(2))}
 
@@ -80,7 +80,7 @@ ENGINES = {
     "dask": dask,
     "ray": ray,
 }
-MODULES = {"loky": "joblib", "dask": "distributed", "ray": "ray"}
+MODULES = {"loky": "loky", "dask": "distributed", "ray": "ray"}
 
 
 def main():

@@ -33,7 +33,7 @@ from jaxhpo.population._rule import Rule
 from jaxhpo.population._run import run_groups
 from jaxhpo.population._scheduled import run_scheduled
 from jaxhpo.population._trace import pack
-from jaxhpo.population.checkpoints._fingerprint import digest
+from jaxhpo.population.checkpoints._fingerprint import digest, digest_of
 from jaxhpo.population.checkpoints._folder import CheckpointFolder
 from jaxhpo.population.distributed._processes import Processes, processes_of
 from jaxhpo.progress import make_reporter
@@ -129,9 +129,11 @@ def sweep(
 
     Raises:
         TypeError: an argument of a wrong type, or a step that changes the state's structure.
-        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep.
-        ValueError: leaves of different lengths, a loss that is not a scalar, or a budget that one
-            trial exceeds, a scheduler of other trials or steps; all before any training.
+        CheckpointMismatchError: a ValueError; `checkpoint_dir` has checkpoints of another sweep,
+            or one that cannot be read.
+        ValueError: a `checkpoint_dir` that cannot be written to; leaves of different lengths, a
+            loss that is not a scalar, or a budget that one trial exceeds, a scheduler of other
+            trials or steps; all before any training.
         SweepInterrupted: Ctrl-C; holds what had been reached.
 
     Example:
@@ -175,7 +177,14 @@ def sweep(
         rule = Rule(_WHERE, scheduler, sweep_key, hparams, groups, num_steps, space)
     chosen, processes = _devices(devices)
     if processes.count > 1:
-        _check_alike(processes, groups, sweep_key, draws, num_steps)
+        plain = {
+            "num_steps": num_steps,
+            "num_reports": num_reports,
+            "keep_states": keep_states,
+            "share_data_order": share_data_order,
+        }
+        made = None if rule is None else rule.scheduler
+        _check_alike(processes, groups, (sweep_key, draws), made, plain)
     budget = default_budget(list(chosen)) if memory_budget is None else memory_budget
     settings = Settings(
         training,
@@ -245,17 +254,21 @@ def _keys(key: Any, first_trial: Any, num_trials: int, share_data_order: bool) -
 
 
 def _check_alike(
-    processes: Processes, groups: list[Group], key: Any, draws: Any, num_steps: int
+    processes: Processes, groups: list[Group], keys: Any, scheduler: Any, plain: dict[str, int]
 ) -> None:
-    """Requires that all processes have been given the same trials.
+    """Requires that all processes have been given the same: else they would talk past each other.
 
     Raises:
         ValueError: they have not; in every process.
     """
-    values = digest(jax.tree.leaves([(g.trials, *g.leaves) for g in groups]), num_steps)
-    keys = digest(pack((key, draws)))
-    for argument, text in (("hparams", values), ("key", keys)):
-        number = np.asarray(int(text, 16), np.uint64)
+    told = {name: np.asarray(value, np.int64) for name, value in plain.items()}
+    for name, text in (
+        ("hparams", digest(jax.tree.leaves([(g.trials, *g.leaves) for g in groups]))),
+        ("key", digest(pack(keys))),
+        ("scheduler", "0" if scheduler is None else digest_of(scheduler)),
+    ):
+        told[name] = np.asarray(int(text, 16), np.uint64)
+    for argument, number in told.items():
         expected = "the same in all processes, as all other arguments"
         processes.check_same(_WHERE, argument, expected, number)
 

@@ -17,8 +17,8 @@ _HANDFUL = 8
 LATE_SHARE = 3
 """First rung where a sampler proposes: it learns from what is told there, noise and all.
 
-Earlier ones were behind the sampler alone on tasks whose low fidelities mislead
-(`benchmarks/multifidelity.py`, seeds 0 to 9).
+Chosen on seeds 0 to 9 of `benchmarks/multifidelity.py`, mainly where low fidelities mislead; in
+three dimensions `asha` did as well from a ninth on.
 """
 
 

@@ -16,7 +16,7 @@ from jaxhpo._base import Sampler
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
-from jaxhpo.samplers.internal import batching_of, startup_of
+from jaxhpo.samplers.internal import learns, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
 from jaxhpo.study._trial import Trial, Value, status_of
 from jaxhpo.study.running._results import ObjectiveResult
@@ -125,7 +125,7 @@ class StoredSampler:
     @property
     def _learns(self) -> bool:
         """Whether what is told changes what is proposed."""
-        return batching_of(self.sampler).learns
+        return learns(self.sampler)
 
     def refresh(self) -> None:
         """Reads the history and replays it into the sampler."""
@@ -326,7 +326,7 @@ class StoredSampler:
             already_ended
             or was_stale
             or any(trial.number in self._assumed_failed for trial in trials)
-            or (self._learns and any(trial.number in self._judged for trial in trials))
+            or (any(trial.number in self._judged for trial in trials) and self._learns)
         ):
             return ended
         unit = np.asarray([trial.unit for trial in ended])

@@ -176,10 +176,10 @@ class Study(SweepingStudy):
                 has. A worker that is done gets the next trial at once, proposed in the light of
                 those that still run.
             executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
-                loky's processes, or those of Dask, MPI or `jaxhpo.integrations.ray.RayExecutor`; or
-                a function that makes one, which is called again where the one before has broken.
-                It stays yours: shut it down. Except from threads, the reports of an objective
-                arrive with its end, so nothing is stopped early.
+                loky's processes, or those of Dask, MPI or `jaxhpo.integrations.executors`; or a
+                function or class that makes one, which is called again where the one before has
+                broken. It stays yours: shut it down. Except from threads, the reports of an
+                objective arrive with its end, so nothing is stopped early.
             synchronous: whether a round of trials begins when all of the last one have ended. Then
                 the trials are the same in every run, whatever the timing, unless a scheduler
                 decides by what has been reported so far.

@@ -90,7 +90,8 @@ class SweepingStudy(StudyCore):
             checkpoint: whether the states of the batch that trains are kept in a folder beside the
                 study's file, as `checkpoint_dir` of `population.sweep` keeps them. A batch whose
                 process was killed then goes on from there, to the same bits, if the next sweep
-                takes up the same trials with the same arguments; else it begins anew.
+                takes up the same trials with the same arguments; else it begins anew, and a
+                warning says why.
 
         Returns:
             What was done.

@@ -19,6 +19,7 @@ from jaxhpo.study.running._modules import import_from as import_from
 from jaxhpo.study.running._optimize import OptimizeLoop as OptimizeLoop
 from jaxhpo.study.running._results import ObjectiveResult as ObjectiveResult
 from jaxhpo.study.running._results import to_objective_result as to_objective_result
+from jaxhpo.study.scheduling._pruner import is_pruner as is_pruner
 from jaxhpo.study.storage._distributions import internal_value as internal_value
 from jaxhpo.study.storage._errors import NoStudiesError as NoStudiesError
 from jaxhpo.study.storage._open import open_storage as open_storage

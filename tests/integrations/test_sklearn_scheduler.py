@@ -1,12 +1,13 @@
 """SearchCV under a scheduler: who gets more, what it costs, and that a kill changes nothing."""
 
 import numpy as np
+import optuna
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_iris
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
 import jaxhpo as hpo
 from jaxhpo.integrations.sklearn import SearchCV
@@ -114,7 +115,7 @@ def test_every_rule_finds_the_best(scheduler):
 
 
 @pytest.mark.parametrize("resource", ["folds", "n_samples"])
-def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path):
+def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path, caplog):
     given = {"resource": resource, "refit": False, "batch_size": 3}
     whole = search(**given).fit(X, Y).cv_results_
     num_fits = len(FITS)
@@ -124,12 +125,47 @@ def test_an_interrupted_search_goes_on_where_it_stopped(resource, tmp_path):
     for stop_at in stops:
         with pytest.raises(KeyboardInterrupt):
             search(Learner(stop_at=stop_at), **given).fit(X, Y)
+        assert caplog.messages[-1].endswith("Fit again with the same settings to go on.")
     again = search(**given).fit(X, Y).cv_results_
     for name in ("param_value", "n_resources", "mean_test_score", "rank_test_score"):
         np.testing.assert_array_equal(np.asarray(again[name]), np.asarray(whole[name]))
     before = len(FITS)
     search(**given).fit(X, Y)
     assert len(FITS) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [30, 60, 120]),  # no fewer rows than any other rule gives
+        ({"min_resources": 50}, [50, 100, 120]),
+        ({"resource": "rounds", "max_resources": 54}, [2, 4, 8, 16, 32, 54]),
+        ({"resource": "rounds", "max_resources": 9, "min_resources": 9}, [9]),
+    ],
+)
+def test_median_judges_each_time_that_what_is_fitted_anew_has_doubled(settings, expected):
+    given = {"scheduler": "median", "n_iter": 24, "refit": False, "cv": 5, **settings}
+    results = search(**given).fit(X, Y).cv_results_
+    at = 2 if "resource" in settings else 1
+    assert sorted({fit[at] for fit in FITS}) == expected
+    assert set(results["n_resources"]) <= set(expected)
+    worst = np.argmin(worth(results))
+    assert len(expected) == 1 or results["n_resources"][worst] < max(expected)
+
+
+@pytest.mark.parametrize("least", [None, 3])
+def test_median_judges_at_every_fold(least):
+    given = {"scheduler": "median", "resource": "folds", "cv": 8, "min_resources": least}
+    results = search(**given, n_iter=24, refit=False).fit(X, Y).cv_results_
+    assert min(results["n_resources"]) == (least or 1)
+    assert max(results["n_resources"]) == 8
+
+
+def test_a_search_without_the_scheduler_says_what_differs(tmp_path):
+    given = {"storage": f"sqlite:///{tmp_path / 's.db'}", "n_iter": 2, "refit": False}
+    search(**given).fit(X, Y)
+    with pytest.raises(ValueError, match="another resource was used"):
+        search(**given, scheduler=None).fit(X, Y)
 
 
 def test_workers_change_nothing():
@@ -183,8 +219,18 @@ def test_several_metrics_and_training_scores():
         ({"scheduler": "halvin"}, ValueError, "SearchCV: `scheduler` must be one of"),
         ({"scheduler": "pbt"}, ValueError, "SearchCV: `scheduler`"),
         ({"scheduler": 3}, TypeError, "SearchCV: `scheduler` must be a name"),
+        ({"scheduler": optuna.pruners.NopPruner()}, TypeError, "a pruner of Optuna's, wh"),
+        ({"scheduler": "patience"}, ValueError, "`scheduler` must be a rule that comp"),
         ({"resource": "trees"}, ValueError, "`resource` must be 'folds', 'n_samples' or a param"),
         ({"resource": "value"}, ValueError, "`resource` must be a parameter that is not searched"),
+        (
+            {"resource": "folds", "cv": ShuffleSplit(1)}, ValueError,
+            "`resource` must be another than 'folds' where `cv` has but one",
+        ),
+        (
+            {"estimator": RandomForestClassifier(), "resource": "criterion", "max_resources": 5},
+            ValueError, "`resource` must be a parameter that counts something, not 'gini'",
+        ),
         ({"resource": "rounds"}, TypeError, "`max_resources` must be the value of 'rounds'"),
         ({"max_resources": 10**6}, ValueError, "`max_resources` must be at most 112"),
         ({"max_resources": 0}, ValueError, "`max_resources` must be at least 1"),

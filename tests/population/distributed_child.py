@@ -70,6 +70,16 @@ def main(index, count, port, out):
         given = make_space().sample(jax.random.key(index), N)
         with pytest.raises(ValueError, match="sweep: `hparams` must be the same in all processes"):
             hpo.population.sweep(regression(), given, key=3, num_steps=4, progress=False)
+        given = make_space().sample(jax.random.key(0), N)
+        for name, values in {
+            "num_steps": (4, 6),
+            "num_reports": (2, 4),
+            "keep_states": (False, True),
+            "scheduler": ("halving", "asha"),
+        }.items():
+            options = {"key": 3, "num_steps": 6, "progress": False, name: values[index]}
+            with pytest.raises(ValueError, match=f"sweep: `{name}` must be the same in all proc"):
+                hpo.population.sweep(regression(), given, **options)
         with pytest.raises(ValueError, match="sweep: `checkpoint_dir` must be None where several"):
             results(None, False, checkpoint_dir="unused")
     np.savez(out, **whole)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -192,6 +193,52 @@ def test_a_path_is_required():
     for wrong in (3, b"", ""):
         with pytest.raises(TypeError, match="sweep: `checkpoint_dir` must be the path of a folder"):
             run(None, wrong)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    for wrong in (file, file / "below"):
+        with pytest.raises(
+            ValueError, match="sweep: `checkpoint_dir` must be a folder that can be"
+        ):
+            run(None, wrong)
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ValueError, match="is read-only"):
+        run(None, tmp_path)
+
+
+def torn(folder):
+    for path in folder.glob("*/arrays/**/*"):
+        if path.is_file():
+            os.truncate(path, path.stat().st_size // 2)
+
+
+def without_arrays(folder):
+    for path in folder.glob("*/arrays"):
+        shutil.rmtree(path)
+
+
+def says(text):
+    def write(folder):
+        for path in folder.glob("*/about/metadata"):
+            path.write_text(text)
+
+    return write
+
+
+def of_somebody_else(folder):
+    (folder / "1000").mkdir()
+    (folder / "1000" / "notes.txt").write_text("mine")
+
+
+@pytest.mark.parametrize("harm", [torn, without_arrays, says("{"), says("{}"), of_somebody_else])
+def test_a_damaged_checkpoint_is_said_to_be_one(harm, tmp_path):
+    run(None, tmp_path)
+    harm(tmp_path)
+    match = "sweep: `checkpoint_dir` must hold whole .* cannot be read"
+    with pytest.raises(population.CheckpointMismatchError, match=match):
+        run(None, tmp_path)
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):

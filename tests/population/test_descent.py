@@ -241,6 +241,9 @@ def test_what_cannot_be_differentiated_forward_is_said():
 def test_arguments():
     with pytest.raises(ValueError, match="pbt: `explore` must be one of"):
         make(8, explore="gradient")
+    whole = hpo.Space({"units": hpo.integer(1, 5), "flag": hpo.choice([False, True])})
+    with pytest.raises(ValueError, match="pbt: `space` must be one with a continuous dimension"):
+        make(8, whole)
     scheduler = make(8)
     state, job = scheduler.ask(0, scheduler.init(0))
     with pytest.raises(TypeError, match="pbt.tell: `outcome.gradient` must be the gradient of"):

@@ -195,7 +195,8 @@ def test_names():
     assert schedulers.get(ready, 3, 3) is ready
     made = schedulers.get(lambda n, steps: schedulers.halving(n, steps, eta=4), 3, 64)
     np.testing.assert_array_equal(made.init(0).table.levels, [2, 9, 38, 64])
-    with pytest.raises(ValueError, match="one of asha, halving, hyperband, pb2, pbt, got 'pasha'"):
+    listed = "asha, halving, hyperband, median, patience, pb2, pbt"
+    with pytest.raises(ValueError, match=f"one of {listed}, got 'pasha'"):
         schedulers.get("pasha", 3, 3)
     with pytest.raises(ValueError, match="did you mean `halving`"):
         schedulers.get("SuccessiveHalvingPruner", 3, 3)

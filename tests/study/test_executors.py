@@ -12,7 +12,7 @@ import warnings
 
 import optuna
 import pytest
-from joblib.externals.loky import get_reusable_executor
+from loky import get_reusable_executor
 
 import jaxhpo as hpo
 from jaxhpo import Status
@@ -241,10 +241,12 @@ def dies_always(params):
 
 def test_an_executor_that_stays_broken_ends_the_run_and_nothing_is_lost():
     study = Study(X, "qmc", storage=None)
-    with processes(1) as executor, pytest.raises(concurrent.futures.BrokenExecutor):
+    with processes(1) as executor, pytest.raises(concurrent.futures.BrokenExecutor) as caught:
         study.optimize(dies_always, num_trials=3, executor=executor)
+    assert "Given a function that makes an executor" in caught.value.__notes__[0]
     assert {trial.status for trial in study.trials} == {Status.FAILED}
     assert "the worker was lost" in study.trials[0].reason
+    assert "`if __name__ == '__main__':`" in study.trials[0].reason
     study.optimize(objectives.score, num_trials=2)
     assert study.best.status is Status.COMPLETE
 
@@ -257,6 +259,15 @@ def test_what_an_objective_raises_is_its_trial_s(two_processes):
         assert "in raises" in trial.error
     with pytest.raises(LookupError, match="no luck"):
         study.optimize(objectives.raises, num_trials=2, executor=two_processes, catch=())
+
+
+def test_a_class_makes_an_executor():
+    study = Study(X, "qmc", storage=None)
+    settings = {"executor": concurrent.futures.ThreadPoolExecutor, "num_workers": 2}
+    study.optimize(objectives.score, num_trials=3, **settings)
+    assert [trial.status for trial in study.trials] == [Status.COMPLETE] * 3
+    with pytest.raises(TypeError, match="`num_workers` must say how many trials Mute may run"):
+        study.optimize(objectives.score, num_trials=3, executor=Mute)
 
 
 class Mute(concurrent.futures.Executor):

@@ -107,7 +107,7 @@ def test_samplers_learn_from_pruned_trials():
 def test_a_bad_scheduler_is_named_before_any_trial(url):
     study = Study(SPACE, "random", storage=url, name="s")
     with pytest.raises(ValueError, match="Study.sweep: `scheduler` must be one of asha, halving"):
-        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": "median"})
+        study.sweep(TRAINING, num_trials=12, **{**SETTINGS, "scheduler": "successive"})
     assert study.trials == []
 
 
@@ -238,6 +238,25 @@ def test_another_batch_begins_anew(tmp_path):
     alone.sweep(TRAINING, num_trials=12, **SETTINGS)
     assert facts(study)[:12] == facts(alone)
     assert not (tmp_path / "study.db.checkpoints").exists()
+
+
+def test_a_damaged_checkpoint_is_left_and_the_batch_begins_anew(tmp_path, caplog):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = Study(SPACE, "random", storage=url, name="s")
+    settings = {**SETTINGS, "num_trials": 12, "num_reports": 4, "checkpoint": True}
+    counted = StopsAfter(None)
+    Study(SPACE, "random", storage=None).sweep(
+        TRAINING, **settings | {"progress": counted, "checkpoint": False}
+    )
+    with pytest.raises(Stopped):
+        study.sweep(TRAINING, **settings | {"progress": StopsAfter(counted.seen)})
+    [about] = tmp_path.glob("study.db.checkpoints/*/batch-0/*/about/metadata")
+    about.write_text("{")
+    study.sweep(TRAINING, **settings)
+    assert "the batch of trial 0 begins anew: sweep: `checkpoint_dir`" in caplog.text
+    alone = Study(SPACE, "random", storage=None)
+    alone.sweep(TRAINING, **settings | {"checkpoint": False})
+    assert facts(study) == facts(alone)
 
 
 def test_a_study_without_a_folder_keeps_no_checkpoints():

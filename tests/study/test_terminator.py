@@ -1,5 +1,6 @@
 """A study that ends by itself, by what it holds."""
 
+import concurrent.futures
 import itertools
 
 import numpy as np
@@ -60,6 +61,16 @@ def test_a_study_that_is_opened_again_ends_where_it_would_have(url):
     study, count = run(values, 4, storage=url, num_trials=3)
     assert count == 10  # it has to run one to be asked
     assert "no improvement" in study.stop_reason
+
+
+@pytest.mark.parametrize("num_workers", [1, 3, 8])
+def test_trials_that_end_together_count_once(num_workers):
+    study = Study(X, "random", storage=None)
+    with concurrent.futures.ThreadPoolExecutor(num_workers) as executor:
+        how = {"executor": executor, "synchronous": True, "callbacks": [Terminator(10)]}
+        study.optimize(lambda params: 1.0, num_trials=100, **how, **QUIET)
+    rounds = -(-11 // num_workers)  # the first, and ten more
+    assert len(study.trials) == rounds * num_workers
 
 
 def test_pruned_trials_count():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,9 +15,14 @@ from sklearn.utils.multiclass import type_of_target
 from jaxhpo._checks import check_int, describe, fail
 from jaxhpo.integrations.sklearn._folds import FoldFit
 from jaxhpo.integrations.sklearn._task import Params, Task
+from jaxhpo.schedulers.internal import makes_points
 from jaxhpo.space import Space
+from jaxhpo.study.internal import is_pruner
 
 _WHERE = "SearchCV"
+
+# The first rung gives one of so many parts where nobody says how much.
+_SHARE = 27
 
 
 class Resource(NamedTuple):
@@ -72,12 +78,16 @@ def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
     """The resource of a search that has a scheduler.
 
     Raises:
-        TypeError: `max_resources` is missing, or no integer.
-        ValueError: no such parameter, one that is searched over, or a number out of range.
+        TypeError: `max_resources` is missing, or no integer; or a pruner of Optuna's.
+        ValueError: no such parameter, one that is searched over or no number, a single fold to get
+            more of, a number out of range, or a rule that does not compare candidates.
     """
+    _check_scheduler(search.scheduler)
     name, given = search.resource, search.max_resources
     least = search.min_resources
     if name == "folds":
+        if task.num_folds < 2:
+            raise fail(_WHERE, "resource", "another than 'folds' where `cv` has but one", name)
         most, smallest = task.num_folds, 1
     elif name == "n_samples":
         most = min(len(train) for train, _ in task.splits)
@@ -97,17 +107,31 @@ def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
     if least is not None and check_int(_WHERE, "min_resources", least, 1) > most:
         raise fail(_WHERE, "min_resources", f"at most {most}", least)
     if least is None and name == "n_samples":
-        least = min(max(smallest, -(-most // 27)), most)
+        least = min(max(smallest, -(-most // _SHARE)), most)
     return Resource(name, least, most, task)
 
 
 def _check_parameter(search: BaseSearchCV, space: Space) -> None:
-    name = search.resource
-    if name not in search.estimator.get_params():
+    name, params = search.resource, search.estimator.get_params()
+    if name not in params:
         expected = "'folds', 'n_samples' or a parameter of the estimator"
         raise fail(_WHERE, "resource", expected, name)
+    usual = params[name]
+    if usual is not None and (isinstance(usual, bool) or not isinstance(usual, numbers.Real)):
+        raise fail(_WHERE, "resource", f"a parameter that counts something, not {usual!r}", name)
     if name in space.names:
         raise fail(_WHERE, "resource", "a parameter that is not searched over", name)
+
+
+def _check_scheduler(scheduler: Any) -> None:
+    """Refuses what ends trials without saying which rungs there are, or which are the better."""
+    if is_pruner(scheduler):
+        expected = "a name, a Scheduler or a function that makes one"
+        got = f"{describe(scheduler)}, a pruner of Optuna's, which has no rungs"
+        raise TypeError(f"{_WHERE}: `scheduler` must be {expected}, got {got}.")
+    if scheduler == "patience":
+        expected = "a rule that compares candidates, since whoever is stopped ranks behind"
+        raise fail(_WHERE, "scheduler", expected, scheduler)
 
 
 def _fewest_rows(task: Task) -> int:
@@ -150,8 +174,28 @@ def scheduler_of(search: BaseSearchCV, resource: Resource) -> Any:
             )
         return name
     factory = getattr(schedulers, name, None) if name in schedulers.names() else None
-    if factory is None or resource.least is None:
+    if factory is None or makes_points(name):  # which the loop refuses
         return name
     if "first_rung" not in inspect.signature(factory).parameters:
+        return functools.partial(schedulers.get, name, levels=_levels(resource))
+    if resource.least is None:
         return name
     return functools.partial(schedulers.get, name, first_rung=resource.least)
+
+
+def _levels(resource: Resource) -> tuple[int, ...]:
+    """Levels of a rule that has no rungs of its own: every fold, or twice as much from one on.
+
+    Each level of what is fitted anew costs as much as it holds, so that even ones together would
+    cost a candidate many times what it costs without a rule.
+    """
+    level, most = resource.least or 1, resource.most
+    if resource.is_folds:
+        return tuple(range(level, most + 1))
+    if resource.least is None:
+        level = -(-most // _SHARE)
+    levels = []
+    while level < most:
+        levels.append(level)
+        level *= 2
+    return (*levels, most)

@@ -77,6 +77,7 @@ def _run(search: BaseSearchCV, study: Study, resource: Resource, missing: int, e
     def resumable(params: Any, checkpoint: Any = None) -> None:
         """Stands for the fits: the engine makes them."""
 
+    hint = None if search.storage is None else "Fit again with the same settings to go on."
     study.stop_reason = None
     study.stop_reason = OptimizeLoop(
         study,
@@ -92,6 +93,7 @@ def _run(search: BaseSearchCV, study: Study, resource: Resource, missing: int, e
         num_steps=resource.most,
         engine=engine,
         where=_WHERE,
+        resume_hint=hint,
     ).run()
 
 

@@ -66,10 +66,10 @@ class SearchCV(BaseSearchCV):
             best one by two standard errors on the same folds. Its other folds are then left out,
             its mean score is NaN and it ranks last; `cv_results_["num_folds"]` says how many it
             saw. None fits every fold.
-        scheduler: ends candidates early, as in `Study.optimize`: "halving", "hyperband", "asha", a
-            function `(num_trials, num_steps)` that makes a scheduler, or a `Scheduler`. None gives
-            every candidate everything. `cv_results_["n_resources"]` says what each got, its scores
-            are those with that much, and whoever got less ranks behind.
+        scheduler: ends candidates early, as in `Study.optimize`: "halving", "hyperband", "asha",
+            "median", a function `(num_trials, num_steps)` that makes a scheduler, or a `Scheduler`.
+            None gives every candidate everything. `cv_results_["n_resources"]` says what each got,
+            its scores are those with that much, and whoever got less ranks behind.
         resource: what candidates get more of from rung to rung: "n_samples", training rows of every
             fold; "folds", which are added to those that were fitted; or an integer parameter of the
             estimator such as "n_estimators" or "max_iter", which is not searched over. But for
@@ -77,7 +77,8 @@ class SearchCV(BaseSearchCV):
         max_resources: what a candidate gets that is never stopped. None: all there are; needed
             where it is a parameter.
         min_resources: what the first rung gives, for a scheduler that is named. None: a 27th of
-            all, and of rows at least two per fold and class.
+            all, and of rows at least two per fold and class. "median" judges at every fold, or each
+            time that the resource has doubled.
 
     Attributes:
         study_: the search as a `Study` of ours, with its trials; `study_.to_optuna()` is Optuna's.

@@ -146,7 +146,8 @@ class CandidateStore:
         if stored is None:
             self.study._store.set_attr(_ATTR, task)
         elif stored != task:
-            differing = ", ".join(key for key in task if stored.get(key) != task[key])
+            keys = {**task, **stored}
+            differing = ", ".join(key for key in keys if stored.get(key) != task.get(key))
             raise ValueError(
                 f"SearchCV: `study_name` must be that of a search of the same task, but in "
                 f"{self.study.name!r} another {differing} was used. Give `cv` a fixed "

@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class CheckpointMismatchError(ValueError):
-    """The checkpoints of a folder are of another sweep."""
+    """The checkpoints of a folder are of another sweep, or damaged."""
 
 
 def fingerprint(
@@ -53,7 +53,7 @@ def fingerprint(
         "key": digest(pack((settings.key, settings.draws)), settings.key.dtype),
         "num_steps": str(settings.steps[-1]),
         "report steps": digest([np.asarray(settings.steps)]),
-        "scheduler": _of_scheduler(scheduler),
+        "scheduler": digest_of(scheduler),
         "training": digest(_training_leaves(traced), *(j for one in traced for j in one.jaxprs)),
         "share_data_order": str(settings.share_data_order),
         "keep_states": str(keep_states),
@@ -84,7 +84,8 @@ def _training_leaves(traced: list[TracedTraining]) -> Iterable[Any]:
     return (leaf for one in traced for leaf in pack(one.consts))
 
 
-def _of_scheduler(scheduler: Any) -> str:
+def digest_of(scheduler: Any) -> str:
+    """A short hash of a scheduler and its settings, "None" without one."""
     if scheduler is None:
         return "None"
     leaves, structure = jax.tree.flatten(scheduler)

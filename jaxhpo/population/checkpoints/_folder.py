@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from jaxhpo._checks import fail
 from jaxhpo.population.checkpoints._arrays import Arrays
+from jaxhpo.population.checkpoints._fingerprint import CheckpointMismatchError
 
 _ARRAYS, _ABOUT = "arrays", "about"
+_ENTRIES = {"fingerprint", "plans", "is_finished", "empty"}
 
 
 class CheckpointFolder:
@@ -21,22 +24,40 @@ class CheckpointFolder:
     """
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
-        """Makes the folder, and removes what a killed process left unfinished."""
+        """Makes the folder, and removes what a killed process left unfinished.
+
+        Raises:
+            ValueError: it cannot be made, or not be written to.
+        """
         import orbax.checkpoint as ocp  # Half a second that no other sweep need pay.
 
         self.path = pathlib.Path(directory).absolute()
+        _make_writable(self.path)
         options = ocp.CheckpointManagerOptions(max_to_keep=1, cleanup_tmp_directories=True)
         self._ocp, self._manager = ocp, ocp.CheckpointManager(self.path, options=options)
         self._last: int | None = self._manager.latest_step()
 
     @property
     def about(self) -> dict[str, Any] | None:
-        """What the last checkpoint says of itself; None if there is none."""
-        return None if self._last is None else self._read(_ABOUT, self._ocp.args.JsonRestore())
+        """What the last checkpoint says of itself; None if there is none.
+
+        Raises:
+            CheckpointMismatchError: it is damaged, or no checkpoint of a sweep.
+        """
+        if self._last is None:
+            return None
+        about = self._read(_ABOUT, self._ocp.args.JsonRestore())
+        if not isinstance(about, dict) or not about.keys() >= _ENTRIES:
+            raise self._unreadable("it does not say of which sweep it is")
+        return about
 
     @property
     def arrays(self) -> Arrays:
-        """The arrays of the last checkpoint."""
+        """The arrays of the last checkpoint.
+
+        Raises:
+            CheckpointMismatchError: it is damaged.
+        """
         found: Arrays = self._read(_ARRAYS, self._ocp.args.StandardRestore())
         about = self.about
         assert about is not None
@@ -72,5 +93,26 @@ class CheckpointFolder:
         self._manager.close()
 
     def _read(self, item: str, how: Any) -> Any:
-        found = self._manager.restore(self._last, args=self._ocp.args.Composite(**{item: how}))
-        return found[item]
+        args = self._ocp.args.Composite(**{item: how})
+        try:
+            return self._manager.restore(self._last, args=args)[item]
+        except Exception as error:  # files that are missing or torn raise all kinds
+            raise self._unreadable(f"{type(error).__name__}: {error}") from error
+
+    def _unreadable(self, why: str) -> CheckpointMismatchError:
+        return CheckpointMismatchError(
+            f"sweep: `checkpoint_dir` must hold whole checkpoints of a sweep, or none; number "
+            f"{self._last} in {str(self.path)!r} cannot be read ({why}). Use another folder, or "
+            "remove it."
+        )
+
+
+def _make_writable(path: pathlib.Path) -> None:
+    """Makes a folder before orbax does, whose errors come from a thread and name no argument."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(f"{str(path)!r} is read-only")
+    except OSError as error:
+        expected = f"a folder that can be made and written to ({error})"
+        raise fail("sweep", "checkpoint_dir", expected, str(path)) from error

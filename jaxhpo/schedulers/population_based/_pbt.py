@@ -16,6 +16,7 @@ from jaxhpo.schedulers._table import record, told
 from jaxhpo.schedulers.population_based._descent import default_intervals, descent
 from jaxhpo.schedulers.population_based._exploit import exploit
 from jaxhpo.schedulers.population_based._explore import explore as moved_aside
+from jaxhpo.schedulers.population_based._explore import real_columns
 from jaxhpo.schedulers.population_based._population import (
     PbtSettings,
     PbtState,
@@ -97,7 +98,8 @@ def pbt(
 
     Raises:
         TypeError: an argument of a wrong type.
-        ValueError: a number out of range, fewer than 4 trials, or fewer steps than an interval.
+        ValueError: a number out of range, fewer than 4 trials, fewer steps than an interval, or
+            "hypergradient" for a space without a continuous dimension.
 
     Example:
         >>> import jax.numpy as jnp, jaxhpo as hpo
@@ -123,6 +125,9 @@ def pbt(
     steps = make_steps("pbt", len(settings.levels), factors, resample)
     settings = dataclasses.replace(settings, steps=steps)
     if explore == "hypergradient":
+        if not real_columns(settings.space).any():
+            expected = "one with a continuous dimension, which alone has a slope to follow"
+            raise _checks.fail("pbt", "space", expected, space)
         if intervals is None:
             every = setting(default_intervals(len(settings.levels)), jnp.int32)
             settings = dataclasses.replace(settings, interval=every)

@@ -47,7 +47,8 @@ def patience(
     Args:
         num_trials: trials in all; static.
         num_steps: steps of a trial that is never stopped; static.
-        num_levels: how many levels may pass without an improvement, at least 1.
+        num_levels: how many levels may pass without an improvement, at least 1. Where there are no
+            more levels than that, nothing is stopped.
         min_delta: what is an improvement: a value lower than the best by more than that.
         interval: steps between two levels; None: 27 levels, if there are as many steps. Static.
         levels: the steps of all levels instead, increasing, the last one `num_steps`.

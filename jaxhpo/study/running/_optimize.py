@@ -64,15 +64,17 @@ class OptimizeLoop:
         max_retries: int = 0,
         engine: Engine | None = None,
         where: str = _WHERE,
+        resume_hint: str | None = None,
     ) -> None:
         """Checks the arguments of `Study.optimize`, which documents them.
 
         An `engine` runs the trials in place of the pools of this room; `objective` is then only
-        what tells whether a trial can go on later. `where` is the function to name in errors.
+        what tells whether a trial can go on later. `where` is the function to name in errors, and
+        `resume_hint` says how to go on after an interrupt, if not with the study.
         """
         self._study, self._num_objectives = study, len(study.directions)
         self._objective = _checks.check_callable(_WHERE, "objective", objective)
-        self._where = where
+        self._where, self._resume_hint = where, resume_hint or study.resume_hint()
         self._num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
         self._is_synchronous = _checks.check_bool(_WHERE, "synchronous", synchronous)
         self._max_retries = _checks.check_int(_WHERE, "max_retries", max_retries, 0)
@@ -152,7 +154,7 @@ class OptimizeLoop:
                 return reason
             except KeyboardInterrupt:
                 study._sampler.fail_running("interrupted", self._asked_by_user)
-                logger.warning("interrupted %s %s", self._so_far(), study.resume_hint())
+                logger.warning("interrupted %s %s", self._so_far(), self._resume_hint)
                 study.stop_reason = "interrupted"
                 raise
             except BaseException as error:

@@ -134,6 +134,13 @@ def to_objective_result(returned: Any, num_objectives: int = 1) -> ObjectiveResu
     return ObjectiveResult(status, value, violation, known)
 
 
+WORKER_ENDED = (
+    "Likely causes: it ran out of memory, the objective called os._exit, or the script starts the "
+    "study outside of `if __name__ == '__main__':`."
+)
+"""Why a worker process may have ended."""
+
+
 def misuse(message: str) -> ObjectiveResult:
     """The result of an objective that gave something that is no value at all."""
     return ObjectiveResult(Status.FAILED, reason=message, is_misuse=True, error_kind=_MISUSE)

@@ -224,8 +224,11 @@ class SweepRun:
         folder = self.checkpoints.folder_of(min(batch.numbers))
         try:
             return self._sweep(batch, folder)
-        except population.CheckpointMismatchError:
-            logger.info("the batch of trial %d has changed, and begins anew", min(batch.numbers))
+        except population.CheckpointMismatchError as error:
+            number = min(batch.numbers)
+            logger.warning(
+                "study %r: the batch of trial %d begins anew: %s", self.study.name, number, error
+            )
             self.checkpoints.remove_folder(min(batch.numbers))
             return self._sweep(batch, folder)
 

@@ -65,6 +65,7 @@ class Terminator:
         self._study: Study | None = None
         self._best: float | None = None
         self._count = self._since = 0
+        self._seen: set[int] = set()
 
     def __call__(self, study: Study, trial: Trial) -> None:
         """Takes note of a trial that has ended, and ends the study if it is time.
@@ -77,6 +78,7 @@ class Terminator:
             raise _checks.fail(_WHERE, "study", "one of a single objective", got)
         if study is not self._study:
             self._study, self._best, self._count, self._since = study, None, 0, 0
+            self._seen = set()
             for one in study.trials:
                 self._add(one)
         else:
@@ -87,8 +89,10 @@ class Terminator:
             study.stop_reason = reason
 
     def _add(self, trial: Trial) -> None:
-        if trial.status not in _JUDGED:
+        # Of trials that end together, the first call finds all in the study.
+        if trial.status not in _JUDGED or trial.number in self._seen:
             return
+        self._seen.add(trial.number)
         self._count, self._since = self._count + 1, self._since + 1
         if trial.status is not Status.COMPLETE or not isinstance(trial.value, float):
             return

@@ -44,7 +44,9 @@ def engine_of(
         num_workers = _checks.check_int(where, "num_workers", num_workers, 1)
     if executor is None:
         return _local(objective, num_objectives, num_workers or 1)
-    made = executor if hasattr(executor, "submit") or not callable(executor) else executor()
+    is_class = isinstance(executor, type)  # has the methods, and makes what is meant
+    is_ready = hasattr(executor, "submit") and not is_class
+    made = executor if is_ready or not callable(executor) else executor()
     if not hasattr(made, "submit"):
         expected = "a concurrent.futures.Executor, a function that makes one, or None"
         raise TypeError(f"{where}: `executor` must be {expected}, got {_checks.describe(made)}.")

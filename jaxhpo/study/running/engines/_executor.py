@@ -14,7 +14,7 @@ from jaxhpo.study.reporting._packed import Packed
 from jaxhpo.study.reporting._tasks import Recorder, Task
 from jaxhpo.study.running._evaluate import evaluate
 from jaxhpo.study.running._interrupts import DeferredInterrupts
-from jaxhpo.study.running._results import ObjectiveResult, picklable
+from jaxhpo.study.running._results import WORKER_ENDED, ObjectiveResult, picklable
 
 # How long an interrupt may stay unseen: a queue that is waited for without end hides it.
 _TICK_SECONDS = 0.2
@@ -90,8 +90,12 @@ class ExecutorPool:
         what = (self._objective, task.trial.params, self._num_objectives, task.named, task.last)
         try:
             future = self._submit(task, what)
-        except concurrent.futures.BrokenExecutor:
+        except concurrent.futures.BrokenExecutor as error:
             if self._make is None:
+                error.add_note(
+                    f"Study.optimize: a worker of `executor` has ended. {WORKER_ENDED} Given a "
+                    "function that makes an executor, the run makes another one and goes on."
+                )
                 raise
             self._executor = self._make()
             future = self._submit(task, what)
@@ -160,7 +164,8 @@ class ExecutorPool:
                 f"got {describe(self._objective)}: {error}"
             ) from error
         if error is not None:
-            return _lost(f"{type(error).__name__}: {error}")
+            is_broken = isinstance(error, concurrent.futures.BrokenExecutor)
+            return _lost(f"{type(error).__name__}: {error}", WORKER_ENDED if is_broken else "")
         found: Reported = future.result()
         for loss, checkpoint in found.reports:
             if self._recorder.tell(task, loss, checkpoint) is not None:
@@ -193,6 +198,6 @@ def call_elsewhere(
     return Reported(picklable(result), reports)
 
 
-def _lost(why: str) -> ObjectiveResult:
-    reason = f"the worker was lost while it ran this trial ({why})"
+def _lost(why: str, hint: str = "") -> ObjectiveResult:
+    reason = f"the worker was lost while it ran this trial ({why}). {hint}".rstrip(" .")
     return ObjectiveResult(Status.FAILED, reason=reason, error_kind=reason, is_lost=True)

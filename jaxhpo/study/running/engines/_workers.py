@@ -24,15 +24,11 @@ from jaxhpo.study.reporting._tasks import Recorder, Task
 from jaxhpo.study.running._evaluate import evaluate
 from jaxhpo.study.running._interrupts import DeferredInterrupts
 from jaxhpo.study.running._modules import ModuleLocation, ensure_imported, locate_module
-from jaxhpo.study.running._results import ObjectiveResult, picklable
+from jaxhpo.study.running._results import WORKER_ENDED, ObjectiveResult, picklable
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 
-_DIED = (
-    "the worker process ended while it ran this trial (exit code {code}). Likely causes: it ran "
-    "out of memory, the objective called os._exit, or the script starts the study outside of "
-    "`if __name__ == '__main__':`."
-)
+_DIED = "the worker process ended while it ran this trial (exit code {code}). " + WORKER_ENDED
 
 
 class WorkerPool:
