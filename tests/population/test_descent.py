@@ -191,18 +191,6 @@ def test_it_goes_on_from_a_checkpoint(swept, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, resumed.lineage.hparams, swept.lineage.hparams)
 
 
-def test_without_a_real_dimension_it_is_plain():
-    space = hpo.Space({"count": hpo.integer(1, 9)})
-    training = hpo.Training(
-        init=lambda key, h: jnp.ones((), FLOAT),
-        step=lambda key, h, s, t: s * (1 - 0.01 * h["count"].astype(FLOAT)),
-        loss=lambda h, s: s**2,
-    )
-    result = run(training=training, space=space, scheduler=make(12, space))
-    assert np.isfinite(result.losses).all()
-    assert result.lineage.copies.sum() > 0
-
-
 def test_a_failed_trial_and_a_slope_that_is_no_number():
     """The square root's slope at 0 is infinite: such a trial stays where it is, and goes on."""
     space = hpo.Space({"lr": hpo.uniform(0.0, 0.5)})

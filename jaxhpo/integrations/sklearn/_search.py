@@ -95,7 +95,7 @@ class SearchCV(BaseSearchCV):
         >>> search.set_params(scheduler="halving", resource="folds", cv=5).fit(X, y)
         ... # doctest: +ELLIPSIS
         SearchCV(...)
-        >>> search.cv_results_["n_resources"][search.best_index_]
+        >>> int(search.cv_results_["n_resources"][search.best_index_])
         5
 
     References:
