@@ -258,6 +258,7 @@ def test_a_real_tuner_trains_batches(cluster, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_the_page_s_two_programs_of_population_based_training_run(cluster, tmp_path):
     """Ray's in a smaller population and fewer rounds, since each copy starts a process."""
     page = ROOT / "docs" / "coming-from-ray.md"
@@ -285,6 +286,7 @@ def test_the_page_s_two_programs_of_population_based_training_run(cluster, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
 def test_the_page_s_two_programs_of_asha_run(cluster, tmp_path):
     page = ROOT / "docs" / "coming-from-ray.md"
     blocks = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
