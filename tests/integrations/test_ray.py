@@ -151,7 +151,7 @@ def test_a_batch_is_one_trial(monkeypatch):
 @pytest.mark.slow
 def test_the_page_for_ray_s_users_runs(tmp_path):
     page = ROOT / "docs" / "coming-from-ray.md"
-    done = run(python_blocks(page), tmp_path)
+    done = run(["-c", python_blocks(page)], tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
