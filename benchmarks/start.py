@@ -12,6 +12,7 @@ has to pay; "conditional" and "searchcv" are searches through the doors of Optun
 """
 
 import argparse
+import importlib.util
 import os
 import pathlib
 import statistics
@@ -108,7 +109,9 @@ def one_round(door, name, seed, trials, checkouts):
             for state in ("cold", "warm"):
                 yield f"{label}, {state}", process(script, folder, environment)
     yield "import jax", process("import jax; print(0)", tempfile.gettempdir(), {})
-    if name in PEERS and door == "study":
+    # Optuna's GPSampler needs PyTorch, without which it is left out.
+    has_peer = name in PEERS and (name != "gp" or importlib.util.find_spec("torch") is not None)
+    if has_peer and door == "study":
         script = OPTUNA.format(name=PEERS[name], **facts)
         yield f"Optuna's {PEERS[name]}", process(script, tempfile.gettempdir(), {})
 

@@ -90,7 +90,7 @@ class _VisibleReporter(Reporter):
         _VisibleReporter.is_active = False
 
     def _open(self) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract
 
 
 class _BarReporter(_VisibleReporter):

@@ -16,8 +16,8 @@ from jaxhpo.schedulers._protocol import Job, Scheduler, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
     TableState,
-    empty_table,
     hand_out,
+    init_table,
     is_new,
     is_paused,
     ranks,
@@ -112,18 +112,13 @@ def asha(
         arguments.batch_size,
         "asha",
     )
-    rule = make_scheduler(settings, _init, _ask, tell_records, name="asha")
+    rule = make_scheduler(settings, init_table, _ask, tell_records, name="asha")
     if sampler is None:
         return rule
     steps = expected_steps(rung_counts(num_trials, len(arguments.levels), eta), arguments.levels)
     given = None if unit is None else arguments.unit
     how = (sampler, space, given, arguments.batch_size, steps, num_steps)
     return proposing("asha", rule, *how)
-
-
-def _init(settings: AshaSettings, key: Any) -> TableState:
-    del key  # nothing is drawn
-    return TableState(empty_table(settings.unit, settings.levels))
 
 
 def _ask(settings: AshaSettings, key: Any, state: TableState) -> tuple[TableState, Job]:

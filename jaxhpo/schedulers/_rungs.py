@@ -16,8 +16,8 @@ from jaxhpo.schedulers._protocol import Job, Scheduler, TellInfo, make_scheduler
 from jaxhpo.schedulers._table import (
     Table,
     TableState,
-    empty_table,
     hand_out,
+    init_table,
     is_new,
     is_paused,
     is_promoted,
@@ -84,17 +84,12 @@ def synchronous(
         in_turn,
         name,
     )
-    return make_scheduler(settings, _init, _ask, _tell, name=name)
+    return make_scheduler(settings, init_table, _ask, _tell, name=name)
 
 
 def judges_rungs(scheduler: Scheduler) -> bool:
     """Whether a scheduler is one of these: the jobs of an `ask` hold until a rung is complete."""
     return isinstance(getattr(scheduler.ask, "args", (None,))[0], Settings)
-
-
-def _init(settings: Settings, key: Any) -> TableState:
-    del key  # nothing is drawn
-    return TableState(empty_table(settings.unit, settings.levels))
 
 
 def _ask(settings: Settings, key: Any, state: TableState) -> tuple[TableState, Job]:

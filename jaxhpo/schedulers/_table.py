@@ -57,6 +57,12 @@ def empty_table(unit: Array, levels: Array) -> Table:
     return Table(value, unit, none, jnp.full(n, int(Status.EMPTY), jnp.int32), none, levels)
 
 
+def init_table(settings: Any, key: Any) -> TableState:
+    """The `init` of a rule whose settings have `unit` and `levels`, and which draws nothing."""
+    del key
+    return TableState(empty_table(settings.unit, settings.levels))
+
+
 def is_new(table: Table) -> Array:
     """`[n]` bool, trials that have not begun."""
     return table.status == int(Status.EMPTY)

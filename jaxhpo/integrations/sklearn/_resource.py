@@ -33,12 +33,14 @@ class Resource(NamedTuple):
         least: units below which no candidate is judged.
         most: units of a candidate that is never stopped.
         task: what is fitted.
+        orders: of rows, a fixed order of each fold's training rows; else empty.
     """
 
     name: str
     least: int | None
     most: int
     task: Task
+    orders: tuple[np.ndarray, ...] = ()
 
     @property
     def is_folds(self) -> bool:
@@ -71,7 +73,7 @@ class Resource(NamedTuple):
         """The first of a fold's training rows in its fixed order; a level holds those below it."""
         train = np.asarray(self.task.splits[fold][0])
         count = max(1, round(len(train) * level / self.most))
-        return train[np.sort(_order(self.task, fold)[:count])]
+        return train[np.sort(self.orders[fold][:count])]
 
 
 def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
@@ -108,7 +110,8 @@ def resource_of(search: BaseSearchCV, space: Space, task: Task) -> Resource:
         raise fail(_WHERE, "min_resources", f"at most {most}", least)
     if least is None and name == "n_samples":
         least = min(max(smallest, -(-most // _SHARE)), most)
-    return Resource(name, least, most, task)
+    folds = range(task.num_folds) if name == "n_samples" else ()
+    return Resource(name, least, most, task, tuple(_order(task, fold) for fold in folds))
 
 
 def _check_parameter(search: BaseSearchCV, space: Space) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 
 from joblib import effective_n_jobs
 from sklearn.model_selection._search import BaseSearchCV
@@ -59,13 +58,6 @@ def run_rounds(search: BaseSearchCV, store: CandidateStore, task: Task) -> list[
                 store.record(batch, candidates, task.num_folds, block)
             found.extend(candidates)
             reporter.update(progress_of(found, known, search.n_iter))
-    if len(found) < search.n_iter:
-        warnings.warn(
-            f"The total space of parameters {len(found)} is smaller than "
-            f"n_iter={search.n_iter}. Running {len(found)} iterations, all of it.",
-            UserWarning,
-            stacklevel=3,
-        )
     return found
 
 

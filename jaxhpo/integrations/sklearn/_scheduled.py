@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -60,17 +59,9 @@ def run_scheduled(
             return FitPool(jobs, resource, store, size, recorder, interrupts)
 
         _run(search, store.study, resource, missing, engine)
-    found = [
+    return [
         dataclasses.replace(one, params=resource.params(one.params)) for one in store.candidates()
     ]
-    if len(found) < search.n_iter:
-        warnings.warn(
-            f"The total space of parameters {len(found)} is smaller than "
-            f"n_iter={search.n_iter}. Running {len(found)} iterations, all of it.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return found
 
 
 def _run(search: BaseSearchCV, study: Study, resource: Resource, missing: int, engine: Any) -> None:

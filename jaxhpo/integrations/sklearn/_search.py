@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -199,6 +200,13 @@ class SearchCV(BaseSearchCV):
             found = run_rounds(self, store, task)
         else:
             found = run_scheduled(self, store, resource)
+        if len(found) < self.n_iter:
+            warnings.warn(
+                f"The total space of parameters {len(found)} is smaller than "
+                f"n_iter={self.n_iter}. Running {len(found)} iterations, all of it.",
+                UserWarning,
+                stacklevel=2,
+            )
         results = self._summarise(found, task.metric)
         if self.refit:
             self._refit(task, context, data)

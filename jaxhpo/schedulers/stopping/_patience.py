@@ -11,7 +11,7 @@ from jaxhpo import _checks
 from jaxhpo._base import Array, Record, setting, static_field
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo.schedulers._protocol import Job, Scheduler, make_scheduler
-from jaxhpo.schedulers._table import Table, TableState, empty_table, tell_records
+from jaxhpo.schedulers._table import Table, TableState, init_table, tell_records
 from jaxhpo.schedulers.stopping._stop import check_stopping, go_on_unless, told_levels
 
 
@@ -88,12 +88,7 @@ def patience(
         arguments.batch_size,
         "patience",
     )
-    return make_scheduler(settings, _init, _ask, tell_records, name="patience")
-
-
-def _init(settings: PatienceSettings, key: Any) -> TableState:
-    del key  # nothing is drawn
-    return TableState(empty_table(settings.unit, settings.levels))
+    return make_scheduler(settings, init_table, _ask, tell_records, name="patience")
 
 
 def _ask(settings: PatienceSettings, key: Any, state: TableState) -> tuple[TableState, Job]:
