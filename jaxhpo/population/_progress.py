@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from jaxhpo import progress as reports
+
+if TYPE_CHECKING:
+    from jaxhpo.population._record import Sweep
 
 COMPILING = "compiling"
 
@@ -28,6 +31,8 @@ class Progress(reports.Progress):
         seconds: since the start.
         new_trials: `[k]` numbers of the trials that ended since the last report.
         new_losses: `[k]` their losses, NaN where failed or ended early.
+        snapshot: gives the `Sweep` as it stands, without states; the best trial is known once the
+            sweep has ended.
     """
 
     steps_done: int
@@ -35,6 +40,7 @@ class Progress(reports.Progress):
     seconds: float
     new_trials: np.ndarray
     new_losses: np.ndarray
+    snapshot: Callable[[], Sweep]
 
     @property
     def num_done(self) -> int:

@@ -166,10 +166,11 @@ class SweepRecorder:
         finally:
             self.wait_seconds += time.perf_counter() - began
 
-    def add_program(self, program: Program) -> None:
-        """Counts what compiling cost."""
+    def add_program(self, program: Program, trials: np.ndarray) -> None:
+        """Counts what compiling cost, and notes the width at which trials run."""
         self.compile_seconds += program.seconds
         self.num_compilations += program.num_compilations
+        self._width[trials] = program.plan.width
 
     def add(self, message: Report | Slopes, quiet: bool = False) -> None:
         """Takes in what a worker says."""
@@ -245,7 +246,6 @@ class SweepRecorder:
     def add_group(self, program: Program, workers: Workers) -> None:
         """Takes in the best trial of each worker and device, and the plan that was followed."""
         self._best = self._best_with(workers)
-        self._width[workers.group.trials] = program.plan.width
         self.add_finished(self.plan_of(workers), program.traced.packing)
 
     def plan_of(self, workers: Workers) -> Plan:
@@ -287,14 +287,11 @@ class SweepRecorder:
             (self._best_with(one) for one in workers), key=lambda b: b[:2], default=self._best
         )
         lineage = {} if self.lineage is None else self.lineage.snapshot()
-        width = self._width.copy()
-        for one in workers:
-            width[one.group.trials] = one.program.plan.width
         return {
             "curves": self._curves,
             "status": self._status,
             "steps": self._steps,
-            "width": width,
+            "width": self._width,
             "is_done": self.is_done,
             "counts": np.asarray([*self._counts.values(), self.planned_steps]),
             "best": np.asarray([self._best_loss, best[0]]),
@@ -357,6 +354,7 @@ class SweepRecorder:
                 seconds=time.perf_counter() - self.started,
                 new_trials=np.concatenate([np.zeros(0, np.int32), *(trials for trials, _ in new)]),
                 new_losses=np.concatenate([np.zeros(0), *(losses for _, losses in new)]),
+                snapshot=self.finish,
             )
         )
 
@@ -370,8 +368,8 @@ class SweepRecorder:
             losses=np.where(done, curves[:, -1], np.nan).astype(self._dtype),
             curves=curves,
             curve_steps=np.asarray(self.settings.steps, np.int32),
-            steps=self._steps,
-            status=self._status,
+            steps=self._steps.copy(),
+            status=self._status.copy(),
             best_index=index,
             best_loss=loss,
             best_hparams=None if index < 0 else jax.tree.map(lambda a: np.asarray(a)[index], last),
@@ -384,7 +382,7 @@ class SweepRecorder:
             wait_seconds=self.wait_seconds,
             num_compilations=self.num_compilations,
             plans=tuple(self.plans),
-            width=self._width,
+            width=self._width.copy(),
             key=self.settings.key,
             draws=self.settings.draws,
             lineage=None if self.lineage is None else self.lineage.finish(),

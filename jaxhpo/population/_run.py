@@ -113,7 +113,7 @@ def wait_for(
         if not future.done():
             recorder.report_progress(is_compiling=True)
         program = future.result()
-    recorder.add_program(program)
+    recorder.add_program(program, group.trials)
     programs.keep(settings, group, program)
     return program
 

@@ -48,6 +48,66 @@ def test_trials_that_end_early_are_pruned_with_their_curves(url):
     assert study.best_value >= full.best_value
 
 
+RUNGS = (12, 18, 21)  # of 24 trials, those that have ended
+
+
+def states_at_rungs(study, url, seen):
+    """A callback that notes which states the storage has as soon as trials have ended early."""
+
+    def note(event):
+        if event.done in RUNGS[len(seen) : len(seen) + 1]:
+            stored = optuna.load_study(study_name=study.name, storage=url).trials
+            seen.append([trial.state.name for trial in stored])
+
+    return note
+
+
+def test_each_rung_is_written_as_soon_as_it_is_judged(url):
+    study, seen = Study(SPACE, "random", storage=url, name="s"), []
+    note = states_at_rungs(study, url, seen)
+    study.sweep(TRAINING, num_trials=24, **SETTINGS | {"progress": note})
+    assert [states.count("RUNNING") for states in seen] == [12, 6, 3]
+    ended = [t.status.name.replace("FAILED", "FAIL") for t in study.trials]
+    for states in seen:  # and what was written stays
+        assert all(now in ("RUNNING", end) for now, end in zip(states, ended, strict=True))
+
+
+@pytest.mark.parametrize("rung", [0, 1, 2])
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_population_is_judged_as_a_whole_after_a_stop_between_rungs(url, rung, sampler):
+    settings = SETTINGS | {"batch_size": 24}
+    whole = Study(SPACE, sampler, storage=url, name="whole", seed=3)
+    whole.sweep(TRAINING, num_trials=24, **settings)
+
+    def stop(event):
+        if event.done == RUNGS[rung]:
+            raise KeyboardInterrupt
+
+    study = Study(SPACE, sampler, storage=url, name="cut", seed=3)
+    with pytest.raises(KeyboardInterrupt):
+        study.sweep(TRAINING, num_trials=24, **settings | {"progress": stop})
+    states = [trial.status for trial in study.trials]
+    assert (states.count(Status.WAITING), states.count(Status.RUNNING)) == (12 // 2**rung, 0)
+    again = Study(SPACE, sampler, storage=url, name="cut", seed=3)
+    again.sweep(TRAINING, num_trials=12 // 2**rung, **settings)
+    assert facts(again) == facts(whole)
+
+
+def test_a_part_of_a_population_is_one_of_its_own(url):
+    def stop(event):
+        if event.done == RUNGS[0]:
+            raise KeyboardInterrupt
+
+    study = Study(SPACE, "random", storage=url, name="cut")
+    with pytest.raises(KeyboardInterrupt):
+        study.sweep(TRAINING, num_trials=24, **SETTINGS | {"progress": stop})
+    summary = study.sweep(TRAINING, num_trials=4, **SETTINGS)
+    assert summary.num_trials == 4
+    summary = study.sweep(TRAINING, num_trials=8, **SETTINGS)
+    assert (summary.num_trials, summary.num_batches) == (8, 1)
+    assert num_ended(study) == len(study.trials) == 24
+
+
 def test_each_batch_is_a_population_of_its_own():
     study = Study(SPACE, "random", storage=None)
     make = functools.partial(hpo.schedulers.halving, levels=[2, 8])
@@ -192,6 +252,10 @@ class Stopped(Exception):
     pass
 
 
+def num_ended(study):
+    return sum(t.status not in (Status.RUNNING, Status.WAITING) for t in study.trials)
+
+
 class StopsAfter:
     """A callback that raises at one of its calls, and knows how many there were."""
 
@@ -221,7 +285,8 @@ def test_a_batch_goes_on_from_its_checkpoint(tmp_path, scheduler):
     [folder] = (tmp_path / "study.db.checkpoints").glob("*/batch-0")
     assert len(list(folder.iterdir())) == 1
     again, resumed = Study(SPACE, "random", storage=url, name="cut"), StopsAfter(None)
-    again.sweep(TRAINING, **settings | {"progress": resumed, "checkpoint": True})
+    left = {"num_trials": 24 - num_ended(again)}
+    again.sweep(TRAINING, **settings | {"progress": resumed, "checkpoint": True} | left)
     assert resumed.seen < counted.seen
     assert facts(again) == facts(whole)
     assert not (tmp_path / "study.db.checkpoints").exists()
@@ -252,7 +317,7 @@ def test_a_damaged_checkpoint_is_left_and_the_batch_begins_anew(tmp_path, caplog
         study.sweep(TRAINING, **settings | {"progress": StopsAfter(counted.seen)})
     [about] = tmp_path.glob("study.db.checkpoints/*/batch-0/*/about/metadata")
     about.write_text("{")
-    study.sweep(TRAINING, **settings)
+    study.sweep(TRAINING, **settings | {"num_trials": 12 - num_ended(study)})
     assert "the batch of trial 0 begins anew: sweep: `checkpoint_dir`" in caplog.text
     alone = Study(SPACE, "random", storage=None)
     alone.sweep(TRAINING, **settings | {"checkpoint": False})

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxhpo._status import Status
 from jaxhpo.study._stored_sampler import MAX_ATTEMPTS, StoredSampler
-from jaxhpo.study._trial import unit_of
+from jaxhpo.study._trial import status_of, unit_of
 from jaxhpo.study.storage._bulk import NumberTaken
-from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released
+from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released, own_attrs
 from jaxhpo.study.storage._rows import Ending
 from jaxhpo.study.storage.outages._late_results import record_late_results
 
@@ -18,7 +20,15 @@ from jaxhpo.study.storage.outages._late_results import record_late_results
 class BatchSampler(StoredSampler):
     """Reserves trials side by side, and ends them in one transaction."""
 
-    def reserve(self, count: int, block: int, owner: list[str | int]) -> Batch:
+    def reserve(
+        self,
+        count: int,
+        block: int,
+        owner: list[str | int],
+        *,
+        whole: int = 0,
+        name: str | None = None,
+    ) -> Batch:
         """Reserves trials that a batch has released, or else new ones, and writes them as running.
 
         They are running, and belong to this process, before anything is trained: no other one
@@ -28,22 +38,26 @@ class BatchSampler(StoredSampler):
             count: how many.
             block: how many the compiled program proposes at once.
             owner: this process.
+            whole: a batch of which some trials have ended is taken up with them, if no more than
+                these are left of it; 0: the trials of such a batch are like any others.
+            name: of the batch; None makes one up.
 
         Returns:
             The batch, which `end` and `release` end; empty only if the sampler has no further
             point.
         """
-        attrs = {"owner": owner, RESERVED: True}
+        name = name or secrets.token_hex(8)
+        attrs = {"owner": owner, RESERVED: name}
         for attempt in range(MAX_ATTEMPTS):
             first = self.next_number
             if self._has_released:
-                if batch := self._reclaim(count, block, attrs):
+                if batch := self._reclaim(count, owner, name, whole):
                     return batch
                 continue
             self._is_stale = True
             unit, values = self._proposer.propose(first, count, block)
             if len(unit) == 0:
-                return Batch([], [], unit, values, [], owner)
+                return Batch([], [], unit, values, [], owner, name, np.zeros(0, bool))
             params = self._space.decode(values)
             rows = self._running_rows(unit, params, attrs)
             try:
@@ -55,50 +69,89 @@ class BatchSampler(StoredSampler):
             self._is_stale = written[0][0] != first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
             numbers, trial_ids = zip(*written, strict=True)
-            return Batch(list(numbers), list(trial_ids), unit, values, params, owner)
+            has_ended = np.zeros(len(numbers), bool)
+            return Batch(
+                list(numbers), list(trial_ids), unit, values, params, owner, name, has_ended
+            )
         raise AssertionError("unreachable: the last attempt takes any number")
 
-    def _reclaim(self, count: int, block: int, attrs: dict[str, Any]) -> Batch | None:
-        """Reserves up to `count` released trials again; None if others were faster."""
-        released = [trial for trial in self._store.history() if is_released(trial)][:count]
-        claimed = set(self._store.claim([trial._trial_id for trial in released], attrs))
+    def _reclaim(self, count: int, owner: list[str | int], name: str, whole: int) -> Batch | None:
+        """Reserves released trials again; None if others were faster."""
+        history = self._store.history()
+        released = [trial for trial in history if is_released(trial)]
+        if not released:
+            self._is_stale = True
+            return None
+        # Of the first batch, what waits and what has ended.
+        known = own_attrs(released[0])[RESERVED]
+        mates = [trial for trial in released if own_attrs(trial)[RESERVED] == known]
+        ended = [trial for trial in history if whole and _has_ended_in(trial, known)]
+        if ended and len(mates) <= whole:
+            name = known
+        else:
+            mates, ended = released[:count], []
+        attrs = {"owner": owner, RESERVED: name}
+        claimed = set(self._store.claim([trial._trial_id for trial in mates], attrs))
         # The sampler learns of them from the history, as it would if the study were opened anew.
         self._is_stale = True
-        claimed_trials = [trial for trial in released if trial._trial_id in claimed]
-        if not claimed_trials:
+        if len(claimed) < len(mates):  # others have a part: it is no whole any more
+            ended = []
+        if not claimed:
             return None
-        unit = np.asarray([unit_of(trial) for trial in claimed_trials])
+        mine = [trial for trial in mates if trial._trial_id in claimed]
+        trials = sorted(mine + ended, key=lambda trial: trial.number)
+        unit = np.asarray([unit_of(trial) for trial in trials])
         values = self._space.host_values(unit)
-        numbers, trial_ids = (
-            [t.number for t in claimed_trials],
-            [t._trial_id for t in claimed_trials],
+        return Batch(
+            [trial.number for trial in trials],
+            [trial._trial_id for trial in trials],
+            unit,
+            values,
+            self._space.decode(values),
+            owner,
+            name,
+            np.asarray([trial._trial_id not in claimed for trial in trials]),
         )
-        params = self._space.decode(values)
-        return Batch(numbers, trial_ids, unit, values, params, attrs["owner"])
 
-    def end(self, batch: Batch, endings: Sequence[Ending], size: int) -> list[Ending]:
+    def end_some(self, endings: Sequence[Ending]) -> list[Ending]:
+        """Ends trials of a batch that goes on, in one transaction; the sampler is not told yet.
+
+        Returns:
+            The endings, those left out of trials that others have ended or taken up.
+        """
+        already_ended = set(self._store.finish(endings))
+        record_late_results(self._store, [one for one in endings if one.trial_id in already_ended])
+        return [ending for ending in endings if ending.trial_id not in already_ended]
+
+    def end(
+        self,
+        batch: Batch,
+        endings: Sequence[Ending],
+        size: int,
+        before: Collection[Ending] = (),
+    ) -> list[Ending]:
         """Ends trials of a batch in one transaction, lets the others wait, and tells the sampler.
 
         Args:
             batch: from `reserve`.
             endings: how trials of it have ended, in their order.
             size: rows to pad the tell to.
+            before: what `end_some` gave.
 
         Returns:
             The endings, those left out of trials that others have ended or taken up.
         """
         was_stale, self._is_stale = self._is_stale, True
-        ended = {ending.trial_id for ending in endings}
+        ended = {ending.trial_id for ending in (*endings, *before)}
         self.release(batch, [i for i in batch.trial_ids if i not in ended])
-        already_ended = set(self._store.finish(endings))
-        record_late_results(self._store, [one for one in endings if one.trial_id in already_ended])
-        recorded = [ending for ending in endings if ending.trial_id not in already_ended]
+        recorded = self.end_some(endings)
         # A batch that was cut short leaves proposals pending that nobody will tell.
-        if was_stale or len(recorded) < len(batch.trial_ids):
+        is_whole = len(recorded) + len(before) == len(batch.trial_ids)
+        if was_stale or self._store.has_spooled or not is_whole:
             return recorded
-        evaluations = self._to_evaluations(
-            (batch.unit, [ending.value for ending in recorded]), recorded
-        )
+        known = {ending.trial_id: ending for ending in (*recorded, *before)}
+        told = [known[trial_id] for trial_id in batch.trial_ids]
+        evaluations = self._to_evaluations((batch.unit, [ending.value for ending in told]), told)
         if not self._switch_sampler():
             self._proposer.tell(evaluations, self._next_number, size)
             self._is_stale = self._is_mid_batch
@@ -112,3 +165,9 @@ class BatchSampler(StoredSampler):
             batch.trial_ids if trial_ids is None else trial_ids,
             lambda found: tuple(found or ()) == tuple(owner),
         )
+
+
+def _has_ended_in(trial: Any, name: Any) -> bool:
+    """Whether a stored trial has ended as one of a batch; some batches have no name."""
+    is_its = isinstance(name, str) and own_attrs(trial).get(RESERVED) == name
+    return is_its and status_of(trial) not in (Status.RUNNING, Status.WAITING)

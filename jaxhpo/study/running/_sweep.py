@@ -1,4 +1,4 @@
-"""`Study.sweep`: a vectorised sweep that is asked, trained and recorded batch by batch."""
+"""`Study.sweep`: a vectorised sweep that is asked and trained batch by batch."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ from jaxhpo.schedulers.internal import (
     proposes,
     resolve,
 )
-from jaxhpo.study._batch import build_endings
+from jaxhpo.study.running._batch_record import BatchRecord
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
 from jaxhpo.study.running._retrain import sweep_key
 from jaxhpo.study.running._sweep_summary import SweepSummary
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE_ATTR, SWEEP_ATTR
 
 if TYPE_CHECKING:
     import pathlib
@@ -182,16 +181,22 @@ class SweepRun:
             logger.info("study %r ends: %s", self.study.name, self.study.stop_reason)
             return
         self.write_seconds += time.perf_counter() - began
+        how = {
+            "num_steps": self.num_steps,
+            "num_reports": self.num_reports,
+            "share_data_order": bool(self.options.get("share_data_order", False)),
+        }
+        record = BatchRecord(_WHERE, self.study, batch, how, self.size, interrupts.deferred)
         interrupt = None
         try:
             with interrupts.allow():
-                result = self._train(batch)
+                result = self._train(batch, record)
         except population.SweepInterrupted as error:
             result, interrupt = error.sweep, error
         except BaseException:
             sampler.release(batch)
             raise
-        self._record_batch(batch, result)
+        self._end_batch(batch, record, result)
         if interrupt is not None:
             self.study.stop_reason = "interrupted"
             logger.warning(
@@ -207,33 +212,42 @@ class SweepRun:
         count = min(max(self.batching.count_at(sampler.next_number), self.fewest), left)
         if 0 < left - count < self.fewest:
             count = left - self.fewest if left >= 2 * self.fewest else left
-        batch = sampler.reserve(count, self.size, this_process())
+        # What a scheduler has begun to judge it judges as a whole.
+        whole = left if self.options["scheduler"] is not None else 0
+        batch = sampler.reserve(count, self.size, this_process(), whole=whole)
         # Trials that wait come first, and may be too few for a population.
-        while self.fewest > 1 and 0 < len(batch.numbers) < count:
+        while self.fewest > 1 and 0 < len(batch.numbers) < count and not batch.has_ended.any():
             rest = count - len(batch.numbers)
-            more = sampler.reserve(rest, self.size, this_process())
+            more = sampler.reserve(rest, self.size, this_process(), name=batch.name)
             if not more.numbers:
                 break
             batch = batch.joined(more)
         return batch
 
-    def _train(self, batch: Batch) -> population.Sweep:
+    def _train(self, batch: Batch, record: BatchRecord) -> population.Sweep:
         """Trains a batch, from where a killed process has left the very same one."""
         if self.checkpoints is None:
-            return self._sweep(batch, None)
+            return self._sweep(batch, record, None)
         folder = self.checkpoints.folder_of(min(batch.numbers))
         try:
-            return self._sweep(batch, folder)
+            return self._sweep(batch, record, folder)
         except population.CheckpointMismatchError as error:
             number = min(batch.numbers)
             logger.warning(
                 "study %r: the batch of trial %d begins anew: %s", self.study.name, number, error
             )
             self.checkpoints.remove_folder(min(batch.numbers))
-            return self._sweep(batch, folder)
+            return self._sweep(batch, record, folder)
 
-    def _sweep(self, batch: Batch, folder: pathlib.Path | None) -> population.Sweep:
+    def _sweep(
+        self, batch: Batch, record: BatchRecord, folder: pathlib.Path | None
+    ) -> population.Sweep:
         left, best = self._seconds_left(), self.study._best_value_or_none()
+
+        def report_progress(event: population.Progress) -> None:
+            record.take(event)
+            self._forward_progress(event, best)
+
         return population.sweep(
             self.training,
             batch.values,
@@ -242,7 +256,7 @@ class SweepRun:
             num_steps=self.num_steps,
             num_reports=self.num_reports,
             timeout=None if left is None else max(left, 1e-3),
-            progress=lambda event: self._forward_progress(event, best),
+            progress=report_progress,
             checkpoint_dir=folder,
             **self.options,
         )
@@ -254,48 +268,22 @@ class SweepRun:
         failed = self.failed + event.failed
         self.reporter.update(Progress(done, self.num_trials, best_known, failed, event.message))
 
-    def _record_batch(self, batch: Batch, result: population.Sweep) -> None:
+    def _end_batch(self, batch: Batch, record: BatchRecord, result: population.Sweep) -> None:
         """Ends the trials of a batch that have ended; the others wait."""
-        began = time.perf_counter()
         self.compile_seconds += result.compile_seconds
         words = self.batching.words
         self.plans += tuple(
             dataclasses.replace(plan, reason=f"{plan.reason} {words}." if words else plan.reason)
             for plan in result.plans
         )
-        done = np.flatnonzero(~np.isin(result.status, (Status.EMPTY, Status.RUNNING)))
-        endings = build_endings(
-            _WHERE,
-            self.study,
-            [batch.trial_ids[i] for i in done],
-            _values(result)[done],
-            curves=result.curves[done],
-            curve_steps=result.curve_steps,
-            status=result.status[done],
-            seconds=max(result.seconds - result.wait_seconds, 0.0) / len(batch.numbers),
-        )
-        waits = [result.wait_seconds, *(0.0 for _ in endings)]
-        for i, ending, wait in zip(done, endings, waits, strict=False):
-            is_pruned = ending.status is Status.PRUNED
-            ending.system_attrs[SWEEP_ATTR] = {
-                "num_steps": int(result.steps[i]) if is_pruned else self.num_steps,
-                "num_reports": self.num_reports,
-                "share_data_order": bool(self.options.get("share_data_order", False)),
-                "width": int(result.width[i]),
-                **({COMPILE_ENTRY: wait} if wait else {}),
-            }
-            if result.lineage is not None:
-                schedule = _schedule(self.study, batch, result.lineage, int(i))
-                ending.user_attrs[SCHEDULE_ATTR] = schedule
-        recorded = self.study._sampler.end(batch, endings, self.size)
-        self.study._on_trials_ended(recorded)
+        record.end(result)
         self.study._keep_state(self.training, batch.numbers, result)
         if self.checkpoints is not None:
             self.checkpoints.remove_folder(min(batch.numbers))
-        self.write_seconds += time.perf_counter() - began
-        self.done += len(recorded)
-        self.failed += sum(ending.status is Status.FAILED for ending in recorded)
-        self.batches += len(recorded) > 0
+        self.write_seconds += record.seconds
+        self.done += len(record.endings)
+        self.failed += record.num_failed
+        self.batches += len(record.endings) > 0
 
 
 def _refuse_sampler(scheduler: Scheduler) -> None:
@@ -303,27 +291,3 @@ def _refuse_sampler(scheduler: Scheduler) -> None:
     if proposes(scheduler):
         expected = "made without `sampler`: the study's own sampler proposes the points"
         raise _checks.fail(_WHERE, "scheduler", expected, "one with a sampler")
-
-
-def _schedule(
-    study: StudyCore, batch: Batch, lineage: population.Lineage, trial: int
-) -> list[dict[str, Any]]:
-    """What led to a trial's value: until which step which trial trained with which params."""
-    who = lineage.ancestors(trial)
-    params = study.space.decode(lineage.schedule(trial))
-    pieces: list[dict[str, Any]] = []
-    for step, one, values in zip(lineage.steps.tolist(), who.tolist(), params, strict=False):
-        number, flat = int(batch.numbers[one]), study.space.flatten_params(values)
-        if pieces and (pieces[-1]["trial"], pieces[-1]["params"]) == (number, flat):
-            pieces.pop()
-        pieces.append({"until": step, "trial": number, "params": flat})
-    return pieces
-
-
-def _values(result: population.Sweep) -> np.ndarray:
-    """Final losses; of trials that ended early the last loss, as Optuna keeps it."""
-    pruned = np.flatnonzero(result.status == Status.PRUNED)
-    last = np.searchsorted(result.curve_steps, result.steps[pruned])
-    values = result.losses.copy()
-    values[pruned] = result.curves[pruned, last]
-    return values

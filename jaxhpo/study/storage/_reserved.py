@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial, TrialState
 
 RESERVED = "reserved"
-"""The entry among jaxhpo's own attributes of a trial that marks it as part of a batch."""
+"""The entry among jaxhpo's own attributes of a trial that marks it as part of a batch: its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +38,9 @@ class Batch:
         values: the points' values pytree.
         params: the values as Python objects.
         owner: the process.
+        name: of the batch, which its trials have in the storage.
+        has_ended: `[m]` bool, trials that had ended before: they belong to the population that a
+            scheduler judges.
     """
 
     numbers: list[int]
@@ -46,6 +49,8 @@ class Batch:
     values: Any
     params: list[Any]
     owner: list[str | int]
+    name: str
+    has_ended: np.ndarray
 
     def joined(self, other: Batch) -> Batch:
         """This batch, and the trials of another one after its own."""
@@ -56,6 +61,8 @@ class Batch:
             jax.tree.map(lambda *both: np.concatenate(both), self.values, other.values),
             [*self.params, *other.params],
             self.owner,
+            self.name,
+            np.concatenate([self.has_ended, other.has_ended]),
         )
 
 
