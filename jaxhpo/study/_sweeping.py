@@ -67,7 +67,7 @@ class SweepingStudy(StudyCore):
 
         Args:
             training: the training run whose `loss` is minimised.
-            num_trials: how many more trials to train.
+            num_trials: how many more trials to train; one that had ended before is none of them.
             num_steps: steps per trial; static.
             batch_size: trials asked, trained and written together. None takes what the sampler can
                 use: up to 4,096 where it ignores values, a generation of a population, otherwise
@@ -76,6 +76,9 @@ class SweepingStudy(StudyCore):
             scheduler: which trials of a batch go on, as in `population.sweep`: a name, or a
                 function `(num_trials, num_steps)` that makes a scheduler of a batch. A trial that
                 ends early is PRUNED; its value is the last of its curve, and it is never the best.
+                Each rung is written down in one transaction. After a kill the trials that had
+                ended stay so, and the next sweep, if it has room for all the others, trains and
+                judges the population as a whole.
                 A ready-made one runs batches of its own size, and `num_trials` is a multiple of it.
                 One that needs some trials ("pbt", "pb2": 4) gets no smaller batch: the last ones
                 are cut another way, or are one.
