@@ -34,9 +34,9 @@ RULES = {
 }
 
 
-def most_trials(name, runs, levels):
+def most_trials(name, runs, levels, eta=None):
     """The most trials of which a rule takes at most so many whole runs."""
-    eta, num_trials = 2 if name == "halving" else 3, 4
+    eta, num_trials = eta or (2 if name == "halving" else 3), 4
     while True:
         sizes = [num_trials + 1]
         if name == "hyperband":
