@@ -4,8 +4,8 @@ Run: python benchmarks/multifidelity_digits.py [--seeds 20] [--first-seed 100] [
 
 4,096 trials of the digits classifier of `halving.py`, with six hyperparameters, are trained once,
 81 blocks of 5 steps each; every rule then sees the same curves. A seed draws the order in which
-trials begin. A budget is as many blocks as so many whole runs take; a rule gets the most trials that
-it expects to pay with it, and the score is the lowest validation loss seen within it. Printed:
+trials begin. A budget is as many blocks as so many whole runs take; a rule gets the most trials
+that it expects to pay with it, and the score is the lowest validation loss seen within it. Printed:
 median and upper quartile over seeds, and the whole runs that a rule takes to a median of 0.20.
 `--curves` keeps the curves in a file for the next run. Settings were chosen on seeds 0 to 59.
 """
