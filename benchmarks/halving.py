@@ -84,12 +84,10 @@ def training():
     )
 
 
-def hyperparameters(n, seed):
-    import jax
-
+def space():
     import jaxhpo as hpo
 
-    space = hpo.Space(
+    return hpo.Space(
         {
             "lr": hpo.log_uniform(1e-3, 3.0),
             "momentum": hpo.uniform(0.0, 0.99),
@@ -99,7 +97,12 @@ def hyperparameters(n, seed):
             "gain": hpo.log_uniform(0.1, 10.0),
         }
     )
-    return space.sample(jax.random.key(1000 + seed), n)
+
+
+def hyperparameters(n, seed):
+    import jax
+
+    return space().sample(jax.random.key(1000 + seed), n)
 
 
 def scheduler_of(name, n, steps):
