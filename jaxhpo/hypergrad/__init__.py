@@ -1,6 +1,8 @@
 """Hypergradients: derivatives of a training run by its hyperparameters."""
 
 from jaxhpo.hypergrad import bilevel as bilevel
+from jaxhpo.hypergrad._as_training import DescentState as DescentState
+from jaxhpo.hypergrad._as_training import as_training as as_training
 from jaxhpo.hypergrad._base import Diagnostics as Diagnostics
 from jaxhpo.hypergrad._base import Estimator as Estimator
 from jaxhpo.hypergrad._base import Hypergradient as Hypergradient
@@ -36,12 +38,14 @@ from jaxhpo.hypergrad.unrolled._unrolled import unrolled as unrolled
 
 __all__ = [
     "Descent",
+    "DescentState",
     "Diagnosis",
     "Diagnostics",
     "Estimator",
     "Hypergradient",
     "Recommendation",
     "Traits",
+    "as_training",
     "auto",
     "bilevel",
     "binomial",

@@ -11,16 +11,14 @@ import optax
 
 from jaxhpo._checks import check_callable, check_count, check_key, check_positive, describe, fail
 from jaxhpo._tracing import compilation_cache, owned
-from jaxhpo.hypergrad._base import Estimator, Hypergradient, real_leaves
+from jaxhpo.hypergrad._base import Estimator, real_leaves
 from jaxhpo.hypergrad._coordinates import check_start, from_free, to_free
 from jaxhpo.hypergrad._held_out import HeldOut, is_noisy, losses
+from jaxhpo.hypergrad._outer_step import Loop, Step, begin_loop, outer_step
 from jaxhpo.progress import DeviceReporter, check_not_traced, display, report
 
 Array = jax.Array
 PyTree = Any
-
-_TRAIL = 8
-"""Accepted values that are averaged with fresh keys, since one alone may be low by chance."""
 
 
 class Descent(NamedTuple):
@@ -74,28 +72,6 @@ class _Users(NamedTuple):
     optimizer: Any
     test_loss: Any
     progress: Any
-
-
-class _Trail(NamedTuple):
-    """The last accepted values, and the point at which their mean was smallest."""
-
-    values: Array
-    best: PyTree
-    best_mean: Array
-
-
-class _Loop(NamedTuple):
-    """The loop's state: the last trusted point, the way from it, and the best one."""
-
-    point: PyTree
-    anchor: PyTree
-    direction: PyTree
-    scale: Array
-    opt_state: PyTree
-    best: PyTree
-    best_value: Array
-    trail: _Trail
-    memory: PyTree
 
 
 def descend(
@@ -215,36 +191,19 @@ def _run(
     """The whole loop, traceable."""
     estimator, optimizer = users.estimator.function, users.optimizer
 
-    def outer_step(loop: _Loop, i: Array) -> tuple[_Loop, Any]:
-        hparams, pullback = jax.vjp(lambda free: from_free(space, free), loop.point)
+    def step(loop: Loop, i: Array) -> tuple[Loop, Any]:
         run_key = key if settings.seeds == "fixed" else jax.random.fold_in(key, i)
-        out, memory = estimator.update(run_key, hparams, loop.memory)
-        grads = pullback(out.grad)[0]
-        accepted = _is_trusted(out, grads, limit)
-        row = _row(users, hparams, out, grads, accepted, i)
-        loop = loop._replace(memory=_where(accepted, memory, loop.memory))
-        loop = _move(optimizer, loop, out.value, grads, accepted)
+        loop, found = outer_step(estimator, optimizer, run_key, space, limit, loop)
+        row = _row(users, found, i)
         if reporter is not None:
             counts = dict(done=i + 1, best=loop.best_value, failed=jnp.int32(0))
             report(reporter, i, settings.num_outer, **counts)
         return loop, row
 
     start = to_free(space, hparams)
-    infinite = jnp.asarray(jnp.inf, jax.eval_shape(estimator, key, hparams).value.dtype)
-    recent = jnp.full(min(_TRAIL, settings.num_outer), infinite)
-    loop = _Loop(
-        point=start,
-        anchor=start,
-        direction=jax.tree.map(jnp.zeros_like, start),
-        scale=jnp.ones((), infinite.dtype),
-        opt_state=_strong(optimizer.init(start)),
-        best=start,
-        best_value=infinite,
-        trail=_Trail(recent, start, infinite),
-        memory=estimator.init(key, hparams),
-    )
+    loop = begin_loop(estimator, optimizer, key, hparams, space, settings.num_outer)
     steps = jnp.arange(settings.num_outer, dtype=jnp.int32)
-    loop, rows = jax.lax.scan(outer_step, loop, steps)
+    loop, rows = jax.lax.scan(step, loop, steps)
     best, best_value, held_out = _judged(settings, estimator, key, space, start, loop)
     return Descent(*(best, best_value, *rows, loop.point, loop.opt_state, held_out))
 
@@ -253,7 +212,7 @@ _compiled = owned.jit(_run, functions_in=(1, 4), static_argnums=(0,))
 
 
 def _judged(
-    settings: _Settings, estimator: Estimator, key: Array, space: Any, start: Any, loop: _Loop
+    settings: _Settings, estimator: Estimator, key: Array, space: Any, start: Any, loop: Loop
 ) -> tuple[Any, Array, HeldOut | None]:
     """The best hyperparameters, their value, and what held-out keys say of them."""
     points = [loop.best, loop.trail.best, start]
@@ -275,10 +234,9 @@ def _judged(
     return best, value.astype(loop.best_value.dtype), HeldOut(found[2], found[chosen])
 
 
-def _row(
-    users: _Users, hparams: Any, out: Hypergradient, grads: Any, accepted: Array, i: Array
-) -> tuple[Any, ...]:
+def _row(users: _Users, found: Step, i: Array) -> tuple[Any, ...]:
     """What one outer step leaves in the record, in the order of `Descent`'s fields."""
+    hparams, out, grads, accepted = found
     norm = _norm(grads)
     if users.progress is not None:
         jax.debug.callback(owned.weakly(users.progress), i, out.value, norm)
@@ -301,55 +259,3 @@ def _norm(tree: Any) -> Array:
     leaves = jax.tree.leaves(tree)
     dtype = jnp.result_type(*leaves) if leaves else jnp.result_type(float)
     return jnp.sqrt(sum((jnp.sum(a.astype(dtype) ** 2) for a in leaves), jnp.zeros((), dtype)))
-
-
-def _is_trusted(out: Hypergradient, grads: Any, limit: Array) -> Array:
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves((out.value, grads))]
-    trusted = jnp.all(jnp.stack(finite))
-    growth = out.diagnostics.log_growth
-    if growth is not None:
-        trusted &= growth <= limit.astype(growth.dtype)
-    if out.diagnostics.reversal_ok is not None:
-        trusted &= out.diagnostics.reversal_ok
-    return trusted
-
-
-def _move(optimizer: Any, loop: _Loop, value: Array, grads: Any, accepted: Array) -> _Loop:
-    """A step from a trusted point; from any other, half the way back to the last trusted one."""
-    clean = jax.tree.map(lambda g: jnp.where(accepted, g, jnp.zeros_like(g)), grads)
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-        updates, opt_state = optimizer.update(clean, loop.opt_state, loop.point)
-    updates = jax.tree.map(lambda u, p: u.astype(p.dtype), updates, loop.point)
-    anchor = _where(accepted, loop.point, loop.anchor)
-    direction = _where(accepted, updates, loop.direction)
-    scale = jnp.where(accepted, jnp.ones_like(loop.scale), loop.scale / 2)
-    is_best = accepted & (value < loop.best_value)
-    return _Loop(
-        point=jax.tree.map(lambda a, d: a + scale.astype(a.dtype) * d, anchor, direction),
-        anchor=anchor,
-        direction=direction,
-        scale=scale,
-        opt_state=_where(accepted, _strong(opt_state), loop.opt_state),
-        best=_where(is_best, loop.point, loop.best),
-        best_value=jnp.where(is_best, value, loop.best_value),
-        trail=_where(accepted, _followed(loop.trail, value, loop.point), loop.trail),
-        memory=loop.memory,
-    )
-
-
-def _followed(trail: _Trail, value: Array, point: Any) -> _Trail:
-    """The trail with one more value."""
-    values = jnp.append(trail.values[1:], value.astype(trail.values.dtype))
-    mean = jnp.mean(values)
-    is_best = mean < trail.best_mean
-    best = _where(is_best, point, trail.best)
-    return _Trail(values, best, jnp.where(is_best, mean, trail.best_mean))
-
-
-def _where(flag: Array, new: Any, old: Any) -> Any:
-    return jax.tree.map(lambda a, b: jnp.where(flag, a, b), new, old)
-
-
-def _strong(tree: Any) -> Any:
-    """Drops weak types, which would change under the loop."""
-    return jax.tree.map(lambda a: jax.lax.convert_element_type(a, jnp.result_type(a)), tree)

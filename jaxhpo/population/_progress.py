@@ -5,14 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from jaxhpo import progress as reports
-
-if TYPE_CHECKING:
-    from jaxhpo.population._record import Sweep
 
 COMPILING = "compiling"
 
@@ -40,7 +37,7 @@ class Progress(reports.Progress):
     seconds: float
     new_trials: np.ndarray
     new_losses: np.ndarray
-    snapshot: Callable[[], Sweep]
+    snapshot: Callable[[], Any]
 
     @property
     def num_done(self) -> int:

@@ -39,19 +39,21 @@ class Slope(NamedTuple):
     grads: Any
 
 
-def optimizer_factory(where: str, optimizer: Any) -> Callable[[Any], optax.GradientTransformation]:
+def optimizer_factory(
+    where: str, optimizer: Any, argument: str = "optimizer"
+) -> Callable[[Any], optax.GradientTransformation]:
     """Accepts `optimizer(hparams) -> GradientTransformation`, or a transformation as it is."""
     fixed = _as_transformation(optimizer)
     if fixed is not None:
         return lambda hparams: fixed
-    check_callable(where, "optimizer", optimizer)
+    check_callable(where, argument, optimizer)
 
     def build(hparams: Any) -> optax.GradientTransformation:
         built = optimizer(hparams)
         made = _as_transformation(built)
         if made is None:
             raise TypeError(
-                f"{where}: `optimizer` must return an optax.GradientTransformation, got "
+                f"{where}: `{argument}` must return an optax.GradientTransformation, got "
                 f"{describe(built)}."
             )
         return made

@@ -11,6 +11,7 @@ from jaxhpo.training._data import whole_data as whole_data
 from jaxhpo.training._gradient import mixed_mode as mixed_mode
 from jaxhpo.training._objective import check_training as check_training
 from jaxhpo.training._objective import trial_keys as trial_keys
+from jaxhpo.training._optimizer import optimizer_factory as optimizer_factory
 from jaxhpo.training._rules import CUSTOM_JVP as CUSTOM_JVP
 from jaxhpo.training._rules import CUSTOM_VJP as CUSTOM_VJP
 from jaxhpo.training._rules import asymmetry as asymmetry
