@@ -331,23 +331,30 @@ def _start(
 
 
 @functools.cache
-def _can_compile_less() -> bool:
-    """Whether the compiler has the older way to make kernels, which takes half of its time."""
-    return jax.version.__version_info__ < (0, 11) and jax.default_backend() == "cpu"
+def _fewer_kernels() -> owned.Options:
+    """Options with which the compiler takes half of its time, for programs that run as fast.
+
+    Every reduction of more than 32 numbers is one kernel, not two; where there is one, the older
+    way to make kernels.
+    """
+    if jax.default_backend() != "cpu":
+        return ()
+    passes = (("xla_disable_hlo_passes", "tree_reduction_rewriter"),)
+    if jax.version.__version_info__ < (0, 11):
+        return (*passes, ("xla_cpu_use_fusion_emitters", False))
+    return passes
 
 
 def _options(function: Any, *_: Any) -> owned.Options:
-    """Of samplers of many small kernels, which run as fast when they are made the older way."""
+    """Of samplers of many small kernels, which run as fast when they are fewer."""
     is_meant = traits_of(name_of_function(function)).has_many_kernels
-    return _FEWER_PASSES if is_meant and _can_compile_less() else ()
+    return _fewer_kernels() if is_meant else ()
 
 
 def _options_of_a_start(*_: Any) -> owned.Options:
     """Of programs that run once a capacity: compiling is their cost."""
-    return _FEWER_PASSES if _can_compile_less() else ()
+    return _fewer_kernels()
 
-
-_FEWER_PASSES: owned.Options = (("xla_cpu_use_fusion_emitters", False),)
 
 _init = owned.jit(
     stored(_start, static_argnums=(4,)),
