@@ -1,14 +1,16 @@
 """Whole processes of a short study: what starting, compiling and tracing cost, beside Optuna.
 
 python benchmarks/start.py [--samplers random qmc tpe gp] [--trials 200] [--rounds 5]
-    [--before CHECKOUT] [--door study|conditional|searchcv]
+    [--before CHECKOUT] [--door study|conditional|searchcv] [--sleep 0]
 
 A process imports the library, runs a study in memory of a quadratic function in 6 uniform
 dimensions and ends. "cold" has an empty folder of compiled programs, "warm" the one that a cold
-process has left. `--before` runs another checkout of this package in the same rounds. Wall and CPU
-seconds of the process, smallest and median of interleaved rounds; and programs compiled in it.
-Python's bytecode is there, as after an installation. "import jax" is what every program with JAX
-has to pay; "conditional" and "searchcv" are searches through the doors of Optuna and scikit-learn.
+process has left. `--before` runs another checkout of this package in the same rounds. Smallest and
+median of interleaved rounds: wall and CPU seconds of the process; the same without its imports,
+measured inside; the longest pause between two trials, of which each sleeps `--sleep` seconds; and
+programs compiled in it. Python's bytecode is there, as after an installation. "import jax" is what
+every program with JAX has to pay, "imports" what all that a script imports costs; "conditional" and
+"searchcv" are searches through the doors of Optuna and scikit-learn.
 """
 
 import argparse
@@ -23,15 +25,70 @@ import time
 
 NUM_DIMS = 6
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-OURS = """
+BEGIN = """
+import resource, time
+import jax
+count, pause, ended = 0, 0.0, None
+def listen(event, seconds, **facts):
+    global count
+    count += event == "/jax/core/compile/backend_compile_duration"
+jax.monitoring.register_event_duration_secs_listener(listen)
+def trial(value):
+    global pause, ended
+    pause = max(pause, 0.0 if ended is None else time.perf_counter() - ended)
+    time.sleep({sleep})
+    ended = time.perf_counter()
+    return value
+def cpu():
+    both = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+wall_before, cpu_before = time.perf_counter(), cpu()
+"""
+END = """
+print(time.perf_counter() - wall_before, cpu() - cpu_before, pause, count)
+"""
+IMPORTS = {
+    "study": """
 import jaxhpo as hpo
+import jaxhpo.study
+""",
+    "conditional": """
+import optuna
+from jaxhpo.integrations.optuna import JaxhpoSampler
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+""",
+    "searchcv": """
+from sklearn.datasets import load_iris
+from sklearn.tree import DecisionTreeClassifier
+import jaxhpo as hpo
+from jaxhpo.integrations.sklearn import SearchCV
+""",
+}
+BODIES = {
+    "study": """
 space = hpo.Space({{f"x{{i}}": hpo.uniform(0.0, 1.0) for i in range({dims})}})
 study = hpo.Study(space, {name!r}, storage=None, seed={seed})
 study.optimize(
-    lambda params: sum((x - 0.3) ** 2 for x in params.values()), num_trials={trials}, progress=False
+    lambda params: trial(sum((x - 0.3) ** 2 for x in params.values())),
+    num_trials={trials}, progress=False,
 )
-print(count)
-"""
+""",
+    "conditional": """
+def objective(asked):
+    kind = asked.suggest_categorical("kind", ["a", "b", "c"])
+    x = asked.suggest_float("x", -1.0, 1.0)
+    if kind == "a":
+        return trial(x**2 + asked.suggest_float("lr", 1e-4, 1.0, log=True))
+    return trial(x**2 + (asked.suggest_int("depth", 1, 9) if kind == "b" else 1))
+study = optuna.create_study(sampler=JaxhpoSampler({name!r}, seed={seed}))
+study.optimize(objective, n_trials=30)
+""",
+    "searchcv": """
+space = {{"max_depth": hpo.integer(1, 9), "ccp_alpha": hpo.uniform(0.0, 0.1)}}
+settings = {{"n_iter": 20, "cv": 2, "sampler": {name!r}, "random_state": {seed}}}
+SearchCV(DecisionTreeClassifier(), space, **settings).fit(*load_iris(return_X_y=True))
+""",
+}
 OPTUNA = """
 import optuna
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -40,46 +97,12 @@ study.optimize(
     lambda trial: sum((trial.suggest_float(f"x{{i}}", 0.0, 1.0) - 0.3) ** 2 for i in range({dims})),
     n_trials={trials},
 )
-print(0)
 """
-COUNT = """
-import jax
-count = 0
-def listen(event, seconds, **facts):
-    global count
-    count += event == "/jax/core/compile/backend_compile_duration"
-jax.monitoring.register_event_duration_secs_listener(listen)
-"""
-CONDITIONAL = """
-import optuna
-from jaxhpo.integrations.optuna import JaxhpoSampler
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-def objective(trial):
-    kind = trial.suggest_categorical("kind", ["a", "b", "c"])
-    x = trial.suggest_float("x", -1.0, 1.0)
-    if kind == "a":
-        return x**2 + trial.suggest_float("lr", 1e-4, 1.0, log=True)
-    return x**2 + (trial.suggest_int("depth", 1, 9) if kind == "b" else 1)
-study = optuna.create_study(sampler=JaxhpoSampler({name!r}, seed={seed}))
-study.optimize(objective, n_trials=30)
-print(count)
-"""
-SEARCHCV = """
-from sklearn.datasets import load_iris
-from sklearn.tree import DecisionTreeClassifier
-import jaxhpo as hpo
-from jaxhpo.integrations.sklearn import SearchCV
-space = {{"max_depth": hpo.integer(1, 9), "ccp_alpha": hpo.uniform(0.0, 0.1)}}
-settings = {{"n_iter": 20, "cv": 2, "sampler": {name!r}, "random_state": {seed}}}
-SearchCV(DecisionTreeClassifier(), space, **settings).fit(*load_iris(return_X_y=True))
-print(count)
-"""
-DOORS = {"study": COUNT + OURS, "conditional": COUNT + CONDITIONAL, "searchcv": COUNT + SEARCHCV}
 PEERS = {"random": "RandomSampler", "qmc": "QMCSampler", "tpe": "TPESampler", "gp": "GPSampler"}
 
 
 def process(script, folder, environment):
-    """Wall and CPU seconds of a process, and the number that it prints last."""
+    """Wall and CPU seconds of a process, and the numbers of the last line that it prints."""
     start = time.perf_counter()
     child = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -96,33 +119,37 @@ def process(script, folder, environment):
     if child.returncode:
         raise RuntimeError(errors)
     wall = time.perf_counter() - start
-    return wall, usage.ru_utime + usage.ru_stime, int(text.split()[-1])
+    inside = map(float, text.splitlines()[-1].split()) if text else ()
+    return wall, usage.ru_utime + usage.ru_stime, *inside
 
 
-def one_round(door, name, seed, trials, checkouts):
+def one_round(arguments, name, seed, checkouts):
     """One row a kind of process, in the order in which they run."""
-    facts = {"dims": NUM_DIMS, "trials": trials, "seed": seed}
+    door, elsewhere = arguments.door, tempfile.gettempdir()
+    facts = {"dims": NUM_DIMS, "trials": arguments.trials, "seed": seed, "sleep": arguments.sleep}
+    script = (IMPORTS[door] + BEGIN + BODIES[door] + END).format(name=name, **facts)
     for label, checkout in checkouts.items():
-        script = DOORS[door].format(name=name, **facts)
         with tempfile.TemporaryDirectory() as folder:
             environment = {"PYTHONPATH": str(checkout), "JAXHPO_CACHE_DIR": folder}
             for state in ("cold", "warm"):
                 yield f"{label}, {state}", process(script, folder, environment)
-    yield "import jax", process("import jax; print(0)", tempfile.gettempdir(), {})
+            yield f"{label}, imports", process(IMPORTS[door], folder, environment)
+    yield "import jax", process("import jax", elsewhere, {})
     # Optuna's GPSampler needs PyTorch, without which it is left out.
     has_peer = name in PEERS and (name != "gp" or importlib.util.find_spec("torch") is not None)
     if has_peer and door == "study":
         script = OPTUNA.format(name=PEERS[name], **facts)
-        yield f"Optuna's {PEERS[name]}", process(script, tempfile.gettempdir(), {})
+        yield f"Optuna's {PEERS[name]}", process(script, elsewhere, {})
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--samplers", nargs="+", default=list(PEERS))
-    parser.add_argument("--door", choices=list(DOORS), default="study")
+    parser.add_argument("--door", choices=list(BODIES), default="study")
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--before", type=pathlib.Path)
+    parser.add_argument("--sleep", type=float, default=0.0)
     arguments = parser.parse_args()
     checkouts = {"jaxhpo": ROOT}
     if arguments.before:
@@ -132,22 +159,27 @@ def main():
         measure(arguments, checkouts)
 
 
+COLUMNS = ("wall", "CPU", "wall inside", "CPU inside", "longest pause", "programs")
+
+
 def measure(arguments, checkouts):
     """Prints a table."""
     for checkout in checkouts.values():  # writes the bytecode
-        process("import jaxhpo.study, optuna, sklearn; print(0)", str(checkout), {})
+        process("import jaxhpo.study, optuna, sklearn", str(checkout), {})
     print(f"{arguments.trials} trials, {arguments.rounds} rounds; seconds (min / median)")
-    print("| sampler | process | wall | CPU | programs |")
-    print("|---|---|---|---|---|")
+    print(f"| sampler | process | {' | '.join(COLUMNS)} |")
+    print("|---" * (2 + len(COLUMNS)) + "|")
     for name in arguments.samplers:
         rows = {}
         for seed in range(arguments.rounds):
-            for label, row in one_round(arguments.door, name, seed, arguments.trials, checkouts):
+            for label, row in one_round(arguments, name, seed, checkouts):
                 rows.setdefault(label, []).append(row)
         for label, values in rows.items():
-            wall, cpu, programs = zip(*values, strict=True)
-            cells = [f"{min(v):.2f} / {statistics.median(v):.2f}" for v in (wall, cpu)]
-            print(f"| {name} | {label} | {cells[0]} | {cells[1]} | {max(programs)} |", flush=True)
+            numbers = list(zip(*values, strict=True))
+            cells = [f"{min(one):.2f} / {statistics.median(one):.2f}" for one in numbers[:5]]
+            cells += [f"{max(one):.0f}" for one in numbers[5:]]
+            cells += [""] * (len(COLUMNS) - len(cells))
+            print(f"| {name} | {label} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

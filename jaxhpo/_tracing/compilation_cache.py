@@ -19,7 +19,7 @@ DIRECTORY_VARIABLE = "JAXHPO_CACHE_DIR"
 SWITCH_VARIABLE = "JAXHPO_CACHE"
 _OFF = ("0", "off", "false", "no")
 # Programs that took less time to compile are not worth a file.
-_MIN_COMPILE_SECONDS = 0.1
+_MIN_COMPILE_SECONDS = 0.02
 
 
 def default_cache_directory() -> pathlib.Path:

@@ -69,7 +69,7 @@ class CompileAhead:
         Args:
             prepare: called with the capacity and `args`, compiles; it must change nothing.
             capacity: the next one.
-            args: the sampler, its keys, and others.
+            args: the sampler, and others.
         """
         if self._process is None:
             self._prepared = capacity  # also if nothing comes of it: once is enough
@@ -103,17 +103,14 @@ class CompileAhead:
             self._thread = None
 
 
-def _started(
-    capacity: int, sampler: Any, keys: Any, *others: Any
-) -> subprocess.Popen[bytes] | None:
+def _started(capacity: int, sampler: Any, *others: Any) -> subprocess.Popen[bytes] | None:
     """The other process; None where it would be of no use."""
     if _stored_programs.folder() is None or jax.default_backend() != "cpu":
         return None  # an accelerator has no room for two processes
     try:
         structure_text(jax.tree.structure(sampler))
-        data = jax.tree.map(jax.random.key_data, keys)
         surroundings = _stored_programs.surroundings()
-        content = pickle.dumps((surroundings, capacity, sampler, data, *others))
+        content = pickle.dumps((surroundings, capacity, sampler, *others))
         return _run(content)
     except (NoStableTextError, pickle.PicklingError, AttributeError, TypeError, OSError) as error:
         logger.debug("the programs for %d trials are compiled later: %s", capacity, error)

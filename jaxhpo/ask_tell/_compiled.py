@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import (
+    Array,
     Outcome,
     PyTree,
     Sampler,
@@ -29,6 +30,7 @@ from jaxhpo._base import (
 from jaxhpo._tracing import compilation_cache, lapack_threads, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
+from jaxhpo.ask_tell._host_keys import folded, seed_key
 from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
@@ -46,20 +48,13 @@ _FEW_CAPACITIES = (256, 2048, 16384)
 
 
 class _TellArguments(NamedTuple):
-    """Arguments of a tell: a count that decides the draws, and padded rows."""
+    """Arguments of a tell: the data of its key, and padded rows."""
 
-    count: Any
+    key: np.ndarray
     unit: np.ndarray
     value: np.ndarray
     violation: np.ndarray
     se: np.ndarray
-
-
-class Keys(NamedTuple):
-    """Keys from which those of the asks and those of the tells are folded."""
-
-    ask: jax.Array
-    tell: jax.Array
 
 
 class Driver:
@@ -98,8 +93,9 @@ class Driver:
         self._ahead, self._block = CompileAhead(), 1
         self.num_expected = math.inf
         # What an integer is cut to here, `jax.random.key` cuts it to as well.
-        self._seed = np.int64(seeds[0]).astype(jnp.result_type(int))
-        self._folded = tuple(np.uint32(number) for number in seeds[1:])
+        key = seed_key(np.int64(seeds[0]).astype(jnp.result_type(int)))
+        self._key = functools.reduce(folded, seeds[1:], key)
+        self._tell_key = folded(self._key, _TELL_STREAM)
         self._dtype = np.dtype(jnp.result_type(float))
         tail = () if num_objectives == 1 else (num_objectives,)
         self._no_rows = self._padded(
@@ -110,7 +106,6 @@ class Driver:
     def reset(self) -> None:
         """Forgets everything that was told and asked."""
         self._state: Any = None
-        self._keys: Any = None
         self._pending = self._no_rows
         self._capacity = 0
 
@@ -128,13 +123,15 @@ class Driver:
         """
         self._start()
         self._block = block
+        # Of several asks each has a key of its own, which the program folds.
+        key = self._key if block > 1 else folded(self._key, number)
         with lapack_threads.one_thread():
             self._state, unit = self._run(
                 tell_and_ask,
                 block,
                 self._sampler.tell,
                 self._sampler.ask,
-                self._keys,
+                key,
                 self._state,
                 self._pending,
                 np.uint32(number),
@@ -195,7 +192,7 @@ class Driver:
         if self._state is None or is_enough or not self._ahead.is_due(count, self._capacity):
             return
         following = capacity_for(self._sampler, self._capacity + 1)
-        arguments = (self._sampler, self._keys, self._state, self._no_rows, self._block)
+        arguments = (self._sampler, self._key, self._state, self._no_rows, self._block)
         self._ahead.go_on(prepare, following, *arguments)
 
     def _await_next(self) -> None:
@@ -210,15 +207,16 @@ class Driver:
         """Makes the first state, if there is none, with the capacity that it is to have."""
         if self._state is None:
             resize = self._sampler.resize if self._capacity else None
-            arguments = (self._sampler.init, resize, self._seed, self._folded, self._capacity)
-            self._keys, self._state = self._run(_init, 0, *arguments)
+            key = folded(self._key, _INIT_STREAM)
+            arguments = (self._sampler.init, resize, key, self._capacity)
+            self._state = self._run(_init, 0, *arguments)
 
     def _flush(self) -> None:
         """Runs the tell that is pending, if there is one."""
         if self._pending is not self._no_rows:
             self._start()
             rows = len(self._pending.unit)
-            arguments = (self._sampler.tell, self._keys, self._state, self._pending)
+            arguments = (self._sampler.tell, self._state, self._pending)
             self._state = self._run(_tell, rows, *arguments)
             self._pending = self._no_rows
 
@@ -245,24 +243,24 @@ class Driver:
         violation = np.zeros(len(unit)) if violation is None else violation
         se = np.full(value.shape, np.nan) if se is None else se
         parts = (_pad(part, size, self._dtype) for part in (unit, value, violation, se))
-        return _TellArguments(np.uint32(count), *parts)
+        return _TellArguments(folded(self._tell_key, count), *parts)
 
 
 def prepare(
-    capacity: int, sampler: Sampler, keys: Keys, state: Any, rows: _TellArguments, block: int
+    capacity: int, sampler: Sampler, key: np.ndarray, state: Any, rows: _TellArguments, block: int
 ) -> None:
     """Compiles what a driver needs at a larger capacity, and changes nothing.
 
     Args:
         capacity: the larger one.
         sampler: the driver's sampler.
-        keys: its keys.
+        key: the data of a key.
         state: its state, at the capacity before.
         rows: a tell of nothing.
         block: asks of one program.
     """
     grown = grow(sampler.resize, state, capacity)
-    arguments = (keys, grown, rows, np.uint32(0), np.int32(block > 1), block)
+    arguments = (key, grown, rows, np.uint32(0), np.int32(block > 1), block)
     tell_and_ask(sampler.tell, sampler.ask, *arguments)
 
 
@@ -319,40 +317,44 @@ def _widened(unit: np.ndarray, width: int) -> np.ndarray:
 def _start(
     init: Callable[..., Any],
     resize: Callable[..., Any] | None,
-    seed: jax.Array,
-    folded: tuple[jax.Array, ...],
+    key: Array,
     capacity: int,
-) -> tuple[Keys, Any]:
-    """The keys and the first state, in buffers of `capacity` rows if there is `resize`."""
-    key = functools.reduce(jax.random.fold_in, folded, jax.random.key(seed))
-    state = init(jax.random.fold_in(key, np.uint32(_INIT_STREAM)))
-    keys = Keys(key, jax.random.fold_in(key, np.uint32(_TELL_STREAM)))
-    return keys, state if resize is None else resize(state, capacity)
+) -> Any:
+    """The first state, in buffers of `capacity` rows if there is `resize`."""
+    state = init(jax.random.wrap_key_data(key))
+    return state if resize is None else resize(state, capacity)
 
 
 @functools.cache
-def _can_compile_less() -> bool:
-    """Whether the compiler has the older way to make kernels, which takes half of its time."""
-    return jax.version.__version_info__ < (0, 11) and jax.default_backend() == "cpu"
+def _fewer_kernels() -> owned.Options:
+    """Options with which the compiler takes half of its time, for programs that run as fast.
+
+    Every reduction of more than 32 numbers is one kernel, not two; where there is one, the older
+    way to make kernels.
+    """
+    if jax.default_backend() != "cpu":
+        return ()
+    passes = (("xla_disable_hlo_passes", "tree_reduction_rewriter"),)
+    if jax.version.__version_info__ < (0, 11):
+        return (*passes, ("xla_cpu_use_fusion_emitters", False))
+    return passes
 
 
 def _options(function: Any, *_: Any) -> owned.Options:
-    """Of samplers of many small kernels, which run as fast when they are made the older way."""
+    """Of samplers of many small kernels, which run as fast when they are fewer."""
     is_meant = traits_of(name_of_function(function)).has_many_kernels
-    return _FEWER_PASSES if is_meant and _can_compile_less() else ()
+    return _fewer_kernels() if is_meant else ()
 
 
 def _options_of_a_start(*_: Any) -> owned.Options:
     """Of programs that run once a capacity: compiling is their cost."""
-    return _FEWER_PASSES if _can_compile_less() else ()
+    return _fewer_kernels()
 
-
-_FEWER_PASSES: owned.Options = (("xla_cpu_use_fusion_emitters", False),)
 
 _init = owned.jit(
-    stored(_start, static_argnums=(4,)),
+    stored(_start, static_argnums=(3,)),
     functions_in=(0, 1),
-    static_argnums=(4,),
+    static_argnums=(3,),
     compiler_options=_options_of_a_start,
 )
 
@@ -370,15 +372,15 @@ grow = owned.jit(
 )
 
 
-def _apply_tell(tell: Callable[..., Any], keys: Keys, state: Any, arguments: _TellArguments) -> Any:
+def _apply_tell(tell: Callable[..., Any], state: Any, arguments: _TellArguments) -> Any:
     value, se, violation = map(jnp.asarray, (arguments.value, arguments.se, arguments.violation))
     outcome = Outcome(value, se, violation)
-    key = jax.random.fold_in(keys.tell, arguments.count)
+    key = jax.random.wrap_key_data(jnp.asarray(arguments.key))
     return tell(key, state, jnp.asarray(arguments.unit), outcome)[0]
 
 
 _tell = owned.jit(
-    stored(_apply_tell, lambda tell, keys, state, _: state),
+    stored(_apply_tell, lambda tell, state, _: state),
     functions_in=(0,),
     compiler_options=_options,
 )
@@ -387,26 +389,30 @@ _tell = owned.jit(
 def _apply_tell_and_ask(
     tell: Callable[..., Any],
     ask: Callable[..., Any],
-    keys: Keys,
+    key_data: Array,
     state: Any,
     arguments: _TellArguments,
     first: jax.Array,
     asks: jax.Array,
     block: int,
 ) -> tuple[Any, jax.Array]:
-    """Tells what there is, then asks `asks` times, at most `block`: one program for any number."""
+    """Tells what there is, then asks `asks` times, at most `block`: one program for any number.
+
+    The key is that of the ask, or with a `block` of several the one from which theirs are folded.
+    """
+    key = jax.random.wrap_key_data(key_data)
     has_news = jnp.any(has_proposal(jnp.asarray(arguments.unit)))
-    news = _apply_tell(tell, keys, state, arguments)
+    news = _apply_tell(tell, state, arguments)
     state = jax.tree.map(lambda new, old: jnp.where(has_news, new, old), news, state)
     if block == 1:
-        return ask(jax.random.fold_in(keys.ask, first), state)
-    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, keys.ask, state)
+        return ask(key, state)
+    shape = jax.eval_shape(lambda f, k, x: f(k, x)[1], ask, key, state)
     rows = shape.shape[0]
 
     def body(i: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         state, unit = carry
         number = first + i.astype(jnp.uint32) * jnp.uint32(rows)
-        state, proposed = ask(jax.random.fold_in(keys.ask, number), state)
+        state, proposed = ask(jax.random.fold_in(key, number), state)
         return state, jax.lax.dynamic_update_slice_in_dim(unit, proposed, i * rows, 0)
 
     start = (state, jnp.full((block * rows, shape.shape[1]), jnp.nan, shape.dtype))
@@ -414,7 +420,7 @@ def _apply_tell_and_ask(
 
 
 tell_and_ask = owned.jit(
-    stored(_apply_tell_and_ask, lambda tell, ask, keys, state, *_: (state, 0), static_argnums=(7,)),
+    stored(_apply_tell_and_ask, lambda tell, ask, key, state, *_: (state, 0), static_argnums=(7,)),
     functions_in=(0, 1),
     static_argnums=(7,),
     compiler_options=_options,

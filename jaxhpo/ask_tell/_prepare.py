@@ -8,17 +8,16 @@ import sys
 import jax
 
 from jaxhpo.ask_tell import _stored_programs
-from jaxhpo.ask_tell._compiled import Keys, prepare
+from jaxhpo.ask_tell._compiled import prepare
 
 
 def main() -> int:
     """Reads the arguments of `prepare` from standard input; returns 0 if it has called it."""
-    surroundings, capacity, sampler, key_data, state, *others = pickle.load(sys.stdin.buffer)
+    surroundings, capacity, sampler, key, state, *others = pickle.load(sys.stdin.buffer)
     # Otherwise these would be other programs than those that are waited for.
     if surroundings != _stored_programs.surroundings():
         return 1
-    keys = Keys(*map(jax.random.wrap_key_data, key_data))
     # What comes out of a stored program is bound to its device, and that is part of the next one.
-    keys, state = jax.device_put((keys, state), jax.local_devices()[0])
-    prepare(capacity, sampler, keys, state, *others)
+    state = jax.device_put(state, jax.local_devices()[0])
+    prepare(capacity, sampler, key, state, *others)
     return 0

@@ -1,6 +1,7 @@
 """Hyperparameters over the life of a study: a function of the history alone."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -118,3 +119,20 @@ def test_the_map_bends_as_much_as_the_values(bend, expected, shift, scale):
     fitted, count = first()
     (found,), _ = fits.refit(KERNEL, PRIOR, SCHEDULE, (make,), table, fitted, count, 5, select)
     assert float(found.sharpness) == expected
+
+
+def test_the_likelihood_is_compiled_once():
+    """For the choice of the map and for all searches of all models."""
+    num_models = 2
+    make = functools.partial(model.objective_targets, num_reference=4, constrained=False)
+    select = lambda table, mask: table._replace(is_observed=mask)  # noqa: E731
+    last = fits.first_fitted(PRIOR, num_models, PRIOR.mean.dtype)
+
+    def of(num_observed, last):
+        count = jnp.zeros((), jnp.int32)
+        table = table_of(num_observed)
+        makers = (make,) * num_models
+        return fits.refit(KERNEL, PRIOR, SCHEDULE, makers, table, last, count, 20, select)
+
+    text = jax.jit(of).lower(N, last).compile().as_text()
+    assert len(re.findall(r"custom_call_target=\"lapack_.potrf", text)) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,63 +119,108 @@ def refit(
     """
     order = jnp.cumsum(table.is_observed, dtype=jnp.int32)
     begin, end = schedule.due(num_fitted, order[-1])
-    centre = first_theta(prior)
-
-    def one(is_fresh: Array, theta: Array, data: gp.Data) -> Array:
-        starts = jnp.stack([jnp.where(is_fresh, centre, theta), centre.at[-1].set(_NOISY)])
-        count = 1 + is_fresh.astype(jnp.int32)
-        found = gp.fit(kernel, data, prior, starts, num_starts=count, max_evals=max_evals)
-        # Rounded: the same number once it has been through the state, and where the last bits of
-        # the linear algebra depend on what else the machine does.
-        return jnp.round(found.hyper.ravel() * _GRID) / _GRID
 
     def fit(carry: tuple[Array, Fitted]) -> tuple[Array, Fitted]:
         before, last = carry
         count = schedule.after(before)
         is_fresh = schedule.is_fresh(before, count)
         seen = select(table, table.is_observed & (order <= count))
-        sharpness = jax.lax.cond(
-            is_fresh,
-            lambda: _sharpest(kernel, prior, makers, seen),
-            lambda: last.sharpness,
-        )
-        datas = [
-            make(seen, seen.is_observed, s).data for make, s in zip(makers, sharpness, strict=True)
-        ]
-        if len(datas) == 1:
-            return count, Fitted(one(is_fresh, last.theta[0], datas[0])[None], sharpness)
-        found = jax.lax.map(lambda pair: one(is_fresh, *pair), (last.theta, _stack(datas)))
-        return count, Fitted(found, sharpness)
+
+        def one(model: Array, last: Fitted) -> Fitted:
+            def data_of(sharpness: Array) -> tuple[gp.Data, Array]:
+                return _targets(makers, model, seen, sharpness)
+
+            return _fit(kernel, prior, data_of, is_fresh, last, max_evals)
+
+        numbers = jnp.arange(len(makers), dtype=jnp.int32)
+        if len(makers) > 1:
+            return count, jax.lax.map(lambda pair: one(*pair), (numbers, last))
+        return count, jax.tree.map(lambda leaf: leaf[None], one(numbers[0], _row(last, 0)))
 
     _, last = jax.lax.while_loop(lambda carry: carry[0] < end, fit, (begin, _stack(fitted)))
-    return tuple(Fitted(last.theta[i], last.sharpness[i]) for i in range(len(makers))), end
+    return tuple(_row(last, i) for i in range(len(makers))), end
 
 
-def _sharpest(
+def _targets(
+    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
+    model: Array,
+    seen: Table,
+    sharpness: Array,
+) -> tuple[gp.Data, Array]:
+    """The data of a model with a sharpness, and what their map adds to a log density."""
+
+    def branch(make: Callable[[Table, Array, Array], Targets]) -> Callable[[], Any]:
+        def made() -> tuple[gp.Data, Array]:
+            data, _, warped = make(seen, seen.is_observed, sharpness)
+            return data, warped.log_slope
+
+        return made
+
+    branches = [branch(make) for make in makers]
+    return branches[0]() if len(makers) == 1 else jax.lax.switch(model, branches)
+
+
+class _Best(NamedTuple):
+    """What a search over sharpness and hyperparameters has found so far."""
+
+    density: Array
+    sharpness: Array
+    log_posterior: Array
+    theta: Array
+
+
+def _fit(
     kernel: gp.Kernel,
     prior: gp.Prior,
-    makers: tuple[Callable[[Table, Array, Array], Targets], ...],
-    seen: Table,
-) -> Array:
-    """The sharpness `[m]` of each model under which its values are most probable."""
-    dtype = prior.mean.dtype
-    options = jnp.asarray(gp.SHARPNESS, dtype)
-    centre = first_theta(prior)
+    data_of: Callable[[Array], tuple[gp.Data, Array]],
+    is_fresh: Array,
+    last: Fitted,
+    max_evals: int,
+) -> Fitted:
+    """Fits one model: where that is fresh, the sharpness first, then from two starts.
 
-    def best(make: Callable[[Table, Array, Array], Targets]) -> Array:
-        def density(sharpness: Array) -> Array:
-            data, _, warped = make(seen, seen.is_observed, sharpness)
-            return warped.log_slope - gp.negative_log_posterior(kernel, centre, data, prior)[0]
+    One loop, so that the likelihood is compiled once: to look at a sharpness is a search of one
+    evaluation.
+    """
+    centre, options = first_theta(prior), jnp.asarray(gp.SHARPNESS, prior.mean.dtype)
+    first_start = jnp.asarray(len(gp.SHARPNESS), jnp.int32)
+    start = jnp.where(is_fresh, centre, last.theta)
+    nothing = jnp.full((), -jnp.inf, centre.dtype)
 
-        found = jax.lax.map(density, options)
-        return options[gp.argmax(jnp.where(jnp.isfinite(found), found, -jnp.inf))]
+    def search(i: Array, best: _Best) -> _Best:
+        is_look = i < first_start
+        option = options[jnp.minimum(i, first_start - 1)]
+        sharpness = jnp.where(is_look, option, best.sharpness)
+        data, log_slope = data_of(sharpness)
+        begin = jnp.where(i > first_start, centre.at[-1].set(_NOISY), start)
+        evals = jnp.where(is_look, 1, max_evals)
+        found = gp.fit(kernel, data, prior, begin[None], max_evals=evals)
+        density = log_slope + found.log_posterior
+        is_sharpest = is_look & (density > best.density) & jnp.isfinite(density)
+        is_better = ~is_look & (found.log_posterior > best.log_posterior)
+        return _Best(
+            jnp.where(is_sharpest, density, best.density),
+            jnp.where(is_sharpest, sharpness, best.sharpness),
+            jnp.where(is_better, found.log_posterior, best.log_posterior),
+            jnp.where(is_better, found.hyper.ravel(), best.theta),
+        )
 
-    return jnp.stack([best(make) for make in makers])
+    best = _Best(nothing, jnp.where(is_fresh, options[0], last.sharpness), nothing, start)
+    bounds = (jnp.where(is_fresh, 0, first_start), first_start + 1 + is_fresh.astype(jnp.int32))
+    best = jax.lax.fori_loop(*bounds, search, best)
+    # Rounded: the same number once it has been through the state, and where the last bits of
+    # the linear algebra depend on what else the machine does.
+    return Fitted(jnp.round(best.theta * _GRID) / _GRID, best.sharpness)
 
 
 def _stack(trees: Any) -> Any:
     """One tree whose leaves have a new first axis."""
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _row(tree: Any, i: int) -> Any:
+    """The tree of row `i` of all leaves."""
+    return jax.tree.map(lambda leaf: leaf[i], tree)
 
 
 def first_theta(prior: gp.Prior) -> Array:
