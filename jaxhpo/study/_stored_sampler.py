@@ -230,11 +230,10 @@ class StoredSampler:
                 return self._ask_again(count, own)
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
             self._is_stale = True
-            unit, values = self._proposer.propose(first, count)
+            unit, params = self._proposer.propose_params(first, count)
             if len(unit) == 0:
                 self.refresh()
                 return self._ask_again(count, own) if self._has_waiting else []
-            params = self._space.decode(values)
             rows = self._running_rows(unit, params, own)
             try:
                 is_last = attempt == MAX_ATTEMPTS - 1
@@ -329,10 +328,13 @@ class StoredSampler:
             or (any(trial.number in self._judged for trial in trials) and self._learns)
         ):
             return ended
+        if self._proposer.proposes_ahead and self._with_constraints is None:
+            self._is_stale = False
+            return ended
         unit = np.asarray([trial.unit for trial in ended])
         evaluations = self._to_evaluations((unit, [trial.value for trial in ended]), ended)
         if not self._switch_sampler():
-            self._proposer.tell(evaluations, self._next_number)
+            self._proposer.tell_proposed(evaluations, self._next_number)
             self._is_stale = self._is_mid_batch
         return ended
 
@@ -354,7 +356,8 @@ class StoredSampler:
         except NumberTaken:
             logger.info("study %r: another process is writing to it as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
-        if numbers[0] == expected:
+        # Points that were proposed ahead are so without these.
+        if numbers[0] == expected and not self._proposer.is_ahead:
             self._next_number = numbers[-1] + 1
             evaluations = self._to_evaluations((unit, [row.value for row in rows]), rows)
             if not self._switch_sampler():
@@ -437,4 +440,4 @@ class StoredSampler:
 
     def _proposer_of(self, sampler: Sampler, proposal_shape: Any) -> Proposer:
         settings = (self._seed, proposal_shape, self._num_objectives)
-        return Proposer(self._space, sampler, *settings, clock=self.clock)
+        return Proposer(self._space, sampler, *settings, clock=self.clock, is_in_turn=True)

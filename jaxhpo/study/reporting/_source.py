@@ -112,7 +112,9 @@ class Source:
         """
         ended: list[tuple[Trial, ObjectiveResult]] = []
         for task, result in zip(tasks, results, strict=True):
-            total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
+            total = result
+            if task.seconds:
+                total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
             if result.status is Status.WAITING:
                 pause(self._study._store, task.trial_id, total.seconds)
                 self._study._sampler.paused(task.trial)

@@ -100,7 +100,7 @@ class BatchSampler(StoredSampler):
             (batch.unit, [ending.value for ending in recorded]), recorded
         )
         if not self._switch_sampler():
-            self._proposer.tell(evaluations, self._next_number, size)
+            self._proposer.tell_proposed(evaluations, self._next_number, size)
             self._is_stale = self._is_mid_batch
         return recorded
 

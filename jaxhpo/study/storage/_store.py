@@ -149,8 +149,11 @@ class Store:
         if not rows:
             return []
         ended = [row for row in rows if row.status is not Status.RUNNING]
-        with self._spooling_on_error((), ended if are_results else ()):
+        try:
             return self._with_retries(lambda is_retry: self._append(rows, expected, is_retry))
+        except (StorageError, KeyboardInterrupt) as error:
+            self._spool(error, (), ended if are_results else ())
+            raise
 
     def _append(
         self, rows: Sequence[Row], expected: int | None, is_retry: bool
@@ -190,34 +193,29 @@ class Store:
                     break
         return found
 
-    @contextlib.contextmanager
-    def _spooling_on_error(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
-        """Saves results in a file where the body cannot write them to the storage."""
-        try:
-            yield
-        except (StorageError, KeyboardInterrupt) as error:
-            if self.location is None or not (endings or rows):
-                raise
-            path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
-            self.has_spooled = self.has_spooled or path is not None
-            count = len(endings) + len(rows)
-            what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
-            if path is None:
-                values = [one.value for one in endings] + [one.value for one in rows]
-                message = f"Could not save {what} in a file either; the values were {values}."
-            else:
-                message = f"Saved {what} in {path}, to be recorded when the study is next opened."
-            if isinstance(error, StorageError):
-                raise StorageError(f"{error} {message}") from error.__cause__
-            logger.warning("study %r: %s", self.name, message)
-            raise
+    def _spool(self, error: BaseException, endings: Sequence[Ending], rows: Sequence[Row]) -> None:
+        """Saves results in a file that could not be written to the storage."""
+        if self.location is None or not (endings or rows):
+            return
+        path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
+        self.has_spooled = self.has_spooled or path is not None
+        count = len(endings) + len(rows)
+        what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
+        if path is None:
+            values = [one.value for one in endings] + [one.value for one in rows]
+            message = f"Could not save {what} in a file either; the values were {values}."
+        else:
+            message = f"Saved {what} in {path}, to be recorded when the study is next opened."
+        if isinstance(error, StorageError):
+            raise StorageError(f"{error} {message}") from error.__cause__
+        logger.warning("study %r: %s", self.name, message)
+
+    def _numbers_lock(self) -> contextlib.AbstractContextManager[bool]:
+        """Lets one process at a time number trials in a journal file; tells whether it does."""
+        return contextlib.nullcontext(False) if self._journal is None else self._journal_lock()
 
     @contextlib.contextmanager
-    def _numbers_lock(self) -> Iterator[bool]:
-        """Lets one process at a time number trials in a journal file; tells whether it did."""
-        if self._journal is None:
-            yield False
-            return
+    def _journal_lock(self) -> Iterator[bool]:
         from optuna.storages.journal import JournalFileOpenLock
 
         # Beside the journal's own lock, which each single line takes.
@@ -246,8 +244,11 @@ class Store:
         """
         if not endings:
             return []
-        with self._spooling_on_error(endings, ()):
+        try:
             return self._with_retries(lambda is_retry: self._finish(endings, is_retry))
+        except (StorageError, KeyboardInterrupt) as error:
+            self._spool(error, endings, ())
+            raise
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
         """`finish` without retries and without a file, for trials that have no result to lose."""
