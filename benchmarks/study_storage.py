@@ -40,6 +40,7 @@ def make_rows(study: Study, num_trials: int, num_points: int) -> list:
     """Rows of a sweep, as `Study.record` makes them."""
     values = study.space.sample(jax.random.key(0), num_trials)
     return build_rows(
+        "study_storage",
         study,
         np.asarray(study.space.to_unit(values)),
         study.space.decode(values),

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo.study.storage._distributions import internal_value
 from jaxhpo.study.storage._rows import Ending, Row, stored_values, to_state
@@ -70,38 +71,28 @@ def append(
     Raises:
         NumberTaken: the first free number is not `expected`; nothing was written.
     """
-    import sqlalchemy
-    from optuna.storages._rdb import models
-
-    trials = models.TrialModel.__table__
-    prepared = [_prepare(row) for row in rows]
+    prepared, known = [_prepare(row) for row in rows], _statements()
     with locked(storage, study_id) as connection:
-        last = connection.execute(
-            sqlalchemy.select(trials.c.trial_id, trials.c.number)
-            .where(trials.c.study_id == study_id)
-            .order_by(trials.c.trial_id.desc())
-            .limit(1)
-        ).first()
+        last = connection.execute(known.last, {"study": study_id}).first()
         last_id, first = (-1, 0) if last is None else (last.trial_id, last.number + 1)
         if expected is not None and first != expected:
             raise NumberTaken
-        connection.execute(
-            trials.insert(),
-            [
-                {"number": first + i, "study_id": study_id, **part["trial"]}
-                for i, part in enumerate(prepared)
-            ],
-        )
-        numbered = connection.execute(
-            sqlalchemy.select(trials.c.number, trials.c.trial_id)
-            .where(trials.c.study_id == study_id, trials.c.trial_id > last_id)
-            .order_by(trials.c.number)
-        ).all()
+        made = [
+            {"number": first + i, "study_id": study_id, **part["trial"]}
+            for i, part in enumerate(prepared)
+        ]
+        if len(made) == 1:
+            key: Any = connection.execute(known.new_trial, made[0]).inserted_primary_key
+            numbered = [(first, int(key[0]))]
+        else:
+            connection.execute(known.new_trial, made)
+            after = {"study": study_id, "last": last_id}
+            numbered = [tuple(row) for row in connection.execute(known.newer, after).all()]
         for (_, trial_id), part in zip(numbered, prepared, strict=True):
             for record in part["records"]:
                 record[1]["trial_id"] = trial_id
         _insert(connection, [record for part in prepared for record in part["records"]])
-    return [(number, trial_id) for number, trial_id in numbered]
+    return numbered
 
 
 def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
@@ -143,35 +134,79 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
     Returns:
         Identifiers of the trials that were no longer running and were left as they are.
     """
+    known, ids = _statements(), [ending.trial_id for ending in endings]
+    with locked(storage, study_id) as connection:
+        running = set(ids)
+        if len(ids) > 1:
+            running = set()
+            for start in range(0, len(ids), MAX_IN):
+                some = {"ids": ids[start : start + MAX_IN]}
+                running.update(connection.execute(known.running, some).scalars())
+        todo = [ending for ending in endings if ending.trial_id in running]
+        if not todo:
+            return ids
+        changes = [
+            {"id_": e.trial_id, "state_": to_state(e.status), "end_": utc(e.end)} for e in todo
+        ]
+        changed = connection.execute(known.end, changes if len(ids) > 1 else changes[0])
+        if len(ids) == 1 and not changed.rowcount:
+            return ids
+        _insert(connection, [record for e in todo for record in _ending_records(e)])
+    return [trial_id for trial_id in ids if trial_id not in running]
+
+
+class _Statements(NamedTuple):
+    """What a trial takes; made once, since making one costs more than running it.
+
+    Attributes:
+        last: identifier and number of a study's last trial.
+        new_trial: inserts a trial.
+        newer: numbers and identifiers of the trials behind one.
+        running: which of some trials are running.
+        end: ends a trial that is running.
+        inserts: inserts records, by the table's name here.
+    """
+
+    last: Any
+    new_trial: Any
+    newer: Any
+    running: Any
+    end: Any
+    inserts: dict[str, Any]
+
+
+@functools.cache
+def _statements() -> _Statements:
     import sqlalchemy
     from optuna.storages._rdb import models
     from optuna.trial import TrialState
 
-    trials = models.TrialModel.__table__
-    with locked(storage, study_id) as connection:
-        running: set[int] = set()
-        ids = [ending.trial_id for ending in endings]
-        for start in range(0, len(ids), MAX_IN):
-            query = sqlalchemy.select(trials.c.trial_id).where(
-                trials.c.trial_id.in_(ids[start : start + MAX_IN]),
-                trials.c.state == TrialState.RUNNING,
-            )
-            running.update(connection.execute(query).scalars())
-        todo = [ending for ending in endings if ending.trial_id in running]
-        if todo:
-            connection.execute(
-                trials.update().where(trials.c.trial_id == sqlalchemy.bindparam("id_")),
-                [
-                    {
-                        "id_": e.trial_id,
-                        "state": to_state(e.status),
-                        "datetime_complete": utc(e.end),
-                    }
-                    for e in todo
-                ],
-            )
-            _insert(connection, [record for e in todo for record in _ending_records(e)])
-    return [trial_id for trial_id in ids if trial_id not in running]
+    trials, bind = models.TrialModel.__table__, sqlalchemy.bindparam
+    is_its, is_running = trials.c.study_id == bind("study"), trials.c.state == TrialState.RUNNING
+    tables: dict[str, Any] = {
+        "values": models.TrialValueModel,
+        "params": models.TrialParamModel,
+        "curve": models.TrialIntermediateValueModel,
+        "user": models.TrialUserAttributeModel,
+        "system": models.TrialSystemAttributeModel,
+    }
+    return _Statements(
+        sqlalchemy.select(trials.c.trial_id, trials.c.number)
+        .where(is_its)
+        .order_by(trials.c.trial_id.desc())
+        .limit(1),
+        trials.insert(),
+        sqlalchemy.select(trials.c.number, trials.c.trial_id)
+        .where(is_its, trials.c.trial_id > bind("last"))
+        .order_by(trials.c.number),
+        sqlalchemy.select(trials.c.trial_id).where(
+            trials.c.trial_id.in_(bind("ids", expanding=True)), is_running
+        ),
+        trials.update()
+        .where(trials.c.trial_id == bind("id_"), is_running)
+        .values(state=bind("state_"), datetime_complete=bind("end_")),
+        {name: model.__table__.insert() for name, model in tables.items()},
+    )
 
 
 @contextlib.contextmanager
@@ -261,19 +296,10 @@ def _attr_records(user_attrs: dict[str, Any], system_attrs: dict[str, Any]) -> l
 
 def _insert(connection: Connection, records: list[Record]) -> None:
     """Inserts records table by table."""
-    from optuna.storages._rdb import models
-
-    tables: dict[str, Any] = {
-        "values": models.TrialValueModel,
-        "params": models.TrialParamModel,
-        "curve": models.TrialIntermediateValueModel,
-        "user": models.TrialUserAttributeModel,
-        "system": models.TrialSystemAttributeModel,
-    }
-    for name, model in tables.items():
+    for name, statement in _statements().inserts.items():
         chosen = [record for table, record in records if table == name]
         if chosen:
-            connection.execute(model.__table__.insert(), chosen)
+            connection.execute(statement, chosen)
 
 
 def _to_json(distribution: BaseDistribution) -> str:
