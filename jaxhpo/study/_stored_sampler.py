@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,12 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
 from jaxhpo.samplers.internal import learns, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
+from jaxhpo.study._plan import Plan
 from jaxhpo.study._trial import Trial, Value, status_of
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.scheduling._fidelity import comparable
-from jaxhpo.study.storage._bulk import NumberTaken
+from jaxhpo.study.storage._bulk import NumberTaken, Others
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import RESUMABLE, is_paused
@@ -230,29 +231,33 @@ class StoredSampler:
                 return self._ask_again(count, own)
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
             self._is_stale = True
-            unit, params = self._proposer.propose_params(first, count)
-            if len(unit) == 0:
+            plan = Plan(self._proposer, first, count)
+            if not plan.unit:
                 self.refresh()
                 return self._ask_again(count, own) if self._has_waiting else []
-            rows = self._running_rows(unit, params, own)
+            rows = self._running_rows(plan.unit, plan.params, own)
+
+            def skip(found: int, others: Others, plan: Plan = plan) -> Sequence[Row] | None:
+                nonlocal rows
+                if not plan.move_to(found, others):
+                    return None
+                rows = self._running_rows(plan.unit, plan.params, own)
+                return rows
+
+            expected = None if attempt == MAX_ATTEMPTS - 1 else first
+            may_skip = skip if self._proposer.proposes_ahead else None
             try:
-                is_last = attempt == MAX_ATTEMPTS - 1
-                written = self._store.append(rows, None if is_last else first)
+                written = self._store.append(rows, expected, skip=may_skip)
             except NumberTaken:
                 continue
             waited = (self.clock.take(), *(0.0 for _ in written))
             self._running.update(written)
-            self._is_stale = written[0][0] != first or self._is_mid_batch
+            self._is_stale = written[0][0] != plan.first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
+            proposed = zip(written, plan.params, waited, rows, plan.unit, strict=False)
             return [
-                Trial(
-                    number,
-                    params[i],
-                    compile_seconds=waited[i],
-                    flat=rows[i].params,
-                    unit=unit[i],
-                )
-                for i, (number, _) in enumerate(written)
+                Trial(number, params, compile_seconds=seconds, flat=row.params, unit=unit)
+                for (number, _), params, seconds, row, unit in proposed
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
 
@@ -412,7 +417,7 @@ class StoredSampler:
         return self._rows.row(status, value, unit, params, {})
 
     def _running_rows(
-        self, unit: np.ndarray, params: Sequence[Any], system: dict[str, Any]
+        self, unit: Iterable[np.ndarray], params: Sequence[Any], system: dict[str, Any]
     ) -> list[Row]:
         """Trials that begin now; the first one is what the compiler was waited for."""
         waits = [self.clock.seconds, *(0.0 for _ in params)]

@@ -13,11 +13,11 @@ import contextlib
 import datetime
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo.study.storage._distributions import internal_value
-from jaxhpo.study.storage._rows import Ending, Row, stored_values, to_state
+from jaxhpo.study.storage._rows import SYSTEM_ATTR, Ending, Row, stored_values, to_state
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -54,8 +54,20 @@ def unsupported_reason(storage: RDBStorage) -> str | None:
     return None
 
 
+Others = Sequence[tuple[str, Any]]
+"""Trials of other writers: the name of each one's state, and jaxhpo's own attributes or None."""
+
+Skip = Callable[[int, Others], "Sequence[Row] | None"]
+"""Takes the first free number and the trials before it that were not expected, and gives the rows
+that then follow, or None where it cannot say."""
+
+
 def append(
-    storage: RDBStorage, study_id: int, rows: Sequence[Row], expected: int | None = None
+    storage: RDBStorage,
+    study_id: int,
+    rows: Sequence[Row],
+    expected: int | None = None,
+    skip: Skip | None = None,
 ) -> list[tuple[int, int]]:
     """Inserts trials in one transaction; either all become visible or none.
 
@@ -64,6 +76,7 @@ def append(
         study_id: Optuna's identifier of the study.
         rows: the trials, in order.
         expected: the number that the first trial must get, or None for any.
+        skip: gives other rows where the number is taken, while no other writer can take the next.
 
     Returns:
         `(number, trial_id)` of each row, numbers contiguous.
@@ -76,7 +89,12 @@ def append(
         last = connection.execute(known.last, {"study": study_id}).first()
         last_id, first = (-1, 0) if last is None else (last.trial_id, last.number + 1)
         if expected is not None and first != expected:
-            raise NumberTaken
+            prepared = [
+                _prepare(row)
+                for row in rows_behind(
+                    skip, first, expected, lambda: _others(connection, study_id, expected)
+                )
+            ]
         made = [
             {"number": first + i, "study_id": study_id, **part["trial"]}
             for i, part in enumerate(prepared)
@@ -93,6 +111,26 @@ def append(
                 record[1]["trial_id"] = trial_id
         _insert(connection, [record for part in prepared for record in part["records"]])
     return numbered
+
+
+def rows_behind(
+    skip: Skip | None, first: int, expected: int, others: Callable[[], Others]
+) -> Sequence[Row]:
+    """The rows to write where another writer has taken the number that was expected.
+
+    Raises:
+        NumberTaken: nobody knows.
+    """
+    rows = None if skip is None or first < expected else skip(first, others())
+    if not rows:
+        raise NumberTaken(f"the next trial is number {first}, not {expected}")
+    return rows
+
+
+def _others(connection: Connection, study_id: int, first: int) -> Others:
+    """The trials from a number on."""
+    found = connection.execute(_statements().others, {"study": study_id, "first": first}).all()
+    return [(state.name, text and json.loads(text)) for state, text in found]
 
 
 def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
@@ -162,6 +200,7 @@ class _Statements(NamedTuple):
         last: identifier and number of a study's last trial.
         new_trial: inserts a trial.
         newer: numbers and identifiers of the trials behind one.
+        others: states and own attributes of the trials from a number on.
         running: which of some trials are running.
         end: ends a trial that is running.
         inserts: inserts records, by the table's name here.
@@ -170,6 +209,7 @@ class _Statements(NamedTuple):
     last: Any
     new_trial: Any
     newer: Any
+    others: Any
     running: Any
     end: Any
     inserts: dict[str, Any]
@@ -183,6 +223,8 @@ def _statements() -> _Statements:
 
     trials, bind = models.TrialModel.__table__, sqlalchemy.bindparam
     is_its, is_running = trials.c.study_id == bind("study"), trials.c.state == TrialState.RUNNING
+    own = models.TrialSystemAttributeModel.__table__
+    of_trial = sqlalchemy.and_(own.c.trial_id == trials.c.trial_id, own.c.key == SYSTEM_ATTR)
     tables: dict[str, Any] = {
         "values": models.TrialValueModel,
         "params": models.TrialParamModel,
@@ -198,6 +240,10 @@ def _statements() -> _Statements:
         trials.insert(),
         sqlalchemy.select(trials.c.number, trials.c.trial_id)
         .where(is_its, trials.c.trial_id > bind("last"))
+        .order_by(trials.c.number),
+        sqlalchemy.select(trials.c.state, own.c.value_json)
+        .select_from(trials.outerjoin(own, of_trial))
+        .where(is_its, trials.c.number >= bind("first"))
         .order_by(trials.c.number),
         sqlalchemy.select(trials.c.trial_id).where(
             trials.c.trial_id.in_(bind("ids", expanding=True)), is_running
