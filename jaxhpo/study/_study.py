@@ -178,8 +178,10 @@ class Study(SweepingStudy):
             executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
                 loky's processes, or those of Dask, MPI or `jaxhpo.integrations.executors`; or a
                 function or class that makes one, which is called again where the one before has
-                broken. It stays yours: shut it down. Except from threads, the reports of an
-                objective arrive with its end, so nothing is stopped early.
+                broken. It stays yours: shut it down. Workers of other processes record the reports
+                of an objective in the study's storage themselves; where they cannot open it (it is
+                in memory, or a file that their machine does not see), reports arrive with the
+                trial's end, and a `scheduler` is refused.
             synchronous: whether a round of trials begins when all of the last one have ended. Then
                 the trials are the same in every run, whatever the timing, unless a scheduler
                 decides by what has been reported so far.
@@ -215,6 +217,8 @@ class Study(SweepingStudy):
             TypeError: an argument of a wrong type, an objective that returns or yields no number
                 (once it has given some, a trial of it has failed like others), or one that does not
                 end when it is closed; the trial is kept.
+            StorageError: a worker of `executor` does not see the storage that a `scheduler` decides
+                by; or as in `Study`.
             ValueError: a number out of range, or a scheduler for other steps, with points of its
                 own, that changes params ("pbt", "pb2"), for several objectives, or that waits for
                 whole rungs ("halving", "hyperband") where trials cannot.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from jaxhpo.study.running._first_failures import FirstFailures, describe_first_f
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running.engines._choose import engine_of
+from jaxhpo.study.running.engines._elsewhere import Address
 from jaxhpo.study.running.engines._local_pool import Engine, Pool
 from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
@@ -102,6 +104,7 @@ class OptimizeLoop:
             executor=executor,
             num_workers=num_workers,
             is_judged=self._judge is not None,
+            address=self._address(scheduler),
         )
         self._is_told = self._has_reported = False
         self._awaited: tuple[list[int], float] = ([], 0.0)
@@ -133,6 +136,24 @@ class OptimizeLoop:
             )
             judge = self._schedule.judge
         self._num_steps, self._judge = num_steps, judge
+
+    def _address(self, scheduler: Any) -> Address | None:
+        """Where workers of other processes find the study; None where they cannot."""
+        study = self._study
+        if (storage := study._store.address) is None:
+            return None
+        return Address(
+            run=secrets.token_hex(8),
+            where=self._where,
+            storage=storage,
+            name=study.name,
+            direction=study.direction,
+            seed=study._meta["seed"],
+            space_hash=study._meta["space_hash"],
+            num_steps=self._num_steps,
+            scheduler=scheduler,
+            is_resumable=self._source.is_resumable,
+        )
 
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""

@@ -17,6 +17,7 @@ from jaxhpo.study.storage import _bulk, _one_by_one, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
+    address_of,
     get_or_create,
     location_of,
     open_storage,
@@ -59,6 +60,7 @@ class Store:
         is_read_only: whether it is a file that cannot be written.
         location: the storage's file, or its URL without secrets; None if it lives in memory.
         is_new: whether opening it created the study.
+        address: what another process opens it by, a URL or an absolute path; None if none can.
     """
 
     def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
@@ -85,6 +87,7 @@ class Store:
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
+        self.address = address_of(storage)
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
