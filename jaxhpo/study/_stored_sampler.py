@@ -28,7 +28,7 @@ from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import RESUMABLE, is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE, Ending, Row
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, HEARTBEAT, SCHEDULE, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
@@ -158,14 +158,10 @@ class StoredSampler:
         self._is_stale = True
         return enqueue(self._store, self._space, params)
 
-    def retry(self, trial: Trial, retried: list[int]) -> int:
-        """Writes the params of a lost trial as one that waits; `retried` are the trials of them.
-
-        Returns:
-            Its number.
-        """
+    def retry(self, flat: dict[str, Any], retried: list[int]) -> int:
+        """Writes stored params as a trial that waits, after `retried`; gives its number."""
         self._is_stale = True
-        return self._store.enqueue(trial.flat, retry_attrs(retried))
+        return self._store.enqueue(flat, retry_attrs(retried))
 
     def ask(
         self,
@@ -208,7 +204,7 @@ class StoredSampler:
             row = self._rows.row(Status.RUNNING, None, unit, params, own)
             self._running[number] = trial_id
             # From here on it is a trial of its own, no part of a batch.
-            attrs = {**own, RESERVED: None}
+            attrs = {HEARTBEAT: None, **own, RESERVED: None}
             if (
                 self._store.claim([trial_id], attrs)
                 if was_reserved
@@ -268,18 +264,18 @@ class StoredSampler:
         """The identifier of a trial that this object has handed out."""
         return self._running[number]
 
-    def resume(self, trial: Trial, trial_id: int, owner: list[str | int]) -> bool:
+    def resume(self, trial: Trial, trial_id: int, attrs: dict[str, Any]) -> bool:
         """Takes up a trial that has paused.
 
         Args:
             trial: the trial.
             trial_id: its identifier.
-            owner: this process.
+            attrs: entries among jaxhpo's own attributes, with this process as the owner.
 
         Returns:
             False if it does not wait any more.
         """
-        if not self._store.claim([trial_id], {"owner": owner}):
+        if not self._store.claim([trial_id], attrs):
             return False
         self._running[trial.number] = trial_id
         self._resumable.add(trial.number)
@@ -374,6 +370,10 @@ class StoredSampler:
     def running_numbers(self) -> frozenset[int]:
         """Numbers of the trials that this object has handed out and that have not ended."""
         return frozenset(self._running)
+
+    def running_ids(self, excluded: frozenset[int]) -> list[int]:
+        """Their identifiers, without those of some numbers; from any thread."""
+        return [i for number, i in list(self._running.items()) if number not in excluded]
 
     def fail_running(self, reason: str, excluded: frozenset[int] = frozenset()) -> list[int]:
         """Marks as failed the trials that this object has handed out and not ended.

@@ -109,7 +109,7 @@ class Study(SweepingStudy):
         description = describe_sampler(sampler, chosen)
         meta = open_meta(self._store, self._space, description, seed, change_sampler)
         self._seed = int(meta["seed"])
-        self.fail_stale()
+        self._lost = self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._sampler = BatchSampler(
             self._store,
@@ -138,6 +138,7 @@ class Study(SweepingStudy):
         executor: Any = None,
         synchronous: bool = False,
         max_retries: int = 0,
+        heartbeat: float | None = None,
         callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
@@ -186,9 +187,14 @@ class Study(SweepingStudy):
                 the trials are the same in every run, whatever the timing, unless a scheduler
                 decides by what has been reported so far.
             max_retries: how often the params of a trial are run again whose worker has vanished
-                (killed, out of memory, a lost machine). The trial is recorded as failed with the
-                reason; the new one has a number of its own and is no further one of `num_trials`.
-                Optuna's `RetryFailedTrialCallback.retried_trial_number` links them.
+                (killed, out of memory, a lost machine), or whose whole process has. The trial is
+                recorded as failed with the reason; the new one has a number of its own and is no
+                further one of `num_trials`. Optuna's
+                `RetryFailedTrialCallback.retried_trial_number` links them.
+            heartbeat: seconds between two signs of life of this process, for storages that several
+                machines write to; None: it gives none. They lie where Optuna keeps its own. Whoever
+                opens the study, or runs it with a heartbeat, takes a process of another machine for
+                vanished that has missed three of them.
             callbacks: each is called as `callback(study, trial)` after a trial is recorded.
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
@@ -219,7 +225,8 @@ class Study(SweepingStudy):
                 end when it is closed; the trial is kept.
             StorageError: a worker of `executor` does not see the storage that a `scheduler` decides
                 by; or as in `Study`.
-            ValueError: a number out of range, or a scheduler for other steps, with points of its
+            ValueError: a number out of range, a heartbeat where the storage is no database, or a
+                scheduler for other steps, with points of its
                 own, that changes params ("pbt", "pb2"), for several objectives, or that waits for
                 whole rungs ("halving", "hyperband") where trials cannot.
             Exception: what `catch` does not name, and what the first trials all failed with.
@@ -236,6 +243,7 @@ class Study(SweepingStudy):
             executor=executor,
             synchronous=synchronous,
             max_retries=max_retries,
+            heartbeat=heartbeat,
             callbacks=callbacks,
             catch=catch,
             max_first_failures=max_first_failures,
@@ -348,7 +356,8 @@ class Study(SweepingStudy):
     def fail_stale(self, *, everywhere: bool = False) -> list[int]:
         """Marks trials as failed whose process has ended without telling.
 
-        Opening a study does this for processes of this machine that are certainly gone. Trials that
+        Opening a study does this for processes of this machine that are certainly gone, and for
+        those of others that have missed their signs of life (see `heartbeat`). Trials that
         a `sweep` had reserved do not fail: they wait, and the next sweep trains them. So do those
         whose objective takes `checkpoint`, and a run that waits for them goes on.
 

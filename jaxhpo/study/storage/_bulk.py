@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo.study.storage._distributions import internal_value
-from jaxhpo.study.storage._rows import SYSTEM_ATTR, Ending, Row, stored_values, to_state
+from jaxhpo.study.storage._rows import HEARTBEAT, SYSTEM_ATTR, Ending, Row, stored_values, to_state
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -156,6 +156,9 @@ def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
             return False
         change = trials.update().where(trials.c.trial_id == trial_id)
         connection.execute(change, prepared["trial"])
+        # The thread that gives signs of life may have been faster.
+        beats = models.TrialHeartbeatModel.__table__
+        connection.execute(beats.delete().where(beats.c.trial_id == trial_id))
         records = [(table, {**one, "trial_id": trial_id}) for table, one in prepared["records"]]
         _insert(connection, records)
     return True
@@ -231,6 +234,7 @@ def _statements() -> _Statements:
         "curve": models.TrialIntermediateValueModel,
         "user": models.TrialUserAttributeModel,
         "system": models.TrialSystemAttributeModel,
+        "heartbeat": models.TrialHeartbeatModel,
     }
     return _Statements(
         sqlalchemy.select(trials.c.trial_id, trials.c.number)
@@ -295,6 +299,8 @@ def _prepare(row: Row) -> dict[str, Any]:
     records += _curve_records(row.curve)
     records += _value_records(row.value)
     records += _attr_records(row.user_attrs, row.system_attrs)
+    if HEARTBEAT in row.system_attrs.get(SYSTEM_ATTR, ()):
+        records.append(("heartbeat", {}))
     trial = {
         "state": to_state(row.status),
         "datetime_start": utc(row.start),

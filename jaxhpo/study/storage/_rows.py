@@ -24,6 +24,8 @@ SYSTEM_ATTR = "jaxhpo"
 SCHEDULE = "schedule"
 # The entry among these: seconds that the study waited for the compiler before a trial.
 COMPILE_ENTRY = "compile_seconds"
+# The entry among these: how often, in seconds, the process of a trial promises a sign of life.
+HEARTBEAT = "heartbeat"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
 # Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.

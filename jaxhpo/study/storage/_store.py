@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
-from jaxhpo.study.storage import _bulk, _one_by_one, _reserved
+from jaxhpo.study.storage import _bulk, _heartbeats, _one_by_one, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
@@ -310,6 +310,16 @@ class Store:
         """
         ways = (_reserved.claim, _reserved.claim_one_by_one)
         return self.either(*ways, trial_ids, attrs) if trial_ids else []
+
+    @property
+    def is_database(self) -> bool:
+        """Whether it is a database whose tables are written directly."""
+        return self._database is not None
+
+    def beat(self, trial_ids: Sequence[int]) -> None:
+        """Writes that the process of some running trials lives; once, without retries."""
+        if self._database is not None and trial_ids:
+            _heartbeats.beat(self._database, self.study_id, trial_ids)
 
     def either(self, at_once: Any, one_by_one: Any, *args: Any) -> Any:
         """Calls what writes into a database's tables, or what does the same by Optuna's API."""
