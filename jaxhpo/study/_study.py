@@ -173,7 +173,8 @@ class Study(SweepingStudy):
                 counted again.
             timeout: seconds after which no further trial starts.
             num_workers: how many trials run at a time; more than 1 evaluates in that many spawned
-                processes, and the objective must be picklable. None: 1, or as many as `executor`
+                processes, and the objective must be picklable; each sees one of the CUDA devices
+                that this process may use, if there are any. None: 1, or as many as `executor`
                 has. A worker that is done gets the next trial at once, proposed in the light of
                 those that still run.
             executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
