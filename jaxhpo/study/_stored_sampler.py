@@ -18,8 +18,8 @@ from jaxhpo._status import Status
 from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
 from jaxhpo.samplers.internal import learns, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
-from jaxhpo.study._plan import Plan
 from jaxhpo.study._trial import Trial, Value, status_of
+from jaxhpo.study.running._plan import Plan
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.scheduling._fidelity import comparable

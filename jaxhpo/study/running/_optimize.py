@@ -28,9 +28,9 @@ from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
 from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
-from jaxhpo.study.storage._heartbeats import check_heartbeat
 from jaxhpo.study.storage._reports import is_paused
 from jaxhpo.study.storage._waiting import retried_numbers
+from jaxhpo.study.storage.outages._heartbeats import check_heartbeat
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -101,7 +101,9 @@ class OptimizeLoop:
         if num_steps is not None:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self._source = Source(study, takes_checkpoint(objective))
-        self._source.heartbeat = check_heartbeat(_WHERE, study._store, heartbeat)
+        self._source.heartbeat = check_heartbeat(
+            _WHERE, heartbeat, is_database=study._store.is_database
+        )
         self._next_look = time.monotonic()
         self._set_up_judge(scheduler, num_steps)
         self._engine = engine or engine_of(

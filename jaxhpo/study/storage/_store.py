@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
-from jaxhpo.study.storage import _bulk, _heartbeats, _one_by_one, _reserved
+from jaxhpo.study.storage import _bulk, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
@@ -35,9 +35,10 @@ from jaxhpo.study.storage._rows import (
     records_same,
     to_frozen_trial,
 )
+from jaxhpo.study.storage.files import _one_by_one
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
-from jaxhpo.study.storage.outages import _spool
+from jaxhpo.study.storage.outages import _heartbeats, _spool
 from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
@@ -154,8 +155,7 @@ class Store:
         """
         if not rows:
             return []
-        ended = [row for row in rows if row.status is not Status.RUNNING]
-        latest = rows
+        ended, latest = [row for row in rows if row.status is not Status.RUNNING], rows
 
         def skipping(first: int, others: _bulk.Others) -> Sequence[Row] | None:
             # What an attempt may have written whose answer is lost.
@@ -317,7 +317,7 @@ class Store:
         return self._database is not None
 
     def beat(self, trial_ids: Sequence[int]) -> None:
-        """Writes that the process of some running trials lives; once, without retries."""
+        """Writes that the process of running trials lives; without retries."""
         if self._database is not None and trial_ids:
             _heartbeats.beat(self._database, self.study_id, trial_ids)
 

@@ -17,13 +17,11 @@ from jaxhpo.study.storage._bulk import MAX_IN, locked
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from jaxhpo.study.storage._store import Store
-
 MISSED = 3
 """Signs of life that are missed before a process counts as gone."""
 
 
-def check_heartbeat(where: str, store: Store, heartbeat: Any) -> float | None:
+def check_heartbeat(where: str, heartbeat: Any, *, is_database: bool) -> float | None:
     """Requires seconds, and a storage that has a clock for all.
 
     Raises:
@@ -33,7 +31,7 @@ def check_heartbeat(where: str, store: Store, heartbeat: Any) -> float | None:
     if heartbeat is None:
         return None
     seconds = float(check_positive(where, "heartbeat", heartbeat))
-    if not store.is_database:
+    if not is_database:
         expected = "None where the study's `storage` is no database: it has no clock for all"
         raise fail(where, "heartbeat", expected, heartbeat)
     return seconds
