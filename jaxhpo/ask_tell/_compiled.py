@@ -304,6 +304,8 @@ _first_ask = owned.jit(first_ask, functions_in=(0,))
 
 def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
     """Fills up with rows of NaN, which `tell` ignores."""
+    if len(array) == size:
+        return np.array(array, dtype)
     padded = np.full((size, *array.shape[1:]), np.nan, dtype)
     padded[: len(array)] = array
     return padded
@@ -311,7 +313,8 @@ def _pad(array: np.ndarray, size: int, dtype: Any) -> np.ndarray:
 
 def _widened(unit: np.ndarray, width: int) -> np.ndarray:
     """Points with unused coordinates, which lie in the middle."""
-    return np.pad(unit, ((0, 0), (0, width - unit.shape[1])), constant_values=0.5)
+    missing = width - unit.shape[1]
+    return np.pad(unit, ((0, 0), (0, missing)), constant_values=0.5) if missing else unit
 
 
 def _start(

@@ -6,6 +6,7 @@ Trial `i` is asked with the key `fold_in(key(seed), i)`, so what is proposed dep
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections import deque
 from collections.abc import Sequence
@@ -14,10 +15,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxhpo._base import Sampler
+from jaxhpo._base import Sampler, name_of
 from jaxhpo.ask_tell._compile_clock import CompileClock
 from jaxhpo.ask_tell._compiled import Driver
+from jaxhpo.samplers.internal import traits_of
 from jaxhpo.space import Space
+
+_AHEAD = 32
+"""Points that are proposed at once where nothing that is told changes them."""
 
 
 class Evaluations(NamedTuple):
@@ -60,6 +65,7 @@ class Proposer:
         label: str | None = None,
         clock: CompileClock | None = None,
         width: int | None = None,
+        is_in_turn: bool = False,
     ) -> None:
         """Takes up a sampler.
 
@@ -72,11 +78,16 @@ class Proposer:
             label: tells apart samplers of one seed whose draws must differ; None is without.
             clock: counts the time that compiling takes; None is a new one.
             width: coordinates of the sampler's points, if they are more than the space has.
+            is_in_turn: whether trials take their numbers one after the other, and `reset` follows
+                where they do not, or where points are told that were not proposed. Then the points
+                of a sampler that ignores values are proposed some trials ahead: they are the same.
         """
         self._space, self.sampler = space, sampler
         seeds = (seed,) if label is None else (seed, zlib.crc32(label.encode()))
-        self._driver = Driver(sampler, space, seeds, num_objectives, clock, width)
         self._rows_per_ask: int = proposal_shape.shape[0]
+        is_blind = traits_of(name_of(sampler)).ignores_values
+        self._ahead = _AHEAD if is_in_turn and is_blind and self._rows_per_ask == 1 else 1
+        self._driver = Driver(sampler, space, seeds, num_objectives, clock, width)
         self._dtype = np.dtype(proposal_shape.dtype)
         self.reset()
 
@@ -91,7 +102,7 @@ class Proposer:
             evaluations: the whole history, or None for a new study.
         """
         self._driver.reset()
-        self.num_proposed = 0
+        self.num_proposed, self._is_cut = 0, False
         self._queue: deque[_Proposal] = deque()
         if evaluations is None or len(evaluations.value) == 0:
             return
@@ -111,6 +122,16 @@ class Proposer:
         """Whether a history of so many trials ends inside a batch of the sampler."""
         return count % self._rows_per_ask != 0
 
+    @property
+    def proposes_ahead(self) -> bool:
+        """Whether points are proposed ahead: their outcomes need not be told."""
+        return self._ahead > 1
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether some were, so that `reset` is to come before points that were not proposed."""
+        return self._ahead > 1 and self.num_proposed > 0
+
     def propose(
         self, first: int, count: int, block: int = 1, num_points: int | None = None
     ) -> tuple[np.ndarray, Any]:
@@ -128,22 +149,37 @@ class Proposer:
             Points `[m, d]` and their values pytree in the host's precision; `m` is less than
             `count` only if the sampler has no further point.
         """
-        num_points = first if num_points is None else num_points
-        while len(self._queue) < count:
-            missing = count - len(self._queue)
-            asks = min(block, -(-missing // self._rows_per_ask))
-            before = len(self._queue)
-            self._ask(first + before, asks, block, num_points + before)
-            if len(self._queue) < before + asks * self._rows_per_ask:
-                break
-        taken = [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
-        unit = np.asarray([p.unit for p in taken], self._dtype)
-        unit = unit.reshape(len(taken), self._space.num_dims)
+        taken = self._take(first, count, block, first if num_points is None else num_points)
+        unit = self._unit_of(taken)
         if not taken:
             return unit, None
-        columns = zip(*(p.leaves for p in taken), strict=True)
+        columns = zip(*(one.leaves for one in taken), strict=True)
         leaves = [np.stack(column) for column in columns]
-        return unit, jax.tree.unflatten(taken[0].structure, leaves)
+        return unit, jax.tree.unflatten(taken[0].block.structure, leaves)
+
+    def propose_params(self, first: int, count: int) -> tuple[np.ndarray, list[Any]]:
+        """As `propose`, with Python params in place of values: decoded as they were proposed."""
+        taken = self._take(first, count, 1, first)
+        return self._unit_of(taken), [one.block.params[one.row] for one in taken]
+
+    def _take(self, first: int, count: int, block: int, num_points: int) -> list[_Proposal]:
+        """Takes points from the queue, and fills it before where they are too few."""
+        while len(self._queue) < count and not self._is_cut:
+            before = len(self._queue)
+            missing, size = count - before, block
+            if self._ahead > 1 and block == 1:
+                size = self._ahead
+                left = self._driver.num_expected - first - before
+                missing = int(max(missing, min(left, size)))
+            asks = min(size, -(-missing // self._rows_per_ask))
+            self._ask(first + before, asks, size, num_points + before)
+            if len(self._queue) < before + asks * self._rows_per_ask:
+                break
+        return [self._queue.popleft() for _ in range(min(count, len(self._queue)))]
+
+    def _unit_of(self, taken: Sequence[_Proposal]) -> np.ndarray:
+        unit = np.asarray([one.block.unit[one.row] for one in taken], self._dtype)
+        return unit.reshape(len(taken), self._space.num_dims)
 
     def tell(self, evaluations: Evaluations, num_trials: int, size: int | None = None) -> None:
         """Tells the sampler the outcomes of trials.
@@ -157,6 +193,13 @@ class Proposer:
         self._driver.ensure_capacity(num_trials + len(self._queue))
         self._driver.tell(num_trials, *evaluations, size=size)
 
+    def tell_proposed(
+        self, evaluations: Evaluations, num_trials: int, size: int | None = None
+    ) -> None:
+        """As `tell`, of points that were proposed since the last `reset`."""
+        if not self.proposes_ahead:
+            self.tell(evaluations, num_trials, size)
+
     def unit_of(self, params: Sequence[Any]) -> np.ndarray:
         """Unit points `[m, d]` of Python params."""
         values = self._space.encode(list(params), np.float64)
@@ -167,14 +210,45 @@ class Proposer:
         self._driver.ensure_capacity(num_points + asks * self._rows_per_ask)
         rows, values = self._driver.ask(number, asks, block)
         self.num_proposed += len(rows)
-        columns, structure = jax.tree.flatten(values)
-        for i in np.flatnonzero(~np.isnan(rows).any(axis=1)):
-            self._queue.append(_Proposal(rows[i], [column[i] for column in columns], structure))
+        made = _Block(self._space, rows, *jax.tree.flatten(values))
+        is_point = ~np.isnan(rows).any(axis=1)
+        if self._ahead > 1 and not is_point.all():
+            # Those behind were proposed as if this one had been skipped.
+            is_point[np.argmin(is_point) :] = False
+            self._is_cut = True
+        self._queue.extend(_Proposal(made, row) for row in np.flatnonzero(is_point).tolist())
+
+
+class _Block:
+    """Points that were proposed at once.
+
+    Attributes:
+        space: their space.
+        unit: `[m, d]`, NaN rows where there was no further one.
+        columns: the leaves of their values, each with a leading axis.
+        structure: the tree of the leaves.
+    """
+
+    def __init__(
+        self, space: Space, unit: np.ndarray, columns: list[np.ndarray], structure: Any
+    ) -> None:
+        self.space, self.unit, self.columns, self.structure = space, unit, columns, structure
+
+    @functools.cached_property
+    def params(self) -> list[Any]:
+        """The Python params of each."""
+        values = jax.tree.unflatten(self.structure, self.columns)
+        decoded: list[Any] = self.space.decode(values)
+        return decoded
 
 
 class _Proposal(NamedTuple):
-    """One proposed point: its unit row `[d]`, and its values as leaves of a tree structure."""
+    """One proposed point: its place in a block."""
 
-    unit: np.ndarray
-    leaves: list[np.ndarray]
-    structure: Any
+    block: _Block
+    row: int
+
+    @property
+    def leaves(self) -> list[np.ndarray]:
+        """Its values."""
+        return [column[self.row] for column in self.block.columns]

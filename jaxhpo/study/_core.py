@@ -23,6 +23,8 @@ class StudyCore(BaseStudy):
     _sampler: BatchSampler
     # Failures of the call that runs now; None between calls.
     _counts: Counts | None = None
+    # Trials that failed as the study was opened, because their process has vanished.
+    _lost: Sequence[int] = ()
     # Best value for the progress display; None until it has been looked up or there is one.
     _best_value: float | None = None
     _best_is_known: bool

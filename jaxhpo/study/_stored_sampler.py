@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +19,16 @@ from jaxhpo.ask_tell import CompileClock, Evaluations, Proposer
 from jaxhpo.samplers.internal import learns, startup_of
 from jaxhpo.study._evaluations import evaluations_of, history_of
 from jaxhpo.study._trial import Trial, Value, status_of
+from jaxhpo.study.running._plan import Plan
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running._row_maker import RowMaker, ended_trial, ending_of
 from jaxhpo.study.scheduling._fidelity import comparable
-from jaxhpo.study.storage._bulk import NumberTaken
+from jaxhpo.study.storage._bulk import NumberTaken, Others
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import RESUMABLE, is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, SCHEDULE, Ending, Row
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, HEARTBEAT, SCHEDULE, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
@@ -157,14 +158,10 @@ class StoredSampler:
         self._is_stale = True
         return enqueue(self._store, self._space, params)
 
-    def retry(self, trial: Trial, retried: list[int]) -> int:
-        """Writes the params of a lost trial as one that waits; `retried` are the trials of them.
-
-        Returns:
-            Its number.
-        """
+    def retry(self, flat: dict[str, Any], retried: list[int]) -> int:
+        """Writes stored params as a trial that waits, after `retried`; gives its number."""
         self._is_stale = True
-        return self._store.enqueue(trial.flat, retry_attrs(retried))
+        return self._store.enqueue(flat, retry_attrs(retried))
 
     def ask(
         self,
@@ -207,7 +204,7 @@ class StoredSampler:
             row = self._rows.row(Status.RUNNING, None, unit, params, own)
             self._running[number] = trial_id
             # From here on it is a trial of its own, no part of a batch.
-            attrs = {**own, RESERVED: None}
+            attrs = {HEARTBEAT: None, **own, RESERVED: None}
             if (
                 self._store.claim([trial_id], attrs)
                 if was_reserved
@@ -230,30 +227,33 @@ class StoredSampler:
                 return self._ask_again(count, own)
             # A proposal that is dropped, or interrupted, is still pending in the sampler's state.
             self._is_stale = True
-            unit, values = self._proposer.propose(first, count)
-            if len(unit) == 0:
+            plan = Plan(self._proposer, first, count)
+            if not plan.unit:
                 self.refresh()
                 return self._ask_again(count, own) if self._has_waiting else []
-            params = self._space.decode(values)
-            rows = self._running_rows(unit, params, own)
+            rows = self._running_rows(plan.unit, plan.params, own)
+
+            def skip(found: int, others: Others, plan: Plan = plan) -> Sequence[Row] | None:
+                nonlocal rows
+                if not plan.move_to(found, others):
+                    return None
+                rows = self._running_rows(plan.unit, plan.params, own)
+                return rows
+
+            expected = None if attempt == MAX_ATTEMPTS - 1 else first
+            may_skip = skip if self._proposer.proposes_ahead else None
             try:
-                is_last = attempt == MAX_ATTEMPTS - 1
-                written = self._store.append(rows, None if is_last else first)
+                written = self._store.append(rows, expected, skip=may_skip)
             except NumberTaken:
                 continue
             waited = (self.clock.take(), *(0.0 for _ in written))
             self._running.update(written)
-            self._is_stale = written[0][0] != first or self._is_mid_batch
+            self._is_stale = written[0][0] != plan.first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
+            proposed = zip(written, plan.params, waited, rows, plan.unit, strict=False)
             return [
-                Trial(
-                    number,
-                    params[i],
-                    compile_seconds=waited[i],
-                    flat=rows[i].params,
-                    unit=unit[i],
-                )
-                for i, (number, _) in enumerate(written)
+                Trial(number, params, compile_seconds=seconds, flat=row.params, unit=unit)
+                for (number, _), params, seconds, row, unit in proposed
             ]
         raise AssertionError("unreachable: the last attempt takes any number")
 
@@ -264,18 +264,18 @@ class StoredSampler:
         """The identifier of a trial that this object has handed out."""
         return self._running[number]
 
-    def resume(self, trial: Trial, trial_id: int, owner: list[str | int]) -> bool:
+    def resume(self, trial: Trial, trial_id: int, attrs: dict[str, Any]) -> bool:
         """Takes up a trial that has paused.
 
         Args:
             trial: the trial.
             trial_id: its identifier.
-            owner: this process.
+            attrs: entries among jaxhpo's own attributes, with this process as the owner.
 
         Returns:
             False if it does not wait any more.
         """
-        if not self._store.claim([trial_id], {"owner": owner}):
+        if not self._store.claim([trial_id], attrs):
             return False
         self._running[trial.number] = trial_id
         self._resumable.add(trial.number)
@@ -329,10 +329,13 @@ class StoredSampler:
             or (any(trial.number in self._judged for trial in trials) and self._learns)
         ):
             return ended
+        if self._proposer.proposes_ahead and self._with_constraints is None:
+            self._is_stale = False
+            return ended
         unit = np.asarray([trial.unit for trial in ended])
         evaluations = self._to_evaluations((unit, [trial.value for trial in ended]), ended)
         if not self._switch_sampler():
-            self._proposer.tell(evaluations, self._next_number)
+            self._proposer.tell_proposed(evaluations, self._next_number)
             self._is_stale = self._is_mid_batch
         return ended
 
@@ -354,7 +357,8 @@ class StoredSampler:
         except NumberTaken:
             logger.info("study %r: another process is writing to it as well", self._store.name)
             return [number for number, _ in self._store.append(rows)]
-        if numbers[0] == expected:
+        # Points that were proposed ahead are so without these.
+        if numbers[0] == expected and not self._proposer.is_ahead:
             self._next_number = numbers[-1] + 1
             evaluations = self._to_evaluations((unit, [row.value for row in rows]), rows)
             if not self._switch_sampler():
@@ -366,6 +370,10 @@ class StoredSampler:
     def running_numbers(self) -> frozenset[int]:
         """Numbers of the trials that this object has handed out and that have not ended."""
         return frozenset(self._running)
+
+    def running_ids(self, excluded: frozenset[int]) -> list[int]:
+        """Their identifiers, without those of some numbers; from any thread."""
+        return [i for number, i in list(self._running.items()) if number not in excluded]
 
     def fail_running(self, reason: str, excluded: frozenset[int] = frozenset()) -> list[int]:
         """Marks as failed the trials that this object has handed out and not ended.
@@ -409,7 +417,7 @@ class StoredSampler:
         return self._rows.row(status, value, unit, params, {})
 
     def _running_rows(
-        self, unit: np.ndarray, params: Sequence[Any], system: dict[str, Any]
+        self, unit: Iterable[np.ndarray], params: Sequence[Any], system: dict[str, Any]
     ) -> list[Row]:
         """Trials that begin now; the first one is what the compiler was waited for."""
         waits = [self.clock.seconds, *(0.0 for _ in params)]
@@ -437,4 +445,4 @@ class StoredSampler:
 
     def _proposer_of(self, sampler: Sampler, proposal_shape: Any) -> Proposer:
         settings = (self._seed, proposal_shape, self._num_objectives)
-        return Proposer(self._space, sampler, *settings, clock=self.clock)
+        return Proposer(self._space, sampler, *settings, clock=self.clock, is_in_turn=True)

@@ -109,7 +109,7 @@ class Study(SweepingStudy):
         description = describe_sampler(sampler, chosen)
         meta = open_meta(self._store, self._space, description, seed, change_sampler)
         self._seed = int(meta["seed"])
-        self.fail_stale()
+        self._lost = self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._sampler = BatchSampler(
             self._store,
@@ -138,6 +138,7 @@ class Study(SweepingStudy):
         executor: Any = None,
         synchronous: bool = False,
         max_retries: int = 0,
+        heartbeat: float | None = None,
         callbacks: Sequence[Callable[[Study, Trial], Any]] = (),
         catch: tuple[type[Exception], ...] = (Exception,),
         max_first_failures: int | None = 10,
@@ -172,21 +173,29 @@ class Study(SweepingStudy):
                 counted again.
             timeout: seconds after which no further trial starts.
             num_workers: how many trials run at a time; more than 1 evaluates in that many spawned
-                processes, and the objective must be picklable. None: 1, or as many as `executor`
+                processes, and the objective must be picklable; each sees one of the CUDA devices
+                that this process may use, if there are any. None: 1, or as many as `executor`
                 has. A worker that is done gets the next trial at once, proposed in the light of
                 those that still run.
             executor: runs the trials instead: any `concurrent.futures.Executor`, such as threads,
                 loky's processes, or those of Dask, MPI or `jaxhpo.integrations.executors`; or a
                 function or class that makes one, which is called again where the one before has
-                broken. It stays yours: shut it down. Except from threads, the reports of an
-                objective arrive with its end, so nothing is stopped early.
+                broken. It stays yours: shut it down. Workers of other processes record the reports
+                of an objective in the study's storage themselves; where they cannot open it (it is
+                in memory, or a file that their machine does not see), reports arrive with the
+                trial's end, and a `scheduler` is refused.
             synchronous: whether a round of trials begins when all of the last one have ended. Then
                 the trials are the same in every run, whatever the timing, unless a scheduler
                 decides by what has been reported so far.
             max_retries: how often the params of a trial are run again whose worker has vanished
-                (killed, out of memory, a lost machine). The trial is recorded as failed with the
-                reason; the new one has a number of its own and is no further one of `num_trials`.
-                Optuna's `RetryFailedTrialCallback.retried_trial_number` links them.
+                (killed, out of memory, a lost machine), or whose whole process has. The trial is
+                recorded as failed with the reason; the new one has a number of its own and is no
+                further one of `num_trials`. Optuna's
+                `RetryFailedTrialCallback.retried_trial_number` links them.
+            heartbeat: seconds between two signs of life of this process, for storages that several
+                machines write to; None: it gives none. They lie where Optuna keeps its own. Whoever
+                opens the study, or runs it with a heartbeat, takes a process of another machine for
+                vanished that has missed three of them.
             callbacks: each is called as `callback(study, trial)` after a trial is recorded.
                 `study.stop()` ends the run; an exception passes on, and the trial is kept.
             catch: exceptions of the objective that count as failed trials. Others are recorded as
@@ -215,7 +224,10 @@ class Study(SweepingStudy):
             TypeError: an argument of a wrong type, an objective that returns or yields no number
                 (once it has given some, a trial of it has failed like others), or one that does not
                 end when it is closed; the trial is kept.
-            ValueError: a number out of range, or a scheduler for other steps, with points of its
+            StorageError: a worker of `executor` does not see the storage that a `scheduler` decides
+                by; or as in `Study`.
+            ValueError: a number out of range, a heartbeat where the storage is no database, or a
+                scheduler for other steps, with points of its
                 own, that changes params ("pbt", "pb2"), for several objectives, or that waits for
                 whole rungs ("halving", "hyperband") where trials cannot.
             Exception: what `catch` does not name, and what the first trials all failed with.
@@ -232,6 +244,7 @@ class Study(SweepingStudy):
             executor=executor,
             synchronous=synchronous,
             max_retries=max_retries,
+            heartbeat=heartbeat,
             callbacks=callbacks,
             catch=catch,
             max_first_failures=max_first_failures,
@@ -344,7 +357,8 @@ class Study(SweepingStudy):
     def fail_stale(self, *, everywhere: bool = False) -> list[int]:
         """Marks trials as failed whose process has ended without telling.
 
-        Opening a study does this for processes of this machine that are certainly gone. Trials that
+        Opening a study does this for processes of this machine that are certainly gone, and for
+        those of others that have missed their signs of life (see `heartbeat`). Trials that
         a `sweep` had reserved do not fail: they wait, and the next sweep trains them. So do those
         whose objective takes `checkpoint`, and a run that waits for them goes on.
 

@@ -29,7 +29,7 @@ def storage(request, tmp_path):
 
 
 def test_what_is_stored_and_which_trials_are_best(storage):
-    study = Study(X, "random", storage=storage, direction=BOTH, name="two")
+    study = Study(X, "nsga2", storage=storage, seed=2, direction=BOTH, name="two")
     told = []
     tell = study._sampler._proposer.tell
     study._sampler._proposer.tell = lambda t, *rest: told.append(t.value[0]) or tell(t, *rest)

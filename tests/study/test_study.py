@@ -45,7 +45,7 @@ def test_finds_the_minimum_and_gives_real_values(storage):
 
 
 def test_maximize_tells_the_sampler_the_negative_and_stores_the_user_s_sign(storage):
-    study = Study(X, "qmc", storage=storage, direction="maximize", name="up")
+    study = Study(X, "de", storage=storage, direction="maximize", name="up")
     told = []
     proposer = study._sampler._proposer
     tell = proposer.tell

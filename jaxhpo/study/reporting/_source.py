@@ -22,7 +22,7 @@ from jaxhpo.study.storage._reports import (
     surrender,
 )
 from jaxhpo.study.storage._reserved import own_attrs
-from jaxhpo.study.storage._rows import SCHEDULE
+from jaxhpo.study.storage._rows import HEARTBEAT, SCHEDULE
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -35,12 +35,14 @@ class Source:
     Attributes:
         is_resumable: whether the objective takes a checkpoint, so that its trials can wait.
         checkpoints: what its trials can go on from.
+        heartbeat: how often, in seconds, this process promises a sign of life; None: not.
     """
 
     def __init__(self, study: StudyCore, is_resumable: bool) -> None:
         """Takes up a study."""
         self._study, self.is_resumable = study, is_resumable
         self.checkpoints = study._kept_checkpoints
+        self.heartbeat: float | None = None
 
     def take(self, count: int, num_new: int) -> list[Task]:
         """Trials to run without a scheduler: those that an interrupted run has left, then new ones.
@@ -67,6 +69,7 @@ class Source:
             The trials; fewer than `count` only if the sampler has no further point.
         """
         own = {**attrs, RESUMABLE: True} if self.is_resumable else attrs
+        own = own if self.heartbeat is None else {**own, HEARTBEAT: self.heartbeat}
         trials = self._study._sampler.ask(count, owner=this_process(), attrs=own)
         named = {"checkpoint": None} if self.is_resumable else {}
         running = self._study._sampler.trial_id
@@ -77,7 +80,10 @@ class Source:
         study = self._study
         frozen = study._store.trial(number)
         trial = from_frozen(study.space, frozen)
-        if not study._sampler.resume(trial, frozen._trial_id, this_process()):
+        if self.heartbeat is not None:  # its last sign of life is as old as its pause
+            study._store.beat([frozen._trial_id])
+        attrs = {"owner": this_process(), HEARTBEAT: self.heartbeat}
+        if not study._sampler.resume(trial, frozen._trial_id, attrs):
             return None
         trial = dataclasses.replace(trial, status=Status.RUNNING, seconds=None)
         own = own_attrs(frozen)
@@ -112,7 +118,9 @@ class Source:
         """
         ended: list[tuple[Trial, ObjectiveResult]] = []
         for task, result in zip(tasks, results, strict=True):
-            total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
+            total = result
+            if task.seconds:
+                total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
             if result.status is Status.WAITING:
                 pause(self._study._store, task.trial_id, total.seconds)
                 self._study._sampler.paused(task.trial)

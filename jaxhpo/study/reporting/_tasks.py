@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
 from jaxhpo.study._trial import Trial
-from jaxhpo.study.storage._reports import report
+from jaxhpo.study.storage._reports import CHECKPOINT, report
+from jaxhpo.study.storage._reserved import own_attrs
 
 if TYPE_CHECKING:
     from jaxhpo.study.reporting._packed import Packed
@@ -108,3 +109,9 @@ class Recorder:
                 if before is not None and before != found:
                     self._checkpoints.remove(before)
             return None if self._judge is None else self._judge(task)
+
+    def catch_up(self, task: Task) -> None:
+        """Takes note of the checkpoint that another process has recorded for a running trial."""
+        if "checkpoint" in task.named:
+            found = own_attrs(self._store.trial(task.trial.number)).get(CHECKPOINT)
+            task.checkpoint = found or task.checkpoint

@@ -153,7 +153,7 @@ class BatchSampler(StoredSampler):
         told = [known[trial_id] for trial_id in batch.trial_ids]
         evaluations = self._to_evaluations((batch.unit, [ending.value for ending in told]), told)
         if not self._switch_sampler():
-            self._proposer.tell(evaluations, self._next_number, size)
+            self._proposer.tell_proposed(evaluations, self._next_number, size)
             self._is_stale = self._is_mid_batch
         return recorded
 

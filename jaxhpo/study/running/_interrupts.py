@@ -65,15 +65,9 @@ class DeferredInterrupts:
             # What came after the last check, too late for the loop.
             self.raise_pending()
 
-    @contextlib.contextmanager
-    def allow(self) -> Iterator[None]:
+    def allow(self) -> contextlib.AbstractContextManager[None]:
         """Lets an interrupt raise `KeyboardInterrupt` (or `Terminated`) while the body runs."""
-        self.raise_pending()
-        self._is_allowed = True
-        try:
-            yield
-        finally:
-            self._is_allowed = False
+        return _Allowed(self)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
@@ -98,6 +92,20 @@ class DeferredInterrupts:
         if self._is_allowed:
             raise interrupt
         self._pending = interrupt
+
+
+class _Allowed:
+    """Entered twice a trial, so that it is no generator."""
+
+    def __init__(self, interrupts: DeferredInterrupts) -> None:
+        self._interrupts = interrupts
+
+    def __enter__(self) -> None:
+        self._interrupts.raise_pending()
+        self._interrupts._is_allowed = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._interrupts._is_allowed = False
 
 
 def interrupt_type(interrupt: KeyboardInterrupt) -> type[KeyboardInterrupt]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from jaxhpo.study.reporting._generators import takes_checkpoint
 from jaxhpo.study.reporting._source import Source
 from jaxhpo.study.reporting._tasks import Judge, Recorder, Task
 from jaxhpo.study.running._first_failures import FirstFailures, describe_first_failures
+from jaxhpo.study.running._heartbeat import Heartbeat
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interruptible_sleep
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.running.engines._choose import engine_of
+from jaxhpo.study.running.engines._elsewhere import Address
 from jaxhpo.study.running.engines._local_pool import Engine, Pool
 from jaxhpo.study.scheduling._left_behind import warn_of_awaited, warn_of_left
 from jaxhpo.study.scheduling._pruner import PrunerJudge, is_pruner
@@ -27,8 +30,11 @@ from jaxhpo.study.scheduling._rule import steps_of
 from jaxhpo.study.scheduling._schedule import Schedule
 from jaxhpo.study.storage._reports import is_paused
 from jaxhpo.study.storage._waiting import retried_numbers
+from jaxhpo.study.storage.outages._heartbeats import check_heartbeat
 
 if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
     from jaxhpo.study._core import StudyCore
 
 logger = logging.getLogger("jaxhpo")
@@ -62,6 +68,7 @@ class OptimizeLoop:
         executor: Any = None,
         synchronous: bool = False,
         max_retries: int = 0,
+        heartbeat: float | None = None,
         engine: Engine | None = None,
         where: str = _WHERE,
         resume_hint: str | None = None,
@@ -94,6 +101,10 @@ class OptimizeLoop:
         if num_steps is not None:
             num_steps = _checks.check_int(_WHERE, "num_steps", num_steps, 1)
         self._source = Source(study, takes_checkpoint(objective))
+        self._source.heartbeat = check_heartbeat(
+            _WHERE, heartbeat, is_database=study._store.is_database
+        )
+        self._next_look = time.monotonic()
         self._set_up_judge(scheduler, num_steps)
         self._engine = engine or engine_of(
             where,
@@ -102,6 +113,7 @@ class OptimizeLoop:
             executor=executor,
             num_workers=num_workers,
             is_judged=self._judge is not None,
+            address=self._address(scheduler),
         )
         self._is_told = self._has_reported = False
         self._awaited: tuple[list[int], float] = ([], 0.0)
@@ -134,6 +146,24 @@ class OptimizeLoop:
             judge = self._schedule.judge
         self._num_steps, self._judge = num_steps, judge
 
+    def _address(self, scheduler: Any) -> Address | None:
+        """Where workers of other processes find the study; None where they cannot."""
+        study = self._study
+        if (storage := study._store.address) is None:
+            return None
+        return Address(
+            run=secrets.token_hex(8),
+            where=self._where,
+            storage=storage,
+            name=study.name,
+            direction=study.direction,
+            seed=study._meta["seed"],
+            space_hash=study._meta["space_hash"],
+            num_steps=self._num_steps,
+            scheduler=scheduler,
+            is_resumable=self._source.is_resumable,
+        )
+
     def run(self) -> str:
         """Runs to the end and returns the reason for it."""
         study = self._study
@@ -143,13 +173,17 @@ class OptimizeLoop:
             stack.enter_context(study._sampler.clock.saying(self._reporter.say))
             stack.enter_context(study._sampler.expecting(self._num_trials))
             interrupts = stack.enter_context(DeferredInterrupts())
+            self._start_heartbeat(stack)
             pool = self._make_pool(interrupts)
             stack.callback(pool.close)
             self._report_progress(study._best_value_or_none())
             try:
                 self._warn_of_left()
+                self._retry_all(study._lost)
+                study._lost = []
                 while (reason := self._reason_to_stop()) is None or pool.num_busy:
                     interrupts.raise_pending()
+                    self._look_for_lost()
                     self._round(pool, interrupts, may_start=reason is None)
                 return reason
             except KeyboardInterrupt:
@@ -162,6 +196,27 @@ class OptimizeLoop:
                 study._sampler.fail_running(why, self._asked_by_user)
                 study.stop_reason = self._stopped or f"stopped by {type(error).__name__}"
                 raise
+
+    def _start_heartbeat(self, stack: contextlib.ExitStack) -> None:
+        """Lets other machines know, until the run ends, that its trials have not been lost."""
+        seconds, sampler = self._source.heartbeat, self._study._sampler
+        if seconds is not None:
+            beat = Heartbeat(
+                self._study._store, seconds, lambda: sampler.running_ids(self._asked_by_user)
+            )
+            stack.enter_context(beat)
+
+    def _look_for_lost(self) -> None:
+        """Now and then, with a heartbeat: ends the trials of others that have vanished."""
+        seconds, now = self._source.heartbeat, time.monotonic()
+        if seconds is None or now < self._next_look:
+            return
+        self._next_look = now + seconds
+        self._retry_all(self._study.fail_stale())
+
+    def _retry_all(self, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            self._retry(self._study._store.trial(number), is_counted=self._schedule is None)
 
     def _warn_of_left(self) -> None:
         """Says which trials this run will not take up although they wait."""
@@ -275,7 +330,8 @@ class OptimizeLoop:
         study._on_trials_ended(trials)
         for task, result in ended:
             if result.is_lost:
-                self._retry(task)
+                is_counted = task.is_new and self._schedule is None
+                self._retry(self._study._store.trial(task.trial.number), is_counted=is_counted)
         self._log_if_improved(before, trials)
         self._report_progress(study._best_value_or_none())
         self._warn_of_silence(ended)
@@ -284,19 +340,19 @@ class OptimizeLoop:
             for trial in trials:
                 self._run_callbacks(trial)
 
-    def _retry(self, task: Task) -> None:
+    def _retry(self, lost: FrozenTrial, *, is_counted: bool) -> None:
         """Lets the configuration of a trial whose worker has vanished be run again."""
-        retried = retried_numbers(self._study._store.trial(task.trial.number))
+        retried = retried_numbers(lost)
         if len(retried) >= self._max_retries:
             return
-        number = self._study._sampler.retry(task.trial, [*retried, task.trial.number])
+        number = self._study._sampler.retry(lost.params, [*retried, lost.number])
         logger.warning(
             "study %r: the worker of trial %d was lost; trial %d runs its params again.",
             self._study.name,
-            task.trial.number,
+            lost.number,
             number,
         )
-        self._begun -= task.is_new and self._schedule is None
+        self._begun -= is_counted
 
     def _warn_of_silence(self, ended: Sequence[tuple[Task, ObjectiveResult]]) -> None:
         """Says once that a scheduler has nothing to judge."""

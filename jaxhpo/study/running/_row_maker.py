@@ -31,14 +31,14 @@ class RowMaker:
             status: what became of it.
             value: its value, or None.
             unit: `[d]` its point.
-            params: its Python params.
+            params: its Python params, as `decode` gives them.
             system: what else jaxhpo keeps of it; empty entries are left out.
         """
         own = {"unit": [float(u) for u in unit], **{k: v for k, v in system.items() if v}}
         return Row(
             status,
             value,
-            self._space.flatten_params(params),
+            self._space.flatten_params(params, is_decoded=True),
             self._distributions,
             system_attrs={SYSTEM_ATTR: own},
         )

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks import fail
 from jaxhpo._status import Status
-from jaxhpo.schedulers import Scheduler
 from jaxhpo.study.scheduling._left_behind import warn_of_left
 from jaxhpo.study.scheduling._population import Population
+from jaxhpo.study.scheduling._populations import Populations
 from jaxhpo.study.scheduling._rule import Rule
-from jaxhpo.study.storage._records import Record, Records
+from jaxhpo.study.storage._records import Record
 from jaxhpo.study.storage._rows import SCHEDULE
 
 if TYPE_CHECKING:
@@ -27,13 +27,11 @@ logger = logging.getLogger("jaxhpo")
 class Schedule:
     """The trials that a study runs under a scheduler, population by population.
 
-    A population is known by what its trials carry: the rule, the population's number, and its size.
-    Several processes that run the same rule share the populations that are not complete.
-
     Attributes:
         num_left: trials that this run may still begin.
         num_begun: trials that it has begun.
         is_waiting: whether nothing can be run before other processes have got further.
+        judge: whether a trial goes on after a report.
     """
 
     def __init__(
@@ -58,16 +56,20 @@ class Schedule:
             num_steps: reports of a whole trial.
             on_ended: is told of trials that the rule has ended while they waited.
         """
-        self._where, self._study, self._source = where, study, source
-        self._scheduler, self._num_steps = scheduler, num_steps
+        self._study, self._source = study, source
+        self._all = Populations(
+            where,
+            study._store,
+            scheduler,
+            num_steps=num_steps,
+            seed=study._meta["seed"],
+            direction=study.direction,
+            is_resumable=source.is_resumable,
+        )
+        self.judge = self._all.judge
         self.num_left, self.num_begun, self.is_waiting = num_trials, 0, False
         self._on_ended = on_ended
-        self._records = Records(study._store)
-        self._rules: dict[int, Rule] = {}
-        self._populations: dict[tuple[int, str], Population] = {}
-        self._next_number = 0
-        self._of_trial: dict[int, Population] = {}
-        rule = self._rule(max(num_trials, 1))
+        rule = self._all.rule(max(num_trials, 1))
         if not source.is_resumable and rule.waits_for_others:
             expected = (
                 "'asha', or another rule that does not wait for a whole rung, unless the objective "
@@ -79,10 +81,10 @@ class Schedule:
         """The next piece of a trial to run; None if there is none now (see `is_waiting`)."""
         self.is_waiting = False
         while True:
-            self._refresh()
-            number, population = self._open()
+            self._all.refresh()
+            number, population = self._all.open()
             if population is None:
-                return self._begin(number, self._rule(self.num_left)) if self.num_left else None
+                return self._begin(number, self._all.rule(self.num_left)) if self.num_left else None
             if not self._source.is_resumable:
                 return self._begin(number, population.rule) if self.num_left else None
             decision = population.decide()
@@ -108,26 +110,9 @@ class Schedule:
                 task.level = decision.level
                 return task
 
-    def judge(self, task: Task) -> Status | None:
-        """Whether a trial goes on after a report."""
-        population = self._of_trial[task.trial_id]
-        if task.step < task.level or task.step not in population.rule.levels[:-1]:
-            return None
-        self._refresh()
-        row = population.row_of(task.trial_id)
-        if row is None:  # one with a smaller number has taken its place
-            return Status.PRUNED
-        if not self._source.is_resumable:
-            return None if population.goes_on(task.trial_id) else Status.PRUNED
-        decision = population.decide(task.trial_id)
-        if decision.trial == row:
-            task.level = decision.level
-            return None
-        return Status.PRUNED if decision.status[row] == Status.PRUNED else Status.WAITING
-
     def warn_of_waiting(self) -> None:
         """Says which trials wait for others that this run may not begin any more."""
-        _, population = self._open()
+        _, population = self._all.open()
         if population is None or population.num_running:
             return
         if num_waiting := population.num_waiting:
@@ -143,69 +128,21 @@ class Schedule:
     @property
     def awaited(self) -> list[Record]:
         """The running trials of the population that is open."""
-        _, population = self._open()
+        _, population = self._all.open()
         return [] if population is None else [r for r in population.records if r.state == "RUNNING"]
 
     def warn_of_left(self) -> None:
         """Says which trials wait for another rule than this one."""
-        self._refresh()
-        mine = [one.number for each in self._populations.values() for one in each.records]
+        self._all.refresh()
+        mine = [one.number for each in self._all.populations() for one in each.records]
         warn_of_left(self._study, mine)
-
-    def _rule(self, size: int) -> Rule:
-        """The rule for populations of a size; a ready-made scheduler has its own."""
-        size = 0 if isinstance(self._scheduler, Scheduler) else size
-        if size not in self._rules:
-            self._rules[size] = Rule(
-                self._where, self._scheduler, size, self._num_steps, self._study._meta["seed"]
-            )
-        return self._rules[size]
-
-    def _text(self, rule: Rule) -> str:
-        return f"{rule.text}-{'resumed' if self._source.is_resumable else 'stopped'}"
-
-    def _refresh(self) -> None:
-        """Takes note of all that was recorded since the last time, by whichever process."""
-        for record in sorted(self._records.refresh(), key=lambda one: one.number):
-            population = self._population_of(record)
-            before = self._of_trial.get(record.trial_id)
-            if before is not None and before is not population:
-                before.remove(record)
-                del self._of_trial[record.trial_id]
-            if population is not None:
-                self._of_trial[record.trial_id] = population
-                population.update(record)
-
-    def _population_of(self, record: Record) -> Population | None:
-        """The population that a trial belongs to; None if that is none of this rule."""
-        found = record.own.get(SCHEDULE)
-        if found is None:
-            return None
-        text, number, size, *_ = found
-        self._next_number = max(self._next_number, number + 1)
-        if (number, text) not in self._populations:
-            rule = self._rule(size)
-            if rule.size != size or self._text(rule) != text:
-                return None
-            self._populations[number, text] = Population(rule, str(self._study.direction))
-        return self._populations[number, text]
-
-    def _open(self) -> tuple[int, Population | None]:
-        """The first population that is not complete, or the number of a new one."""
-        for (number, _), population in sorted(self._populations.items()):
-            is_open = population.has_room
-            if self._source.is_resumable:
-                is_open |= population.num_running + population.num_waiting > 0
-            if is_open:
-                return number, population
-        return self._next_number, None
 
     def _begin(self, number: int, rule: Rule) -> Task | None:
         """Begins a trial in a population; None if the sampler has no further point."""
-        entry = [self._text(rule), number, rule.size, list(rule.levels)]
+        entry = [self._all.text(rule), number, rule.size, list(rule.levels)]
         for task in self._source.begin(1, {SCHEDULE: entry}):
-            self._refresh()
-            population = self._of_trial[task.trial_id]
+            self._all.refresh()
+            population = self._all.of_trial[task.trial_id]
             if population.row_of(task.trial_id) is None:
                 # Another process began the last one at the same time: this one waits for the next.
                 self._source.drop(task)

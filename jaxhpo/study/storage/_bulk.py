@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import json
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo.study.storage._distributions import internal_value
-from jaxhpo.study.storage._rows import Ending, Row, stored_values, to_state
+from jaxhpo.study.storage._rows import HEARTBEAT, SYSTEM_ATTR, Ending, Row, stored_values, to_state
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -53,8 +54,20 @@ def unsupported_reason(storage: RDBStorage) -> str | None:
     return None
 
 
+Others = Sequence[tuple[str, Any]]
+"""Trials of other writers: the name of each one's state, and jaxhpo's own attributes or None."""
+
+Skip = Callable[[int, Others], "Sequence[Row] | None"]
+"""Takes the first free number and the trials before it that were not expected, and gives the rows
+that then follow, or None where it cannot say."""
+
+
 def append(
-    storage: RDBStorage, study_id: int, rows: Sequence[Row], expected: int | None = None
+    storage: RDBStorage,
+    study_id: int,
+    rows: Sequence[Row],
+    expected: int | None = None,
+    skip: Skip | None = None,
 ) -> list[tuple[int, int]]:
     """Inserts trials in one transaction; either all become visible or none.
 
@@ -63,6 +76,7 @@ def append(
         study_id: Optuna's identifier of the study.
         rows: the trials, in order.
         expected: the number that the first trial must get, or None for any.
+        skip: gives other rows where the number is taken, while no other writer can take the next.
 
     Returns:
         `(number, trial_id)` of each row, numbers contiguous.
@@ -70,38 +84,53 @@ def append(
     Raises:
         NumberTaken: the first free number is not `expected`; nothing was written.
     """
-    import sqlalchemy
-    from optuna.storages._rdb import models
-
-    trials = models.TrialModel.__table__
-    prepared = [_prepare(row) for row in rows]
+    prepared, known = [_prepare(row) for row in rows], _statements()
     with locked(storage, study_id) as connection:
-        last = connection.execute(
-            sqlalchemy.select(trials.c.trial_id, trials.c.number)
-            .where(trials.c.study_id == study_id)
-            .order_by(trials.c.trial_id.desc())
-            .limit(1)
-        ).first()
+        last = connection.execute(known.last, {"study": study_id}).first()
         last_id, first = (-1, 0) if last is None else (last.trial_id, last.number + 1)
         if expected is not None and first != expected:
-            raise NumberTaken
-        connection.execute(
-            trials.insert(),
-            [
-                {"number": first + i, "study_id": study_id, **part["trial"]}
-                for i, part in enumerate(prepared)
-            ],
-        )
-        numbered = connection.execute(
-            sqlalchemy.select(trials.c.number, trials.c.trial_id)
-            .where(trials.c.study_id == study_id, trials.c.trial_id > last_id)
-            .order_by(trials.c.number)
-        ).all()
+            prepared = [
+                _prepare(row)
+                for row in rows_behind(
+                    skip, first, expected, lambda: _others(connection, study_id, expected)
+                )
+            ]
+        made = [
+            {"number": first + i, "study_id": study_id, **part["trial"]}
+            for i, part in enumerate(prepared)
+        ]
+        if len(made) == 1:
+            key: Any = connection.execute(known.new_trial, made[0]).inserted_primary_key
+            numbered = [(first, int(key[0]))]
+        else:
+            connection.execute(known.new_trial, made)
+            after = {"study": study_id, "last": last_id}
+            numbered = [tuple(row) for row in connection.execute(known.newer, after).all()]
         for (_, trial_id), part in zip(numbered, prepared, strict=True):
             for record in part["records"]:
                 record[1]["trial_id"] = trial_id
         _insert(connection, [record for part in prepared for record in part["records"]])
-    return [(number, trial_id) for number, trial_id in numbered]
+    return numbered
+
+
+def rows_behind(
+    skip: Skip | None, first: int, expected: int, others: Callable[[], Others]
+) -> Sequence[Row]:
+    """The rows to write where another writer has taken the number that was expected.
+
+    Raises:
+        NumberTaken: nobody knows.
+    """
+    rows = None if skip is None or first < expected else skip(first, others())
+    if not rows:
+        raise NumberTaken(f"the next trial is number {first}, not {expected}")
+    return rows
+
+
+def _others(connection: Connection, study_id: int, first: int) -> Others:
+    """The trials from a number on."""
+    found = connection.execute(_statements().others, {"study": study_id, "first": first}).all()
+    return [(state.name, text and json.loads(text)) for state, text in found]
 
 
 def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
@@ -127,6 +156,9 @@ def begin(storage: RDBStorage, study_id: int, trial_id: int, row: Row) -> bool:
             return False
         change = trials.update().where(trials.c.trial_id == trial_id)
         connection.execute(change, prepared["trial"])
+        # The thread that gives signs of life may have been faster.
+        beats = models.TrialHeartbeatModel.__table__
+        connection.execute(beats.delete().where(beats.c.trial_id == trial_id))
         records = [(table, {**one, "trial_id": trial_id}) for table, one in prepared["records"]]
         _insert(connection, records)
     return True
@@ -143,35 +175,88 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
     Returns:
         Identifiers of the trials that were no longer running and were left as they are.
     """
+    known, ids = _statements(), [ending.trial_id for ending in endings]
+    with locked(storage, study_id) as connection:
+        running = set(ids)
+        if len(ids) > 1:
+            running = set()
+            for start in range(0, len(ids), MAX_IN):
+                some = {"ids": ids[start : start + MAX_IN]}
+                running.update(connection.execute(known.running, some).scalars())
+        todo = [ending for ending in endings if ending.trial_id in running]
+        if not todo:
+            return ids
+        changes = [
+            {"id_": e.trial_id, "state_": to_state(e.status), "end_": utc(e.end)} for e in todo
+        ]
+        changed = connection.execute(known.end, changes if len(ids) > 1 else changes[0])
+        if len(ids) == 1 and not changed.rowcount:
+            return ids
+        _insert(connection, [record for e in todo for record in _ending_records(e)])
+    return [trial_id for trial_id in ids if trial_id not in running]
+
+
+class _Statements(NamedTuple):
+    """What a trial takes; made once, since making one costs more than running it.
+
+    Attributes:
+        last: identifier and number of a study's last trial.
+        new_trial: inserts a trial.
+        newer: numbers and identifiers of the trials behind one.
+        others: states and own attributes of the trials from a number on.
+        running: which of some trials are running.
+        end: ends a trial that is running.
+        inserts: inserts records, by the table's name here.
+    """
+
+    last: Any
+    new_trial: Any
+    newer: Any
+    others: Any
+    running: Any
+    end: Any
+    inserts: dict[str, Any]
+
+
+@functools.cache
+def _statements() -> _Statements:
     import sqlalchemy
     from optuna.storages._rdb import models
     from optuna.trial import TrialState
 
-    trials = models.TrialModel.__table__
-    with locked(storage, study_id) as connection:
-        running: set[int] = set()
-        ids = [ending.trial_id for ending in endings]
-        for start in range(0, len(ids), MAX_IN):
-            query = sqlalchemy.select(trials.c.trial_id).where(
-                trials.c.trial_id.in_(ids[start : start + MAX_IN]),
-                trials.c.state == TrialState.RUNNING,
-            )
-            running.update(connection.execute(query).scalars())
-        todo = [ending for ending in endings if ending.trial_id in running]
-        if todo:
-            connection.execute(
-                trials.update().where(trials.c.trial_id == sqlalchemy.bindparam("id_")),
-                [
-                    {
-                        "id_": e.trial_id,
-                        "state": to_state(e.status),
-                        "datetime_complete": utc(e.end),
-                    }
-                    for e in todo
-                ],
-            )
-            _insert(connection, [record for e in todo for record in _ending_records(e)])
-    return [trial_id for trial_id in ids if trial_id not in running]
+    trials, bind = models.TrialModel.__table__, sqlalchemy.bindparam
+    is_its, is_running = trials.c.study_id == bind("study"), trials.c.state == TrialState.RUNNING
+    own = models.TrialSystemAttributeModel.__table__
+    of_trial = sqlalchemy.and_(own.c.trial_id == trials.c.trial_id, own.c.key == SYSTEM_ATTR)
+    tables: dict[str, Any] = {
+        "values": models.TrialValueModel,
+        "params": models.TrialParamModel,
+        "curve": models.TrialIntermediateValueModel,
+        "user": models.TrialUserAttributeModel,
+        "system": models.TrialSystemAttributeModel,
+        "heartbeat": models.TrialHeartbeatModel,
+    }
+    return _Statements(
+        sqlalchemy.select(trials.c.trial_id, trials.c.number)
+        .where(is_its)
+        .order_by(trials.c.trial_id.desc())
+        .limit(1),
+        trials.insert(),
+        sqlalchemy.select(trials.c.number, trials.c.trial_id)
+        .where(is_its, trials.c.trial_id > bind("last"))
+        .order_by(trials.c.number),
+        sqlalchemy.select(trials.c.state, own.c.value_json)
+        .select_from(trials.outerjoin(own, of_trial))
+        .where(is_its, trials.c.number >= bind("first"))
+        .order_by(trials.c.number),
+        sqlalchemy.select(trials.c.trial_id).where(
+            trials.c.trial_id.in_(bind("ids", expanding=True)), is_running
+        ),
+        trials.update()
+        .where(trials.c.trial_id == bind("id_"), is_running)
+        .values(state=bind("state_"), datetime_complete=bind("end_")),
+        {name: model.__table__.insert() for name, model in tables.items()},
+    )
 
 
 @contextlib.contextmanager
@@ -214,6 +299,8 @@ def _prepare(row: Row) -> dict[str, Any]:
     records += _curve_records(row.curve)
     records += _value_records(row.value)
     records += _attr_records(row.user_attrs, row.system_attrs)
+    if HEARTBEAT in row.system_attrs.get(SYSTEM_ATTR, ()):
+        records.append(("heartbeat", {}))
     trial = {
         "state": to_state(row.status),
         "datetime_start": utc(row.start),
@@ -261,19 +348,10 @@ def _attr_records(user_attrs: dict[str, Any], system_attrs: dict[str, Any]) -> l
 
 def _insert(connection: Connection, records: list[Record]) -> None:
     """Inserts records table by table."""
-    from optuna.storages._rdb import models
-
-    tables: dict[str, Any] = {
-        "values": models.TrialValueModel,
-        "params": models.TrialParamModel,
-        "curve": models.TrialIntermediateValueModel,
-        "user": models.TrialUserAttributeModel,
-        "system": models.TrialSystemAttributeModel,
-    }
-    for name, model in tables.items():
+    for name, statement in _statements().inserts.items():
         chosen = [record for table, record in records if table == name]
         if chosen:
-            connection.execute(model.__table__.insert(), chosen)
+            connection.execute(statement, chosen)
 
 
 def _to_json(distribution: BaseDistribution) -> str:

@@ -42,35 +42,37 @@ def database_errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return tuple(known)
 
 
-@contextlib.contextmanager
-def readable_errors(storage: str) -> Iterator[None]:
+class readable_errors:
     """Turns the exception of a database or of a file into one `StorageError` sentence.
 
     Args:
         storage: the storage as the user named it, passwords hidden.
 
-    Yields:
-        Nothing; the body runs under the translation.
-
     Raises:
         StorageError: the database refused, with the reason and the remedy. A driver that quotes a
             password is not quoted, and is not shown as the cause.
     """
-    try:
-        yield
-    except database_errors(OSError, AttributeError, AssertionError) as error:
-        translated = StorageError(explain_database_error(storage, error))
+
+    def __init__(self, storage: str) -> None:
+        self._storage = storage
+
+    def __enter__(self) -> None:
+        """The body runs under the translation."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if error is None or not isinstance(
+            error, database_errors(OSError, AttributeError, AssertionError)
+        ):
+            return
+        translated = StorageError(explain_database_error(self._storage, error))
         text = " ".join(str(one).lower() for one in error_chain(error))
         translated.may_pass = any(fragment in text for fragment in _TRANSIENT)
         if any(redact_secrets(str(one)) != str(one) for one in error_chain(error)):
-            translated.__cause__ = None
-            translated.__suppress_context__ = True
-            translated.__context__ = None
-        else:
-            translated.__cause__ = error
-    else:
-        return
-    raise translated
+            try:
+                raise translated from None
+            finally:
+                translated.__context__ = None
+        raise translated from error
 
 
 @contextlib.contextmanager

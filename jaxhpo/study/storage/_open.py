@@ -224,6 +224,26 @@ def location_of(storage: BaseStorage) -> str | None:
     return None if database in (None, "", ":memory:") else str(database)
 
 
+def address_of(storage: Any) -> str | None:
+    """What another process opens a storage by: a URL, or a path that holds in any folder.
+
+    None for a storage in memory, and for one that was given as an object.
+    """
+    if not isinstance(storage, str | os.PathLike):
+        return None
+    text = os.fspath(storage).strip()
+    if "://" not in text:
+        return os.path.abspath(text)
+    import sqlalchemy
+
+    parsed = sqlalchemy.make_url(text)
+    if parsed.get_backend_name() != "sqlite":
+        return text
+    if parsed.database in (None, "", ":memory:") or str(parsed.database).startswith("file:"):
+        return None
+    return parsed.set(database=os.path.abspath(str(parsed.database))).render_as_string(False)
+
+
 def storage_is_read_only(storage: BaseStorage, location: str | None) -> bool:
     """Whether a storage's file can be read and not written."""
     if location is None or "://" in location:

@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import uuid
+from collections.abc import Sequence
 
 # Inode of the first process-id namespace of every Linux system: a process in it is in no container.
 _FIRST_NAMESPACE = "pid:[4026531836]"
@@ -61,14 +62,10 @@ def is_dead(owner: object) -> bool:
         namespace of the same boot, or outside of containers before this machine was booted. Of any
         other process, and of something that is no such description, nothing is known.
     """
-    if not isinstance(owner, list | tuple) or len(owner) != 6:
+    if not isinstance(owner, list | tuple) or not _is_here(owner):
         return False
-    host, pid, start, *place = owner
+    _, pid, start, *place = owner
     machine, boot, namespace = _place(os.getpid())
-    if host != socket.gethostname() or not isinstance(pid, int) or place[0] != machine:
-        return False
-    if place[2] != namespace:
-        return False
     if place[1] != boot:
         # Two containers of one image may agree in all the rest.
         return bool(machine and boot and place[1]) and namespace == _FIRST_NAMESPACE
@@ -77,6 +74,30 @@ def is_dead(owner: object) -> bool:
     if not _exists(pid):
         return True
     return bool(start) and _start_time(pid) not in ("", start)
+
+
+def is_alive(owner: object) -> bool:
+    """Tells whether the process that `this_process` described certainly lives, as far as is seen.
+
+    Args:
+        owner: as in `is_dead`.
+
+    Returns:
+        True only if it runs where this process can see it, and is there.
+    """
+    if not isinstance(owner, list | tuple) or not _is_here(owner):
+        return False
+    return owner[4] == _place(os.getpid())[1] and not is_dead(owner)
+
+
+def _is_here(owner: Sequence[object]) -> bool:
+    """Whether it ran where this process can see it, in this boot of the machine or before."""
+    if len(owner) != 6:
+        return False
+    host, pid, _, machine, _, namespace = owner
+    own_machine, _, own_namespace = _place(os.getpid())
+    is_this_host = host == socket.gethostname() and isinstance(pid, int)
+    return is_this_host and machine == own_machine and namespace == own_namespace
 
 
 def _exists(pid: int) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ SYSTEM_ATTR = "jaxhpo"
 SCHEDULE = "schedule"
 # The entry among these: seconds that the study waited for the compiler before a trial.
 COMPILE_ENTRY = "compile_seconds"
+# The entry among these: how often, in seconds, the process of a trial promises a sign of life.
+HEARTBEAT = "heartbeat"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
 # Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
@@ -91,6 +95,11 @@ class Ending:
 
 def to_state(status: Status) -> TrialState:
     """Gives Optuna's name for a status; an infeasible trial is complete with a violation."""
+    return _states()[status]
+
+
+@functools.cache
+def _states() -> dict[Status, TrialState]:
     from optuna.trial import TrialState
 
     return {
@@ -99,14 +108,14 @@ def to_state(status: Status) -> TrialState:
         Status.FAILED: TrialState.FAIL,
         Status.PRUNED: TrialState.PRUNED,
         Status.RUNNING: TrialState.RUNNING,
-    }[status]
+    }
 
 
 def to_frozen_trial(row: Row) -> FrozenTrial:
     """Builds the trial that Optuna's public API takes."""
     from optuna.trial import FrozenTrial
 
-    return FrozenTrial(
+    made = FrozenTrial(
         number=-1,  # the storage gives number and identifier
         trial_id=-1,
         state=to_state(row.status),
@@ -120,6 +129,9 @@ def to_frozen_trial(row: Row) -> FrozenTrial:
         datetime_start=row.start,
         datetime_complete=row.end,
     )
+    if row.status is Status.RUNNING:  # nobody else knows it, and what it holds has just been made
+        made.__deepcopy__ = lambda memo: _plain_copy(made)  # type: ignore[attr-defined]
+    return made
 
 
 class _UncopiedDict(dict[str, Any]):
@@ -127,6 +139,14 @@ class _UncopiedDict(dict[str, Any]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
         return dict(self)
+
+
+def _plain_copy(made: FrozenTrial) -> FrozenTrial:
+    """What a storage in memory keeps in place of a deep copy, which takes as long as a trial."""
+    kept = copy.copy(made)
+    del kept.__deepcopy__  # type: ignore[attr-defined]
+    kept.params = dict(made.params)
+    return kept
 
 
 def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None:

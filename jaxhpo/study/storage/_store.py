@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk, _reserved
-from jaxhpo.study.storage._distributions import internal_value
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
+    address_of,
     get_or_create,
     location_of,
     open_storage,
@@ -33,13 +33,12 @@ from jaxhpo.study.storage._rows import (
     Ending,
     Row,
     records_same,
-    stored_values,
     to_frozen_trial,
-    to_state,
 )
+from jaxhpo.study.storage.files import _one_by_one
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
-from jaxhpo.study.storage.outages import _spool
+from jaxhpo.study.storage.outages import _heartbeats, _spool
 from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
@@ -62,6 +61,7 @@ class Store:
         is_read_only: whether it is a file that cannot be written.
         location: the storage's file, or its URL without secrets; None if it lives in memory.
         is_new: whether opening it created the study.
+        address: what another process opens it by, a URL or an absolute path; None if none can.
     """
 
     def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
@@ -88,6 +88,7 @@ class Store:
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
+        self.address = address_of(storage)
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -129,7 +130,12 @@ class Store:
         return with_retries(self.display_name, action)
 
     def append(
-        self, rows: Sequence[Row], expected: int | None = None, *, are_results: bool = True
+        self,
+        rows: Sequence[Row],
+        expected: int | None = None,
+        *,
+        are_results: bool = True,
+        skip: _bulk.Skip | None = None,
     ) -> list[tuple[int, int]]:
         """Writes new trials; in a database, all of them or none.
 
@@ -139,6 +145,7 @@ class Store:
                 written directly can refuse, and a journal file.
             are_results: whether rows that have ended must not be lost: they are kept in a file if
                 the storage does not take them.
+            skip: see `_bulk.append`.
 
         Returns:
             `(number, trial_id)` of each row.
@@ -148,22 +155,37 @@ class Store:
         """
         if not rows:
             return []
-        ended = [row for row in rows if row.status is not Status.RUNNING]
-        with self._spooling_on_error((), ended if are_results else ()):
-            return self._with_retries(lambda is_retry: self._append(rows, expected, is_retry))
+        ended, latest = [row for row in rows if row.status is not Status.RUNNING], rows
+
+        def skipping(first: int, others: _bulk.Others) -> Sequence[Row] | None:
+            # What an attempt may have written whose answer is lost.
+            nonlocal latest
+            found = skip and skip(first, others)
+            latest = found or latest
+            return found
+
+        try:
+            return self._with_retries(lambda again: self._append(latest, expected, again, skipping))
+        except (StorageError, KeyboardInterrupt) as error:
+            self._spool(error, (), ended if are_results else ())
+            raise
 
     def _append(
-        self, rows: Sequence[Row], expected: int | None, is_retry: bool
+        self,
+        rows: Sequence[Row],
+        expected: int | None,
+        is_retry: bool,
+        skip: _bulk.Skip,
     ) -> list[tuple[int, int]]:
         # An attempt whose answer was lost may have written all of them, one by one also a part.
         known = self._written(rows) if is_retry else {}
         if len(known) == len(rows):
             return [known[i] for i in range(len(rows))]
         if self._database is not None:
-            return _bulk.append(self._database, self.study_id, rows, expected)
+            return _bulk.append(self._database, self.study_id, rows, expected, skip)
         with self._numbers_lock() as is_locked:
             if is_locked and expected is not None and not known:
-                self._check_next_number(expected)
+                rows = self._rows_from(rows, expected, skip)
             missing = [row for i, row in enumerate(rows) if i not in known]
             with one_append(self.storage) as created:
                 made = [
@@ -190,34 +212,29 @@ class Store:
                     break
         return found
 
-    @contextlib.contextmanager
-    def _spooling_on_error(self, endings: Sequence[Ending], rows: Sequence[Row]) -> Iterator[None]:
-        """Saves results in a file where the body cannot write them to the storage."""
-        try:
-            yield
-        except (StorageError, KeyboardInterrupt) as error:
-            if self.location is None or not (endings or rows):
-                raise
-            path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
-            self.has_spooled = self.has_spooled or path is not None
-            count = len(endings) + len(rows)
-            what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
-            if path is None:
-                values = [one.value for one in endings] + [one.value for one in rows]
-                message = f"Could not save {what} in a file either; the values were {values}."
-            else:
-                message = f"Saved {what} in {path}, to be recorded when the study is next opened."
-            if isinstance(error, StorageError):
-                raise StorageError(f"{error} {message}") from error.__cause__
-            logger.warning("study %r: %s", self.name, message)
-            raise
+    def _spool(self, error: BaseException, endings: Sequence[Ending], rows: Sequence[Row]) -> None:
+        """Saves results in a file that could not be written to the storage."""
+        if self.location is None or not (endings or rows):
+            return
+        path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
+        self.has_spooled = self.has_spooled or path is not None
+        count = len(endings) + len(rows)
+        what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
+        if path is None:
+            values = [one.value for one in endings] + [one.value for one in rows]
+            message = f"Could not save {what} in a file either; the values were {values}."
+        else:
+            message = f"Saved {what} in {path}, to be recorded when the study is next opened."
+        if isinstance(error, StorageError):
+            raise StorageError(f"{error} {message}") from error.__cause__
+        logger.warning("study %r: %s", self.name, message)
+
+    def _numbers_lock(self) -> contextlib.AbstractContextManager[bool]:
+        """Lets one process at a time number trials in a journal file; tells whether it does."""
+        return contextlib.nullcontext(False) if self._journal is None else self._journal_lock()
 
     @contextlib.contextmanager
-    def _numbers_lock(self) -> Iterator[bool]:
-        """Lets one process at a time number trials in a journal file; tells whether it did."""
-        if self._journal is None:
-            yield False
-            return
+    def _journal_lock(self) -> Iterator[bool]:
         from optuna.storages.journal import JournalFileOpenLock
 
         # Beside the journal's own lock, which each single line takes.
@@ -228,10 +245,13 @@ class Store:
         finally:
             lock.release()
 
-    def _check_next_number(self, expected: int) -> None:
-        found = len(self.storage.get_all_trials(self.study_id, deepcopy=False))
-        if found != expected:
-            raise _bulk.NumberTaken(f"the next trial is number {found}, not {expected}")
+    def _rows_from(self, rows: Sequence[Row], expected: int, skip: _bulk.Skip) -> Sequence[Row]:
+        """The rows, or those in their place where the expected number is taken."""
+        found = self.storage.get_all_trials(self.study_id, deepcopy=False)
+        if len(found) == expected:
+            return rows
+        others = [(one.state.name, one.system_attrs.get(SYSTEM_ATTR)) for one in found[expected:]]
+        return _bulk.rows_behind(skip, len(found), expected, lambda: others)
 
     def finish(self, endings: Sequence[Ending]) -> list[int]:
         """Ends running trials; in a database, all of them or none.
@@ -246,8 +266,11 @@ class Store:
         """
         if not endings:
             return []
-        with self._spooling_on_error(endings, ()):
+        try:
             return self._with_retries(lambda is_retry: self._finish(endings, is_retry))
+        except (StorageError, KeyboardInterrupt) as error:
+            self._spool(error, endings, ())
+            raise
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
         """`finish` without retries and without a file, for trials that have no result to lose."""
@@ -260,7 +283,7 @@ class Store:
         else:
             with self._numbers_lock(), one_append(self.storage):
                 already_ended = [
-                    one.trial_id for one in endings if not self._finish_one_by_one(one)
+                    one.trial_id for one in endings if not _one_by_one.finish(self.storage, one)
                 ]
         if is_retry and already_ended:
             # An attempt whose answer was lost may have ended them.
@@ -268,24 +291,6 @@ class Store:
             mine = {one.trial_id for one in endings if records_same(known.get(one.trial_id), one)}
             already_ended = [trial_id for trial_id in already_ended if trial_id not in mine]
         return already_ended
-
-    def _finish_one_by_one(self, ending: Ending) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        if self.storage.get_trial(ending.trial_id).state.is_finished():
-            return False  # where all is appended at once, nothing is refused later
-        values = stored_values(ending.value)
-        try:
-            for step, number in ending.curve.items():
-                self.storage.set_trial_intermediate_value(ending.trial_id, step, number)
-            for key, value in ending.user_attrs.items():
-                self.storage.set_trial_user_attr(ending.trial_id, key, value)
-            for key, value in ending.system_attrs.items():
-                self.storage.set_trial_system_attr(ending.trial_id, key, value)
-            state = to_state(ending.status)
-            return self.storage.set_trial_state_values(ending.trial_id, state, values)
-        except UpdateFinishedTrialError:
-            return False
 
     def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
         """Sets running trials of a batch back to waiting; `is_theirs` selects by their owner.
@@ -305,6 +310,16 @@ class Store:
         """
         ways = (_reserved.claim, _reserved.claim_one_by_one)
         return self.either(*ways, trial_ids, attrs) if trial_ids else []
+
+    @property
+    def is_database(self) -> bool:
+        """Whether it is a database whose tables are written directly."""
+        return self._database is not None
+
+    def beat(self, trial_ids: Sequence[int]) -> None:
+        """Writes that the process of running trials lives; without retries."""
+        if self._database is not None and trial_ids:
+            _heartbeats.beat(self._database, self.study_id, trial_ids)
 
     def either(self, at_once: Any, one_by_one: Any, *args: Any) -> Any:
         """Calls what writes into a database's tables, or what does the same by Optuna's API."""
@@ -354,7 +369,6 @@ class Store:
         return self._with_retries(lambda is_retry: self._begin(trial_id, row, is_retry))
 
     def _begin(self, trial_id: int, row: Row, is_retry: bool) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         if is_retry:  # an attempt whose answer was lost may have begun it
@@ -364,19 +378,7 @@ class Store:
                 return True
         if self._database is not None:
             return _bulk.begin(self._database, self.study_id, trial_id, row)
-        try:
-            if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                return False
-        except UpdateFinishedTrialError:
-            return False
-        # The owner first: whoever finds the trial half written knows whose it was.
-        for key, value in row.system_attrs.items():
-            self.storage.set_trial_system_attr(trial_id, key, value)
-        for name, value in row.params.items():
-            distribution = row.distributions[name]
-            inner = internal_value(distribution, value)
-            self.storage.set_trial_param(trial_id, name, inner, distribution)
-        return True
+        return _one_by_one.begin(self.storage, trial_id, row)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""

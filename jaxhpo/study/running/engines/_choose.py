@@ -9,6 +9,7 @@ from typing import Any
 from jaxhpo import _checks
 from jaxhpo.study.reporting._tasks import Recorder
 from jaxhpo.study.running._interrupts import DeferredInterrupts
+from jaxhpo.study.running.engines._elsewhere import Address
 from jaxhpo.study.running.engines._executor import ExecutorPool
 from jaxhpo.study.running.engines._local_pool import Engine, LocalPool, Pool
 from jaxhpo.study.running.engines._workers import WorkerPool
@@ -22,6 +23,7 @@ def engine_of(
     executor: Any,
     num_workers: int | None,
     is_judged: bool,
+    address: Address | None,
 ) -> Engine:
     """Chooses what runs an objective.
 
@@ -32,6 +34,7 @@ def engine_of(
         executor: `Study.optimize`'s argument.
         num_workers: likewise.
         is_judged: whether reports decide which trials go on.
+        address: where workers of other processes can record them; None: nowhere.
 
     Returns:
         What makes the pool.
@@ -50,10 +53,12 @@ def engine_of(
     if not hasattr(made, "submit"):
         expected = "a concurrent.futures.Executor, a function that makes one, or None"
         raise TypeError(f"{where}: `executor` must be {expected}, got {_checks.describe(made)}.")
-    if is_judged and not isinstance(made, concurrent.futures.ThreadPoolExecutor):
+    is_here = isinstance(made, concurrent.futures.ThreadPoolExecutor)
+    if is_judged and not is_here and address is None:
         expected = (
-            "None where `executor` runs trials outside of this process, since their reports come "
-            "with their end (`num_workers` without an executor, and threads, report at once)"
+            "None where `executor` runs trials outside of this process and the study's `storage` "
+            "is no URL or path that its workers can open (`num_workers` without an executor, and "
+            "threads, need none)"
         )
         raise _checks.fail(where, "scheduler", expected, f"one with {type(made).__name__}")
     num_workers = num_workers or getattr(made, "_max_workers", None)
@@ -67,7 +72,7 @@ def engine_of(
 
     def make_pool(recorder: Recorder, interrupts: DeferredInterrupts) -> Pool:
         shared = (count, recorder, interrupts, num_objectives)
-        return ExecutorPool(made, objective, *shared, make=make)
+        return ExecutorPool(made, objective, *shared, make=make, address=address)
 
     return make_pool
 

@@ -10,26 +10,15 @@ from typing import Any, NamedTuple
 
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
-from jaxhpo.study.reporting._packed import Packed
 from jaxhpo.study.reporting._tasks import Recorder, Task
 from jaxhpo.study.running._evaluate import evaluate
 from jaxhpo.study.running._interrupts import DeferredInterrupts
-from jaxhpo.study.running._results import WORKER_ENDED, ObjectiveResult, picklable
+from jaxhpo.study.running._results import WORKER_ENDED, ObjectiveResult
+from jaxhpo.study.running.engines._elsewhere import Address, Reported, call_elsewhere
+from jaxhpo.study.storage._errors import StorageError
 
 # How long an interrupt may stay unseen: a queue that is waited for without end hides it.
 _TICK_SECONDS = 0.2
-
-
-class Reported(NamedTuple):
-    """What a trial has reported elsewhere, before it is recorded here.
-
-    Attributes:
-        result: what came of the call.
-        reports: its losses and checkpoints, in order.
-    """
-
-    result: ObjectiveResult
-    reports: list[tuple[float, str | Packed | None]]
 
 
 class _Said(NamedTuple):
@@ -53,6 +42,7 @@ class ExecutorPool:
         interrupts: DeferredInterrupts,
         num_objectives: int = 1,
         make: Callable[[], Any] | None = None,
+        address: Address | None = None,
     ) -> None:
         """Takes the objective; nothing is started yet.
 
@@ -64,7 +54,9 @@ class ExecutorPool:
             interrupts: may come while this process waits.
             num_objectives: values that the objective must return.
             make: makes an executor in place of one that is broken, or None.
+            address: where workers of other processes record what they report; None: nowhere.
         """
+        self._address = address
         self._executor, self._make = executor, make
         self._objective, self._num_workers = objective, num_workers
         self._recorder, self._interrupts = recorder, interrupts
@@ -87,9 +79,8 @@ class ExecutorPool:
         Raises:
             RuntimeError: the executor takes none: it is shut down, or broken for good.
         """
-        what = (self._objective, task.trial.params, self._num_objectives, task.named, task.last)
         try:
-            future = self._submit(task, what)
+            future = self._submit(task)
         except concurrent.futures.BrokenExecutor as error:
             if self._make is None:
                 error.add_note(
@@ -98,7 +89,7 @@ class ExecutorPool:
                 )
                 raise
             self._executor = self._make()
-            future = self._submit(task, what)
+            future = self._submit(task)
         self._tasks[future] = task
         future.add_done_callback(self._news.put)
 
@@ -122,12 +113,13 @@ class ExecutorPool:
             future.cancel()
         self._tasks = {}
 
-    def _submit(self, task: Task, what: tuple[Any, ...]) -> concurrent.futures.Future[Any]:
+    def _submit(self, task: Task) -> concurrent.futures.Future[Any]:
         if isinstance(self._executor, concurrent.futures.ThreadPoolExecutor):
-            return self._executor.submit(self._call_here, task, what)
+            return self._executor.submit(self._call_here, task)
         most = self._recorder.num_steps
         most = None if most is None else most - task.step
-        return self._executor.submit(call_elsewhere, *what, most)
+        what = (self._objective, task, self._num_objectives, most, self._address)
+        return self._executor.submit(call_elsewhere, *what)
 
     def _next(self) -> Any:
         try:
@@ -135,7 +127,7 @@ class ExecutorPool:
         except queue.Empty:
             return None
 
-    def _call_here(self, task: Task, what: tuple[Any, ...]) -> Reported:
+    def _call_here(self, task: Task) -> Reported:
         """What a thread of this process does: the run answers its reports."""
 
         def tell(loss: float, checkpoint: Any) -> Status | None:
@@ -150,8 +142,8 @@ class ExecutorPool:
                 else:
                     return status
 
-        objective, params, num_objectives, named, last = what
-        return Reported(evaluate(objective, params, num_objectives, tell, named, last), [])
+        what = (self._objective, task.trial.params, self._num_objectives)
+        return Reported(evaluate(*what, tell, task.named, task.last), [])
 
     def _result(self, task: Task, future: concurrent.futures.Future[Any]) -> ObjectiveResult:
         """What came of a task, once its reports are recorded."""
@@ -163,39 +155,20 @@ class ExecutorPool:
                 "Study.optimize: `objective` must be one that `executor` can send to its workers, "
                 f"got {describe(self._objective)}: {error}"
             ) from error
+        if isinstance(error, StorageError):  # of a worker that records what it reports
+            raise error
         if error is not None:
+            self._recorder.catch_up(task)
             is_broken = isinstance(error, concurrent.futures.BrokenExecutor)
             return _lost(f"{type(error).__name__}: {error}", WORKER_ENDED if is_broken else "")
         found: Reported = future.result()
+        if found.step is not None:
+            task.step, task.checkpoint = found.step, found.checkpoint
         for loss, checkpoint in found.reports:
             if self._recorder.tell(task, loss, checkpoint) is not None:
                 reason = "another process has ended the trial"
                 return ObjectiveResult(Status.FAILED, reason=reason)
         return found.result
-
-
-def call_elsewhere(
-    objective: Callable[..., Any],
-    params: Any,
-    num_objectives: int,
-    named: dict[str, Any],
-    last: float | None,
-    most: int | None,
-) -> Reported:
-    """What a worker of another process does; its reports, at most `most`, go back with the result.
-
-    It is found by its name: an executor sends no code.
-    """
-    reports: list[tuple[float, str | Packed | None]] = []
-
-    def tell(loss: float, checkpoint: Any) -> Status | None:
-        if most is not None and len(reports) >= most:
-            return Status.COMPLETE
-        reports.append((loss, checkpoint))
-        return None
-
-    result = evaluate(objective, params, num_objectives, tell, named, last)
-    return Reported(picklable(result), reports)
 
 
 def _lost(why: str, hint: str = "") -> ObjectiveResult:

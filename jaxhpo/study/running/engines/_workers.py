@@ -25,6 +25,7 @@ from jaxhpo.study.running._evaluate import evaluate
 from jaxhpo.study.running._interrupts import DeferredInterrupts
 from jaxhpo.study.running._modules import ModuleLocation, ensure_imported, locate_module
 from jaxhpo.study.running._results import WORKER_ENDED, ObjectiveResult, picklable
+from jaxhpo.study.running.engines._devices import environment_of
 
 _SAFE_PATH = "PYTHONSAFEPATH"
 
@@ -74,7 +75,8 @@ class WorkerPool:
         index = next(i for i in range(len(self)) if i not in self._tasks)
         worker = self._workers[index]
         if worker is None:
-            worker = _Worker(self._payload, self._num_objectives, self._location)
+            parts = (self._payload, self._num_objectives, self._location)
+            worker = _Worker(*parts, environment_of(index))
             self._workers[index] = worker
         worker.send((task.trial.params, task.named, task.last))
         self._tasks[index] = task
@@ -121,7 +123,11 @@ class WorkerPool:
 
 class _Worker:
     def __init__(
-        self, payload: bytes, num_objectives: int, location: ModuleLocation | None
+        self,
+        payload: bytes,
+        num_objectives: int,
+        location: ModuleLocation | None,
+        environment: dict[str, str],
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, child = context.Pipe()
@@ -129,7 +135,9 @@ class _Worker:
         is_safe = _SAFE_PATH in os.environ
         arguments = (child, payload, num_objectives, location, is_safe)
         self._process = context.Process(target=_worker_main, args=arguments)
-        with _safe_path():
+        # The working folder would come first on the module path of an interpreter that starts, and
+        # a `random.py` in it before Python's own. The worker gets the path of this process.
+        with _environment({_SAFE_PATH: "1", **environment}):
             self._process.start()
         child.close()
 
@@ -170,21 +178,18 @@ class _Worker:
 
 
 @contextlib.contextmanager
-def _safe_path() -> Iterator[None]:
-    """Lets an interpreter that starts meanwhile leave the working folder off its module path.
-
-    It would come first there, and a `random.py` in it before Python's own. The worker gets the
-    path of this process as soon as it runs.
-    """
-    before = os.environ.get(_SAFE_PATH)
-    os.environ[_SAFE_PATH] = "1"
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Variables for a process that starts meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            os.environ.pop(_SAFE_PATH, None)
-        else:
-            os.environ[_SAFE_PATH] = before
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def _worker_main(

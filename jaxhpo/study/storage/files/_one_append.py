@@ -31,8 +31,7 @@ class _BufferedBackend:
         return () if threading.get_ident() == self._thread else self._backend.read_logs(start)
 
 
-@contextlib.contextmanager
-def one_append(storage: Any) -> Iterator[list[int]]:
+def one_append(storage: Any) -> contextlib.AbstractContextManager[list[int]]:
     """Lets what this thread writes in the block reach the journal at its end, all or nothing.
 
     Inside of the block the storage shows the state before it.
@@ -40,16 +39,18 @@ def one_append(storage: Any) -> Iterator[list[int]]:
     Args:
         storage: a journal; with any other storage nothing changes.
 
-    Yields:
-        A list that afterwards holds the identifiers of the trials created in a journal, which the
-        calls in the block could not return.
+    Returns:
+        A context that gives a list, which afterwards holds the identifiers of the trials created in
+        a journal: the calls in the block could not return them.
     """
-    created: list[int] = []
-    if not _is_journal(storage):
-        yield created
-        return
+    return _appending(storage) if _is_journal(storage) else contextlib.nullcontext([])
+
+
+@contextlib.contextmanager
+def _appending(storage: Any) -> Iterator[list[int]]:
     from optuna.storages.journal._storage import JournalOperation
 
+    created: list[int] = []
     backend, replay = storage._backend, storage._replay_result
     collected = _BufferedBackend(backend)
     with storage._thread_lock:
