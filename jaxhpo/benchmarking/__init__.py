@@ -18,9 +18,11 @@ from jaxhpo.benchmarking.leaderboard._methods import ESTIMATORS as ESTIMATORS
 from jaxhpo.benchmarking.leaderboard._table import Leaderboard as Leaderboard
 from jaxhpo.benchmarking.leaderboard._table import Standings as Standings
 from jaxhpo.benchmarking.leaderboard._write import write_leaderboard as write_leaderboard
+from jaxhpo.benchmarking.leaderboard.peers._registry import PEERS as PEERS
 
 __all__ = [
     "ESTIMATORS",
+    "PEERS",
     "PROBLEMS",
     "SETS",
     "Cell",

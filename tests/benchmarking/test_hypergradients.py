@@ -1,6 +1,7 @@
 """The benchmark of hypergradients: known errors, budgets that are kept, a file that survives."""
 
 import json
+from importlib import metadata
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,8 @@ import jaxhpo as hpo
 from jaxhpo import benchmarking
 from jaxhpo.benchmarking.leaderboard import _descent, _pareto, _table
 from jaxhpo.benchmarking.leaderboard._work import operations
+from jaxhpo.benchmarking.leaderboard.peers import _registry
+from jaxhpo.benchmarking.leaderboard.peers._registry import Peer
 from jaxhpo.hypergrad import Diagnostics, Estimator, Hypergradient, Traits
 from jaxhpo.problems import Task
 
@@ -291,3 +294,36 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 def test_rows_are_plain_json(board):
     text = json.dumps(board.rows, allow_nan=False)
     assert json.loads(text) == list(board.rows)
+
+
+def test_peers_say_what_they_lack(monkeypatch):
+    gone = Peer("no_such_module", "no-such-package", "unrolled", "never written")
+    monkeypatch.setitem(_registry.PEERS, "gone", gone)
+    monkeypatch.setitem(_registry.PEERS, "here", Peer("optax", "optax", "unrolled", "slow"))
+    board = table_of(["unrolled", "gone", "here"])
+    assert cell_of(board, "gone")["note"] == "not installed: pip install no-such-package"
+    here = cell_of(board, "here")
+    assert here["note"].startswith("no form of this task for it; there is one of logistic")
+    assert here["version"] == metadata.version("optax")
+    assert here["defect"] == "slow"
+    assert board.standings.estimators[0] == "unrolled"
+
+
+def test_a_process_that_fails_is_a_row_and_not_the_end(monkeypatch):
+    monkeypatch.setitem(_registry.PEERS, "here", Peer("optax", "optax", "unrolled"))
+    board = table_of(["here"], ["logistic"], num_seeds=1)  # of a name that it does not know
+    assert board.rows[0]["note"].startswith("failed in its process: KeyError: 'here'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _registry.PEERS)
+def test_peers_give_the_gradient_that_they_claim(name):
+    """In an environment that has them: all but the one that is known to be wrong are right."""
+    pytest.importorskip(_registry.PEERS[name].module)
+    task = "logistic"
+    board = table_of([name], [task], num_seeds=1)
+    row = board.rows[0]
+    assert row["note"] == ""
+    limits = {"torchopt": 1e-10, "higher": 1e-10, "gradhpo": 10.0, "betty_cg": 10.0}
+    assert row["error"] < limits.get(name, 0.1)
+    assert row["version"]

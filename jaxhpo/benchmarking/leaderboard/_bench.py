@@ -40,8 +40,9 @@ def hypergradients(
     the task's own and keys of its own.
 
     Args:
-        estimators: names (`benchmarking.ESTIMATORS`), functions `(training, *, num_steps) ->
-            Estimator`, or a dict of labels to either; None: all names.
+        estimators: names (`benchmarking.ESTIMATORS`, and `benchmarking.PEERS` for those of other
+            libraries, each in a process of its own), functions `(training, *, num_steps) ->
+            Estimator`, or a dict of labels to either; None: all of ESTIMATORS.
         tasks: names (`problems.TASKS`), functions that return a `problems.Task`, Task objects, or a
             dict of labels to these; None: all names. The arrays of a Task object stay in the
             precision that it was made in; a function is called again where float64 is on.

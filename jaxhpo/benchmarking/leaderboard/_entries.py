@@ -9,6 +9,7 @@ from jaxhpo import problems
 from jaxhpo._checks import describe, fail
 from jaxhpo._checks.suggest import did_you_mean
 from jaxhpo.benchmarking.leaderboard import _methods
+from jaxhpo.benchmarking.leaderboard.peers._registry import PEERS
 from jaxhpo.hypergrad import Estimator
 from jaxhpo.problems import Task
 
@@ -16,17 +17,33 @@ WHERE = "hypergradients"
 
 
 class Method(NamedTuple):
-    """An estimator under its label: `build(task) -> Estimator`."""
+    """An estimator under its label.
+
+    Attributes:
+        name: the label.
+        build: `build(task) -> Estimator`.
+        like: another one whose operations count for the budget, where its own cannot be counted.
+        peer: name of another library's estimator, which has a process of its own; or None.
+    """
 
     name: str
     build: Callable[[Task], Estimator]
+    like: Callable[[Task], Estimator] | None = None
+    peer: str | None = None
 
 
 class Case(NamedTuple):
-    """A task under its label: `build() -> Task`, called again where float64 is on."""
+    """A task under its label.
+
+    Attributes:
+        name: the label.
+        build: `build() -> Task`, called again where float64 is on.
+        known: its name in `problems.TASKS`, or None.
+    """
 
     name: str
     build: Callable[[], Task]
+    known: str | None = None
 
 
 def methods_of(given: Any) -> list[Method]:
@@ -39,8 +56,12 @@ def methods_of(given: Any) -> list[Method]:
     found = []
     for label, one in _labelled("estimators", given, tuple(_methods.ESTIMATORS)):
         if isinstance(one, str):
+            if one in PEERS:
+                like = _methods.ESTIMATORS[PEERS[one].like]
+                found.append(Method(label, like, peer=one))
+                continue
             if one not in _methods.ESTIMATORS:
-                raise _unknown("estimators", one, _methods.ESTIMATORS)
+                raise _unknown("estimators", one, [*_methods.ESTIMATORS, *PEERS])
             found.append(Method(label, _methods.ESTIMATORS[one]))
         elif callable(one) and not isinstance(one, Estimator):
             found.append(Method(label, _from_factory(one)))
@@ -64,7 +85,7 @@ def cases_of(given: Any) -> list[Case]:
         if isinstance(one, str):
             if one not in problems.TASKS:
                 raise _unknown("tasks", one, problems.TASKS)
-            found.append(Case(label, problems.TASKS[one]))
+            found.append(Case(label, problems.TASKS[one], one))
         elif isinstance(one, Task):
             found.append(Case(label, _always(one)))
         elif callable(one):

@@ -14,6 +14,7 @@ from jaxhpo.benchmarking.leaderboard._descent import Stepper
 from jaxhpo.benchmarking.leaderboard._entries import Case, Method
 from jaxhpo.benchmarking.leaderboard._measure import costs_of, errors_of
 from jaxhpo.benchmarking.leaderboard._setting import Setting
+from jaxhpo.benchmarking.leaderboard.peers._process import peer_rows
 
 Row = dict[str, Any]
 _OWN = ("seed", "error", "cosine", "loss_before", "score_before", "losses", "loss", "score",
@@ -51,6 +52,8 @@ def rows_of(setting: Setting, method: Method, plan: Plan, known: Sequence[Row]) 
     try:
         estimator = method.build(setting.task)
         stepper = Stepper(setting, estimator)
+        if method.like is not None:
+            stepper.work = Stepper(setting, method.like(setting.task)).work
         with jax.enable_x64(True):
             wide = method.build(setting.wide)
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -120,8 +123,12 @@ def run_cells(
             known = [kept[key] for key in wanted if key in kept]
             report(done, f"{method.name} on {case.name}")
             if len(known) < plan.num_seeds:
-                setting = setting or Setting(case)
-                for row in rows_of(setting, method, plan, known):
+                if method.peer is not None:
+                    new = peer_rows(method.peer, case.known, plan._asdict(), known)
+                else:
+                    setting = setting or Setting(case)
+                    new = rows_of(setting, method, plan, known)
+                for row in new:
                     row = _plain({**names, **row, "jax": jax.__version__})
                     kept[_key(row)] = row
                     _append(path, row)

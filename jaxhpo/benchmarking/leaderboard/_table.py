@@ -84,7 +84,8 @@ def _cell(rows: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
     whole = [row for row in ran if row["loss"] is not None]
     cell = {
         "estimator": first["estimator"], "task": first["task"], "note": first["note"],
-        "version": first.get("version", ""), "num_seeds": len(ran),
+        "version": first.get("version", ""), "defect": first.get("defect", ""),
+        "num_seeds": len(ran),
         "num_finite": sum(bool(row["is_finite"]) for row in ran),
     }  # fmt: skip
     shared = ("verdict", "bias", "deviation", "work", "time_ratio", "memory_mb", "plain_memory_mb",

@@ -41,7 +41,7 @@ def write_leaderboard(leaderboard: Leaderboard, out: Any) -> list[pathlib.Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = [folder / "leaderboard.csv", folder / "leaderboard.md"]
     _write_csv(written[0], leaderboard)
-    written[1].write_text(as_markdown(leaderboard), encoding="utf-8")
+    written[1].write_text(markdown_of(leaderboard), encoding="utf-8")
     for name, write in (("html", _write_html), ("png", _write_png)):
         path = folder / f"leaderboard.{name}"
         try:
@@ -52,13 +52,14 @@ def write_leaderboard(leaderboard: Leaderboard, out: Any) -> list[pathlib.Path]:
     return written
 
 
-def as_markdown(board: Leaderboard) -> str:
-    """Ranks and one table a task."""
-    parts = [_words.budget_note(board), "", "## Ranks", "", _words.rank_note(board), ""]
+def markdown_of(board: Leaderboard, level: int = 2) -> str:
+    """Ranks and one table a task, under headings of a level."""
+    mark = "#" * level
+    parts = [_words.budget_note(board), "", f"{mark} Ranks", "", _words.rank_note(board), ""]
     parts.append(_words.markdown(*_words.rank_rows(board)))
     for task in board.standings.tasks:
         cells = [cell for cell in board.cells if cell["task"] == task]
-        parts += [f"## {_words.task_heading(cells)}", ""]
+        parts += [f"{mark} {_words.task_heading(cells)}", ""]
         parts.append(_words.markdown(_words.COLUMNS, map(_words.cell_words, cells)))
     return "\n".join(parts)
 
