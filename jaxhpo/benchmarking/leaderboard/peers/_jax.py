@@ -39,7 +39,7 @@ def jaxopt(task: Task, name: str) -> Value:
         lambda params, hparams: inner(hparams, params), stepsize=SETTINGS[name][0], tol=0.0,
         maxiter=task.num_steps, acceleration=False, implicit_diff=True,
         implicit_diff_solve=lambda matvec, b, **_: library.linear_solve.solve_cg(
-            matvec, b, maxiter=NUM_PRODUCTS, tol=0.0
+            matvec, b, maxiter=NUM_PRODUCTS, tol=1e-6
         ),
     )  # fmt: skip
     return lambda key, h: jax.value_and_grad(lambda h: outer(solver.run(start, h).params))(h)

@@ -169,8 +169,10 @@ def betty_implicit(p: Problem, kind: str) -> Run:
             self.last = self.inner(p.outer)
             return self.last
 
-        def grad_callback(self) -> None:
-            self.hypergradient = self.module.values.grad.detach().clone()
+        def set_grads(self, params: Any, grads: Any) -> None:
+            super().set_grads(params, grads)
+            found = self.module.values.grad  # the direct part, which comes first, is none here
+            self.hypergradient = None if found is None else found.detach().clone()
 
     class Inner(ImplicitProblem):
         def training_step(self, batch: Any) -> Any:
