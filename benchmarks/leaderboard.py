@@ -22,8 +22,8 @@ BEGIN, END = "<!-- made by benchmarks/leaderboard.py{} -->", "<!-- end{} -->"
 ESTIMATORS = (
     "unrolled", "forward", "truncated", "one_step", "implicit_cg", "hyperdistill", "es", "pes",
 )  # fmt: skip
-TASKS = ("logistic", "ridge", "valley", "proximal", "cleaning", "penalties")
-PEER_TASKS = ("logistic", "penalties")
+TASKS = ("logistic", "ridge", "valley", "penalties", "distillation", "proximal")
+PEER_TASKS = ("logistic",)
 SETTINGS = {"budget": 100, "num_seeds": 5, "num_tuning_seeds": 1, "out": HERE / "results"}
 
 

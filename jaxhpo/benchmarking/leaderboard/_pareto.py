@@ -38,11 +38,18 @@ def clouds(cells: Sequence[dict[str, Any]]) -> list[Cloud]:
             lambda cell: None if cell["error"] is None else max(cell["error"], _FLOOR),
         ),
         _cloud(
-            cells, "loss against memory", "temporary memory, MB",
-            "share of the loss that the best estimator takes off and this one leaves",
-            lambda cell: cell["memory_mb"], lambda cell: left[id(cell)],
+            cells, "loss against memory", "temporary memory, plain runs",
+            "share of the best gain in loss that is missing",
+            _memory_ratio, lambda cell: left[id(cell)],
         ),
     ]  # fmt: skip
+
+
+def _memory_ratio(cell: dict[str, Any]) -> float | None:
+    """Memory over the plain run's, where there is any."""
+    if cell["memory_mb"] is None or not cell["plain_memory_mb"]:
+        return None
+    return float(cell["memory_mb"] / cell["plain_memory_mb"])
 
 
 def _left(cell: dict[str, Any], cells: Sequence[dict[str, Any]]) -> float | None:
