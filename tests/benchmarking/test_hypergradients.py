@@ -230,8 +230,8 @@ def test_critical_differences_are_those_of_the_table():
 
 def test_points_that_none_beats():
     cells = [
-        {"estimator": n, "task": t, "time_ratio": x, "error": y, "memory_mb": 1.0, "plain_memory_mb": 0.5, "loss": 1.0,
-         "loss_before": 2.0}
+        {"estimator": n, "task": t, "time_ratio": x, "error": y, "memory_mb": 1.0,
+         "plain_memory_mb": 0.5, "loss": 1.0, "loss_before": 2.0}
         for n, t, x, y in (("a", "p", 1.0, 0.5), ("b", "p", 2.0, 0.5), ("c", "p", 3.0, 0.0),
                            ("b", "q", 2.0, 0.5))
     ]  # fmt: skip

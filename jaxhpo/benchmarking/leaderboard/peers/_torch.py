@@ -172,7 +172,7 @@ def betty_implicit(p: Problem, kind: str) -> Run:
         def set_grads(self, params: Any, grads: Any) -> None:
             super().set_grads(params, grads)
             found = self.module.values.grad  # the direct part, which comes first, is none here
-            self.hypergradient = None if found is None else found.detach().clone()
+            self.hypergradient: Any = None if found is None else found.detach().clone()
 
     class Inner(ImplicitProblem):
         def training_step(self, batch: Any) -> Any:
