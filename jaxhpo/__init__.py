@@ -67,7 +67,8 @@ if _TYPE_CHECKING:
     from jaxhpo.training import Training as Training
 
 _ROOMS = (
-    "acquisition", "gp", "hypergrad", "inspection", "pareto", "plots", "population", "problems",
+    "acquisition", "benchmarking", "gp", "hypergrad", "inspection", "pareto", "plots",
+    "population", "problems",
     "report", "schedulers", "study", "testing", "training",
 )  # fmt: skip
 _NAMES = {"Report": "study", "Study": "study", "Training": "training", "load_study": "study"}

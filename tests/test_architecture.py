@@ -33,7 +33,8 @@ ALLOWED = {
     "samplers": BASE | {"space", "gp", "acquisition", "pareto"},
     "ask_tell": BASE | {"space", "samplers"},
     "search": BASE | {"space", "samplers", "pareto"},
-    "benchmarking": BASE | {"space", "pareto", "samplers", "problems", "search"},
+    "benchmarking": BASE
+    | {"space", "pareto", "samplers", "problems", "search", "training", "hypergrad", "report"},
     "training": BASE | {"space"},
     "hypergrad": BASE | {"space", "training"},
     "schedulers": BASE | {"space", "gp", "acquisition", "samplers"},

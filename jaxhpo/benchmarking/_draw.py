@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxhpo.benchmarking._ranks import Table, regrets
 
-_COLOURS = (
+COLOURS = (
     *("#1f5fa8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#00798c", "#8d6a3f", "#4a4e69"),
     *("#c06c84", "#99b83c"),
 )
@@ -38,11 +38,11 @@ def draw_curves(
     problems = list(dict.fromkeys(record["problem"] for record in records))
     columns = min(4, len(problems))
     rows = -(-len(problems) // columns)
-    figure = _figure((3.2 * columns, 2.6 * rows + 0.5))
+    figure = figure_of((3.2 * columns, 2.6 * rows + 0.5))
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, problem in zip(panels, problems, strict=False):
         for record in (r for r in records if r["problem"] == problem):
-            colour = _COLOURS[names.index(record["sampler"]) % len(_COLOURS)]
+            colour = COLOURS[names.index(record["sampler"]) % len(COLOURS)]
             regret = np.maximum(regrets(record, records), _FLOOR)
             trials = _trials(regret.shape[1], num_trials)
             low, middle, high = np.quantile(regret, [0.25, 0.5, 0.75], axis=0, method="nearest")
@@ -74,11 +74,11 @@ def draw_ranks(table: Table, path: pathlib.Path, num_trials: int | None = None) 
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
     """
-    figure = _figure((6.5, 4.0))
+    figure = figure_of((6.5, 4.0))
     axes = figure.add_subplot()
     for number, (name, curve) in enumerate(zip(table.samplers, table.rank_curves, strict=True)):
         trials = _trials(curve.size, num_trials)
-        axes.plot(trials, curve, color=_COLOURS[number % len(_COLOURS)], lw=1.5, label=name)
+        axes.plot(trials, curve, color=COLOURS[number % len(COLOURS)], lw=1.5, label=name)
     axes.set_xlabel("trial")
     axes.set_ylabel(f"mean rank over {len(table.problems)} problems")
     axes.invert_yaxis()
@@ -92,7 +92,7 @@ def _trials(columns: int, num_trials: int | None) -> np.ndarray:
     return np.arange(1, columns + 1) * ((num_trials or columns) / columns)
 
 
-def _figure(size: tuple[float, float]) -> Any:
+def figure_of(size: tuple[float, float]) -> Any:
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:

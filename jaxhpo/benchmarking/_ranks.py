@@ -62,7 +62,7 @@ def rank_table(records: Sequence[dict[str, Any]]) -> Table:
     ranks = []  # [problems, samplers, trials]
     for problem in problems:
         curves = np.stack([curves_of(found[problem, name]) for name in names])
-        ranks.append(_ranks(curves).mean(axis=1))
+        ranks.append(ranks_of(curves).mean(axis=1))
     curve = np.mean(ranks, axis=0)
     order = np.argsort(curve[:, -1], kind="stable")
     trials = curve.shape[1]
@@ -128,7 +128,7 @@ def regrets(record: dict[str, Any], records: Sequence[dict[str, Any]]) -> np.nda
     return np.maximum(curves_of(record) - minimum, 0)
 
 
-def _ranks(curves: np.ndarray) -> np.ndarray:
+def ranks_of(curves: np.ndarray) -> np.ndarray:
     """Ranks along the first axis of `[samplers, seeds, trials]`; ties share their mean."""
     finite = curves[np.isfinite(curves)]
     slack = _SAME * (finite.max() - finite.min()) if finite.size else 0.0

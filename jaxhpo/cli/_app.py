@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from jaxhpo.cli._bench_commands import bench_app
 from jaxhpo.cli._errors import NO_RESULT, USAGE, UserError, say_error
 
 app = typer.Typer(
@@ -189,39 +190,6 @@ def best(
 
 
 @app.command()
-def bench(
-    samplers: Annotated[
-        str, typer.Option(help="Samplers by name, separated by commas.")
-    ] = "auto,random,qmc,tpe,cma_es,de,gp,pattern",
-    problems: Annotated[
-        str,
-        typer.Option(
-            help="Problems or sets of them by name: quick, standard, bbob, tabular, wide, wider, "
-            "branin, …"
-        ),
-    ] = "standard",
-    trials: Annotated[int, typer.Option(min=1, help="Trials of each study.")] = 100,
-    seeds: Annotated[
-        int, typer.Option(min=1, help="Studies of each sampler on each problem.")
-    ] = 10,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help="Points that are proposed at once.")] = 1,
-    out: Annotated[
-        pathlib.Path, typer.Option(help="Folder for results, tables and figures.")
-    ] = pathlib.Path("jaxhpo-bench"),
-) -> None:
-    """Compare samplers on problems with known answers: ranks, regret curves, time per suggestion.
-
-    The seeds of a sampler, on all problems of one kind of space, run as one compiled program. What
-    is finished is kept, so the command can be stopped with Ctrl-C and given again, also with more
-    samplers or problems.
-    """
-    from jaxhpo.cli._bench import bench as run_bench
-
-    run_bench(samplers, problems, trials, seeds, seed, batch_size, out)
-
-
-@app.command()
 def report(
     name: Name,
     out: Annotated[pathlib.Path, typer.Option("--out", "-o", help="File to write.")] = pathlib.Path(
@@ -289,6 +257,9 @@ def doctor() -> None:
     from jaxhpo.cli._doctor import examine
 
     raise typer.Exit(examine())
+
+
+app.add_typer(bench_app, name="bench")
 
 
 def run() -> None:

@@ -90,14 +90,40 @@ def diagnose(estimator: Estimator, key: Any, hparams: Any, *, num_directions: in
             lambda leaf: jnp.asarray(leaf, jnp.float64), real_leaves(where, hparams)
         )
         program = jax.jit(estimator).lower(key, wide).compile()
-        memory: Any = program.memory_analysis()
-        out = program(key, wide)
         value = jax.jit(objective(estimator.training, estimator.num_steps))
         exact = _exact(estimator, key, wide)
-        scan = _scan(lambda h: float(value(key, h)), wide, out.grad, num_directions)
-        blocks = obstacles(estimator.name, estimator.training, key, wide)
-        seconds, plain = _seconds(program, key, wide), _seconds(value, key, wide)
-    bias, cosine = _compare(_flat(out.grad), _flat(exact.grad))
+        return judge(estimator, key, wide, program, value, exact, num_directions)
+
+
+def judge(
+    estimator: Estimator,
+    key: Any,
+    wide: Any,
+    program: Any,
+    value: Callable[..., Any],
+    exact: Hypergradient,
+    num_directions: int,
+) -> Diagnosis:
+    """`diagnose` with programs that are compiled already, inside `jax.enable_x64`.
+
+    Args:
+        estimator: the estimator to judge.
+        key: `[]` the run's key.
+        wide: the point, in float64.
+        program: the compiled estimator.
+        value: the compiled plain run.
+        exact: the exact gradient there.
+        num_directions: random directions for the finite differences.
+
+    Returns:
+        The `Diagnosis`.
+    """
+    memory: Any = program.memory_analysis()
+    out = program(key, wide)
+    scan = _scan(lambda h: float(value(key, h)), wide, out.grad, num_directions)
+    blocks = obstacles(estimator.name, estimator.training, key, wide)
+    seconds, plain = _seconds(program, key, wide), _seconds(value, key, wide)
+    bias, cosine = compare(flat(out.grad), flat(exact.grad))
     growth = exact.diagnostics.log_growth
     found = Diagnosis(
         verdict="",
@@ -127,11 +153,11 @@ def _exact(estimator: Estimator, key: Any, hparams: Any) -> Hypergradient:
 
 def _verdict(estimator: Estimator, found: Diagnosis, out: Hypergradient, blocks: list[str]) -> str:
     """One line; the first reason that applies."""
-    flat = _flat(out.grad)
+    grad = flat(out.grad)
     agreement = f"{found.fd_agreement:.1e}"
     if out.diagnostics.reversal_ok is not None and not bool(out.diagnostics.reversal_ok):
         return "unreliable: the reversed run did not come back to its start; use unrolled"
-    if not (np.all(np.isfinite(flat)) and np.isfinite(float(out.value))):
+    if not (np.all(np.isfinite(grad)) and np.isfinite(float(out.value))):
         return "unreliable: the value or the gradient is not finite; training diverges"
     if found.log_growth > _CHAOS:
         return (
@@ -176,12 +202,12 @@ def _scan(
     return worst
 
 
-def _flat(tree: Any) -> np.ndarray:
+def flat(tree: Any) -> np.ndarray:
     leaves = [np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(tree)]
     return np.concatenate(leaves) if leaves else np.zeros(0)
 
 
-def _compare(one: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
+def compare(one: np.ndarray, exact: np.ndarray) -> tuple[float, float]:
     """Relative distance and cosine."""
     size, own = float(np.linalg.norm(exact)), float(np.linalg.norm(one))
     distance = float(np.linalg.norm(one - exact))

@@ -48,16 +48,18 @@ from jaxhpo.problems.functions._multi_objective import zdt2 as zdt2
 from jaxhpo.problems.functions._multi_objective import zdt3 as zdt3
 from jaxhpo.problems.functions._multi_objective import zdt4 as zdt4
 from jaxhpo.problems.functions._multi_objective import zdt6 as zdt6
+from jaxhpo.problems.tasks._auxiliary import auxiliary as auxiliary
 from jaxhpo.problems.tasks._cleaning import Corrupted as Corrupted
 from jaxhpo.problems.tasks._cleaning import clean_accuracy as clean_accuracy
 from jaxhpo.problems.tasks._cleaning import cleaning as cleaning
+from jaxhpo.problems.tasks._cleaning import cleaning_70 as cleaning_70
+from jaxhpo.problems.tasks._cleaning import cleaning_90 as cleaning_90
 from jaxhpo.problems.tasks._cleaning import corrupted_digits as corrupted_digits
 from jaxhpo.problems.tasks._digits import Mislabelled as Mislabelled
 from jaxhpo.problems.tasks._digits import Problem as Problem
 from jaxhpo.problems.tasks._digits import digits as digits
 from jaxhpo.problems.tasks._digits import mislabelled_digits as mislabelled_digits
 from jaxhpo.problems.tasks._distillation import distillation as distillation
-from jaxhpo.problems.tasks._initial import initial as initial
 from jaxhpo.problems.tasks._kernel import kernel as kernel
 from jaxhpo.problems.tasks._logistic import PUBLISHED_TRACE as PUBLISHED_TRACE
 from jaxhpo.problems.tasks._logistic import logistic as logistic
@@ -70,6 +72,9 @@ from jaxhpo.problems.tasks._ridge import ridge as ridge
 from jaxhpo.problems.tasks._task import Task as Task
 from jaxhpo.problems.tasks._valley import valley as valley
 from jaxhpo.problems.tasks._weighting import weighting as weighting
+from jaxhpo.problems.tasks.meta._initial import initial as initial
+from jaxhpo.problems.tasks.meta._learned_optimizer import learned_optimizer as learned_optimizer
+from jaxhpo.problems.tasks.meta._proximal import proximal as proximal
 
 __all__ = [
     "FUNCTIONS",
@@ -86,6 +91,7 @@ __all__ = [
     "Problem",
     "Task",
     "ackley",
+    "auxiliary",
     "bbob",
     "bnh",
     "branin",
@@ -94,6 +100,8 @@ __all__ = [
     "chaos",
     "clean_accuracy",
     "cleaning",
+    "cleaning_70",
+    "cleaning_90",
     "conditional",
     "corrupted_digits",
     "digits",
@@ -113,6 +121,7 @@ __all__ = [
     "hartmann6",
     "initial",
     "kernel",
+    "learned_optimizer",
     "levy",
     "logistic",
     "mf_hartmann",
@@ -122,6 +131,7 @@ __all__ = [
     "noisy_quadratic",
     "osy",
     "penalties",
+    "proximal",
     "rastrigin",
     "ridge",
     "rosenbrock",
@@ -140,7 +150,7 @@ __all__ = [
     "zdt6",
 ]
 
-# Every bilevel task by name: what `benchmarks/hypergrad_table.py` and the tests go through.
+# Every bilevel task by name: what `jaxhpo bench hypergradients` and the tests go through.
 TASKS: dict[str, _Callable[..., Task]] = {
     "ridge": ridge,  # a penalty per feature; closed form
     "logistic": logistic,  # a penalty per feature; published trace
@@ -148,9 +158,14 @@ TASKS: dict[str, _Callable[..., Task]] = {
     "kernel": kernel,  # length scales; the step solves a system; closed form
     "valley": valley,  # one number, many local optima, all known
     "cleaning": cleaning,  # a weight per example
+    "cleaning_70": cleaning_70,
+    "cleaning_90": cleaning_90,
+    "auxiliary": auxiliary,  # weights of many losses
     "weighting": weighting,  # a small network
     "distillation": distillation,  # the training data themselves
     "initial": initial,  # initial weights
+    "proximal": proximal,  # initial weights that move the solution
+    "learned_optimizer": learned_optimizer,  # a network that makes the updates
     "schedule": schedule,  # a learning rate per step
     "chaos": chaos,  # a learning rate, up to the edge of chaos
 }

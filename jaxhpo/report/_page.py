@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import html
-import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo import _checks
 from jaxhpo.progress import Progress, make_reporter
 from jaxhpo.report import _figures
 from jaxhpo.report._baseline import baseline_of
+from jaxhpo.report._document import Page, document, plotly_script
 from jaxhpo.report._facts import Facts, facts_of
 from jaxhpo.report._model import MAX_FOREST, fanova_of, importance_of, surrogate_of
 from jaxhpo.report._slices import contour, one_slice
-from jaxhpo.report._traces import Figure
 
 if TYPE_CHECKING:
     import optuna
@@ -26,43 +24,6 @@ if TYPE_CHECKING:
 
 _MAX_SLICES = 12
 _MAX_FRONT_ROWS = 50
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #2b3440; max-width: 62rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; } td, th { padding: .25rem .8rem .25rem 0; text-align: left;
-  border-bottom: 1px solid #dde2e7; vertical-align: top; overflow-wrap: anywhere; }
-.note { color: #5a6672; font-size: .9rem; } .number { font-variant-numeric: tabular-nums; }
-"""
-
-
-class _Page:
-    """Collects sections; each figure gets an element and a call that draws it."""
-
-    def __init__(self) -> None:
-        self.parts: list[str] = []
-        self.draws: list[str] = []
-
-    def heading(self, text: str) -> None:
-        self.parts.append(f"<h2>{html.escape(text)}</h2>")
-
-    def note(self, text: str) -> None:
-        self.parts.append(f'<p class="note">{html.escape(text)}</p>')
-
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(_text(cell))}</td>' for cell in row)}</tr>"
-            for row in rows
-        )
-        self.parts.append(f'<table class="number"><tr>{head}</tr>{body}</table>')
-
-    def figure(self, figure: Figure) -> None:
-        name = f"figure-{len(self.draws)}"
-        self.parts.append(f'<div id="{name}" class="figure"></div>')
-        # A text of the study may hold "</script>"; escaped, it cannot end the script.
-        data, layout = (json.dumps(part).replace("<", "\\u003c") for part in figure)
-        self.draws.append(f'Plotly.newPlot("{name}", {data}, {layout}, {{responsive: true}});')
 
 
 def write_report(
@@ -102,23 +63,23 @@ def write_report(
     path = pathlib.Path(path)
     if path.is_dir():
         raise _checks.fail("report", "path", "a file to write", str(path))
-    script = _plotly()
+    script = plotly_script()
     facts = facts_of(study)
     if not facts.trials:
         raise ValueError(f"report: `study` must have trials, and {facts.name!r} has none yet.")
-    page, total = _Page(), 6
+    page, total = Page(), 6
     note = "a Gaussian process is fitted first; its programs compile" if model else ""
     title = f"report of {facts.name}"
     with make_reporter("report", progress, title, total, unit="parts", note=note) as shown:
         for done, part in enumerate(_parts(page, study, facts, space, model)):
             shown.update(Progress(done, total, None, 0, part))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_document(facts.name, page, script), encoding="utf-8")
+    path.write_text(document(f"Study {facts.name}", page, script), encoding="utf-8")
     return path
 
 
 def _parts(
-    page: _Page, study: optuna.Study, facts: Facts, space: Space | None, model: bool
+    page: Page, study: optuna.Study, facts: Facts, space: Space | None, model: bool
 ) -> Iterator[str]:
     """Writes section after section; says what comes before each."""
     yield "a Gaussian process" if model else "trials"
@@ -151,27 +112,7 @@ def _parts(
     _times(page, facts)
 
 
-def _plotly() -> str:
-    try:
-        from plotly.offline import get_plotlyjs
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            'report: plotly is needed for the figures: pip install "jaxhpo[plot]".'
-        ) from error
-    script: str = get_plotlyjs()
-    return script
-
-
-def _document(name: str, page: _Page, script: str) -> str:
-    title = html.escape(f"Study {name}")
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f"<style>{_STYLE}</style></head><body><h1>{title}</h1>{''.join(page.parts)}"
-        f"<script>{script}</script><script>{''.join(page.draws)}</script></body></html>"
-    )
-
-
-def _summary(page: _Page, facts: Facts) -> None:
+def _summary(page: Page, facts: Facts) -> None:
     states = ", ".join(f"{count} {name.lower()}" for name, count in facts.counts.items())
     proposer = f" Proposed by {facts.sampler}." if facts.sampler else ""
     goal = " and ".join(facts.directions)
@@ -195,7 +136,7 @@ def _summary(page: _Page, facts: Facts) -> None:
         page.note(f"The first {len(shown)} of {len(facts.front)} trials that none dominates.")
 
 
-def _searched(page: _Page, facts: Facts) -> None:
+def _searched(page: Page, facts: Facts) -> None:
     page.heading("What was searched")
     rows = []
     for name, distribution in facts.distributions.items():
@@ -218,7 +159,7 @@ def _words(distribution: Any) -> tuple[str, str, str]:
     return kind, f"{distribution.low:.15g} … {distribution.high:.15g}", scale
 
 
-def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+def _progress(page: Page, facts: Facts, surrogate: Surrogate | None) -> None:
     if not facts.done:
         return
     page.heading("History")
@@ -232,7 +173,7 @@ def _progress(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
     page.note("Regret: distance of the best value so far to the best one of this study.")
 
 
-def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None, model: bool) -> None:
+def _importance(page: Page, facts: Facts, surrogate: Surrogate | None, model: bool) -> None:
     shares = importance_of(facts)
     if not shares and surrogate is None:
         return
@@ -261,7 +202,7 @@ def _importance(page: _Page, facts: Facts, surrogate: Surrogate | None, model: b
         page.figure(_figures.bars(sensitivity(surrogate), "sensitivity (model)"))
 
 
-def _slices(page: _Page, facts: Facts, surrogate: Surrogate | None) -> None:
+def _slices(page: Page, facts: Facts, surrogate: Surrogate | None) -> None:
     names = [n for n, d in facts.distributions.items() if not d.single()]
     if not facts.done or not names:
         return
@@ -294,7 +235,7 @@ def _ranked(facts: Facts, surrogate: Surrogate | None, names: list[str]) -> list
     return sorted(names, key=lambda name: -shares.get(name, 0.0))
 
 
-def _rungs(page: _Page, facts: Facts) -> None:
+def _rungs(page: Page, facts: Facts) -> None:
     """Where trials were stopped early, and what they were worth there."""
     if not facts.is_single or not facts.rungs:
         return
@@ -303,7 +244,7 @@ def _rungs(page: _Page, facts: Facts) -> None:
     page.table(("step", "reached it", "stopped there", "best", "median"), facts.rungs)
 
 
-def _failures(page: _Page, facts: Facts) -> None:
+def _failures(page: Page, facts: Facts) -> None:
     page.heading("Failures")
     found = facts.failures
     if not found:
@@ -312,7 +253,7 @@ def _failures(page: _Page, facts: Facts) -> None:
     page.table(("trials", "first", "reason"), [(count, first, r) for r, count, first in found])
 
 
-def _times(page: _Page, facts: Facts) -> None:
+def _times(page: Page, facts: Facts) -> None:
     known = [_figures.seconds_of(trial) for trial in facts.trials]
     seconds = [value for value in known if value is not None]
     if not seconds:
@@ -328,11 +269,3 @@ def _times(page: _Page, facts: Facts) -> None:
         words += f" From {min(starts):%Y-%m-%d %H:%M:%S} to {max(ends):%Y-%m-%d %H:%M:%S}."
     page.note(words)
     page.figure(_figures.timeline(facts))
-
-
-def _text(cell: Any) -> str:
-    if cell is None:
-        return "–"
-    if isinstance(cell, float):
-        return f"{cell:.{6 if abs(cell) < 1e6 else 15}g}"
-    return str(cell)

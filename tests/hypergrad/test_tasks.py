@@ -130,7 +130,9 @@ PAIRS = [
     )
     for task in hpo.problems.TASKS
     for optimizer in OPTIMIZERS
-    if task != "kernel"  # its step solves a system, no optimizer takes part
+    # The step of the first solves a system, that of the second is the optimizer; and the others are
+    # the run of "cleaning" on other labels.
+    if task not in ("kernel", "learned_optimizer", "cleaning_70", "cleaning_90")
 ]  # fmt: skip
 
 

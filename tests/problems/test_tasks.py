@@ -114,7 +114,12 @@ REACHED = {
     "kernel": (-0.25, "fixed"),
     "valley": (-0.21, "fixed"),
     "cleaning": (0.92, "fixed"),
+    "cleaning_70": (0.92, "fixed"),
+    "cleaning_90": (0.92, "fixed"),
+    "auxiliary": (0.82, "fresh"),  # 0.80 with equal weights
     "weighting": (0.88, "fixed"),
+    "proximal": (-1.35, "fixed"),  # -1.73 from zero
+    "learned_optimizer": (-1.0, "fresh"),  # -17.6 at first
     "initial": (-1.0, "fresh"),
     "schedule": (0.93, "fresh"),
     "chaos": (0.93, "fixed"),

@@ -34,6 +34,7 @@ class Task(NamedTuple):
         exact: `exact(hparams) -> (value, grad)` of the solution that training converges to, by
             closed form in NumPy float64, or None.
         reversible: arguments of `hypergrad.reversible` for this run, or None.
+        data: examples for training, validation and test, where the losses are means over such.
     """
 
     training: Training
@@ -46,6 +47,7 @@ class Task(NamedTuple):
     space: Space | None = None
     exact: Callable[[PyTree], tuple[float, PyTree]] | None = None
     reversible: dict[str, Any] | None = None
+    data: tuple[PyTree, PyTree, PyTree] | None = None
 
 
 class Run(NamedTuple):
@@ -104,6 +106,7 @@ def sgd_task(
     return Task(
         training=training,
         test_loss=lambda hparams, state: error(hparams, state.params, test),
+        data=data,
         reversible=None if optimizer is not None or run.decay is None else settings,
         **known,
     )

@@ -1,0 +1,1 @@
+"""Hypergradient estimators against bilevel tasks: what `jaxhpo bench hypergradients` runs."""

@@ -1,0 +1,1 @@
+"""Other libraries on the same tasks, each in a process of its own."""

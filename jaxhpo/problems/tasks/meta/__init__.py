@@ -1,0 +1,1 @@
+"""Tasks whose hyperparameters are learned to learn with: initial weights, an optimizer."""
