@@ -37,6 +37,7 @@ from jaxhpo.study.storage._rows import (
     to_frozen_trial,
     to_state,
 )
+from jaxhpo.study.storage.files._deleted import FileWatch
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
 from jaxhpo.study.storage.outages import _spool
@@ -64,6 +65,8 @@ class Store:
         is_new: whether opening it created the study.
     """
 
+    _watch: FileWatch | None = None
+
     def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
         """Opens a storage, and in it the study of this name, made if there is none.
 
@@ -88,6 +91,9 @@ class Store:
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
+        is_file = self.location is not None and "://" not in self.location
+        if is_file and isinstance(storage, str | os.PathLike):
+            self._watch = FileWatch(self.location or "", self.display_name, self.storage)
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -126,7 +132,17 @@ class Store:
 
     def _with_retries(self, action: Callable[[bool], T]) -> T:
         """Calls `action(is_retry)`, and calls it again while waiting for the storage can help."""
-        return with_retries(self.display_name, action)
+
+        def act(is_retry: bool) -> T:
+            self._check_file()
+            return action(is_retry)
+
+        return with_retries(self.display_name, act)
+
+    def _check_file(self) -> None:
+        """Requires that nobody has deleted the file."""
+        if self._watch is not None:
+            self._watch.check()
 
     def append(
         self, rows: Sequence[Row], expected: int | None = None, *, are_results: bool = True
@@ -251,6 +267,7 @@ class Store:
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
         """`finish` without retries and without a file, for trials that have no result to lose."""
+        self._check_file()
         with readable_errors(self.display_name):
             return self._finish(endings, False) if endings else []
 
@@ -444,5 +461,7 @@ class Store:
 
     def checkpoint(self) -> None:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""
+        if self._watch is not None and not self._watch.is_said:
+            self._watch.check()
         if self._sqlite is not None and self.location is not None and not self.is_read_only:
             checkpoint(self._sqlite)
