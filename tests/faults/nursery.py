@@ -29,7 +29,7 @@ from tests.faults import programs
 warnings.filterwarnings("ignore", message=".*fork.*")
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
-KINDS = {"count": 0, "kill": 1, "torn": 2, "full": 3, "broken": 4}
+KINDS = {"count": 0, "kill": 1, "torn": 2, "full": 3, "broken": 4, "readonly": 5}
 FOR_EVER = 1 << 60
 
 

@@ -2,7 +2,7 @@
 
    Counts the calls that write to files whose path contains a text, and does something at the n-th:
    kills the process before it ("kill"), or in its middle ("torn"), or refuses it and all that follow
-   ("full", "broken"). The wall clock can be set back; the monotonic one goes on, as on a real system. */
+   ("full", "broken", "readonly"). The wall clock can be set back; the monotonic one goes on, as on a real system. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { KILL = 1, TORN = 2, FULL = 3, BROKEN = 4 };
+enum { KILL = 1, TORN = 2, FULL = 3, BROKEN = 4, READONLY = 5 };
 
 static char watched[512];
 static long at, last, count;
@@ -50,6 +50,7 @@ static int next(void) {
     if (kind == KILL) raise(SIGKILL);
     if (kind == FULL) errno = ENOSPC;
     if (kind == BROKEN) errno = EIO;
+    if (kind == READONLY) errno = EROFS;
     return kind;
 }
 

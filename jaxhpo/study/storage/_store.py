@@ -234,10 +234,10 @@ class Store:
         if self._journal is None:
             yield False
             return
-        from optuna.storages.journal import JournalFileOpenLock
+        from jaxhpo.study.storage.files._journal_lock import JournalLock
 
         # Beside the journal's own lock, which each single line takes.
-        lock = JournalFileOpenLock(f"{self._journal}.number")
+        lock = JournalLock(f"{self._journal}.number")
         lock.acquire()
         try:
             yield True
