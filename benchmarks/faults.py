@@ -1,10 +1,10 @@
-"""What becomes of trials when something breaks: `python benchmarks/faults.py [--few] [TEXT ...]`.
+"""What becomes of trials when something breaks: `python benchmarks/faults.py [--most N] [TEXT ...]`.
 
 Prints a row per fault: how many times it was injected; trials that were lost, duplicated, or left
 running for ever; and whether the study is the one that an uninterrupted run gives in which the same
 trials fail ("timing": which trials there are is chance). The rows are those of `tests/faults`,
-which also asserts them. With TEXT, only rows whose name contains it; with `--few`, as few faults as
-in the quick tests. Needs a C compiler, and root to mount small file systems; PostgreSQL, loky, Dask
+which also asserts them. With TEXT, only rows whose name contains it; with `--most`, at most so many
+faults a row. Needs a C compiler, and root to mount small file systems; PostgreSQL, loky, Dask
 and Ray where installed: other rows say what is missing.
 """
 
@@ -32,7 +32,7 @@ def line(found: Tally, seconds: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--few", action="store_true", help="as few as in the quick tests")
+    parser.add_argument("--most", type=int, help="at most so many faults a row")
     parser.add_argument("text", nargs="*", help="only rows whose name contains one of these")
     options = parser.parse_args()
     if compiled_shim() is None:
@@ -44,8 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="jaxhpo-faults-") as folder:
         nursery = Nursery(folder)
         for name, row in table.load().items():
-            times = row.few if options.few else row.many
-            if not times or (options.text and not any(one in name for one in options.text)):
+            times = min(row.many, options.most or row.many)
+            if options.text and not any(one in name for one in options.text):
                 continue
             start = time.monotonic()
             try:

@@ -161,7 +161,7 @@ class Space:
         is_short = fault_of(self._leaves, jnp.result_type(float)) is not None
         if isinstance(unit, np.ndarray) and is_short:
             return self.host_values(unit)
-        unit = jnp.asarray(unit)
+        unit = _real_points("Space.from_unit", unit)
         check_fault("Space.from_unit", fault_of(self._leaves, unit.dtype))
         return self._values("Space.from_unit", unit)
 
@@ -289,7 +289,10 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        dtype = np.dtype(dtype or dtype_for(self._leaves, jnp.result_type(float)))
+        if dtype is None:
+            dtype = np.dtype(dtype_for(self._leaves, jnp.result_type(float)))
+        else:
+            dtype = _checks.check_dtype("Space.encode", "dtype", dtype)
         defaults = _codec.default_values(self._leaves, dtype)
         values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
@@ -313,7 +316,7 @@ class Space:
         Raises:
             ValueError: an active parameter is missing, or a name of `flat` is unknown or inactive.
         """
-        return _flat.unflatten(self._root, self._leaves, flat, others or {})
+        return _flat.unflatten(self._root, self._leaves, flat, {} if others is None else others)
 
     # -- samples, masks, features ------------------------------------------------------------
 
@@ -399,9 +402,11 @@ class Space:
             a step inside either end), numeric ordinals at their own place, and inactive
             coordinates at 0.5 (one-hot and index: 0).
         """
-        if categories not in ("onehot", "index"):
-            raise _checks.fail("Space.features", "categories", '"onehot" or "index"', categories)
-        unit = jnp.asarray(unit)
+        where = "Space.features"
+        categories = _checks.check_choice(where, "categories", categories, ("onehot", "index"))
+        unit = _real_points(where, unit)
+        if unit.ndim == 0 or unit.shape[-1] != self.num_dims:
+            raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
 
     def describe(self) -> list[dict[str, Any]]:
@@ -446,3 +451,14 @@ class Space:
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
+
+
+def _real_points(where: str, unit: Any) -> Array:
+    """Points as an array of real numbers."""
+    if not isinstance(unit, jax.Array | np.ndarray) or unit.dtype.kind in "biu":
+        if _checks.is_traced(unit):
+            return unit.astype(jnp.result_type(float))
+        unit = _checks.real_numbers(where, "unit", unit)
+    if not jnp.issubdtype(unit.dtype, jnp.floating):
+        raise TypeError(f"{where}: `unit` must be real numbers, got an array of {unit.dtype}.")
+    return jnp.asarray(unit)

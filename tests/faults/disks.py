@@ -35,7 +35,7 @@ def refused(nursery, place, **settings):
     return status == 1
 
 
-# -- locked -----------------------------------------------------------------------------------------
+# -- locked
 
 
 @row("SQLite locked by another program, again and again", few=4, many=30)
@@ -53,7 +53,7 @@ def lock_now_and_then(name, nursery, folder, times):
             connection.rollback()
         count += 1
         time.sleep(rng.uniform(0.0, 0.1))
-    assert child.wait() == 0, open(child.log).read()[-3000:]
+    assert child.wait() == 0, child.said()[-3000:]
     return recovered(name, nursery, place, injected=count, given=given)
 
 
@@ -71,14 +71,14 @@ def lock_for_long(name, nursery, folder, times):
         path = place["storage"].removeprefix("sqlite:///")
         with contextlib.closing(sqlite3.connect(path, timeout=30)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-            status, said = child.wait(), open(child.log).read()
+            status, said = child.wait(), child.said()
             connection.rollback()
         assert (status, "is locked" in said) == (1, True), said[-3000:]
         total.add(recovered(name, nursery, place, injected=1))
     return total
 
 
-# -- a disk that fails ------------------------------------------------------------------------------
+# -- a disk that fails
 
 
 def fail_at_writes(name, nursery, folder, times, *, kind, watched, failure, most=10**9):
@@ -157,7 +157,7 @@ def fill_disk(name, nursery, folder, times):
             while len(harness.told(place["ledger"])) < 5:
                 time.sleep(0.02)
             filled = fill(disk)
-            status, said = child.wait(), open(child.log).read()
+            status, said = child.wait(), child.said()
             assert (status, "the disk is full" in said) == (1, True), said[-3000:]
             os.unlink(filled)
             given["num_trials"] = 1 + max(40, len(harness.told(place["ledger"])) + 5)
@@ -184,7 +184,7 @@ def make_read_only(name, nursery, folder, times):
     return total
 
 
-# -- files that are damaged or gone -------------------------------------------------------------------
+# -- files that are damaged or gone
 
 
 @row("file damaged while the study runs, then restored", few=2, many=10)
@@ -223,7 +223,7 @@ def delete(name, nursery, folder, times):
         for one in path.parent.glob(path.name + "*"):
             with contextlib.suppress(FileNotFoundError):
                 one.unlink()
-        status, said = child.wait(), open(child.log).read()
+        status, said = child.wait(), child.said()
         assert (status, "was deleted" in said) == (1, True), said[-3000:]
         [rescued] = path.parent.glob(f"{path.stem}.rescued-*{path.suffix}")
         rescued.rename(path)

@@ -131,10 +131,10 @@ def lose_dask(name, nursery, folder, times):
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=local
     )
     # Dask runs what a lost worker had itself again, so often, before it says so.
-    with distributed.config.set({"distributed.scheduler.allowed-failures": 0}):
-        with cluster, distributed.Client(cluster) as client:
-            executor = client.get_executor(retries=0)
-            return lose_workers(name, folder, times, executor=executor, num_workers=2)
+    settings = distributed.config.set({"distributed.scheduler.allowed-failures": 0})
+    with settings, cluster, distributed.Client(cluster) as client:
+        executor = client.get_executor(retries=0)
+        return lose_workers(name, folder, times, executor=executor, num_workers=2)
 
 
 @row("worker lost: Ray", many=3)

@@ -1,5 +1,6 @@
 """Injects faults into studies, and counts what became of their trials."""
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -81,10 +82,12 @@ class Child:
 
     def kill(self, number=signal.SIGKILL):
         """Sends a signal, if the process still lives."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass
+
+    def said(self):
+        """What it has printed."""
+        return pathlib.Path(self.log).read_text()
 
     def wait(self, seconds=280.0):
         """The exit status; that of a signal is negative."""
@@ -92,7 +95,7 @@ class Child:
             return self.status.get(timeout=seconds)
         except queue.Empty:
             self.kill()
-            said = pathlib.Path(self.log).read_text()[-3000:]
+            said = self.said()[-3000:]
             raise AssertionError(f"a process hangs, it is ended: {said}") from None
 
 
@@ -143,7 +146,7 @@ class Nursery:
         """Its exit status and what it printed."""
         child = self.start(program, **settings)
         status = child.wait()
-        return status, pathlib.Path(child.log).read_text()
+        return status, child.said()
 
     def finish(self, program, **settings):
         """Runs without a fault, to a good end."""
@@ -260,7 +263,9 @@ def judged_without_faults(scheduler, num_trials, sampler):
     return make
 
 
-def killed_again_and_again(nursery, program, given, *, times, longest, number=signal.SIGKILL, check=None):
+def killed_again_and_again(
+    nursery, program, given, *, times, longest, number=signal.SIGKILL, check=None
+):
     """Ends a program at random moments and starts it anew, until it has ended so many times.
 
     Args:
@@ -283,7 +288,7 @@ def killed_again_and_again(nursery, program, given, *, times, longest, number=si
         status = child.wait()
         if status == 0:
             break
-        said = pathlib.Path(child.log).read_text()
+        said = child.said()
         assert status in (-number, 128 + number), f"{status}: {said[-3000:]}"
         if check is not None:
             check()

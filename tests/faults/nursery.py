@@ -10,6 +10,7 @@ child's process id, and once it has ended `[pid, exit status]`.
 """
 
 import ctypes
+import importlib
 import json
 import os
 import select
@@ -18,12 +19,13 @@ import sys
 import traceback
 import warnings
 
-import alembic.command  # noqa: F401  (what a study in a database imports when it is opened)
 import optuna
-import optuna.storages._rdb.models  # noqa: F401
-import sqlalchemy.dialects.sqlite  # noqa: F401
 
 from tests.faults import programs
+
+# What a study in a database imports when it is opened.
+for module in ("alembic.command", "optuna.storages._rdb.models", "sqlalchemy.dialects.sqlite"):
+    importlib.import_module(module)
 
 # Of the parent alone: in the child nothing runs that a lock could have been taken from.
 warnings.filterwarnings("ignore", message=".*fork.*")

@@ -16,7 +16,7 @@ from tests.study import reporters, sweep_worker
 NUM_TRIALS = 60
 
 
-# -- SIGKILL at random moments --------------------------------------------------------------------
+# -- SIGKILL at random moments
 
 
 def kill_optimize(name, nursery, folder, times, *, sampler, kind, longest, num_trials):
@@ -30,9 +30,7 @@ def kill_optimize(name, nursery, folder, times, *, sampler, kind, longest, num_t
         )  # fmt: skip
         nursery.finish("optimize", **place, **given)
         study, expected = programs.study_of(place["storage"], sampler), harness.without_faults
-        total.add(
-            tally(name, study, place["ledger"], injected=count, expected=expected(sampler))
-        )
+        total.add(tally(name, study, place["ledger"], injected=count, expected=expected(sampler)))
     return total
 
 
@@ -101,7 +99,7 @@ def kill_judged(name, nursery, folder, times):
     return total
 
 
-# -- SIGKILL at the n-th write ----------------------------------------------------------------------
+# -- SIGKILL at the n-th write
 
 
 def kill_at_writes(name, nursery, folder, times, *, program, given, watched, kind, reopen, make):
@@ -136,7 +134,10 @@ OPTIMIZE = {
     "reopen": lambda storage: programs.study_of(storage, "random"),
     "make": lambda: harness.without_faults("random"),
 }  # fmt: skip
-for kind, watched, few, many in (("sqlite", "study.db", 6, 80), ("journal", "study.journal", 4, 60)):
+for kind, watched, few, many in (
+    ("sqlite", "study.db", 6, 80),
+    ("journal", "study.journal", 4, 60),
+):
     row(f"SIGKILL at the n-th write: optimize, {kind}", few=few, many=many)(
         functools.partial(kill_at_writes, watched=watched, kind=kind, **OPTIMIZE)
     )
@@ -146,14 +147,18 @@ for label, num_trials, settings, watched in (
 ):
     row(f"SIGKILL at the n-th write: {label}", many=25)(
         functools.partial(
-            kill_at_writes, program="sweep", given={"num_trials": num_trials, **settings},
-            watched=watched, kind="sqlite", reopen=sweep_worker.study_of,
+            kill_at_writes,
+            program="sweep",
+            given={"num_trials": num_trials, **settings},
+            watched=watched,
+            kind="sqlite",
+            reopen=sweep_worker.study_of,
             make=functools.partial(harness.swept_without_faults, num_trials, **settings),
-        )  # fmt: skip
+        )
     )
 
 
-# -- other ends -------------------------------------------------------------------------------------
+# -- other ends
 
 
 @row("SIGTERM at random", few=3, many=20)
@@ -163,9 +168,14 @@ def terminate(name, nursery, folder, times):
     while total.injected < times:
         place = places(folder)
         count = killed_again_and_again(
-            nursery, "optimize", {**place, **given}, times=min(4, times - total.injected),
-            longest=1.2, number=signal.SIGTERM, check=functools.partial(none_runs, place["storage"]),
-        )  # fmt: skip
+            nursery,
+            "optimize",
+            {**place, **given},
+            times=min(4, times - total.injected),
+            longest=1.2,
+            number=signal.SIGTERM,
+            check=functools.partial(none_runs, place["storage"]),
+        )
         nursery.finish("optimize", **place, **given)
         study = programs.study_of(place["storage"], "random")
         expected = harness.without_faults("random")
@@ -197,7 +207,7 @@ def kill_some_of_many(name, nursery, folder, times):
             count += workers[i].wait() == harness.KILLED
             workers[i] = nursery.start("share", **given)
         for worker in workers:
-            assert worker.wait() == 0, open(worker.log).read()[-3000:]
+            assert worker.wait() == 0, worker.said()[-3000:]
         study = programs.study_of(place["storage"], "random")
         total.add(tally(name, study, place["ledger"], injected=count, expected=has_same_points))
     return total

@@ -80,7 +80,10 @@ def share(storage, ledger, sampler, num_trials, seconds=0.0):
 
     if sum(one.status is Status.COMPLETE for one in study.trials) < num_trials:
         study.optimize(
-            Slow(seconds, ledger), num_trials=num_trials, callbacks=[Told(ledger), stop], progress=False
+            Slow(seconds, ledger),
+            num_trials=num_trials,
+            callbacks=[Told(ledger), stop],
+            progress=False,
         )
 
 

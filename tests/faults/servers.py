@@ -96,7 +96,7 @@ def restart_server(name, nursery, folder, times):
                 time.sleep(rng.uniform(0.0, 0.5))
                 server.start()
                 count += 1
-            assert child.wait() == 0, open(child.log).read()[-3000:]
+            assert child.wait() == 0, child.said()[-3000:]
             total.add(_tally(name, place, count))
     shutil.rmtree(home, ignore_errors=True)
     return total
@@ -116,7 +116,7 @@ def server_stays_away(name, nursery, folder, times):
             while not harness.told(place["ledger"]):
                 time.sleep(0.05)
             server.stop("immediate")
-            status, said = child.wait(), open(child.log).read()
+            status, said = child.wait(), child.said()
             server.start()
             assert status == 1, said[-3000:]
             assert "StorageError" in said, said[-3000:]

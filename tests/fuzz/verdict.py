@@ -84,6 +84,7 @@ def _leaves(tree):
 
 def _is_finite(tree):
     """Whether all numbers of the arguments are, and small enough to be squared in float32."""
+
     def is_small(leaf):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return bool(np.all(np.abs(np.asarray(leaf, float)) < 1e15))
@@ -125,7 +126,7 @@ def samples_in_bounds(dimension, arguments):
         low, high = arguments.get("low"), arguments.get("high")
         if low is not None and high is not None and math.isfinite(float(low)):
             drawn = np.asarray(values["x"], float)
-            eps = 1e-5 * max(abs(float(low)), abs(float(high)))
+            eps = 1e-30 + 1e-5 * max(abs(float(low)), abs(float(high)))
             if not np.all((drawn >= float(low) - eps) & (drawn <= float(high) + eps)):
                 return f"{drawn} is not in [{low}, {high}]"
     return None
