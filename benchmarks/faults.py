@@ -1,4 +1,4 @@
-"""What becomes of trials when something breaks: `python benchmarks/faults.py [--most N] [TEXT ...]`.
+"""What becomes of trials when something breaks: `python benchmarks/faults.py`.
 
 Prints a row per fault: how many times it was injected; trials that were lost, duplicated, or left
 running for ever; and whether the study is the one that an uninterrupted run gives in which the same

@@ -124,6 +124,7 @@ def lose_processes(name, nursery, folder, times):
 
 @row("worker lost: Dask, two worker processes", many=3)
 def lose_dask(name, nursery, folder, times):
+    import dask
     import distributed
 
     local = tempfile.mkdtemp(dir=folder)
@@ -131,7 +132,7 @@ def lose_dask(name, nursery, folder, times):
         n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=local
     )
     # Dask runs what a lost worker had itself again, so often, before it says so.
-    settings = distributed.config.set({"distributed.scheduler.allowed-failures": 0})
+    settings = dask.config.set({"distributed.scheduler.allowed-failures": 0})
     with settings, cluster, distributed.Client(cluster) as client:
         executor = client.get_executor(retries=0)
         return lose_workers(name, folder, times, executor=executor, num_workers=2)

@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from jaxhpo._status import Status
-from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._owner import is_dead
 from jaxhpo.study.storage._reports import RESUMABLE
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
@@ -38,7 +37,7 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
         return []
     # What ended, and could not be written then, has not failed.
     recover_spooled(store)
-    running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
+    running = store.running()
 
     def is_theirs(owner: object) -> bool:
         return everywhere or is_dead(owner)

@@ -403,11 +403,22 @@ class Store:
 
     def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
         """All trials, where possible with only the fields that a sampler's history needs."""
-        if (database := self._database) is not None:
-            found = self._with_retries(lambda _: read_history(database, self.study_id))
-            if found is not None:
-                return found
-        return self.trials()
+        found = self._history(only_running=False)
+        return self.trials() if found is None else found
+
+    def running(self) -> Sequence[FrozenTrial | HistoryTrial]:
+        """The trials that run, likewise; of a database no others are read."""
+        found = self._history(only_running=True)
+        trials = self.trials() if found is None else found
+        return [trial for trial in trials if trial.state.name == "RUNNING"]
+
+    def _history(self, *, only_running: bool) -> list[HistoryTrial] | None:
+        """None where the tables cannot be read, or hold trials of another's making."""
+        if (database := self._database) is None:
+            return None
+        return self._with_retries(
+            lambda _: read_history(database, self.study_id, only_running=only_running)
+        )
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial by number.
