@@ -20,7 +20,7 @@ from jaxhpo.space._features import active_leaves, cell_ends, feature_columns
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import check_drawn, sample_unit
-from jaxhpo.space._values import to_numpy
+from jaxhpo.space._values import real_points, to_numpy
 from jaxhpo.space.dimensions._dimension import Array, Discrete
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
@@ -161,7 +161,7 @@ class Space:
         is_short = fault_of(self._leaves, jnp.result_type(float)) is not None
         if isinstance(unit, np.ndarray) and is_short:
             return self.host_values(unit)
-        unit = _real_points("Space.from_unit", unit)
+        unit = real_points("Space.from_unit", unit)
         check_fault("Space.from_unit", fault_of(self._leaves, unit.dtype))
         return self._values("Space.from_unit", unit)
 
@@ -404,7 +404,7 @@ class Space:
         """
         where = "Space.features"
         categories = _checks.check_choice(where, "categories", categories, ("onehot", "index"))
-        unit = _real_points(where, unit)
+        unit = real_points(where, unit)
         if unit.ndim == 0 or unit.shape[-1] != self.num_dims:
             raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
@@ -451,14 +451,3 @@ class Space:
                 f"Space: `values` must have the space's structure with the leaves {self.names}, "
                 f"got {jax.tree.structure(values)}."
             ) from error
-
-
-def _real_points(where: str, unit: Any) -> Array:
-    """Points as an array of real numbers."""
-    if not isinstance(unit, jax.Array | np.ndarray) or unit.dtype.kind in "biu":
-        if _checks.is_traced(unit):
-            return unit.astype(jnp.result_type(float))
-        unit = _checks.real_numbers(where, "unit", unit)
-    if not jnp.issubdtype(unit.dtype, jnp.floating):
-        raise TypeError(f"{where}: `unit` must be real numbers, got an array of {unit.dtype}.")
-    return jnp.asarray(unit)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk, _reserved
-from jaxhpo.study.storage._distributions import internal_value
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
 from jaxhpo.study.storage._history import HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
@@ -33,10 +32,9 @@ from jaxhpo.study.storage._rows import (
     Ending,
     Row,
     records_same,
-    stored_values,
     to_frozen_trial,
-    to_state,
 )
+from jaxhpo.study.storage.files import _one_by_one
 from jaxhpo.study.storage.files._deleted import FileWatch
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
@@ -277,7 +275,7 @@ class Store:
         else:
             with self._numbers_lock(), one_append(self.storage):
                 already_ended = [
-                    one.trial_id for one in endings if not self._finish_one_by_one(one)
+                    one.trial_id for one in endings if not _one_by_one.finish(self.storage, one)
                 ]
         if is_retry and already_ended:
             # An attempt whose answer was lost may have ended them.
@@ -285,24 +283,6 @@ class Store:
             mine = {one.trial_id for one in endings if records_same(known.get(one.trial_id), one)}
             already_ended = [trial_id for trial_id in already_ended if trial_id not in mine]
         return already_ended
-
-    def _finish_one_by_one(self, ending: Ending) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
-
-        if self.storage.get_trial(ending.trial_id).state.is_finished():
-            return False  # where all is appended at once, nothing is refused later
-        values = stored_values(ending.value)
-        try:
-            for step, number in ending.curve.items():
-                self.storage.set_trial_intermediate_value(ending.trial_id, step, number)
-            for key, value in ending.user_attrs.items():
-                self.storage.set_trial_user_attr(ending.trial_id, key, value)
-            for key, value in ending.system_attrs.items():
-                self.storage.set_trial_system_attr(ending.trial_id, key, value)
-            state = to_state(ending.status)
-            return self.storage.set_trial_state_values(ending.trial_id, state, values)
-        except UpdateFinishedTrialError:
-            return False
 
     def release(self, trial_ids: Sequence[int], is_theirs: Callable[[Any], bool]) -> list[int]:
         """Sets running trials of a batch back to waiting; `is_theirs` selects by their owner.
@@ -371,7 +351,6 @@ class Store:
         return self._with_retries(lambda is_retry: self._begin(trial_id, row, is_retry))
 
     def _begin(self, trial_id: int, row: Row, is_retry: bool) -> bool:
-        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         if is_retry:  # an attempt whose answer was lost may have begun it
@@ -381,19 +360,7 @@ class Store:
                 return True
         if self._database is not None:
             return _bulk.begin(self._database, self.study_id, trial_id, row)
-        try:
-            if not self.storage.set_trial_state_values(trial_id, TrialState.RUNNING):
-                return False
-        except UpdateFinishedTrialError:
-            return False
-        # The owner first: whoever finds the trial half written knows whose it was.
-        for key, value in row.system_attrs.items():
-            self.storage.set_trial_system_attr(trial_id, key, value)
-        for name, value in row.params.items():
-            distribution = row.distributions[name]
-            inner = internal_value(distribution, value)
-            self.storage.set_trial_param(trial_id, name, inner, distribution)
-        return True
+        return _one_by_one.begin(self.storage, trial_id, row)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials in order of their numbers; only new and running ones are fetched again."""

@@ -1,0 +1,50 @@
+"""What the batch writer does in a database, by Optuna's own API: for journals and others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jaxhpo.study.storage._distributions import internal_value
+from jaxhpo.study.storage._rows import Ending, Row, stored_values, to_state
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+
+
+def begin(storage: BaseStorage, trial_id: int, row: Row) -> bool:
+    """Makes a waiting trial a running one; False if another process has done so."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    try:
+        if not storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+            return False
+    except UpdateFinishedTrialError:
+        return False
+    # The owner first: whoever finds the trial half written knows whose it was.
+    for key, value in row.system_attrs.items():
+        storage.set_trial_system_attr(trial_id, key, value)
+    for name, value in row.params.items():
+        distribution = row.distributions[name]
+        inner = internal_value(distribution, value)
+        storage.set_trial_param(trial_id, name, inner, distribution)
+    return True
+
+
+def finish(storage: BaseStorage, ending: Ending) -> bool:
+    """Ends a running trial; False if it was not running any more."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    if storage.get_trial(ending.trial_id).state.is_finished():
+        return False  # where all is appended at once, nothing is refused later
+    values = stored_values(ending.value)
+    try:
+        for step, number in ending.curve.items():
+            storage.set_trial_intermediate_value(ending.trial_id, step, number)
+        for key, value in ending.user_attrs.items():
+            storage.set_trial_user_attr(ending.trial_id, key, value)
+        for key, value in ending.system_attrs.items():
+            storage.set_trial_system_attr(ending.trial_id, key, value)
+        return storage.set_trial_state_values(ending.trial_id, to_state(ending.status), values)
+    except UpdateFinishedTrialError:
+        return False
