@@ -239,7 +239,8 @@ def without_faults(sampler):
 
 
 def swept_without_faults(num_trials, **settings):
-    """What `programs.sweep` gives in one process."""
+    """What `programs.sweep` gives in one process, in memory, which has no checkpoints."""
+    settings = {**settings, "checkpoint": False}
 
     def make(study):
         alone = sweep_worker.study_of(None)

@@ -90,6 +90,8 @@ def restart_server(name, nursery, folder, times):
             place = _place(server, folder, total.injected)
             given = {"sampler": "random", "num_trials": 300, "seconds": 0.02}
             child, count = nursery.start("optimize", **place, **given), 0
+            while not harness.told(place["ledger"]) and child.status.empty():
+                time.sleep(0.05)  # what opens a study says at once that the server is away
             while total.injected + count < times and child.status.empty():
                 time.sleep(rng.uniform(0.2, 1.0))
                 server.stop(rng.choice(["fast", "immediate"]))
