@@ -289,10 +289,8 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        if dtype is None:
-            dtype = np.dtype(dtype_for(self._leaves, jnp.result_type(float)))
-        else:
-            dtype = _checks.check_dtype("Space.encode", "dtype", dtype)
+        default = dtype_for(self._leaves, jnp.result_type(float))
+        dtype = _checks.check_dtype("Space.encode", "dtype", default if dtype is None else dtype)
         defaults = _codec.default_values(self._leaves, dtype)
         values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
@@ -404,9 +402,7 @@ class Space:
         """
         where = "Space.features"
         categories = _checks.check_choice(where, "categories", categories, ("onehot", "index"))
-        unit = real_points(where, unit)
-        if unit.ndim == 0 or unit.shape[-1] != self.num_dims:
-            raise _checks.fail(where, "unit", f"of shape [..., {self.num_dims}]", unit.shape)
+        unit = real_points(where, unit, self.num_dims)
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
 
     def describe(self) -> list[dict[str, Any]]:

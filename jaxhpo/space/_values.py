@@ -53,7 +53,7 @@ def to_numpy(value: Any) -> Any:
     return jax.tree.map(np.asarray, value)
 
 
-def real_points(where: str, unit: Any) -> jax.Array:
+def real_points(where: str, unit: Any, num_dims: int | None = None) -> jax.Array:
     """Points as an array of real numbers."""
     if not isinstance(unit, jax.Array | np.ndarray) or unit.dtype.kind in "biu":
         if _checks.is_traced(unit):
@@ -61,4 +61,6 @@ def real_points(where: str, unit: Any) -> jax.Array:
         unit = _checks.real_numbers(where, "unit", unit)
     if not jnp.issubdtype(unit.dtype, jnp.floating):
         raise TypeError(f"{where}: `unit` must be real numbers, got an array of {unit.dtype}.")
+    if num_dims is not None and (unit.ndim == 0 or unit.shape[-1] != num_dims):
+        raise _checks.fail(where, "unit", f"of shape [..., {num_dims}]", unit.shape)
     return jnp.asarray(unit)
