@@ -30,6 +30,7 @@ from jaxhpo._base import (
 from jaxhpo._tracing import compilation_cache, lapack_threads, owned
 from jaxhpo.ask_tell._compile_ahead import CompileAhead
 from jaxhpo.ask_tell._compile_clock import CompileClock
+from jaxhpo.ask_tell._host_draws import HostDraws
 from jaxhpo.ask_tell._host_keys import folded, seed_key
 from jaxhpo.ask_tell._stored_programs import stored
 from jaxhpo.samplers.internal import traits_of
@@ -97,6 +98,7 @@ class Driver:
         self._key = functools.reduce(folded, seeds[1:], key)
         self._tell_key = folded(self._key, _TELL_STREAM)
         self._dtype = np.dtype(jnp.result_type(float))
+        self._draws = HostDraws.of(sampler, self._dtype)
         tail = () if num_objectives == 1 else (num_objectives,)
         self._no_rows = self._padded(
             0, np.zeros((0, self._width)), np.zeros((0, *tail)), None, None, 1
@@ -121,6 +123,9 @@ class Driver:
             `[asks · q, d]` unit points, NaN rows where there is no further one, and their values
             in the host's precision.
         """
+        if self._draws is not None:
+            unit = self._draws.ask(self._key, number, asks)[:, : self._space.num_dims]
+            return unit, self._space.host_values(unit)
         self._start()
         self._block = block
         # Of several asks each has a key of its own, which the program folds.
@@ -164,6 +169,8 @@ class Driver:
             size: pad to this many rows; by default one row stays alone, and more go up to a power
                 of two.
         """
+        if self._draws is not None:
+            return  # nothing changes what is drawn
         n = len(unit)
         size = size or (1 if n == 1 else padded_size(n))
         self._flush()

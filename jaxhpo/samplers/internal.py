@@ -12,3 +12,4 @@ from jaxhpo.samplers._traits import names_with as names_with
 from jaxhpo.samplers._traits import needs_outcome_structure as needs_outcome_structure
 from jaxhpo.samplers._traits import settings_for as settings_for
 from jaxhpo.samplers._traits import traits_of as traits_of
+from jaxhpo.samplers.space_filling._random import plain_columns as plain_columns

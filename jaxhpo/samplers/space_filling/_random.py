@@ -6,6 +6,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo import _checks
 from jaxhpo._base import Array, Outcome, Record, Sampler, make_sampler, static_field
@@ -16,6 +17,7 @@ from jaxhpo.samplers._parts._pending import MAX_INFEASIBLE, Counts, TellInfo, ch
 from jaxhpo.samplers._parts._validation import checked_trials
 from jaxhpo.samplers._traits import register
 from jaxhpo.space import Space
+from jaxhpo.space.internal import Columns, columns_of
 
 _CANDIDATES = 16
 _Attempt = tuple[Array, Array, Array, Array, Array]
@@ -83,6 +85,24 @@ def random(space: Space, *, batch_size: int = 1) -> Sampler:
     batch_size = _checks.check_count("random", "batch_size", batch_size, 1)
     settings = RandomSettings(space, finite_lattice(space), batch_size)
     return make_sampler(settings, _init, _ask, _tell, name="random")
+
+
+def plain_columns(sampler: Sampler) -> np.ndarray | None:
+    """Level counts `[d]` of the columns of a `random` that draws each of them by itself.
+
+    0 is a continuous column and -1 one that is not used. None is any other sampler, one that
+    remembers, has constraints or a batch, or a column on a logarithmic grid.
+    """
+    settings = getattr(sampler.ask, "args", (None,))[0]
+    if not isinstance(settings, RandomSettings) or settings.batch_size > 1:
+        return None
+    if settings.lattice is not None or any(map(_checks.is_traced, jax.tree.leaves(settings))):
+        return None
+    space = settings.space
+    columns = space if isinstance(space, Columns) else columns_of(space, space.num_dims)
+    if columns is None or np.asarray(columns.scale)[2].any():
+        return None
+    return np.asarray(columns.count)
 
 
 def _init(settings: RandomSettings, key: Array) -> RandomState:
