@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxhpo._checks import check_callable, check_instance, check_positive
-from jaxhpo.hypergrad._base import Estimator
-from jaxhpo.hypergrad._coordinates import check_continuous, from_free
+from jaxhpo.hypergrad._base import Estimator, real_leaves
+from jaxhpo.hypergrad._coordinates import check_continuous, from_free, nan_outside
 from jaxhpo.hypergrad._outer_step import TRAIL, Loop, begin_loop, outer_step
 from jaxhpo.space import Space
 from jaxhpo.training import Training
@@ -57,8 +57,9 @@ def as_training(
         outer_optimizer: `outer_optimizer(settings) -> optax.GradientTransformation`, settings
             traced: the `hparams` of the sweep; or a transformation.
         space: `Space` of the hyperparameters that the descent moves, continuous.
-        start: `start(key, settings) -> hparams`, a point inside the space; None draws one.
-        max_log_growth: limit of the guard, as in `descend`.
+        start: `start(key, settings) -> hparams`, a point inside the space: from one outside no
+            value is finite, and the trial fails. None draws one.
+        max_log_growth: limit of the guard, as in `descend`; traced.
 
     Returns:
         The `Training`. Its state is a `DescentState`, its loss the state's `value`.
@@ -90,10 +91,11 @@ def as_training(
     expected = "an Estimator of jaxhpo.hypergrad"
     check_instance(_WHERE, "estimator", estimator, Estimator, expected)
     make = optimizer_factory(_WHERE, outer_optimizer, "outer_optimizer")
+    check_instance(_WHERE, "space", space, Space, "a Space")
     check_continuous(_WHERE, space)
     if start is not None:
         check_callable(_WHERE, "start", start)
-    limit = float(check_positive(_WHERE, "max_log_growth", max_log_growth))
+    limit = check_positive(_WHERE, "max_log_growth", max_log_growth)
 
     def init(key: Array, settings: Any) -> DescentState:
         key_start, key_memory = jax.random.split(key)
@@ -101,7 +103,7 @@ def as_training(
             drawn = space.sample(key_start, 1)
             hparams = jax.tree.map(lambda leaf: leaf[0], drawn)
         else:
-            hparams = start(key_start, settings)
+            hparams = nan_outside(space, real_leaves(_WHERE, start(key_start, settings)))
         loop = begin_loop(estimator, make(settings), key_memory, hparams, space, TRAIL)
         return _state_of(space, loop)
 

@@ -50,6 +50,15 @@ def check_start(where: str, space: Any, hparams: Any) -> None:
         )
 
 
+def nan_outside(space: Space, hparams: Any) -> Any:
+    """Hyperparameters as they are, or all NaN if they are not inside their space; traceable."""
+    inside = space.from_unit(space.to_unit(hparams))
+    is_inside = space.feasible(hparams)
+    for a, b in zip(jax.tree.leaves(inside), jax.tree.leaves(hparams), strict=True):
+        is_inside &= jnp.allclose(a, jnp.asarray(b, a.dtype), rtol=1e-4, atol=1e-6)
+    return jax.tree.map(lambda leaf: jnp.where(is_inside, leaf, jnp.nan), hparams)
+
+
 def _levels_by_leaf(space: Space) -> list[np.ndarray]:
     levels = np.asarray(space.num_levels)
     return [levels[leaf.start : leaf.stop] for leaf in space.leaves]

@@ -79,7 +79,8 @@ class SweepingStudy(StudyCore):
                 Each rung is written down in one transaction. After a kill the trials that had
                 ended stay so, and the next sweep, if it has room for all the others, trains and
                 judges the population as a whole.
-                A ready-made one runs batches of its own size, and `num_trials` is a multiple of it.
+                A ready-made one runs batches of its own size, and `num_trials` is a multiple of it,
+                besides what waits of a batch that was cut short.
                 One that needs some trials ("pbt", "pb2": 4) gets no smaller batch: the last ones
                 are cut another way, or are one.
             timeout: seconds after which training stops at the next report.

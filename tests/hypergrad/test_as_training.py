@@ -85,12 +85,51 @@ def test_a_descent_that_finds_nothing_to_trust_has_failed():
     assert sweep.num_failed == 2
 
 
+@pytest.mark.parametrize("lr", [0.6, 1e-4, 0.4])
+def test_a_descent_from_outside_its_space_has_failed(lr):
+    """`lr` lies between 0.001 and 0.5, and is at most 0.3 here."""
+    space = hpo.Space(
+        {"lr": hpo.log_uniform(1e-3, 0.5), "l2": hpo.uniform(-6.0, 3.0, shape=5)},
+        constraints=[lambda params: params["lr"] <= 0.3],
+    )
+    training, _ = problems.ridge()
+    trials = hg.as_training(
+        hg.unrolled(training, num_steps=2),
+        optax.adam(0.1),
+        space=space,
+        start=lambda key, settings: {**start(), "lr": settings["lr"]},
+    )
+    rates = {"lr": jnp.asarray([0.3, lr])}
+    sweep = hpo.population.sweep(trials, rates, key=0, num_steps=3, progress=False)
+    assert sweep.status.tolist() == [hpo.Status.COMPLETE, hpo.Status.FAILED]
+
+
+def test_the_limit_of_the_guard_is_traced():
+    doubling = hpo.Training(
+        init=lambda key, hparams: 1.0,
+        step=lambda key, hparams, state, t: 2.0 * state * hparams["x"],
+        loss=lambda hparams, state: state**2,
+    )
+
+    def value(limit):
+        trials = hg.as_training(
+            hg.unrolled(doubling, num_steps=4),
+            optax.sgd(0.1),
+            space=hpo.Space({"x": hpo.uniform(0.9, 1.1)}),
+            max_log_growth=limit,
+        )
+        return hpo.training.train(trials, jax.random.key(0), {}, 2).value
+
+    found = jax.jit(jax.vmap(value))(jnp.asarray([1e-6, 10.0]))
+    assert np.isnan(found).tolist() == [True, False]
+
+
 @pytest.mark.parametrize(
     ("changed", "error", "said"),
     [
         ({"estimator": 3}, TypeError, "`estimator` must be an Estimator"),
         ({"outer_optimizer": 3}, TypeError, "`outer_optimizer` must be callable"),
-        ({"space": None}, TypeError, "`space` must be a Space"),
+        ({"space": None}, TypeError, "`space` must be a Space, got"),
         ({"space": hpo.Space({"k": hpo.integer(1, 3)})}, ValueError, "`space` must be continuous"),
         ({"start": 3}, TypeError, "`start` must be callable"),
         ({"max_log_growth": 0.0}, ValueError, "`max_log_growth` must be"),

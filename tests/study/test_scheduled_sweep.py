@@ -72,6 +72,29 @@ def test_each_rung_is_written_as_soon_as_it_is_judged(url):
         assert all(now in ("RUNNING", end) for now, end in zip(states, ended, strict=True))
 
 
+def test_a_rung_that_the_storage_refuses_is_written_with_the_batch(tmp_path, monkeypatch, caplog):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study, whole = (
+        Study(SPACE, "random", storage=url, name="s"),
+        Study(SPACE, "random", storage=None),
+    )
+    whole.sweep(TRAINING, num_trials=24, **SETTINGS)
+    finish, calls = study._store._finish, []
+
+    def refuse_once(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            raise optuna.exceptions.StorageInternalError("attempt to write a readonly database")
+        return finish(*args)
+
+    monkeypatch.setattr(study._store, "_finish", refuse_once)
+    summary = study.sweep(TRAINING, num_trials=24, **SETTINGS)
+    assert "the sweep goes on: Study: `storage` " in caplog.text
+    assert summary.num_trials == 24
+    assert facts(study) == facts(whole)
+    assert not list(tmp_path.glob("*.unsaved-*"))
+
+
 @pytest.mark.parametrize("rung", [0, 1, 2])
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_a_population_is_judged_as_a_whole_after_a_stop_between_rungs(url, rung, sampler):
@@ -93,14 +116,81 @@ def test_a_population_is_judged_as_a_whole_after_a_stop_between_rungs(url, rung,
     assert facts(again) == facts(whole)
 
 
-def test_a_part_of_a_population_is_one_of_its_own(url):
+def cut_after_a_rung(url, seed=0, **settings):
+    """A study whose sweep of a population of 24 was interrupted at its first rung."""
+
     def stop(event):
         if event.done == RUNGS[0]:
             raise KeyboardInterrupt
 
-    study = Study(SPACE, "random", storage=url, name="cut")
+    study = Study(SPACE, "random", storage=url, name="cut", seed=seed)
     with pytest.raises(KeyboardInterrupt):
-        study.sweep(TRAINING, num_trials=24, **SETTINGS | {"progress": stop})
+        study.sweep(TRAINING, **SETTINGS | {"num_trials": 24} | settings | {"progress": stop})
+    return study
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_trials_that_had_ended_before_are_not_counted_again(url, seed):
+    study, events = cut_after_a_rung(url, seed), []
+    failed = sum(trial.status is Status.FAILED for trial in study.trials)
+    summary = study.sweep(TRAINING, num_trials=12, **SETTINGS | {"progress": events.append})
+    done = [event.done for event in events]
+    assert done == sorted(done)
+    assert {0, 6, 9, 12} <= set(done)
+    assert max(done) == 12
+    assert events[-1].failed == summary.num_failed
+    assert failed + summary.num_failed == sum(t.status is Status.FAILED for t in study.trials)
+
+
+def test_a_ready_scheduler_goes_on_with_its_population(url):
+    settings = {**SETTINGS, "scheduler": hpo.schedulers.halving(24, 8)}
+    whole = Study(SPACE, "random", storage=None)
+    whole.sweep(TRAINING, num_trials=48, **settings)
+    study = cut_after_a_rung(url, num_trials=48, scheduler=settings["scheduler"])
+    with pytest.raises(ValueError, match="`num_trials` must be a multiple of the 24 trials"):
+        study.sweep(TRAINING, num_trials=30, **settings)
+    summary = study.sweep(TRAINING, num_trials=36, **settings)
+    assert (summary.num_trials, summary.num_batches) == (36, 2)
+    assert facts(study) == facts(whole)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "num_trials"),
+    [(hpo.schedulers.halving(24, 8), 24), (hpo.schedulers.halving(6, 8), 12), ("pbt", 14)],
+)
+def test_a_population_that_does_not_fit_is_not_taken_up_as_a_whole(url, scheduler, num_trials):
+    study = cut_after_a_rung(url)
+    summary = study.sweep(TRAINING, num_trials=num_trials, **{**SETTINGS, "scheduler": scheduler})
+    assert summary.num_trials == num_trials
+    assert num_ended(study) == len(study.trials) == 12 + num_trials
+
+
+def test_who_failed_goes_on_from_a_copy_after_a_stop(url, monkeypatch):
+    settings = {**SETTINGS, "num_steps": 40, "scheduler": "pbt"}
+    whole = Study(SPACE, "random", storage=None)
+    whole.sweep(TRAINING, num_trials=24, **settings)
+    sweep = hpo.population.sweep
+
+    def stopped(training, hparams, *, progress, **others):
+        def stop(event):
+            progress(event)
+            if Status.FAILED in event.snapshot().status:
+                raise KeyboardInterrupt
+
+        return sweep(training, hparams, progress=stop, **others)
+
+    study = Study(SPACE, "random", storage=url, name="cut")
+    with monkeypatch.context() as patch:
+        patch.setattr("jaxhpo.population.sweep", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            study.sweep(TRAINING, num_trials=24, **settings)
+    assert {trial.status for trial in study.trials} == {Status.WAITING}
+    study.sweep(TRAINING, num_trials=24, **settings)
+    assert facts(study) == facts(whole)
+
+
+def test_a_part_of_a_population_is_one_of_its_own(url):
+    study = cut_after_a_rung(url)
     summary = study.sweep(TRAINING, num_trials=4, **SETTINGS)
     assert summary.num_trials == 4
     summary = study.sweep(TRAINING, num_trials=8, **SETTINGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from jaxhpo.study._trial import status_of, unit_of
 from jaxhpo.study.storage._bulk import NumberTaken
 from jaxhpo.study.storage._reserved import RESERVED, Batch, is_released, own_attrs
 from jaxhpo.study.storage._rows import Ending
-from jaxhpo.study.storage.outages._late_results import record_late_results
+from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
 
 class BatchSampler(StoredSampler):
@@ -26,7 +26,7 @@ class BatchSampler(StoredSampler):
         block: int,
         owner: list[str | int],
         *,
-        whole: int = 0,
+        whole: Callable[[int, int], bool] | None = None,
         name: str | None = None,
     ) -> Batch:
         """Reserves trials that a batch has released, or else new ones, and writes them as running.
@@ -38,8 +38,8 @@ class BatchSampler(StoredSampler):
             count: how many.
             block: how many the compiled program proposes at once.
             owner: this process.
-            whole: a batch of which some trials have ended is taken up with them, if no more than
-                these are left of it; 0: the trials of such a batch are like any others.
+            whole: whether a batch of which some trials have ended is taken up with them, by the
+                number that wait and that of all; None: such trials are like any others.
             name: of the batch; None makes one up.
 
         Returns:
@@ -57,7 +57,7 @@ class BatchSampler(StoredSampler):
             self._is_stale = True
             unit, values = self._proposer.propose(first, count, block)
             if len(unit) == 0:
-                return Batch([], [], unit, values, [], owner, name, np.zeros(0, bool))
+                return Batch([], [], unit, values, [], owner, name, np.zeros(0, np.int32))
             params = self._space.decode(values)
             rows = self._running_rows(unit, params, attrs)
             try:
@@ -69,27 +69,32 @@ class BatchSampler(StoredSampler):
             self._is_stale = written[0][0] != first or self._is_mid_batch
             self._next_number = written[-1][0] + 1
             numbers, trial_ids = zip(*written, strict=True)
-            has_ended = np.zeros(len(numbers), bool)
-            return Batch(
-                list(numbers), list(trial_ids), unit, values, params, owner, name, has_ended
-            )
+            before = np.full(len(numbers), Status.EMPTY, np.int32)
+            return Batch(list(numbers), list(trial_ids), unit, values, params, owner, name, before)
         raise AssertionError("unreachable: the last attempt takes any number")
 
-    def _reclaim(self, count: int, owner: list[str | int], name: str, whole: int) -> Batch | None:
+    def released_batch(self) -> tuple[int, int]:
+        """How many trials of the first batch that was released wait, and how many it has."""
+        mates, ended = _first_batch(self._store.history())
+        return len(mates), len(mates) + len(ended)
+
+    def _reclaim(
+        self,
+        count: int,
+        owner: list[str | int],
+        name: str,
+        whole: Callable[[int, int], bool] | None,
+    ) -> Batch | None:
         """Reserves released trials again; None if others were faster."""
         history = self._store.history()
-        released = [trial for trial in history if is_released(trial)]
-        if not released:
+        mates, ended = _first_batch(history)
+        if whole and ended and whole(len(mates), len(mates) + len(ended)):
+            name = own_attrs(mates[0])[RESERVED]
+        else:
+            mates, ended = [trial for trial in history if is_released(trial)][:count], []
+        if not mates:
             self._is_stale = True
             return None
-        # Of the first batch, what waits and what has ended.
-        known = own_attrs(released[0])[RESERVED]
-        mates = [trial for trial in released if own_attrs(trial)[RESERVED] == known]
-        ended = [trial for trial in history if whole and _has_ended_in(trial, known)]
-        if ended and len(mates) <= whole:
-            name = known
-        else:
-            mates, ended = released[:count], []
         attrs = {"owner": owner, RESERVED: name}
         claimed = set(self._store.claim([trial._trial_id for trial in mates], attrs))
         # The sampler learns of them from the history, as it would if the study were opened anew.
@@ -110,7 +115,7 @@ class BatchSampler(StoredSampler):
             self._space.decode(values),
             owner,
             name,
-            np.asarray([trial._trial_id not in claimed for trial in trials]),
+            np.asarray([_status_before(trial) for trial in trials], np.int32),
         )
 
     def end_some(self, endings: Sequence[Ending]) -> list[Ending]:
@@ -145,9 +150,12 @@ class BatchSampler(StoredSampler):
         ended = {ending.trial_id for ending in (*endings, *before)}
         self.release(batch, [i for i in batch.trial_ids if i not in ended])
         recorded = self.end_some(endings)
+        if self._store.has_spooled:  # at a rung, when the storage was away
+            recover_spooled(self._store)
+            return recorded
         # A batch that was cut short leaves proposals pending that nobody will tell.
         is_whole = len(recorded) + len(before) == len(batch.trial_ids)
-        if was_stale or self._store.has_spooled or not is_whole:
+        if was_stale or not is_whole:
             return recorded
         known = {ending.trial_id: ending for ending in (*recorded, *before)}
         told = [known[trial_id] for trial_id in batch.trial_ids]
@@ -167,7 +175,22 @@ class BatchSampler(StoredSampler):
         )
 
 
-def _has_ended_in(trial: Any, name: Any) -> bool:
-    """Whether a stored trial has ended as one of a batch; some batches have no name."""
-    is_its = isinstance(name, str) and own_attrs(trial).get(RESERVED) == name
-    return is_its and status_of(trial) not in (Status.RUNNING, Status.WAITING)
+def _first_batch(history: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Of the first batch of which trials wait, those, and those that have ended."""
+    released = [trial for trial in history if is_released(trial)]
+    name = own_attrs(released[0])[RESERVED] if released else None
+    mates = [trial for trial in released if own_attrs(trial)[RESERVED] == name]
+    ended = [
+        trial
+        for trial in history
+        if isinstance(name, str)  # some batches have no name
+        and own_attrs(trial).get(RESERVED) == name
+        and _status_before(trial) is not Status.EMPTY
+    ]
+    return mates, ended
+
+
+def _status_before(trial: Any) -> Status:
+    """How a stored trial has ended; EMPTY if it has not."""
+    status = status_of(trial)
+    return Status.EMPTY if status in (Status.RUNNING, Status.WAITING) else status

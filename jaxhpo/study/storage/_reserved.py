@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from jaxhpo._status import Status
 from jaxhpo.study.storage._bulk import MAX_IN, locked, utc
 from jaxhpo.study.storage._rows import SYSTEM_ATTR
 from jaxhpo.study.storage.files._one_append import one_append
@@ -39,8 +40,8 @@ class Batch:
         params: the values as Python objects.
         owner: the process.
         name: of the batch, which its trials have in the storage.
-        has_ended: `[m]` bool, trials that had ended before: they belong to the population that a
-            scheduler judges.
+        before: `[m]` int32 `Status` of trials that had ended before: they belong to the population
+            that a scheduler judges; EMPTY of the others.
     """
 
     numbers: list[int]
@@ -50,7 +51,7 @@ class Batch:
     params: list[Any]
     owner: list[str | int]
     name: str
-    has_ended: np.ndarray
+    before: np.ndarray
 
     def joined(self, other: Batch) -> Batch:
         """This batch, and the trials of another one after its own."""
@@ -62,8 +63,14 @@ class Batch:
             [*self.params, *other.params],
             self.owner,
             self.name,
-            np.concatenate([self.has_ended, other.has_ended]),
+            np.concatenate([self.before, other.before]),
         )
+
+    @property
+    def has_ended(self) -> np.ndarray:
+        """`[m]` bool, trials that had ended before."""
+        found: np.ndarray = self.before != Status.EMPTY
+        return found
 
 
 def own_attrs(frozen: Any) -> dict[str, Any]:

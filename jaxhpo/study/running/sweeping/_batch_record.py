@@ -87,7 +87,10 @@ class BatchRecord:
 
     def end(self, result: population.Sweep) -> None:
         """Ends the trials that have ended, lets the others wait, and tells the sampler."""
-        has_ended = ~np.isin(result.status, (Status.EMPTY, Status.RUNNING))
+        unfinished = [Status.EMPTY, Status.RUNNING]
+        if result.lineage is not None and np.isin(result.status, unfinished).any():
+            unfinished.append(Status.FAILED)  # it would have gone on from a copy of another
+        has_ended = ~np.isin(result.status, unfinished)
         endings = self._build(result, has_ended)
         how = (self._batch, endings, self._size, list(self.endings))
         self._count(self._study._sampler.end(*how))

@@ -105,7 +105,8 @@ class SweepRun:
         own = batching_of(sampler)
         most = self.num_trials or own.first
         if isinstance(scheduler, Scheduler):
-            batch_size = self._check_ready(scheduler, batch_size)
+            size = self._check_ready(scheduler, batch_size)
+            return own._replace(first=size, size=size), size
         if batch_size is None:
             return own, min(max(own.first, own.size), most)
         size = _checks.check_int(_WHERE, "batch_size", batch_size, 1)
@@ -119,7 +120,8 @@ class SweepRun:
         if batch_size not in (None, size):
             expected = f"made for {batch_size} trials (`batch_size`), or a function that makes one"
             raise _checks.fail(_WHERE, "scheduler", expected, f"one for {size}")
-        if self.num_trials % size:
+        waiting, whole = self.study._sampler.released_batch() if self.num_trials % size else (0, 0)
+        if (self.num_trials - (waiting if whole == size else 0)) % size:
             expected = f"a multiple of the {size} trials that `scheduler` is made for"
             raise _checks.fail(_WHERE, "num_trials", expected, self.num_trials)
         levels = jax.device_get(scheduler.init(0).table.levels).tolist()
@@ -213,7 +215,7 @@ class SweepRun:
         if 0 < left - count < self.fewest:
             count = left - self.fewest if left >= 2 * self.fewest else left
         # What a scheduler has begun to judge it judges as a whole.
-        whole = left if self.options["scheduler"] is not None else 0
+        whole = None if self.options["scheduler"] is None else self._can_go_on
         batch = sampler.reserve(count, self.size, this_process(), whole=whole)
         # Trials that wait come first, and may be too few for a population.
         while self.fewest > 1 and 0 < len(batch.numbers) < count and not batch.has_ended.any():
@@ -223,6 +225,13 @@ class SweepRun:
                 break
             batch = batch.joined(more)
         return batch
+
+    def _can_go_on(self, num_waiting: int, size: int) -> bool:
+        """Whether a population can be judged to its end, and what is left then be others."""
+        rest = self.num_trials - self.done - num_waiting
+        if isinstance(self.options["scheduler"], Scheduler):
+            return size == self.size and rest >= 0 and rest % size == 0
+        return rest == 0 or rest >= self.fewest
 
     def _train(self, batch: Batch, record: BatchRecord) -> population.Sweep:
         """Trains a batch, from where a killed process has left the very same one."""
@@ -246,7 +255,7 @@ class SweepRun:
 
         def report_progress(event: population.Progress) -> None:
             record.take(event)
-            self._forward_progress(event, best)
+            self._forward_progress(event, best, batch.before)
 
         return population.sweep(
             self.training,
@@ -261,11 +270,15 @@ class SweepRun:
             **self.options,
         )
 
-    def _forward_progress(self, event: population.Progress, best: float | None) -> None:
-        """Translates the sweep's progress into the study's."""
+    def _forward_progress(
+        self, event: population.Progress, best: float | None, before: np.ndarray
+    ) -> None:
+        """Translates the sweep's progress into the study's: what had ended before is not new."""
         known = [one for one in (best, event.best) if one is not None]
-        best_known, done = min(known, default=None), self.done + event.done
-        failed = self.failed + event.failed
+        best_known = min(known, default=None)
+        done = self.done + max(event.done - int(np.count_nonzero(before)), 0)
+        failed_before = int(np.count_nonzero(before == Status.FAILED))
+        failed = self.failed + max(event.failed - failed_before, 0)
         self.reporter.update(Progress(done, self.num_trials, best_known, failed, event.message))
 
     def _end_batch(self, batch: Batch, record: BatchRecord, result: population.Sweep) -> None:
