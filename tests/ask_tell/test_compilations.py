@@ -59,7 +59,8 @@ def test_a_study_compiles_two_programs_a_capacity(name, compiled):
     counts = range(1, num_trials + 1)
     capacities = {_compiled.capacity_for(sampler, count) for count in counts}
     run(space, name, num_trials, num_objectives)
-    assert len(compiled) == 2 * len(capacities), compiled
+    # What the host draws needs no program.
+    assert len(compiled) == (0 if name == "random" else 2 * len(capacities)), compiled
 
 
 def test_constraints_add_one_check(compiled):
@@ -71,7 +72,7 @@ def test_constraints_add_one_check(compiled):
 
 
 def test_trials_that_wait_compile_nothing(compiled):
-    study = hpo.Study(hpo.Space(TREE), "random", storage=None)
+    study = hpo.Study(hpo.Space(TREE), "qmc", storage=None)
     study.enqueue({"x": 0.5, "rate": 0.1, "k": 3, "kind": "b"})
     study.optimize(lambda params: params["x"], num_trials=1, progress=False)
     assert compiled == []
@@ -104,7 +105,7 @@ def test_a_study_opened_again_compiles_one_more(compiled, tmp_path):
     for _ in range(2):
         jax.clear_caches()
         compiled.clear()
-        study = hpo.Study(hpo.Space(TREE), "random", storage=storage, name="again")
+        study = hpo.Study(hpo.Space(TREE), "qmc", storage=storage, name="again")
         study.optimize(lambda params: params["x"], num_trials=20, progress=False)
     assert len(compiled) == 3, compiled
 
@@ -125,7 +126,7 @@ OTHER_TREE = {
 }
 
 
-@pytest.mark.parametrize("name", ["random", "tpe", pytest.param("cma_es", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["qmc", "tpe", pytest.param("cma_es", marks=pytest.mark.slow)])
 def test_another_space_of_the_same_kinds_compiles_nothing(name, compiled):
     run(hpo.Space(TREE), name, 20)
     assert len(compiled) == 2

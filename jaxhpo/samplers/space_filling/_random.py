@@ -93,7 +93,7 @@ def plain_columns(sampler: Sampler) -> np.ndarray | None:
     0 is a continuous column and -1 one that is not used. None is any other sampler, one that
     remembers, has constraints or a batch, or a column on a logarithmic grid.
     """
-    settings = getattr(sampler.ask, "args", (None,))[0]
+    settings = next(iter(getattr(sampler.ask, "args", ())), None)
     if not isinstance(settings, RandomSettings) or settings.batch_size > 1:
         return None
     if settings.lattice is not None or any(map(_checks.is_traced, jax.tree.leaves(settings))):
