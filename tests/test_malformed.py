@@ -149,6 +149,10 @@ CALLS = {
     "sweep": (population.sweep, {
         "training": TRAINING, "hparams": {"lr": jnp.ones(2)}, "key": 0, "num_steps": 2,
     }),
+    "as_training": (hg.as_training, {
+        "estimator": ESTIMATOR, "outer_optimizer": optax.sgd(0.1),
+        "space": hpo.Space({"lr": hpo.uniform(0.0, 1.0)}),
+    }),
 }  # fmt: skip
 """Public functions, and arguments with which they work."""
 

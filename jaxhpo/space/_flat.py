@@ -13,12 +13,9 @@ from jaxhpo.space._codec import children_of, encode_row
 from jaxhpo.space._layout import BranchNode, ConstantNode, Leaf, LeafNode, element_names
 
 
-def flatten(
-    root: Any, leaves: tuple[Leaf, ...], params: Any, *, is_decoded: bool = False
-) -> dict[str, Any]:
-    """One entry for each active element; choices as labels."""
-    if not is_decoded:
-        encode_row(root, leaves, params)  # names what is wrong, if anything is
+def flatten(space: Any, params: Any) -> dict[str, Any]:
+    """One entry for each active element of params as `decode` gives them; choices as labels."""
+    root, leaves = space._root, space.leaves
     flat: dict[str, Any] = {}
 
     def walk(node: Any, value: Any) -> None:

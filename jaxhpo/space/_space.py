@@ -295,9 +295,10 @@ class Space:
         values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
 
-    def flatten_params(self, params: Any, *, is_decoded: bool = False) -> dict[str, Any]:
-        """Params as `{name: None | bool | int | float | str}`; unchecked if `decode` made them."""
-        return _flat.flatten(self._root, self._leaves, params, is_decoded=is_decoded)
+    def flatten_params(self, params: Any) -> dict[str, Any]:
+        """Params as `{name: None | bool | int | float | str}`."""
+        _codec.encode_row(self._root, self._leaves, params)  # names what is wrong, if anything is
+        return _flat.flatten(self, params)
 
     def unflatten_params(
         self, flat: dict[str, Any], *, others: Mapping[str, Any] | None = None

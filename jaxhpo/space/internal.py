@@ -6,6 +6,7 @@ from jaxhpo.space._columns import columns_of as columns_of
 from jaxhpo.space._columns import is_unordered as is_unordered
 from jaxhpo.space._columns import mean_of_used as mean_of_used
 from jaxhpo.space._columns import num_used as num_used
+from jaxhpo.space._flat import flatten as flatten
 from jaxhpo.space._layout import BranchNode as BranchNode
 from jaxhpo.space._layout import ConstantNode as ConstantNode
 from jaxhpo.space._layout import Leaf as Leaf

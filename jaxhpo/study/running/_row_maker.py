@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
+from jaxhpo.space.internal import flatten
 from jaxhpo.study._trial import Trial, Value, as_tuple
 from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.storage._distributions import distributions_of
@@ -38,7 +39,7 @@ class RowMaker:
         return Row(
             status,
             value,
-            self._space.flatten_params(params, is_decoded=True),
+            flatten(self._space, params),
             self._distributions,
             system_attrs={SYSTEM_ATTR: own},
         )
