@@ -89,6 +89,7 @@ class Store:
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
         self.address = address_of(storage)
+        self._is_private = storage is None  # no other study has it, so all numbers are as expected
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -141,8 +142,8 @@ class Store:
 
         Args:
             rows: the trials, in order.
-            expected: the number that the first one must get, or None for any. A database that is
-                written directly can refuse, and a journal file.
+            expected: the number that the first one must get, or None for any. In a database that is
+                written directly, and in a journal file, no other writer can come in between.
             are_results: whether rows that have ended must not be lost: they are kept in a file if
                 the storage does not take them.
             skip: see `_bulk.append`.
@@ -183,8 +184,8 @@ class Store:
             return [known[i] for i in range(len(rows))]
         if self._database is not None:
             return _bulk.append(self._database, self.study_id, rows, expected, skip)
-        with self._numbers_lock() as is_locked:
-            if is_locked and expected is not None and not known:
+        with self._numbers_lock():
+            if expected is not None and not known and not self._is_private:
                 rows = self._rows_from(rows, expected, skip)
             missing = [row for i, row in enumerate(rows) if i not in known]
             with one_append(self.storage) as created:
@@ -229,19 +230,19 @@ class Store:
             raise StorageError(f"{error} {message}") from error.__cause__
         logger.warning("study %r: %s", self.name, message)
 
-    def _numbers_lock(self) -> contextlib.AbstractContextManager[bool]:
-        """Lets one process at a time number trials in a journal file; tells whether it does."""
-        return contextlib.nullcontext(False) if self._journal is None else self._journal_lock()
+    def _numbers_lock(self) -> contextlib.AbstractContextManager[None]:
+        """Lets one process at a time number trials in a journal file."""
+        return contextlib.nullcontext() if self._journal is None else self._journal_lock()
 
     @contextlib.contextmanager
-    def _journal_lock(self) -> Iterator[bool]:
+    def _journal_lock(self) -> Iterator[None]:
         from optuna.storages.journal import JournalFileOpenLock
 
         # Beside the journal's own lock, which each single line takes.
         lock = JournalFileOpenLock(f"{self._journal}.number")
         lock.acquire()
         try:
-            yield True
+            yield
         finally:
             lock.release()
 
