@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 from jaxhpo._status import Status
 from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._owner import is_alive, is_dead
-from jaxhpo.study.storage._reports import RESUMABLE
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
-from jaxhpo.study.storage._rows import HEARTBEAT, Ending
+from jaxhpo.study.storage._rows import HEARTBEAT, RESUMABLE, Ending
 from jaxhpo.study.storage.outages import _heartbeats
 from jaxhpo.study.storage.outages._late_results import recover_spooled
 

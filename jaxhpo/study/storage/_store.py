@@ -142,8 +142,7 @@ class Store:
 
         Args:
             rows: the trials, in order.
-            expected: the number that the first one must get, or None for any. In a database that is
-                written directly, and in a journal file, no other writer can come in between.
+            expected: the number that the first one must get, or None for any.
             are_results: whether rows that have ended must not be lost: they are kept in a file if
                 the storage does not take them.
             skip: see `_bulk.append`.
