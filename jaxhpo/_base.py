@@ -162,6 +162,8 @@ def make_sampler(
     Returns:
         The sampler.
     """
+    if resize is not None:
+        _checks.check_callable("make_sampler", "resize", resize)
     bound = None if resize is None else Partial(resize, settings)
     first, second, third = bind(settings, "Sampler", name, init=init, ask=ask, tell=tell)
     return Sampler(first, second, third, bound)

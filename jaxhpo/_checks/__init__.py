@@ -145,6 +145,36 @@ def check_int(where: str, argument: str, value: Any, minimum: int) -> int:
     return int(value)
 
 
+def check_size(where: str, argument: str, value: Any, minimum: int, most: int = 10_000) -> int:
+    """Requires an integer that sizes something in memory; far beyond any use it is a mistake."""
+    value = check_int(where, argument, value, minimum)
+    if value > most:
+        raise fail(where, argument, f"at most {most:,}", value)
+    return value
+
+
+def check_dtype(where: str, argument: str, value: Any) -> np.dtype[Any]:
+    """Requires what NumPy takes for a type of real numbers."""
+    try:
+        found = np.dtype(value)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or not jnp.issubdtype(found, jnp.floating):
+        raise TypeError(
+            f"{where}: `{argument}` must be a floating dtype, such as np.float32, got "
+            f"{describe(value)}."
+        )
+    return found
+
+
+def check_sequence(where: str, argument: str, value: Any, expected: str) -> list[Any]:
+    """Requires something to go through, no text and no mapping; its items as a list."""
+    if not isinstance(value, str | bytes | dict):
+        with contextlib.suppress(TypeError):
+            return list(value)
+    raise TypeError(f"{where}: `{argument}` must be {expected}, got {describe(value)}.")
+
+
 def check_bool(where: str, argument: str, value: Any) -> bool:
     """Requires True or False and returns it."""
     if not isinstance(value, bool | np.bool_):

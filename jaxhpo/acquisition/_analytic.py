@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array
-from jaxhpo._checks import fail, real_numbers
+from jaxhpo._checks import fail, is_traced, real_numbers
 from jaxhpo.acquisition._mills import mills
 
 _LOG_SQRT_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -101,11 +101,16 @@ def ucb(mean: Array, variance: Array, beta: Array) -> Score:
     Returns:
         The `Score`.
 
+    Raises:
+        ValueError: shapes that do not fit, or a known `beta` below 0.
+
     References:
         Srinivas et al., "Gaussian process optimization in the bandit setting", 2010,
         https://arxiv.org/abs/0912.3995.
     """
     mean, variance, beta = _moments("ucb", mean=mean, variance=variance, beta=beta)
+    if not is_traced(beta) and np.any(np.asarray(beta) < 0):
+        raise fail("ucb", "beta", "at least 0", beta)
     _, sigma = positive(variance)
     # Srinivas et al. maximise mean + sqrt(beta) sigma; values are minimised here.
     width = jnp.sqrt(beta)

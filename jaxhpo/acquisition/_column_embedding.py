@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxhpo._base import Array
+from jaxhpo._checks import check_instance
 from jaxhpo.acquisition._embedding import Embedding, static_embedding_of
 from jaxhpo.acquisition._sweeps import MOST_LISTED, Trials, tables
 from jaxhpo.space import Space
@@ -102,7 +103,10 @@ def embedding_of(space: Space) -> Embedding:
     Returns:
         The `Embedding`; that of `Columns` has few sizes, so that most of a width have the same.
     """
-    return _of_columns(space) if isinstance(space, Columns) else static_embedding_of(space)
+    if isinstance(space, Columns):
+        return _of_columns(space)
+    check_instance("acquisition.embedding_of", "space", space, Space, "a Space")
+    return static_embedding_of(space)
 
 
 def _of_columns(space: Columns) -> ColumnEmbedding:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from jaxhpo._base import Array, setting
-from jaxhpo._checks import check_count, check_positive, fail
+from jaxhpo._checks import check_count, check_dtype, check_positive
 from jaxhpo.gp._kernels import Kernel, squared_distances
 
 
@@ -114,13 +114,7 @@ def check_float_dtype(where: str, argument: str, dtype: Any) -> Any:
     """Requires a floating dtype, or None for the default one."""
     if dtype is None:
         return jnp.result_type(float)
-    try:
-        found = jnp.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or not jnp.issubdtype(found, jnp.floating):
-        raise fail(where, argument, "a floating dtype or None", dtype)
-    return found
+    return check_dtype(where, argument, dtype)
 
 
 # By `benchmarks/gp_regret.py`: less regret on Ackley-10 and fewer studies stuck on Hartmann-6 than

@@ -16,7 +16,7 @@ MAX_TRACED = 3
 """Objectives up to which the hypervolume is computed by JAX."""
 
 
-def hypervolume(value: Array, reference: Array) -> Array:
+def hypervolume(value: Any, reference: Any) -> Array:
     """Measures the space between points and a reference point that they dominate; exact.
 
     Up to three objectives it is traceable (n log n, and n² for three) and differentiable almost
@@ -45,6 +45,8 @@ def hypervolume(value: Array, reference: Array) -> Array:
         https://doi.org/10.1109/TEVC.2010.2077298.
     """
     is_traced = _checks.is_traced(value) or _checks.is_traced(reference)
+    if not is_traced and not isinstance(value, jax.Array):
+        value = _checks.real_numbers("hypervolume", "value", value)
     if jnp.ndim(value) != 2 or jnp.shape(value)[1] == 0:
         raise _checks.fail("hypervolume", "value", "of shape [n, m]", jnp.shape(value))
     m = jnp.shape(value)[1]

@@ -53,14 +53,19 @@ def _put(flat: dict[str, Any], leaf: Leaf, value: Any) -> None:
         flat[name] = leaf.dimension.label(item)
 
 
-def unflatten(
-    root: Any, leaves: tuple[Leaf, ...], flat: dict[str, Any], others: Mapping[str, Any]
-) -> Any:
+def unflatten(root: Any, leaves: tuple[Leaf, ...], flat: Any, others: Any) -> Any:
     """The inverse of `flatten`; `others` has what `flat` may leave out.
 
     Raises:
         ValueError: an active parameter is missing, or a name of `flat` is unknown or inactive.
     """
+    for name, found in (("flat", flat), ("others", others)):
+        if not isinstance(found, Mapping):
+            expected = "a mapping from names to stored values"
+            raise TypeError(
+                f"Space.unflatten_params: `{name}` must be {expected}, got "
+                f"{_checks.describe(found)}."
+            )
     used: set[str] = set()
 
     def take(name: str) -> Any:

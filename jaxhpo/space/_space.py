@@ -20,7 +20,7 @@ from jaxhpo.space._features import active_leaves, cell_ends, feature_columns
 from jaxhpo.space._layout import Leaf
 from jaxhpo.space._precision import check_fault, dtype_for, fault_of, index_fault_of, sufficient
 from jaxhpo.space._sample import check_drawn, sample_unit
-from jaxhpo.space._values import to_numpy
+from jaxhpo.space._values import real_points, to_numpy
 from jaxhpo.space.dimensions._dimension import Array, Discrete
 
 # Constrained spaces up to this size are counted exactly, configuration by configuration.
@@ -161,7 +161,7 @@ class Space:
         is_short = fault_of(self._leaves, jnp.result_type(float)) is not None
         if isinstance(unit, np.ndarray) and is_short:
             return self.host_values(unit)
-        unit = jnp.asarray(unit)
+        unit = real_points("Space.from_unit", unit)
         check_fault("Space.from_unit", fault_of(self._leaves, unit.dtype))
         return self._values("Space.from_unit", unit)
 
@@ -289,7 +289,8 @@ class Space:
             _codec.encode_row(self._root, self._leaves, item)
             for item in (params if many else [params])
         ]
-        dtype = np.dtype(dtype or dtype_for(self._leaves, jnp.result_type(float)))
+        default = dtype_for(self._leaves, jnp.result_type(float))
+        dtype = _checks.check_dtype("Space.encode", "dtype", default if dtype is None else dtype)
         defaults = _codec.default_values(self._leaves, dtype)
         values = _codec.stack_rows(self._root, self._leaves, rows, defaults)
         return values if many else jax.tree.map(lambda array: np.asarray(array[0]), values)
@@ -313,7 +314,7 @@ class Space:
         Raises:
             ValueError: an active parameter is missing, or a name of `flat` is unknown or inactive.
         """
-        return _flat.unflatten(self._root, self._leaves, flat, others or {})
+        return _flat.unflatten(self._root, self._leaves, flat, {} if others is None else others)
 
     # -- samples, masks, features ------------------------------------------------------------
 
@@ -399,9 +400,9 @@ class Space:
             a step inside either end), numeric ordinals at their own place, and inactive
             coordinates at 0.5 (one-hot and index: 0).
         """
-        if categories not in ("onehot", "index"):
-            raise _checks.fail("Space.features", "categories", '"onehot" or "index"', categories)
-        unit = jnp.asarray(unit)
+        where = "Space.features"
+        categories = _checks.check_choice(where, "categories", categories, ("onehot", "index"))
+        unit = real_points(where, unit, self.num_dims)
         return feature_columns(self._leaves, unit, self.active_columns(unit), categories)
 
     def describe(self) -> list[dict[str, Any]]:

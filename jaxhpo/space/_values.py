@@ -1,4 +1,4 @@
-"""The two containers that the array form of a space needs beside plain arrays."""
+"""The two containers that a space's array form needs beside plain arrays, and points as arrays."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxhpo import _checks
 from jaxhpo.space.dimensions._options import Options
 
 
@@ -49,3 +51,16 @@ def is_static_value(node: Any) -> bool:
 def to_numpy(value: Any) -> Any:
     """A pytree of arrays in NumPy's."""
     return jax.tree.map(np.asarray, value)
+
+
+def real_points(where: str, unit: Any, num_dims: int | None = None) -> jax.Array:
+    """Points as an array of real numbers."""
+    if not isinstance(unit, jax.Array | np.ndarray) or unit.dtype.kind in "biu":
+        if _checks.is_traced(unit):
+            return unit.astype(jnp.result_type(float))
+        unit = _checks.real_numbers(where, "unit", unit)
+    if not jnp.issubdtype(unit.dtype, jnp.floating):
+        raise TypeError(f"{where}: `unit` must be real numbers, got an array of {unit.dtype}.")
+    if num_dims is not None and (unit.ndim == 0 or unit.shape[-1] != num_dims):
+        raise _checks.fail(where, "unit", f"of shape [..., {num_dims}]", unit.shape)
+    return jnp.asarray(unit)

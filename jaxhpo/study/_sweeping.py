@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import jax
 
     from jaxhpo import population
-    from jaxhpo.study.running._sweep_summary import SweepSummary
+    from jaxhpo.study.running.sweeping._sweep_summary import SweepSummary
     from jaxhpo.training import Training
 
 
@@ -104,7 +104,7 @@ class SweepingStudy(StudyCore):
             ValueError: a number out of range, a study that maximises, or `checkpoint` where the
                 study is in memory or on a server.
         """
-        from jaxhpo.study.running._sweep import SweepRun
+        from jaxhpo.study.running.sweeping._sweep import SweepRun
 
         options = {
             "memory_budget": memory_budget,
@@ -169,7 +169,7 @@ class SweepingStudy(StudyCore):
             >>> abs(float(again) - study.best_value) <= 1e-6 * study.best_value
             True
         """
-        from jaxhpo.study.running._retrain import trial_key
+        from jaxhpo.study.running.sweeping._retrain import trial_key
 
         return trial_key(self, number)
 
@@ -229,7 +229,7 @@ class SweepingStudy(StudyCore):
             TypeError: an argument of a wrong type.
             ValueError: a trial that no sweep has trained, or no trial is complete yet.
         """
-        from jaxhpo.study.running._retrain import retrain
+        from jaxhpo.study.running.sweeping._retrain import retrain
 
         return retrain(self, training, number)
 

@@ -27,6 +27,8 @@ def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
     if len(listed) != len(outcomes):
         raise _checks.fail(_WHERE, "values", f"one for each of {len(listed)} trials", values)
     numbers = [t.number if isinstance(t, Trial) else t for t in listed]
+    if not numbers:
+        return []
     if len(set(numbers)) < len(numbers):
         raise _checks.fail(_WHERE, "trials", "free of duplicates", numbers)
     running = [_running_trial(study, number) for number in numbers]
@@ -48,7 +50,10 @@ def tell(study: StudyCore, trials: Any, values: Any) -> list[Trial]:
 
 def _trials(trials: Any) -> list[Any]:
     """The trials, or their numbers, of a sequence of them."""
-    listed = list(trials) if isinstance(trials, list | tuple | range | np.ndarray) else [None]
+    is_many = isinstance(trials, list | tuple | range) or (
+        isinstance(trials, np.ndarray) and trials.ndim > 0
+    )
+    listed = list(trials) if is_many else [None]
     for one in listed:
         if not isinstance(one, Trial):
             try:

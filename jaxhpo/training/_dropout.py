@@ -7,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxhpo._checks import check_key, check_number, describe, fail, is_traced
+
 
 def dropout(key: jax.Array, inputs: jax.Array, rate: Any) -> jax.Array:
     """Drops each input with probability `rate` and scales the others by `1 / (1 - rate)`.
@@ -23,12 +25,24 @@ def dropout(key: jax.Array, inputs: jax.Array, rate: Any) -> jax.Array:
     Returns:
         An array like `inputs`.
 
+    Raises:
+        TypeError: `inputs` are no real numbers, or `rate` is none.
+        ValueError: a known `rate` outside of [0, 1].
+
     Example:
         >>> import jax, jax.numpy as jnp, jaxhpo as hpo
         >>> kept = hpo.training.dropout(jax.random.key(0), jnp.ones(1000), 0.75)
         >>> bool(jnp.all((kept == 0) | (kept == 4))), 0.9 < float(kept.mean()) < 1.1
         (True, True)
     """
+    key = check_key("dropout", key)
+    if not hasattr(inputs, "dtype") or not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise TypeError(
+            f"dropout: `inputs` must be an array of real numbers, got {describe(inputs)}."
+        )
+    rate = check_number("dropout", "rate", rate)
+    if not is_traced(rate) and not 0 <= rate <= 1:
+        raise fail("dropout", "rate", "in [0, 1]", rate)
     rate = jnp.asarray(rate, inputs.dtype)
     keep = jax.random.uniform(key, inputs.shape, inputs.dtype) >= rate
     # The inner `where` keeps the scale, and its gradient, finite at a rate of 1.

@@ -44,7 +44,7 @@ def trial_keys(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     Returns:
         `(key_init, key_step)`; `step` folds its step number into the second.
     """
-    key_init, key_step = jax.random.split(key)
+    key_init, key_step = jax.random.split(check_key("trial_keys", key))
     return key_init, key_step
 
 

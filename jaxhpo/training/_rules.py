@@ -85,7 +85,10 @@ def _constant_jvp(primals: Any, tangents: Any) -> Any:
 
 def is_inexact(value: Any) -> bool:
     """Tells whether a leaf can carry a derivative."""
-    return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
+    try:
+        return bool(jnp.issubdtype(jnp.result_type(value), jnp.inexact))
+    except TypeError:  # a static value, such as a name
+        return False
 
 
 def sub_jaxprs(eqn: Any) -> Iterator[Any]:

@@ -47,7 +47,6 @@ class Instance:
     heights: Any
 
 
-@functools.lru_cache(maxsize=256)
 def instance(function: int, num_dims: int, number: int = 1) -> Instance:
     """Generates an instance in NumPy float64.
 
@@ -71,8 +70,13 @@ def instance(function: int, num_dims: int, number: int = 1) -> Instance:
     function = _checks.check_int(where, "function", function, 1)
     if function > NUM_FUNCTIONS:
         raise _checks.fail(where, "function", f"at most {NUM_FUNCTIONS}", function)
-    d = _checks.check_int(where, "num_dims", num_dims, 2)
-    number = _checks.check_int(where, "number", number, 1)
+    d = _checks.check_size(where, "num_dims", num_dims, 2, 1_000)
+    number = _checks.check_size(where, "number", number, 1, 100_000)
+    return _instance(function, d, number)
+
+
+@functools.lru_cache(maxsize=256)
+def _instance(function: int, d: int, number: int) -> Instance:
     seed = _SHARED_SEED.get(function, function) + 10000 * number
     rotation, other = _rotation(seed + 1000000, d), _rotation(seed, d)
     if function in (9, 19, 21, 22):  # these have one rotation, with the plain seed

@@ -234,8 +234,8 @@ def osy() -> MultiObjective:
 
 def c2_dtlz2(num_objectives: int = 3, num_dims: int | None = None) -> MultiObjective:
     """The front of `dtlz2` where it is near a corner or the middle (Jain and Deb 2014)."""
-    m = _checks.check_int("c2_dtlz2", "num_objectives", num_objectives, 2)
-    d = _checks.check_int("c2_dtlz2", "num_dims", m + 9 if num_dims is None else num_dims, m)
+    m = _checks.check_size("c2_dtlz2", "num_objectives", num_objectives, 2, 100)
+    d = _checks.check_size("c2_dtlz2", "num_dims", m + 9 if num_dims is None else num_dims, m)
     radius = 0.4 if m <= 3 else 0.5
 
     def outside(f: Any, xp: Any) -> Any:

@@ -56,6 +56,7 @@ class Function(BoxFunction):
             The function.
         """
         low, high = np.asarray(self.low), np.asarray(self.high)
+        seed = _checks.check_seed("Function.shifted", "seed", seed)
         move = np.random.default_rng(seed).uniform(-1, 1, self.num_dims) * (high - low) / 4
         moved = [tuple((np.asarray(point) + move).tolist()) for point in self.minimizers]
         kept = tuple(p for p in moved if ((low <= p) & (np.asarray(p) <= high)).all())
@@ -79,7 +80,7 @@ def _cube(
     fewest: int = 1,
 ) -> Function:
     """A function of any number of dimensions whose minimiser has equal coordinates."""
-    d = _checks.check_int(name, "num_dims", d, fewest)
+    d = _checks.check_size(name, "num_dims", d, fewest)
     low, high = bounds
     return Function(name, evaluate, (low,) * d, (high,) * d, minimum, ((place,) * d,))
 
@@ -126,6 +127,7 @@ def griewank(num_dims: int = 2) -> Function:
 
 def styblinski_tang(num_dims: int = 2) -> Function:
     """Two basins per dimension; the minimum is -39.17 per dimension."""
+    num_dims = _checks.check_size("styblinski_tang", "num_dims", num_dims, 1)
     minimum = -39.16616570377142 * num_dims
     bounds = (-5.0, 5.0)
     return _cube(
@@ -141,7 +143,7 @@ def schwefel(num_dims: int = 2) -> Function:
 
 def michalewicz(num_dims: int = 2) -> Function:
     """Steep valleys on plains, d! local minima. Separable: minimisers come from d searches."""
-    num_dims = _checks.check_int("michalewicz", "num_dims", num_dims, 1)
+    num_dims = _checks.check_size("michalewicz", "num_dims", num_dims, 1)
     place = [_michalewicz_place(i + 1) for i in range(num_dims)]
     values = [_michalewicz_term(i + 1, x) for i, x in enumerate(place)]
     bounds = ((0.0,) * num_dims, (math.pi,) * num_dims)

@@ -45,7 +45,7 @@ def mixed(seed: int = 0) -> Landscape:
     Returns:
         The problem.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_checks.check_seed("mixed", "seed", seed))
     places, biases = rng.uniform(-4, 4, (4, 4)), np.append(rng.uniform(0.5, 3, 3), 0.0)
     costs = np.asarray([0.0, 1.0, 2.5])[rng.permutation(3)]
     best = rng.integers(2, 18, 2)
@@ -85,9 +85,9 @@ def categorical(num_dims: int = 8, num_options: int = 5, seed: int = 0) -> Lands
     Returns:
         The problem.
     """
-    d = _checks.check_int("categorical", "num_dims", num_dims, 2)
-    c = _checks.check_int("categorical", "num_options", num_options, 2)
-    rng = np.random.default_rng(seed)
+    d = _checks.check_size("categorical", "num_dims", num_dims, 2)
+    c = _checks.check_size("categorical", "num_options", num_options, 2, 100)
+    rng = np.random.default_rng(_checks.check_seed("categorical", "seed", seed))
     alone, paired = rng.exponential(1.0, (d, c)), rng.exponential(0.5, (d - 1, c, c))
     cheapest = alone[0]
     for i in range(1, d):

@@ -132,7 +132,7 @@ def _zdt(
     curve: Callable[[np.ndarray], np.ndarray],
     start: float = 0.0,
 ) -> MultiObjective:
-    d = _checks.check_int(name, "num_dims", num_dims, 2)
+    d = _checks.check_size(name, "num_dims", num_dims, 2)
 
     def front(n: int) -> np.ndarray:
         t = np.linspace(start, 1, n)
@@ -244,6 +244,6 @@ def _kept(points: np.ndarray) -> np.ndarray:
 
 
 def _sizes(name: str, num_objectives: int, num_dims: int | None, extra: int) -> tuple[int, int]:
-    m = _checks.check_int(name, "num_objectives", num_objectives, 2)
+    m = _checks.check_size(name, "num_objectives", num_objectives, 2, 100)
     d = m + extra - 1 if num_dims is None else num_dims
-    return m, _checks.check_int(name, "num_dims", d, m)
+    return m, _checks.check_size(name, "num_dims", d, m)

@@ -70,7 +70,7 @@ def mixture(samplers: Sequence[Sampler], weights: Any = None) -> Sampler:
         >>> bool(result.best_value < 1e-3)
         True
     """
-    if not isinstance(samplers, Iterable):
+    if not isinstance(samplers, Iterable) or getattr(samplers, "ndim", 1) == 0:
         raise TypeError(f"mixture: `samplers` must be Samplers, got {_checks.describe(samplers)}.")
     chosen = tuple(samplers)
     for sampler in chosen:

@@ -222,7 +222,7 @@ def check_weights(where: str, weights: Any, count: int) -> Any:
         return None
     if _checks.is_traced(weights):
         return weights / weights.sum()
-    array = np.asarray(weights, dtype=np.float64)
+    array = _checks.real_numbers(where, "weights", weights)
     if array.shape != (count,):
         raise _checks.fail(where, "weights", f"one number per option ({count})", weights)
     if not np.all(np.isfinite(array)) or np.any(array <= 0):

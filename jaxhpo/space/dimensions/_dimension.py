@@ -193,12 +193,18 @@ def float_dtype(value: Any) -> Any:
     return jnp.result_type(float)
 
 
+_MOST_ELEMENTS = 100_000
+
+
 def check_shape(where: str, shape: Any) -> tuple[int, ...]:
     """Requires a tuple of sizes of at least 1 (an int stands for a vector)."""
     sizes = (shape,) if isinstance(shape, int) else shape
     if not isinstance(sizes, tuple | list):
         raise TypeError(f"{where}: `shape` must be a tuple of integers, got {shape!r}.")
-    return tuple(_checks.check_int(where, "shape", size, 1) for size in sizes)
+    checked = tuple(_checks.check_int(where, "shape", size, 1) for size in sizes)
+    if math.prod(checked) > _MOST_ELEMENTS:
+        raise _checks.fail(where, "shape", f"of at most {_MOST_ELEMENTS:,} elements", shape)
+    return checked
 
 
 def check_bounds(where: str, low: Any, high: Any, *, log: bool) -> tuple[Any, Any]:

@@ -239,11 +239,17 @@ class SteppedNormal(Grid):
         return {**self.base.describe(), "step": float(self.step), "shape": list(self.shape)}
 
 
+# Smaller ones are 0, or lose their digits, in float32.
+_LEAST_STD = 1e-37
+
+
 def _make(
     where: str, mean: Any, std: Any, step: Any, log: bool, shape: int | tuple[int, ...]
 ) -> Normal | SteppedNormal:
     mean = _checks.check_number(where, "mean", mean)
     std = _checks.check_positive(where, "std", std)
+    if not _checks.is_traced(std) and std < _LEAST_STD:
+        raise _checks.fail(where, "std", f"at least {_LEAST_STD}", std)
     sizes = check_shape(where, shape)
     base = Normal(as_float(mean), as_float(std), log=log, shape=sizes)
     if not (_checks.is_traced(mean) or _checks.is_traced(std)):

@@ -150,7 +150,8 @@ def merged_options(where: str, argument: str, items: Any) -> tuple[Options, np.n
 
 
 def _listed(where: str, argument: str, items: Any) -> tuple[Any, ...]:
-    if isinstance(items, str) or not hasattr(items, "__iter__"):
+    is_scalar = isinstance(items, np.ndarray) and items.ndim == 0
+    if isinstance(items, str) or not hasattr(items, "__iter__") or is_scalar:
         raise TypeError(
             f"{where}: `{argument}` must be a sequence of options, got {_checks.describe(items)}."
         )

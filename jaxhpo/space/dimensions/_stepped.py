@@ -225,6 +225,7 @@ def quantized(
         >>> grid.num_levels, hpo.Space({"x": grid}).decode({"x": jnp.asarray(0.3)})
         (11, {'x': 0.3})
     """
+    log = _checks.check_bool("quantized", "log", log)
     low, high = check_bounds("quantized", low, high, log=log)
     low, step = float(low), float(_checks.check_positive("quantized", "step", step))
     count = _count_levels("quantized", low, float(high), step)
@@ -267,6 +268,7 @@ def integer(
         >>> space.decode(space.from_unit(jnp.asarray([0.0])))
         {'units': 16}
     """
+    log = _checks.check_bool("integer", "log", log)
     low = _checks.check_int("integer", "low", low, -LARGEST_INTEGER)
     high = _checks.check_int("integer", "high", high, -LARGEST_INTEGER)
     step = _checks.check_int("integer", "step", step, 1)
@@ -301,10 +303,10 @@ def _grid_point(low: float, step: float, level: int) -> float:
 
 def _count_levels(where: str, low: float, high: float, step: float) -> int:
     position = (high - low) / step
+    if not position < LARGEST_INTEGER:  # also infinite
+        raise _checks.fail(where, "step", "large enough for at most 2**53 grid points", step)
     # A relative slack forgives 1.0 / 0.1 landing just below 10.
     count = math.floor(position * (1 + 1e-12) + 1e-9) + 1
-    if count > LARGEST_INTEGER:
-        raise _checks.fail(where, "step", "large enough for at most 2**53 grid points", step)
     if (reason := grid_fault(low, high, step, np.dtype(np.float64))) is not None:
         raise _checks.fail(where, "step", f"larger, since {reason}", step)
     return count

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxhpo._checks import describe, fail
+from jaxhpo._checks import describe, fail, real_numbers
 from jaxhpo.space._space import Space
 from jaxhpo.space.dimensions._dimension import Dimension
 from jaxhpo.space.dimensions._real import uniform
@@ -81,7 +81,7 @@ def _pairs(bounds: Any) -> list[tuple[Any, Any]]:
 
 
 def _integrality(integrality: Any, size: int) -> list[bool]:
-    flags = np.asarray(False if integrality is None else integrality)
+    flags = real_numbers(_WHERE, "integrality", 0 if integrality is None else integrality)
     if flags.shape not in ((), (size,)) or not np.isin(flags, (0, 1)).all():
         raise fail(_WHERE, "integrality", f"{size} booleans, or one for all", integrality)
     return [bool(flag) for flag in np.broadcast_to(flags, (size,))]

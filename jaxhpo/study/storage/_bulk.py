@@ -13,6 +13,7 @@ import contextlib
 import datetime
 import functools
 import json
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,7 +30,7 @@ from jaxhpo.study.storage._rows import (
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.storages import RDBStorage
+    from optuna.storages import BaseStorage, RDBStorage
     from sqlalchemy.engine import Connection
 
 # The Optuna releases and the one database schema that the contract test has compared.
@@ -68,6 +69,23 @@ Others = Sequence[tuple[str, Any]]
 Skip = Callable[[int, Others], "Sequence[Row] | None"]
 """Takes the first free number and the trials before it that were not expected, and gives the rows
 that then follow, or None where it cannot say."""
+
+
+def writable_database(storage: BaseStorage) -> RDBStorage | None:
+    """The database under a storage if its tables may be written directly; else warns why not."""
+    from optuna.storages import RDBStorage
+
+    backend = getattr(storage, "_backend", None)
+    if not isinstance(backend, RDBStorage):
+        return None
+    reason = unsupported_reason(backend)
+    if reason is None:
+        return backend
+    warnings.warn(
+        f"Study: trials are written one by one, 10 to 100 times slower, because {reason}.",
+        stacklevel=2,
+    )
+    return None
 
 
 def append(

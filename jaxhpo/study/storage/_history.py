@@ -46,12 +46,15 @@ class HistoryTrial:
     intermediate_values: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
-def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | None:
+def read_history(
+    storage: RDBStorage, study_id: int, *, only_running: bool = False
+) -> list[HistoryTrial] | None:
     """Reads the history of a study whose trials are all of our making.
 
     Args:
         storage: an open database whose schema is the tested one.
         study_id: Optuna's identifier of the study.
+        only_running: whether to read the running trials and no others.
 
     Returns:
         The trials in order of their numbers, or None if some trial that has begun has no unit point
@@ -66,6 +69,8 @@ def read_history(storage: RDBStorage, study_id: int) -> list[HistoryTrial] | Non
     attr = models.TrialSystemAttributeModel.__table__
     curve = models.TrialIntermediateValueModel.__table__
     mine = trial.c.study_id == study_id
+    if only_running:
+        mine = sqlalchemy.and_(mine, trial.c.state == TrialState.RUNNING)
     with storage.engine.connect() as connection:
         rows = connection.execute(
             sqlalchemy.select(trial.c.trial_id, trial.c.number, trial.c.state)

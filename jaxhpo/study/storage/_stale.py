@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
-from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._owner import is_alive, is_dead
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
 from jaxhpo.study.storage._rows import HEARTBEAT, RESUMABLE, Ending
@@ -46,7 +45,7 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
         return []
     # What ended, and could not be written then, has not failed.
     recover_spooled(store)
-    running = [trial for trial in store.history() if status_of(trial) is Status.RUNNING]
+    running = store.running()
     silent = _silent(store, running)
     owners = {str(own_attrs(trial).get("owner")) for trial in running if trial._trial_id in silent}
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import os
 import secrets
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,13 +35,14 @@ from jaxhpo.study.storage._rows import (
     to_frozen_trial,
 )
 from jaxhpo.study.storage.files import _one_by_one
+from jaxhpo.study.storage.files._deleted import FileWatch
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
 from jaxhpo.study.storage.outages import _heartbeats, _spool
 from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage, RDBStorage
+    from optuna.storages import BaseStorage
     from optuna.trial import FrozenTrial
 
 logger = logging.getLogger("jaxhpo")
@@ -64,6 +64,8 @@ class Store:
         address: what another process opens it by, a URL or an absolute path; None if none can.
     """
 
+    _watch: FileWatch | None = None
+
     def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
         """Opens a storage, and in it the study of this name, made if there is none.
 
@@ -84,12 +86,15 @@ class Store:
                 lambda: get_or_create(self.storage, name, directions)
             )
             self._check_directions(directions)
-            self._database = self._writable_database()
+            self._database = _bulk.writable_database(self.storage)
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
         self.address = address_of(storage)
         self._is_private = storage is None  # no other study has it, so all numbers are as expected
+        is_file = self.location is not None and "://" not in self.location
+        if is_file and isinstance(storage, str | os.PathLike):
+            self._watch = FileWatch(self.location or "", self.display_name, self.storage)
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -110,25 +115,19 @@ class Store:
                 f"{known}, got {given!r}. Choose another `name` for a new study."
             )
 
-    def _writable_database(self) -> RDBStorage | None:
-        """The database under the storage if its tables may be written directly."""
-        from optuna.storages import RDBStorage
-
-        backend = getattr(self.storage, "_backend", None)
-        if not isinstance(backend, RDBStorage):
-            return None
-        reason = _bulk.unsupported_reason(backend)
-        if reason is None:
-            return backend
-        warnings.warn(
-            f"Study: trials are written one by one, 10 to 100 times slower, because {reason}.",
-            stacklevel=2,
-        )
-        return None
-
     def _with_retries(self, action: Callable[[bool], T]) -> T:
         """Calls `action(is_retry)`, and calls it again while waiting for the storage can help."""
-        return with_retries(self.display_name, action)
+
+        def act(is_retry: bool) -> T:
+            self._check_file()
+            return action(is_retry)
+
+        return with_retries(self.display_name, act)
+
+    def _check_file(self) -> None:
+        """Requires that nobody has deleted the file."""
+        if self._watch is not None:
+            self._watch.check()
 
     def append(
         self,
@@ -178,7 +177,7 @@ class Store:
         skip: _bulk.Skip,
     ) -> list[tuple[int, int]]:
         # An attempt whose answer was lost may have written all of them, one by one also a part.
-        known = self._written(rows) if is_retry else {}
+        known = _one_by_one.written(self.storage, self.study_id, rows) if is_retry else {}
         if len(known) == len(rows):
             return [known[i] for i in range(len(rows))]
         if self._database is not None:
@@ -196,35 +195,13 @@ class Store:
             ids = [known[i][1] if i in known else next(left) for i in range(len(rows))]
         return [(self.storage.get_trial_number_from_id(i), i) for i in ids]
 
-    def _written(self, rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
-        """Which of these very rows are in the storage: index to number and identifier."""
-        trials = self.storage.get_all_trials(self.study_id, deepcopy=False)
-        found: dict[int, tuple[int, int]] = {}
-        for i, row in enumerate(rows):
-            start = _bulk.utc(row.start)
-            for trial in trials:
-                mine = (trial.number, trial._trial_id)
-                started = trial.datetime_start
-                is_same = started is not None and _bulk.utc(started) == start
-                is_same = is_same and trial.system_attrs == row.system_attrs
-                if is_same and mine not in found.values():
-                    found[i] = mine
-                    break
-        return found
-
     def _spool(self, error: BaseException, endings: Sequence[Ending], rows: Sequence[Row]) -> None:
         """Saves results in a file that could not be written to the storage."""
         if self.location is None or not (endings or rows):
             return
         path = _spool.spool_results(self.location, self.display_name, self.name, endings, rows)
         self.has_spooled = self.has_spooled or path is not None
-        count = len(endings) + len(rows)
-        what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
-        if path is None:
-            values = [one.value for one in endings] + [one.value for one in rows]
-            message = f"Could not save {what} in a file either; the values were {values}."
-        else:
-            message = f"Saved {what} in {path}, to be recorded when the study is next opened."
+        message = _spool.said_of(path, endings, rows)
         if isinstance(error, StorageError):
             raise StorageError(f"{error} {message}") from error.__cause__
         logger.warning("study %r: %s", self.name, message)
@@ -235,10 +212,10 @@ class Store:
 
     @contextlib.contextmanager
     def _journal_lock(self) -> Iterator[None]:
-        from optuna.storages.journal import JournalFileOpenLock
+        from jaxhpo.study.storage.files._journal_lock import JournalLock
 
         # Beside the journal's own lock, which each single line takes.
-        lock = JournalFileOpenLock(f"{self._journal}.number")
+        lock = JournalLock(f"{self._journal}.number")
         lock.acquire()
         try:
             yield
@@ -274,6 +251,7 @@ class Store:
 
     def finish_now(self, endings: Sequence[Ending]) -> list[int]:
         """`finish` without retries and without a file, for trials that have no result to lose."""
+        self._check_file()
         with readable_errors(self.display_name):
             return self._finish(endings, False) if endings else []
 
@@ -388,11 +366,22 @@ class Store:
 
     def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
         """All trials, where possible with only the fields that a sampler's history needs."""
-        if (database := self._database) is not None:
-            found = self._with_retries(lambda _: read_history(database, self.study_id))
-            if found is not None:
-                return found
-        return self.trials()
+        found = self._history(only_running=False)
+        return self.trials() if found is None else found
+
+    def running(self) -> Sequence[FrozenTrial | HistoryTrial]:
+        """The trials that run, likewise; of a database no others are read."""
+        found = self._history(only_running=True)
+        trials = self.trials() if found is None else found
+        return [trial for trial in trials if trial.state.name == "RUNNING"]
+
+    def _history(self, *, only_running: bool) -> list[HistoryTrial] | None:
+        """None where the tables cannot be read, or hold trials of another's making."""
+        if (database := self._database) is None:
+            return None
+        return self._with_retries(
+            lambda _: read_history(database, self.study_id, only_running=only_running)
+        )
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial by number.
@@ -446,5 +435,7 @@ class Store:
 
     def checkpoint(self) -> None:
         """Makes a SQLite file whole, so that a plain copy of it holds all that was written."""
+        if self._watch is not None and not self._watch.is_said:
+            self._watch.check()
         if self._sqlite is not None and self.location is not None and not self.is_read_only:
             checkpoint(self._sqlite)

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxhpo._checks import check_number, fail, is_traced
 
@@ -21,12 +22,19 @@ def reals(where: str, **values: Any) -> list[Array]:
     real = [d for d in dtypes if d is not None and jnp.issubdtype(d, jnp.floating)]
     with jax.numpy_dtype_promotion("standard"):
         dtype = jnp.result_type(*real) if real else jnp.result_type(float)
-    return [jnp.asarray(value, dtype) for value in checked]
+    arrays = [jnp.asarray(value, dtype) for value in checked]
+    for name, value, array in zip(values, checked, arrays, strict=True):
+        if not is_traced(array) and not np.isfinite(np.asarray(array, np.float64)):
+            raise fail(where, name, f"finite in {dtype}", value)
+    return arrays
 
 
 def flat_stages(where: str, init_value: Any, stages: Any) -> list[Array]:
     """The first value, then step and factor of each stage in turn."""
-    pairs = sorted(stages.items()) if isinstance(stages, Mapping) else list(stages or ())
+    try:
+        pairs = sorted(stages.items()) if isinstance(stages, Mapping) else list(stages or ())
+    except (TypeError, ValueError):  # nothing to go through, or steps that have no order
+        pairs = [None]
     if any(not isinstance(pair, tuple | list) or len(pair) != 2 for pair in pairs):
         raise fail(where, "boundaries_and_scales", "a dict or pairs (step, factor)", stages)
     named = {f"boundaries_and_scales[{i}]": n for i, n in enumerate(n for p in pairs for n in p)}

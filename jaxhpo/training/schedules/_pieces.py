@@ -7,7 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxhpo._checks import fail
+from jaxhpo._checks import check_callable, check_number, check_sequence, fail
 from jaxhpo.training.schedules._parts import (
     Array,
     Schedule,
@@ -29,6 +29,10 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[Any]) -> Schedule:
     Raises:
         ValueError: the numbers of schedules and boundaries do not fit.
     """
+    schedules = check_sequence("join", "schedules", schedules, "a sequence of schedules")
+    boundaries = check_sequence("join", "boundaries", boundaries, "a sequence of steps")
+    for one in schedules:
+        check_callable("join", "schedules", one)
     if len(schedules) != len(boundaries) + 1:
         raise ValueError(
             f"join: `boundaries` must be one fewer than the {len(schedules)} schedules, got "
@@ -118,9 +122,10 @@ def linear_onecycle(
         div_factor: `[]` the peak over the first value.
         final_div_factor: `[]` the first value over the last.
     """
-    peak, div, final = _cycle(
-        "linear_onecycle", transition_steps, peak_value, div_factor, final_div_factor
-    )
+    where = "linear_onecycle"
+    peak, div, final = _cycle(where, transition_steps, peak_value, div_factor, final_div_factor)
+    pct_start = check_number(where, "pct_start", pct_start)
+    pct_final = check_number(where, "pct_final", pct_final)
     stages = [
         (whole(pct_start * transition_steps), div),
         (whole(pct_final * transition_steps), 1 / div),
@@ -148,6 +153,7 @@ def cosine_onecycle(
     peak, div, final = _cycle(
         "cosine_onecycle", transition_steps, peak_value, div_factor, final_div_factor
     )
+    pct_start = check_number("cosine_onecycle", "pct_start", pct_start)
     start = whole(pct_start * transition_steps)
     stages = [(start, div), (whole(transition_steps), 1 / (div * final))]
     return piecewise_interpolate("cosine", peak / div, stages)

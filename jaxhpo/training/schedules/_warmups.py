@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
-from jaxhpo._checks import is_traced
+from jaxhpo._checks import check_number, check_sequence, fail, is_traced, noted
 from jaxhpo.training.schedules._decays import exponential_decay, linear
 from jaxhpo.training.schedules._parts import (
     Array,
     Schedule,
-    check_positive,
     half_cosine,
     real,
     reals,
@@ -28,6 +28,12 @@ def warmup_constant(init_value: Any, peak_value: Any, warmup_steps: Any) -> Sche
         peak_value: `[]` value from `warmup_steps` on.
         warmup_steps: `[]` steps of the line; without any the value stays `init_value`.
     """
+    init_value, peak_value, warmup_steps = reals(
+        "warmup_constant",
+        init_value=init_value,
+        peak_value=peak_value,
+        warmup_steps=warmup_steps,
+    )
     return linear(init_value, peak_value, warmup_steps)
 
 
@@ -55,7 +61,10 @@ def warmup_cosine_decay(
     """
     where = "warmup_cosine_decay"
     if not is_traced(decay_steps) and not is_traced(warmup_steps):
-        check_positive(where, "decay_steps - warmup_steps", decay_steps - warmup_steps)
+        numbers = {"decay_steps": decay_steps, "warmup_steps": warmup_steps}
+        whole, warm = (check_number(where, name, value) for name, value in numbers.items())
+        if not whole - warm > 0:
+            raise fail(where, "decay_steps", f"more than the {warm} warmup_steps", whole)
     init_value, peak, warmup, steps, end, exponent = reals(
         where,
         init_value=init_value,
@@ -120,7 +129,14 @@ def sgdr(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Schedule:
     """
     schedules: list[Schedule] = []
     ends: list[Any] = []
-    for cycle in cosine_kwargs:
-        schedules.append(warmup_cosine_decay(**cycle))
+    expected = "a sequence of at least one mapping of warmup_cosine_decay's arguments"
+    cycles = check_sequence("sgdr", "cosine_kwargs", cosine_kwargs, expected)
+    for cycle in cycles or [None]:
+        try:
+            inspect.signature(warmup_cosine_decay).bind(**cycle)
+        except TypeError:
+            raise fail("sgdr", "cosine_kwargs", expected, cosine_kwargs) from None
+        with noted("sgdr: in `cosine_kwargs`"):
+            schedules.append(warmup_cosine_decay(**cycle))
         ends.append(cycle["decay_steps"] + (ends[-1] if ends else 0))
     return join(schedules, ends[:-1])

@@ -10,9 +10,10 @@ import pathlib
 import time
 from typing import Any
 
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
 from jaxhpo.study.storage._errors import StorageError
+from jaxhpo.study.storage.files._journal_lock import JournalLock
 
 logger = logging.getLogger("jaxhpo")
 
@@ -28,7 +29,7 @@ class JournalFile(JournalFileBackend):
     def __init__(self, path: str) -> None:
         """Opens the file, made if there is none, and puts its end in order."""
         self._path = path
-        super().__init__(path, JournalFileSymlinkLock(path))
+        super().__init__(path, JournalLock(path))
         check_journal(path)
         if not _is_whole(path, parse=True):
             try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from jaxhpo.study.storage._bulk import utc
 from jaxhpo.study.storage._distributions import internal_value
 from jaxhpo.study.storage._rows import Ending, Row, is_running_in, stored_values, to_state
 
@@ -51,3 +53,20 @@ def finish(storage: BaseStorage, ending: Ending) -> bool:
         return storage.set_trial_state_values(ending.trial_id, state, values)
     except UpdateFinishedTrialError:
         return False
+
+
+def written(storage: BaseStorage, study_id: int, rows: Sequence[Row]) -> dict[int, tuple[int, int]]:
+    """Which of these very rows are in the storage: index to number and identifier."""
+    trials = storage.get_all_trials(study_id, deepcopy=False)
+    found: dict[int, tuple[int, int]] = {}
+    for i, row in enumerate(rows):
+        start = utc(row.start)
+        for trial in trials:
+            mine = (trial.number, trial._trial_id)
+            started = trial.datetime_start
+            is_same = started is not None and utc(started) == start
+            is_same = is_same and trial.system_attrs == row.system_attrs
+            if is_same and mine not in found.values():
+                found[i] = mine
+                break
+    return found

@@ -85,6 +85,16 @@ def spool_results(
     return None
 
 
+def said_of(path: pathlib.Path | None, endings: Sequence[Ending], rows: Sequence[Row]) -> str:
+    """What to say of results that were saved in a file, or could not be."""
+    count = len(endings) + len(rows)
+    what = "the result of 1 trial" if count == 1 else f"the results of {count} trials"
+    if path is None:
+        values = [one.value for one in endings] + [one.value for one in rows]
+        return f"Could not save {what} in a file either; the values were {values}."
+    return f"Saved {what} in {path}, to be recorded when the study is next opened."
+
+
 def spooled_results(location: str, study: str) -> Iterator[SpooledResults]:
     """The saved results of a study, each file locked against other processes.
 

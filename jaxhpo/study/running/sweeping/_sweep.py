@@ -23,10 +23,10 @@ from jaxhpo.schedulers.internal import (
     proposes,
     resolve,
 )
-from jaxhpo.study.running._batch_record import BatchRecord
 from jaxhpo.study.running._interrupts import DeferredInterrupts, interrupt_type
-from jaxhpo.study.running._retrain import sweep_key
-from jaxhpo.study.running._sweep_summary import SweepSummary
+from jaxhpo.study.running.sweeping._batch_record import BatchRecord
+from jaxhpo.study.running.sweeping._retrain import sweep_key
+from jaxhpo.study.running.sweeping._sweep_summary import SweepSummary
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reserved import Batch
 

@@ -1,0 +1,1 @@
+"""`Study.sweep`: batches of a training run are trained side by side, and written down."""
