@@ -14,7 +14,7 @@ from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
-from jaxhpo.study.storage._history import HistoryTrial, read_history
+from jaxhpo.study.storage._history import History, HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
     address_of,
     get_or_create,
@@ -95,6 +95,7 @@ class Store:
         is_file = self.location is not None and "://" not in self.location
         if is_file and isinstance(storage, str | os.PathLike):
             self._watch = FileWatch(self.location or "", self.display_name, self.storage)
+        self._ended = History()
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -379,9 +380,11 @@ class Store:
         """None where the tables cannot be read, or hold trials of another's making."""
         if (database := self._database) is None:
             return None
-        return self._with_retries(
-            lambda _: read_history(database, self.study_id, only_running=only_running)
-        )
+        if only_running:
+            return self._with_retries(
+                lambda _: read_history(database, self.study_id, only_running=True)
+            )
+        return self._with_retries(lambda _: self._ended.read(database, self.study_id))
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial by number.
