@@ -1,4 +1,4 @@
-"""The part of a study's history that a sampler needs, read in five queries.
+"""The part of a study's history that a sampler needs, read in a few queries.
 
 Optuna's reader builds every field of every trial, close to a millisecond each. A resumed study of
 ten thousand trials needs their points and values only. The same guard as for writing applies.
