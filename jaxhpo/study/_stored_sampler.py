@@ -26,9 +26,9 @@ from jaxhpo.study.scheduling._fidelity import comparable
 from jaxhpo.study.storage._bulk import NumberTaken, Others
 from jaxhpo.study.storage._errors import StorageError
 from jaxhpo.study.storage._owner import this_process
-from jaxhpo.study.storage._reports import RESUMABLE, is_paused
+from jaxhpo.study.storage._reports import is_paused
 from jaxhpo.study.storage._reserved import RESERVED, is_released
-from jaxhpo.study.storage._rows import COMPILE_ENTRY, HEARTBEAT, SCHEDULE, Ending, Row
+from jaxhpo.study.storage._rows import COMPILE_ENTRY, HEARTBEAT, RESUMABLE, SCHEDULE, Ending, Row
 from jaxhpo.study.storage._waiting import enqueue, retry_attrs, waiting
 from jaxhpo.study.storage.outages._late_results import record_late_results, recover_spooled
 
@@ -99,8 +99,8 @@ class StoredSampler:
         self._waited: set[int] = set()
         # Trials that a scheduler judges: what they are worth depends on the others.
         self._judged: set[int] = set()
-        # Trials that wait, where others have failed, if they are interrupted.
-        self._resumable: set[int] = set()
+        # Trials that wait, where others have failed, if they are interrupted: number -> attempt.
+        self._resumable: dict[int, str] = {}
 
     @property
     def sampler(self) -> Sampler:
@@ -189,7 +189,7 @@ class StoredSampler:
         if SCHEDULE in attrs:
             self._judged.update(trial.number for trial in started + asked)
         if RESUMABLE in attrs:
-            self._resumable.update(trial.number for trial in started + asked)
+            self._resumable |= {trial.number: attrs[RESUMABLE] for trial in started + asked}
         return started + asked
 
     def _start_waiting(self, count: int, own: dict[str, Any]) -> list[Trial]:
@@ -278,7 +278,7 @@ class StoredSampler:
         if not self._store.claim([trial_id], attrs):
             return False
         self._running[trial.number] = trial_id
-        self._resumable.add(trial.number)
+        self._resumable[trial.number] = attrs[RESUMABLE]
         # The storage knows when it was taken up, not how long it took before.
         self._waited.add(trial.number)
         if self._learns:  # it was told already, as far as it had come
@@ -288,6 +288,7 @@ class StoredSampler:
     def paused(self, trial: Trial, *, is_new: bool = False) -> None:
         """Takes note that a trial waits, or as a new one will be begun by whoever asks next."""
         self._running.pop(trial.number, None)
+        self._resumable.pop(trial.number, None)
         self.has_paused = True
         self._is_stale |= is_new or self._learns
 
@@ -302,9 +303,10 @@ class StoredSampler:
             The trials that ended now. One that another process had marked as failed has the number
             of the new trial that holds its value; one that it had given a value is left out.
         """
+        attempts = [self._resumable.pop(trial.number, None) for trial in trials]
         endings = [
-            ending_of(self._running[trial.number], result, trial.number in self._waited)
-            for trial, result in zip(trials, results, strict=True)
+            ending_of(self._running[trial.number], result, trial.number in self._waited, attempt)
+            for trial, result, attempt in zip(trials, results, attempts, strict=True)
         ]
         was_stale, self._is_stale = self._is_stale, True
         try:
@@ -388,7 +390,7 @@ class StoredSampler:
             The numbers of those that failed.
         """
         mine = [number for number in self._running if number not in excluded]
-        waiting = [self._running.pop(number) for number in mine if number in self._resumable]
+        waiting = [self._running.pop(one) for one in mine if self._resumable.pop(one, None)]
         numbers = [number for number in mine if number in self._running]
         endings = [
             Ending(self._running.pop(number), Status.FAILED, None, {"reason": reason})

@@ -109,7 +109,7 @@ class Study(SweepingStudy):
         description = describe_sampler(sampler, chosen)
         meta = open_meta(self._store, self._space, description, seed, change_sampler)
         self._seed = int(meta["seed"])
-        self._lost = self.fail_stale()
+        self._lost = [] if self._store.is_new else self.fail_stale()
         with_constraints = constrained_maker(sampler, self._space, len(self.directions))
         self._sampler = BatchSampler(
             self._store,

@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk
+from jaxhpo.study.storage._reports import report
 from jaxhpo.study.storage._rows import (
     CONSTRAINTS_ATTR,
     MAX_CURVE_POINTS,
@@ -265,3 +266,35 @@ def test_the_fast_history_agrees_with_optuna_s_reader(url):
     assert [t.system_attrs for t in fast] == [t.system_attrs for t in slow]
     store.append([make_row(Status.COMPLETE, 1.0, system_attrs={})])
     assert type(store.history()[0]) is type(slow[0])
+
+
+def test_a_history_read_again_is_that_of_a_first_reading(url):
+    store, other = (Store(url, "bulk", ["minimize"]) for _ in range(2))
+    own = {"jaxhpo": {"unit": [0.25, 1 / 3], "reserved": "b"}}
+    other.append([make_row(Status.COMPLETE, 1.0, system_attrs=own)])
+
+    def agree():
+        whole = Store(url, "bulk", ["minimize"]).history()
+        assert store.history() == whole
+        return whole
+
+    running = [make_row(Status.RUNNING, None, system_attrs=own) for _ in range(4)]
+    agree()
+    ids = [trial_id for _, trial_id in other.append(running)]
+    agree()
+    other.finish([Ending(ids[0], Status.FAILED, None), Ending(ids[2], Status.COMPLETE, 2.0)])
+    agree()
+    report(other, ids[1], 3, 0.5)
+    other.release(ids[1:2], lambda owner: True)
+    assert agree()[2].intermediate_values[3] == 0.5
+    other.enqueue({"x": 0.5})
+    assert [one.state.name for one in agree()][-2:] == ["RUNNING", "WAITING"]
+    other.claim(ids[1:2], {"owner": "b"})
+    violated = {"constraints": [1.0]}
+    other.finish([Ending(ids[1], Status.INFEASIBLE, 3.0, system_attrs=violated)])
+    assert max(agree()[2].constraints.values()) == 1.0
+    theirs = optuna.load_study(study_name="bulk", storage=url)
+    theirs.tell(4, 7.0)
+    assert agree()[4].values == [7.0]
+    theirs.tell(theirs.ask(), 1.0)  # what another program begins has no point of ours
+    assert type(store.history()[0]) is type(store.trials()[0])

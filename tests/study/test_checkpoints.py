@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -111,7 +112,7 @@ def interrupted(url):
 
 def test_the_last_checkpoint_is_kept_until_the_trial_ends(url):
     path = interrupted(url)
-    assert path.endswith("0-2.npz")
+    assert pathlib.Path(path).name.startswith("0-2-")
     study = Study(X, "qmc", storage=url, name="s")
     study.optimize(resumes, num_trials=0, progress=False)  # what was left
     assert study.trials[0].curve == {1: 0.0, 2: 1.0, 3: 2.0}

@@ -94,6 +94,29 @@ def test_a_run_with_a_heartbeat_looks_for_the_silent_as_it_goes(tmp_path):
     assert set(statuses(study)) == {Status.COMPLETE, Status.FAILED}
 
 
+def test_a_trial_that_its_process_has_lost_hold_of_takes_no_other_with_it(tmp_path, monkeypatch):
+    study = Study(SPACE, "random", storage=tmp_path / "study.db", name="s")
+    source = Source(study, False)
+    source.heartbeat = 60.0
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "elsewhere")
+        source.begin(1, {})
+        let_pass(tmp_path, 1000)
+        source.begin(1, {})  # of the same process, which lives
+    assert study.fail_stale() == [0]
+    assert statuses(study) == [Status.FAILED, Status.RUNNING]
+
+
+def test_who_made_the_study_looks_for_the_silent_as_well(tmp_path):
+    study = Study(SPACE, "random", storage=f"sqlite:///{tmp_path}/study.db", name="s")
+    vanish(tmp_path, 60.0)
+    let_pass(tmp_path, 1000)
+    study.optimize(lambda params: params["x"], num_trials=1, heartbeat=60.0, max_retries=1)
+    assert statuses(study) == [Status.COMPLETE] * DIES_AT + [Status.FAILED] + [Status.COMPLETE] * 2
+    study.ask(1)
+    assert study.fail_stale(everywhere=True) == [DIES_AT + 3]
+
+
 def test_who_has_promised_nothing_is_not_missed(tmp_path):
     url = vanish(tmp_path, 0)
     assert query(tmp_path, "SELECT count(*) FROM trial_heartbeats") == [(0,)]

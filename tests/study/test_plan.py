@@ -2,6 +2,7 @@
 
 import itertools
 
+import optuna
 import pytest
 
 import jaxhpo as hpo
@@ -48,6 +49,23 @@ def test_several_propose_what_one_alone_does(name, ending, tmp_path, refreshes):
     found = [trial.flat for trial in studies[0].trials]
     assert found == alone(name, len(found))
     assert len(found) == 59
+
+
+@pytest.mark.parametrize("kind", ["memory", "journal"])
+@pytest.mark.parametrize("name", ["random", "qmc", "grid", "tpe"])
+def test_several_on_one_storage_object_do_as_well(name, kind, tmp_path):
+    if kind == "memory":
+        storage = optuna.storages.InMemoryStorage()
+    else:
+        backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / "study.log"))
+        storage = optuna.storages.JournalStorage(backend)
+    studies = [hpo.Study(SPACE, name, storage=storage, name="s", seed=1) for _ in range(2)]
+    for study in itertools.islice(itertools.cycle(studies), 14):
+        study.tell(study.ask(1), [0.5])
+    single = hpo.Study(SPACE, name, storage=None, seed=1)
+    for _ in range(14):
+        single.tell(single.ask(1), [0.5])
+    assert [trial.flat for trial in studies[0].trials] == [trial.flat for trial in single.trials]
 
 
 @pytest.mark.parametrize("ending", [".db", ".log"])

@@ -12,6 +12,10 @@ import sqlalchemy
 import jaxhpo as hpo
 from jaxhpo import Status
 from jaxhpo.study import Study
+from jaxhpo.study.reporting._packed import pack
+from jaxhpo.study.reporting._source import Source
+from jaxhpo.study.reporting._tasks import Recorder
+from jaxhpo.study.running._results import ObjectiveResult
 from jaxhpo.study.storage._records import Records
 from jaxhpo.study.storage._reports import report
 from tests.study import reporters
@@ -347,3 +351,34 @@ def test_what_a_trial_reports_that_begins_between_two_queries_is_read_later(url)
     assert begun
     [record] = records.refresh()
     assert (record.number, record.curve) == (0, {1: 2.5})
+
+
+@pytest.mark.parametrize("ending", [".db", ".log"])
+def test_what_is_left_of_an_attempt_touches_no_later_one(ending, tmp_path):
+    """Its worker goes on, where the driver was interrupted or taken for silent."""
+    one, other = (Study(X, "qmc", storage=tmp_path / f"s{ending}", name="s") for _ in range(2))
+    sources = [Source(study, is_resumable=True) for study in (one, other)]
+    tell = [
+        Recorder(study._store, source.checkpoints, contextlib.nullcontext, None, None).tell
+        for study, source in zip((one, other), sources, strict=True)
+    ]
+    saved = pack({"w": np.zeros(2)})
+    [first] = sources[0].begin(1, {})
+    assert tell[0](first, 4.0, saved) is None
+    one._store.release([first.trial_id], lambda owner: True)
+    assert tell[0](first, 3.5, saved) is Status.FAILED  # it waits
+    second = sources[1].resume(first.trial.number)
+    assert tell[0](first, 3.0, saved) is Status.FAILED
+    assert tell[0](first, 3.0, None, step=1) is Status.FAILED  # the step is there already
+    for result in (ObjectiveResult(Status.FAILED), ObjectiveResult(Status.COMPLETE, 3.0)):
+        assert sources[0].end([first], [result]) == []
+        one._sampler.attach(first.trial.number, first.trial_id)
+        one._sampler._resumable[first.trial.number] = first.attempt
+    sources[0].end([first], [ObjectiveResult(Status.WAITING)])
+    assert [(t.status, t.curve) for t in one.trials] == [(Status.RUNNING, {1: 4.0})]
+    np.testing.assert_array_equal(sources[1].checkpoints.load(second.checkpoint)["w"], [0.0, 0.0])
+    assert tell[1](second, 2.0, saved) is None
+    [ended] = sources[1].end([second], [ObjectiveResult(Status.COMPLETE, 2.0)])
+    assert (ended.number, ended.value) == (0, 2.0)
+    assert [(t.value, t.curve) for t in one.trials] == [(2.0, {1: 4.0, 2: 2.0})]
+    assert not (tmp_path / f"s{ending}.checkpoints").exists()

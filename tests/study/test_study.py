@@ -230,7 +230,6 @@ def test_fail_stale_everywhere_ends_what_was_asked_by_hand(storage, caplog):
     study.ask(2)
     study.optimize(objectives.score, num_trials=1)
     assert study.fail_stale() == []
-    study._store.is_new = False
     assert study.fail_stale(everywhere=True) == [0, 1]
     assert [t.status for t in study.trials] == [Status.FAILED] * 2 + [Status.COMPLETE]
     assert "marked as failed" in caplog.text

@@ -15,14 +15,14 @@ from jaxhpo.study.storage._errors import StorageError, StudyMismatchError
 from jaxhpo.study.storage._owner import this_process
 from jaxhpo.study.storage._reports import (
     CHECKPOINT,
-    RESUMABLE,
     SECONDS,
     is_paused,
+    new_attempt,
     pause,
     surrender,
 )
 from jaxhpo.study.storage._reserved import own_attrs
-from jaxhpo.study.storage._rows import HEARTBEAT, SCHEDULE
+from jaxhpo.study.storage._rows import HEARTBEAT, RESUMABLE, SCHEDULE
 
 if TYPE_CHECKING:
     from jaxhpo.study._core import StudyCore
@@ -68,12 +68,15 @@ class Source:
         Returns:
             The trials; fewer than `count` only if the sampler has no further point.
         """
-        own = {**attrs, RESUMABLE: True} if self.is_resumable else attrs
+        attempt = new_attempt() if self.is_resumable else None
+        own = attrs if attempt is None else {**attrs, RESUMABLE: attempt}
         own = own if self.heartbeat is None else {**own, HEARTBEAT: self.heartbeat}
         trials = self._study._sampler.ask(count, owner=this_process(), attrs=own)
         named = {"checkpoint": None} if self.is_resumable else {}
         running = self._study._sampler.trial_id
-        return [Task(trial, running(trial.number), dict(named)) for trial in trials]
+        return [
+            Task(trial, running(trial.number), dict(named), attempt=attempt) for trial in trials
+        ]
 
     def resume(self, number: int) -> Task | None:
         """Takes up a trial that waits; None if another process has done so."""
@@ -82,7 +85,8 @@ class Source:
         trial = from_frozen(study.space, frozen)
         if self.heartbeat is not None:  # its last sign of life is as old as its pause
             study._store.beat([frozen._trial_id])
-        attrs = {"owner": this_process(), HEARTBEAT: self.heartbeat}
+        attempt = new_attempt()
+        attrs = {"owner": this_process(), HEARTBEAT: self.heartbeat, RESUMABLE: attempt}
         if not study._sampler.resume(trial, frozen._trial_id, attrs):
             return None
         trial = dataclasses.replace(trial, status=Status.RUNNING, seconds=None)
@@ -98,6 +102,7 @@ class Source:
             float(own.get(SECONDS, 0.0)),
             found,
             is_new=False,
+            attempt=attempt,
         )
 
     def load(self, task: Task) -> ObjectiveResult | None:
@@ -122,15 +127,18 @@ class Source:
             if task.seconds:
                 total = dataclasses.replace(result, seconds=result.seconds + task.seconds)
             if result.status is Status.WAITING:
-                pause(self._study._store, task.trial_id, total.seconds)
+                pause(self._study._store, task.trial_id, total.seconds, task.attempt)
                 self._study._sampler.paused(task.trial)
             else:
                 ended.append((task.trial, total))
         if not ended:
             return []
         told = self._study._sampler.tell(*(list(part) for part in zip(*ended, strict=True)))
+        numbers = {trial.number for trial in told}
         for task, result in zip(tasks, results, strict=True):
-            if result.status is not Status.WAITING:
+            # One that another process has taken up goes on from it.
+            is_over = task.attempt is None or task.trial.number in numbers
+            if result.status is not Status.WAITING and is_over:
                 self.checkpoints.remove(task.checkpoint)
         return told
 

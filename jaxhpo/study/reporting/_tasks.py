@@ -32,6 +32,7 @@ class Task:
         checkpoint: what the storage knows of its last checkpoint, or None.
         level: the step at which a rule judges it next.
         is_new: whether this run has begun it.
+        attempt: names this attempt at it, if it can go on later; else None.
     """
 
     trial: Trial
@@ -43,6 +44,7 @@ class Task:
     checkpoint: dict[str, Any] | None = None
     level: int = 0
     is_new: bool = True
+    attempt: str | None = None
 
 
 Judge = Callable[[Task], "Status | None"]
@@ -100,8 +102,9 @@ class Recorder:
             step, before = task.step + 1 if step is None else step, task.checkpoint
             found = None
             if checkpoint is not None:
-                found = self._checkpoints.save(task.trial.number, step, checkpoint)
-            if not report(self._store, task.trial_id, step, loss, found):
+                found = self._checkpoints.save(task.trial.number, step, checkpoint, task.attempt)
+            if not report(self._store, task.trial_id, step, loss, found, task.attempt):
+                self._checkpoints.remove(found)
                 return Status.FAILED
             task.step, task.last = step, loss
             if found is not None:

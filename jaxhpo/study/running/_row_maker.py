@@ -45,13 +45,16 @@ class RowMaker:
         )
 
 
-def ending_of(trial_id: int, result: ObjectiveResult, is_timed: bool = False) -> Ending:
+def ending_of(
+    trial_id: int, result: ObjectiveResult, is_timed: bool = False, attempt: str | None = None
+) -> Ending:
     """How a trial ended whose objective was called.
 
     Args:
         trial_id: the trial's identifier in the storage.
         result: of the call.
         is_timed: whether to keep how long the call took, which else follows from start and end.
+        attempt: as in `Ending`.
     """
     user: dict[str, Any] = {"reason": result.reason, "error": result.error}
     user |= {"seconds": result.seconds} if is_timed and result.seconds else {}
@@ -65,6 +68,7 @@ def ending_of(trial_id: int, result: ObjectiveResult, is_timed: bool = False) ->
         {key: value for key, value in user.items() if value is not None},
         system,
         result.end,
+        attempt=attempt,
     )
 
 

@@ -18,7 +18,15 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jaxhpo.study.storage._distributions import internal_value
-from jaxhpo.study.storage._rows import HEARTBEAT, SYSTEM_ATTR, Ending, Row, stored_values, to_state
+from jaxhpo.study.storage._rows import (
+    HEARTBEAT,
+    RESUMABLE,
+    SYSTEM_ATTR,
+    Ending,
+    Row,
+    stored_values,
+    to_state,
+)
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -201,6 +209,7 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
             for start in range(0, len(ids), MAX_IN):
                 some = {"ids": ids[start : start + MAX_IN]}
                 running.update(connection.execute(known.running, some).scalars())
+        running -= _of_others(connection, endings)
         todo = [ending for ending in endings if ending.trial_id in running]
         if not todo:
             return ids
@@ -214,6 +223,18 @@ def finish(storage: RDBStorage, study_id: int, endings: Sequence[Ending]) -> lis
     return [trial_id for trial_id in ids if trial_id not in running]
 
 
+def _of_others(connection: Connection, endings: Sequence[Ending]) -> set[int]:
+    """Identifiers of the trials that are running in another attempt than the one that ends."""
+    attempts = {one.trial_id: one.attempt for one in endings if one.attempt is not None}
+    found: set[int] = set()
+    for start in range(0, len(attempts), MAX_IN):
+        some = {"ids": list(attempts)[start : start + MAX_IN]}
+        for trial_id, text in connection.execute(_statements().own, some).all():
+            if json.loads(text).get(RESUMABLE) != attempts[trial_id]:
+                found.add(trial_id)
+    return found
+
+
 class _Statements(NamedTuple):
     """What a trial takes; made once, since making one costs more than running it.
 
@@ -222,6 +243,7 @@ class _Statements(NamedTuple):
         new_trial: inserts a trial.
         newer: numbers and identifiers of the trials behind one.
         others: states and own attributes of the trials from a number on.
+        own: own attributes of some trials.
         running: which of some trials are running.
         end: ends a trial that is running.
         inserts: inserts records, by the table's name here.
@@ -231,6 +253,7 @@ class _Statements(NamedTuple):
     new_trial: Any
     newer: Any
     others: Any
+    own: Any
     running: Any
     end: Any
     inserts: dict[str, Any]
@@ -267,6 +290,9 @@ def _statements() -> _Statements:
         .select_from(trials.outerjoin(own, of_trial))
         .where(is_its, trials.c.number >= bind("first"))
         .order_by(trials.c.number),
+        sqlalchemy.select(own.c.trial_id, own.c.value_json).where(
+            own.c.trial_id.in_(bind("ids", expanding=True)), own.c.key == SYSTEM_ATTR
+        ),
         sqlalchemy.select(trials.c.trial_id).where(
             trials.c.trial_id.in_(bind("ids", expanding=True)), is_running
         ),

@@ -1,4 +1,4 @@
-"""The part of a study's history that a sampler needs, read in five queries.
+"""The part of a study's history that a sampler needs, read in a few queries.
 
 Optuna's reader builds every field of every trial, close to a millisecond each. A resumed study of
 ten thousand trials needs their points and values only. The same guard as for writing applies.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo.study.storage._bulk import MAX_IN
@@ -46,8 +47,35 @@ class HistoryTrial:
     intermediate_values: dict[int, float] = dataclasses.field(default_factory=dict)
 
 
+class History:
+    """A study's history, read again and again: what has ended is fetched once."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._known: list[HistoryTrial] = []
+
+    def read(self, storage: RDBStorage, study_id: int) -> list[HistoryTrial] | None:
+        """As `read_history`, of all trials."""
+        known, self._known = self._known, []
+        again = [one._trial_id for one in known if not one.state.is_finished()]
+        if len(again) > MAX_IN:
+            known, again = [], []
+        found = read_history(storage, study_id, first=len(known), again=again)
+        if found is None:
+            return None
+        for one in found:
+            known[one.number : one.number + 1] = [one]
+        self._known = known
+        return list(known)
+
+
 def read_history(
-    storage: RDBStorage, study_id: int, *, only_running: bool = False
+    storage: RDBStorage,
+    study_id: int,
+    *,
+    only_running: bool = False,
+    first: int = 0,
+    again: Sequence[int] = (),
 ) -> list[HistoryTrial] | None:
     """Reads the history of a study whose trials are all of our making.
 
@@ -55,6 +83,8 @@ def read_history(
         storage: an open database whose schema is the tested one.
         study_id: Optuna's identifier of the study.
         only_running: whether to read the running trials and no others.
+        first: the number from which on to read.
+        again: identifiers of trials before it to read as well.
 
     Returns:
         The trials in order of their numbers, or None if some trial that has begun has no unit point
@@ -71,6 +101,9 @@ def read_history(
     mine = trial.c.study_id == study_id
     if only_running:
         mine = sqlalchemy.and_(mine, trial.c.state == TrialState.RUNNING)
+    if first:
+        is_meant = sqlalchemy.or_(trial.c.number >= first, trial.c.trial_id.in_(again))
+        mine = sqlalchemy.and_(mine, is_meant)
     with storage.engine.connect() as connection:
         rows = connection.execute(
             sqlalchemy.select(trial.c.trial_id, trial.c.number, trial.c.state)

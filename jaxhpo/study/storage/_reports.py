@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import secrets
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
 from jaxhpo.study._trial import status_of
 from jaxhpo.study.storage._bulk import locked
 from jaxhpo.study.storage._reserved import RESERVED, merge_attrs, own_attrs, switch
-from jaxhpo.study.storage._rows import SCHEDULE, SYSTEM_ATTR
+from jaxhpo.study.storage._rows import RESUMABLE, SCHEDULE, SYSTEM_ATTR, is_running_in
 from jaxhpo.study.storage.outages._retry import with_retries
 
 if TYPE_CHECKING:
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
     from jaxhpo.study.storage._store import Store
-
-RESUMABLE = "resumable"
-"""The entry among jaxhpo's own attributes of a trial whose objective can go on with it later."""
 
 CHECKPOINT = "checkpoint"
 """The entry that says from what a trial can go on: its step, and a path or the name of a file."""
@@ -37,7 +35,19 @@ def is_paused(frozen: Any) -> bool:
     return status_of(frozen) is Status.WAITING and RESUMABLE in own_attrs(frozen)
 
 
-def report(store: Store, trial_id: int, step: int, loss: float, checkpoint: Any = None) -> bool:
+def new_attempt() -> str:
+    """A name for an attempt at a trial, or at some that begin together."""
+    return secrets.token_hex(8)
+
+
+def report(
+    store: Store,
+    trial_id: int,
+    step: int,
+    loss: float,
+    checkpoint: Any = None,
+    attempt: str | None = None,
+) -> bool:
     """Records an intermediate value, in place of one that was there at the same step.
 
     Args:
@@ -46,12 +56,14 @@ def report(store: Store, trial_id: int, step: int, loss: float, checkpoint: Any 
         step: from 1.
         loss: finite, in the user's own sign.
         checkpoint: what to record of the report's checkpoint, or None.
+        attempt: the one that reports, of a trial that can go on later.
 
     Returns:
-        False if the trial is not running, because another process has ended it.
+        False if the trial is not running, or in another attempt: another process has ended it, or
+        taken it up.
     """
     ways = (_report, _report_one_by_one)
-    return bool(store.either(*ways, trial_id, step, loss, checkpoint))
+    return bool(store.either(*ways, trial_id, step, loss, checkpoint, attempt))
 
 
 def set_user_attr(store: Store, trial_id: int, key: str, value: Any) -> bool:
@@ -78,18 +90,20 @@ def set_user_attr(store: Store, trial_id: int, key: str, value: Any) -> bool:
     return True
 
 
-def pause(store: Store, trial_id: int, seconds: float) -> bool:
+def pause(store: Store, trial_id: int, seconds: float, attempt: str | None) -> bool:
     """Lets a running trial wait until it is to go on.
 
     Args:
         store: the study's rows.
         trial_id: its identifier.
         seconds: how long it has taken so far.
+        attempt: the one that pauses.
 
     Returns:
-        False if it was not running.
+        False if it was not running, or in another attempt.
     """
-    return bool(store.either(_pause, _pause_one_by_one, trial_id, {SECONDS: seconds}))
+    ways = (_pause, _pause_one_by_one)
+    return bool(store.either(*ways, trial_id, {SECONDS: seconds}, attempt))
 
 
 def surrender(store: Store, trial_id: int) -> bool:
@@ -103,16 +117,24 @@ def surrender(store: Store, trial_id: int) -> bool:
         False if it was not running.
     """
     attrs = {SCHEDULE: None, RESUMABLE: None, RESERVED: True}
-    return bool(store.either(_pause, _pause_one_by_one, trial_id, attrs))
+    return bool(store.either(_pause, _pause_one_by_one, trial_id, attrs, None))
 
 
 def _report(
-    storage: RDBStorage, study_id: int, trial_id: int, step: int, loss: float, checkpoint: Any
+    storage: RDBStorage,
+    study_id: int,
+    trial_id: int,
+    step: int,
+    loss: float,
+    checkpoint: Any,
+    attempt: str | None,
 ) -> bool:
     import sqlalchemy
 
-    insert, delete = _statements()
-    row = {"id_": trial_id, "step_": step, "loss": loss}
+    insert, delete = _statements(is_attempt=attempt is not None)
+    place: dict[str, Any] = {"id_": trial_id, "step_": step}
+    place |= {} if attempt is None else {"attempt": f'%"{attempt}"%'}
+    row = {**place, "loss": loss}
     try:
         with _connection(storage, study_id, checkpoint is not None) as connection:
             is_running = bool(connection.execute(insert, row).rowcount)
@@ -121,7 +143,7 @@ def _report(
             return is_running
     except sqlalchemy.exc.IntegrityError:  # the step is there: from before the trial went on
         with locked(storage, study_id) as connection:
-            connection.execute(delete, {"id_": trial_id, "step_": step})
+            connection.execute(delete, place)
             is_running = bool(connection.execute(insert, row).rowcount)
             if is_running and checkpoint is not None:
                 _merge(connection, trial_id, {CHECKPOINT: checkpoint})
@@ -143,8 +165,8 @@ def _connection(storage: RDBStorage, study_id: int, is_several: bool) -> Iterato
 
 
 @functools.cache
-def _statements() -> tuple[Any, Any]:
-    """Inserts a value of a trial that is running; deletes one."""
+def _statements(*, is_attempt: bool) -> tuple[Any, Any]:
+    """Inserts a value of a trial that is running, in this attempt if one is meant; deletes one."""
     import sqlalchemy
     from optuna.storages._rdb import models
     from optuna.trial import TrialState
@@ -154,14 +176,21 @@ def _statements() -> tuple[Any, Any]:
     bind = sqlalchemy.bindparam
     given: Any = bind("id_")
     kind = curve.c.intermediate_value_type.type
+    is_ours = [trials.c.trial_id == given, trials.c.state == TrialState.RUNNING]
+    if is_attempt:
+        own = models.TrialSystemAttributeModel.__table__
+        is_its = sqlalchemy.and_(own.c.trial_id == given, own.c.key == SYSTEM_ATTR)
+        named = sqlalchemy.select(own.c.trial_id).where(is_its)
+        is_ours.append(named.where(own.c.value_json.like(bind("attempt"))).exists())
     source = sqlalchemy.select(
         trials.c.trial_id,
         bind("step_", type_=curve.c.step.type),
         bind("loss", type_=curve.c.intermediate_value.type),
         sqlalchemy.literal(finite, type_=kind),
-    ).where(trials.c.trial_id == given, trials.c.state == TrialState.RUNNING)
+    ).where(*is_ours)
     columns = ["trial_id", "step", "intermediate_value", "intermediate_value_type"]
-    delete = curve.delete().where(curve.c.trial_id == given, curve.c.step == bind("step_"))
+    ours = sqlalchemy.select(trials.c.trial_id).where(*is_ours)
+    delete = curve.delete().where(curve.c.trial_id.in_(ours), curve.c.step == bind("step_"))
     return curve.insert().from_select(columns, source), delete
 
 
@@ -178,10 +207,17 @@ def _merge(connection: Connection, trial_id: int, attrs: dict[str, Any]) -> None
 
 
 def _report_one_by_one(
-    storage: BaseStorage, trial_id: int, step: int, loss: float, checkpoint: Any
+    storage: BaseStorage,
+    trial_id: int,
+    step: int,
+    loss: float,
+    checkpoint: Any,
+    attempt: str | None,
 ) -> bool:
     from optuna.exceptions import UpdateFinishedTrialError
 
+    if attempt is not None and not is_running_in(storage.get_trial(trial_id), attempt):
+        return False
     try:
         storage.set_trial_intermediate_value(trial_id, step, loss)
         if checkpoint is not None:
@@ -193,21 +229,26 @@ def _report_one_by_one(
     return True
 
 
-def _pause(storage: RDBStorage, study_id: int, trial_id: int, attrs: dict[str, Any]) -> list[int]:
+def _pause(
+    storage: RDBStorage, study_id: int, trial_id: int, attrs: dict[str, Any], attempt: str | None
+) -> list[int]:
     from optuna.trial import TrialState
 
-    def change(own: dict[str, Any]) -> dict[str, Any]:
-        return merge_attrs(own, attrs)
+    def change(own: dict[str, Any]) -> dict[str, Any] | None:
+        is_ours = attempt is None or own.get(RESUMABLE) == attempt
+        return merge_attrs(own, attrs) if is_ours else None
 
     return switch(storage, study_id, [trial_id], TrialState.RUNNING, TrialState.WAITING, change)
 
 
-def _pause_one_by_one(storage: BaseStorage, trial_id: int, attrs: dict[str, Any]) -> bool:
+def _pause_one_by_one(
+    storage: BaseStorage, trial_id: int, attrs: dict[str, Any], attempt: str | None
+) -> bool:
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
     frozen = storage.get_trial(trial_id)
-    if frozen.state != TrialState.RUNNING:
+    if not is_running_in(frozen, attempt):
         return False
     try:
         merged = merge_attrs(own_attrs(frozen), attrs)

@@ -26,6 +26,10 @@ SCHEDULE = "schedule"
 COMPILE_ENTRY = "compile_seconds"
 # The entry among these: how often, in seconds, the process of a trial promises a sign of life.
 HEARTBEAT = "heartbeat"
+# The entry among these of a trial whose objective can go on with it later. It names the attempt:
+# what is left of an earlier one, such as a worker whose driver was interrupted, may not report into
+# a trial that somebody has taken up again.
+RESUMABLE = "resumable"
 # Where jaxhpo keeps known standard errors of an ended trial's values.
 ERROR_ATTR = "jaxhpo_se"
 # Where jaxhpo keeps how a sweep trained a trial, so that it can be trained again.
@@ -82,6 +86,7 @@ class Ending:
         system_attrs: JSON-able facts for programs, names that the row does not have yet.
         end: when the trial ended.
         curve: step to intermediate value; the row has none yet.
+        attempt: the one that ends, of a trial that can go on later; None for whichever runs.
     """
 
     trial_id: int
@@ -91,6 +96,7 @@ class Ending:
     system_attrs: dict[str, Any] = dataclasses.field(default_factory=dict)
     end: datetime.datetime = dataclasses.field(default_factory=datetime.datetime.now)
     curve: dict[int, float] = dataclasses.field(default_factory=dict)
+    attempt: str | None = None
 
 
 def to_state(status: Status) -> TrialState:
@@ -154,6 +160,13 @@ def stored_values(value: float | tuple[float, ...] | None) -> list[float] | None
     if value is None:
         return None
     return list(value) if isinstance(value, tuple) else [value]
+
+
+def is_running_in(trial: FrozenTrial, attempt: str | None) -> bool:
+    """Whether a stored trial is running, in this attempt if one is meant."""
+    own = trial.system_attrs.get(SYSTEM_ATTR, {})
+    is_meant = attempt is None or (isinstance(own, dict) and own.get(RESUMABLE) == attempt)
+    return is_meant and trial.state.name == "RUNNING"
 
 
 def records_same(trial: FrozenTrial | None, ending: Ending) -> bool:

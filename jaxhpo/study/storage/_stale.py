@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from jaxhpo._status import Status
 from jaxhpo.study.storage._owner import is_alive, is_dead
-from jaxhpo.study.storage._reports import RESUMABLE
 from jaxhpo.study.storage._reserved import RESERVED, own_attrs
-from jaxhpo.study.storage._rows import HEARTBEAT, Ending
+from jaxhpo.study.storage._rows import HEARTBEAT, RESUMABLE, Ending
 from jaxhpo.study.storage.outages import _heartbeats
 from jaxhpo.study.storage.outages._late_results import recover_spooled
 
@@ -42,24 +41,27 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     Returns:
         Numbers of those that failed.
     """
-    if store.is_new or store.is_read_only:
+    if store.is_read_only:
         return []
     # What ended, and could not be written then, has not failed.
     recover_spooled(store)
     running = store.running()
-
-    silent = _silent_owners(store, running)
+    silent = _silent(store, running)
+    owners = {str(own_attrs(trial).get("owner")) for trial in running if trial._trial_id in silent}
 
     def is_theirs(owner: object) -> bool:
-        return everywhere or is_dead(owner) or str(owner) in silent
+        return everywhere or is_dead(owner) or str(owner) in owners
 
-    abandoned = [trial for trial in running if is_theirs(own_attrs(trial).get("owner"))]
+    def is_abandoned(trial: Any) -> bool:
+        return everywhere or trial._trial_id in silent or is_dead(own_attrs(trial).get("owner"))
+
+    abandoned = [trial for trial in running if is_abandoned(trial)]
     waiting = [trial for trial in abandoned if own_attrs(trial).keys() & {RESERVED, RESUMABLE}]
     if released := store.release([trial._trial_id for trial in waiting], is_theirs):
         line = "study %r: %d trials wait to be trained again: %s"
         logger.warning(line, store.name, len(released), ENDED_REASON)
     stale = [trial for trial in abandoned if trial not in waiting]
-    reasons = [silent.get(str(own_attrs(one).get("owner")), ENDED_REASON) for one in stale]
+    reasons = [silent.get(one._trial_id, ENDED_REASON) for one in stale]
     endings = [
         Ending(trial._trial_id, Status.FAILED, None, {"reason": reason})
         for trial, reason in zip(stale, reasons, strict=True)
@@ -72,23 +74,24 @@ def fail_stale(store: Store, *, everywhere: bool) -> list[int]:
     return numbers
 
 
-def _silent_owners(store: Store, running: Sequence[Any]) -> dict[str, str]:
-    """The processes that cannot be asked and have missed their signs of life, with the reason."""
+def _silent(store: Store, running: Sequence[Any]) -> dict[int, str]:
+    """Trials whose processes cannot be asked and have missed signs of life, with the reason.
+
+    Each trial has signs of its own: a process may have lost hold of one, and run others.
+    """
     promised = {
-        trial._trial_id: own[HEARTBEAT]
+        trial._trial_id: own
         for trial in running
         if HEARTBEAT in (own := own_attrs(trial)) and not is_alive(own.get("owner"))
     }
     if not promised:
         return {}
-    look = functools.partial(_heartbeats.silent, seconds=promised)
-    found = store.read(look, list)
-    owners = {t._trial_id: own_attrs(t).get("owner") for t in running if t._trial_id in found}
-    return {
-        str(owner): SILENT_REASON.format(
-            host=owner[0] if isinstance(owner, list | tuple) and owner else "unknown",
-            count=_heartbeats.MISSED,
-            seconds=promised[i],
-        )
-        for i, owner in owners.items()
-    }
+    seconds = {trial_id: own[HEARTBEAT] for trial_id, own in promised.items()}
+    found = store.read(functools.partial(_heartbeats.silent, seconds=seconds), list)
+    return {trial_id: _reason(promised[trial_id]) for trial_id in found}
+
+
+def _reason(own: dict[str, Any]) -> str:
+    owner = own.get("owner")
+    host = owner[0] if isinstance(owner, list | tuple) and owner else "unknown"
+    return SILENT_REASON.format(host=host, count=_heartbeats.MISSED, seconds=own[HEARTBEAT])

@@ -14,7 +14,7 @@ from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
-from jaxhpo.study.storage._history import HistoryTrial, read_history
+from jaxhpo.study.storage._history import History, HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
     address_of,
     get_or_create,
@@ -91,9 +91,11 @@ class Store:
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
         self.address = address_of(storage)
+        self._is_private = storage is None  # no other study has it, so all numbers are as expected
         is_file = self.location is not None and "://" not in self.location
         if is_file and isinstance(storage, str | os.PathLike):
             self._watch = FileWatch(self.location or "", self.display_name, self.storage)
+        self._ended = History()
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -140,8 +142,7 @@ class Store:
 
         Args:
             rows: the trials, in order.
-            expected: the number that the first one must get, or None for any. A database that is
-                written directly can refuse, and a journal file.
+            expected: the number that the first one must get, or None for any.
             are_results: whether rows that have ended must not be lost: they are kept in a file if
                 the storage does not take them.
             skip: see `_bulk.append`.
@@ -182,8 +183,8 @@ class Store:
             return [known[i] for i in range(len(rows))]
         if self._database is not None:
             return _bulk.append(self._database, self.study_id, rows, expected, skip)
-        with self._numbers_lock() as is_locked:
-            if is_locked and expected is not None and not known:
+        with self._numbers_lock():
+            if expected is not None and not known and not self._is_private:
                 rows = self._rows_from(rows, expected, skip)
             missing = [row for i, row in enumerate(rows) if i not in known]
             with one_append(self.storage) as created:
@@ -206,19 +207,19 @@ class Store:
             raise StorageError(f"{error} {message}") from error.__cause__
         logger.warning("study %r: %s", self.name, message)
 
-    def _numbers_lock(self) -> contextlib.AbstractContextManager[bool]:
-        """Lets one process at a time number trials in a journal file; tells whether it does."""
-        return contextlib.nullcontext(False) if self._journal is None else self._journal_lock()
+    def _numbers_lock(self) -> contextlib.AbstractContextManager[None]:
+        """Lets one process at a time number trials in a journal file."""
+        return contextlib.nullcontext() if self._journal is None else self._journal_lock()
 
     @contextlib.contextmanager
-    def _journal_lock(self) -> Iterator[bool]:
+    def _journal_lock(self) -> Iterator[None]:
         from jaxhpo.study.storage.files._journal_lock import JournalLock
 
         # Beside the journal's own lock, which each single line takes.
         lock = JournalLock(f"{self._journal}.number")
         lock.acquire()
         try:
-            yield True
+            yield
         finally:
             lock.release()
 
@@ -379,9 +380,11 @@ class Store:
         """None where the tables cannot be read, or hold trials of another's making."""
         if (database := self._database) is None:
             return None
-        return self._with_retries(
-            lambda _: read_history(database, self.study_id, only_running=only_running)
-        )
+        if only_running:
+            return self._with_retries(
+                lambda _: read_history(database, self.study_id, only_running=True)
+            )
+        return self._with_retries(lambda _: self._ended.read(database, self.study_id))
 
     def trial(self, number: int) -> FrozenTrial:
         """One trial by number.

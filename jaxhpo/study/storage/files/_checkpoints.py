@@ -44,13 +44,16 @@ class Checkpoints:
         folder = f"{plain}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         self._folder = pathlib.Path(f"{location}.checkpoints") / folder
 
-    def save(self, number: int, step: int, checkpoint: str | Packed) -> dict[str, Any]:
+    def save(
+        self, number: int, step: int, checkpoint: str | Packed, attempt: str | None = None
+    ) -> dict[str, Any]:
         """Keeps a checkpoint.
 
         Args:
             number: the trial's number.
             step: reports before it.
             checkpoint: a path, which is not looked at, or arrays.
+            attempt: at the trial; each has files of its own.
 
         Returns:
             What to store with the trial: `load` finds the checkpoint by it.
@@ -61,7 +64,7 @@ class Checkpoints:
         """
         if isinstance(checkpoint, str):
             return {"step": step, "path": checkpoint}
-        name = f"{number}-{step}.npz"
+        name = "-".join(str(part) for part in (number, step, attempt) if part is not None) + ".npz"
         if self._memory is not None:
             self._memory[name] = checkpoint
         elif self._is_remote:

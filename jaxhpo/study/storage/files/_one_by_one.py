@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jaxhpo.study.storage._bulk import utc
 from jaxhpo.study.storage._distributions import internal_value
-from jaxhpo.study.storage._rows import Ending, Row, stored_values, to_state
+from jaxhpo.study.storage._rows import Ending, Row, is_running_in, stored_values, to_state
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -36,8 +36,12 @@ def finish(storage: BaseStorage, ending: Ending) -> bool:
     """Ends a running trial; False if it had ended already."""
     from optuna.exceptions import UpdateFinishedTrialError
 
-    if storage.get_trial(ending.trial_id).state.is_finished():
-        return False  # where all is appended at once, nothing is refused later
+    # Where all is appended at once, nothing is refused later.
+    found = storage.get_trial(ending.trial_id)
+    if found.state.is_finished() or not (
+        ending.attempt is None or is_running_in(found, ending.attempt)
+    ):
+        return False
     try:
         for step, number in ending.curve.items():
             storage.set_trial_intermediate_value(ending.trial_id, step, number)

@@ -45,6 +45,15 @@ def record_late_results(
         trial = trials.get(ending.trial_id)
         if trial is None or ending.value is None:
             continue
+        if not trial.state.is_finished():
+            logger.warning(
+                "study %r: trial %d has been taken up by another process; the value %s of this "
+                "one is discarded",
+                store.name,
+                trial.number,
+                ending.value,
+            )
+            continue
         if trial.state.name != "FAIL":
             logger.warning(
                 "study %r: trial %d has already ended with %s; the value %s of this process is "
