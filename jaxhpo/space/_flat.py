@@ -24,7 +24,7 @@ def flatten(space: Any, params: Any) -> dict[str, Any]:
         elif isinstance(node, BranchNode):
             option = _chosen(node, leaves, value)
             selector = leaves[node.selector]
-            flat[selector.name] = selector.dimension.options[option]  # type: ignore[attr-defined]
+            flat[selector.name] = selector.dimension.options[option]
             walk(node.options[option], value if node.keys is None else next(iter(value.values())))
         elif not isinstance(node, ConstantNode):
             for child, part in zip(node.children, children_of(node, value), strict=True):
