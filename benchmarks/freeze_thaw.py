@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from halving import hyperparameters, space
-from multifidelity_digits import NUM_BLOCKS, NUM_TRIALS, recorded
+from multifidelity_digits import NUM_BLOCKS, NUM_TRIALS, RULES, our_scores, recorded
 
 from jaxhpo import acquisition, gp
 
@@ -98,10 +98,15 @@ def main():
     options = parser.parse_args()
     curves = recorded(options.curves)
     units = np.asarray(space().to_unit(hyperparameters(NUM_TRIALS, 0)), np.float32)
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
+    orders = np.stack([np.random.default_rng(seed).permutation(NUM_TRIALS) for seed in seeds])
+    halving = RULES["halving, eta 3, from 1/81"]
+    for budget, seen in our_scores(*halving, jnp.asarray(curves), orders, options.budgets).items():
+        middle, upper = np.quantile(seen, [0.5, 0.75])
+        print(f"halving: {budget} runs, {middle:.3f} / {upper:.3f}", flush=True)
     for rule in ("last", "next", "per block"):
         rows, seconds = [], []
-        for seed in range(options.first_seed, options.first_seed + options.seeds):
-            order = np.random.default_rng(seed).permutation(NUM_TRIALS)
+        for order in orders:
             lowest, spent = lowest_seen(rule, curves[order], units[order], max(options.budgets))
             rows.append(lowest)
             seconds += spent[3:]
