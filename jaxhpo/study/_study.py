@@ -371,6 +371,7 @@ class Study(SweepingStudy):
         """
         from jaxhpo.study.storage._stale import fail_stale
 
+        everywhere = _checks.check_bool("Study.fail_stale", "everywhere", everywhere)
         numbers = fail_stale(self._store, everywhere=everywhere)
         if hasattr(self, "_sampler"):
             self._sampler.refresh()

@@ -68,6 +68,8 @@ class SweepRun:
         study.space.check_precision(_WHERE)
         self.study, self.training = study, training
         self.options = {**options, "scheduler": scheduler, "space": study.space}
+        shared = _checks.check_bool(_WHERE, "share_data_order", options["share_data_order"])
+        self.options["share_data_order"] = shared
         if options["devices"] is None:  # each process of a distributed program has its own batches
             self.options["devices"] = jax.local_devices()
         self.num_trials = _checks.check_int(_WHERE, "num_trials", num_trials, 0)
@@ -186,7 +188,7 @@ class SweepRun:
         how = {
             "num_steps": self.num_steps,
             "num_reports": self.num_reports,
-            "share_data_order": bool(self.options.get("share_data_order", False)),
+            "share_data_order": self.options["share_data_order"],
         }
         record = BatchRecord(_WHERE, self.study, batch, how, self.size, interrupts.deferred)
         interrupt = None
