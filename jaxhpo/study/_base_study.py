@@ -11,7 +11,7 @@ from jaxhpo._checks.suggest import did_you_mean, named_arguments
 from jaxhpo._direction import Direction, directions_of
 from jaxhpo.space import Space
 from jaxhpo.study._best import best_of, front_of, values_of
-from jaxhpo.study._trial import Trial, read_trials
+from jaxhpo.study._trial import Trial, from_frozen, read_trials
 
 if TYPE_CHECKING:
     import optuna
@@ -75,7 +75,7 @@ class BaseStudy:
 
     def __repr__(self) -> str:
         kind = type(self).__name__
-        return f"{kind}(name={self.name!r}, storage={self.storage!r}, trials={len(self.trials)})"
+        return f"{kind}(name={self.name!r}, storage={self.storage!r}, trials={self._store.count()})"
 
     def __getattr__(self, name: str) -> Any:
         kind = type(self)
@@ -96,7 +96,9 @@ class BaseStudy:
     @property
     def trials(self) -> list[Trial]:
         """All trials in order of their numbers, those of other processes included."""
-        return read_trials(self._store.trials(), self._space, self._cache)
+        stored = self._store.trials(known=self._cache)
+        found = {trial.number: trial for trial in read_trials(stored, self._space, self._cache)}
+        return [trial for _, trial in sorted({**self._cache, **found}.items())]
 
     @property
     def values(self) -> np.ndarray:
@@ -112,7 +114,15 @@ class BaseStudy:
             ValueError: no trial is complete yet (the message says why most failed), or the study
                 has several objectives.
         """
+        if isinstance(self._direction, str):
+            best = self._store.best(is_maximized=self._direction == "maximize")
+            if best is not None:
+                return self._cache.get(best[0]) or self._read(best[0])
         return best_of(self.trials, self._direction, self.name)
+
+    def _read(self, number: int) -> Trial:
+        """One trial."""
+        return from_frozen(self._space, self._store.trial(number))
 
     @property
     def best_params(self) -> Any:

@@ -65,6 +65,15 @@ class StudyCore(BaseStudy):
 
     def _best_value_or_none(self) -> float | None:
         if not self._best_is_known:
-            self._update_best([summary_of(stored) for stored in self._store.history()])
+            self._update_best(self._summaries())
             self._best_is_known = True
         return self._best_value
+
+    def _summaries(self) -> list[Trial]:
+        """Trials among which the best one is; of a database whose tables are read, that alone."""
+        if isinstance(self._direction, tuple):
+            return []
+        if self._store.has_tables:
+            best = self._store.best(is_maximized=self._direction == "maximize")
+            return [Trial(best[0], None, best[1], Status.COMPLETE)] if best else []
+        return [summary_of(stored) for stored in self._store.trials()]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
-    from jaxhpo.study.storage._history import HistoryTrial
+    from jaxhpo.study.storage.reading._history import HistoryTrial
 
 
 def history_of(

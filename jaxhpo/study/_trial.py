@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from jaxhpo.space import Space
-    from jaxhpo.study.storage._history import HistoryTrial
+    from jaxhpo.study.storage.reading._history import HistoryTrial
 
 Value = float | tuple[float, ...]
 """One value per trial, or a tuple of them in a study of several objectives."""

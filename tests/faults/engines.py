@@ -128,12 +128,15 @@ def lose_dask(name, nursery, folder, times):
     import distributed
 
     local = tempfile.mkdtemp(dir=folder)
-    cluster = distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=local
-    )
-    # Dask runs what a lost worker had itself again, so often, before it says so.
-    settings = dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with settings, cluster, distributed.Client(cluster) as client:
+    # Dask runs what a lost worker had itself again, so often, before it says so. Its scheduler
+    # reads this number as it starts.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, local_directory=local
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
         executor = client.get_executor(retries=0)
         return lose_workers(name, folder, times, executor=executor, num_workers=2)
 

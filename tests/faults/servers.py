@@ -141,7 +141,7 @@ def kill_beside_server(name, nursery, folder, times):
                 longest=1.5,
             )  # fmt: skip
             nursery.finish("optimize", **place, **given)
-            total.add(_tally(name, place, count))
+            total.add(_tally(name, place, count, lives=False))
     shutil.rmtree(home, ignore_errors=True)
     return total
 
@@ -151,8 +151,8 @@ def _place(server, folder, i):
     return {"storage": new_database(server, f"study{i}"), "ledger": f"{ledger}/told"}
 
 
-def _tally(name, place, count):
+def _tally(name, place, count, *, lives=True):
     study, expected = programs.study_of(place["storage"], "random"), harness.without_faults
     return tally(
-        name, study, place["ledger"], injected=count, expected=expected("random"), lives=True
+        name, study, place["ledger"], injected=count, expected=expected("random"), lives=lives
     )

@@ -15,7 +15,7 @@ from jaxhpo.study.storage._rows import SCHEDULE
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from jaxhpo.study.storage._history import HistoryTrial
+    from jaxhpo.study.storage.reading._history import HistoryTrial
 
 
 def comparable(

@@ -71,21 +71,27 @@ Skip = Callable[[int, Others], "Sequence[Row] | None"]
 that then follow, or None where it cannot say."""
 
 
-def writable_database(storage: BaseStorage) -> RDBStorage | None:
-    """The database under a storage if its tables may be written directly; else warns why not."""
+def tested_database(storage: BaseStorage) -> RDBStorage | None:
+    """The database under a storage if its tables are those of the contract test."""
     from optuna.storages import RDBStorage
 
     backend = getattr(storage, "_backend", None)
-    if not isinstance(backend, RDBStorage):
-        return None
-    reason = unsupported_reason(backend)
-    if reason is None:
-        return backend
-    warnings.warn(
-        f"Study: trials are written one by one, 10 to 100 times slower, because {reason}.",
-        stacklevel=2,
-    )
-    return None
+    is_tested = isinstance(backend, RDBStorage) and unsupported_reason(backend) is None
+    return backend if is_tested else None
+
+
+def writable_database(storage: BaseStorage) -> RDBStorage | None:
+    """The same, and a warning where a database's tables must not be written directly."""
+    from optuna.storages import RDBStorage
+
+    found, backend = tested_database(storage), getattr(storage, "_backend", None)
+    if found is None and isinstance(backend, RDBStorage):
+        warnings.warn(
+            "Study: trials are written one by one, 10 to 100 times slower, because "
+            f"{unsupported_reason(backend)}.",
+            stacklevel=2,
+        )
+    return found
 
 
 def append(

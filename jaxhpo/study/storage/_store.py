@@ -10,11 +10,9 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from jaxhpo._checks import describe
 from jaxhpo._status import Status
 from jaxhpo.study.storage import _bulk, _reserved
 from jaxhpo.study.storage._errors import StorageError, StudyMismatchError, readable_errors
-from jaxhpo.study.storage._history import History, HistoryTrial, read_history
 from jaxhpo.study.storage._open import (
     address_of,
     get_or_create,
@@ -39,32 +37,25 @@ from jaxhpo.study.storage.files._deleted import FileWatch
 from jaxhpo.study.storage.files._one_append import one_append
 from jaxhpo.study.storage.files._sqlite import checkpoint
 from jaxhpo.study.storage.outages import _heartbeats, _spool
-from jaxhpo.study.storage.outages._retry import with_retries
+from jaxhpo.study.storage.reading._store_reads import StoreReads
 
 if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.trial import FrozenTrial
+    pass
 
 logger = logging.getLogger("jaxhpo")
 
 T = TypeVar("T")
 
 
-class Store:
+class Store(StoreReads):
     """A study's rows in a storage; errors of the database are raised as `StorageError`.
 
     Attributes:
-        display_name: the storage's name for messages, passwords hidden.
-        name: the study's name.
-        study_id: Optuna's identifier of the study.
-        storage: the Optuna storage.
         is_read_only: whether it is a file that cannot be written.
         location: the storage's file, or its URL without secrets; None if it lives in memory.
         is_new: whether opening it created the study.
         address: what another process opens it by, a URL or an absolute path; None if none can.
     """
-
-    _watch: FileWatch | None = None
 
     def __init__(self, storage: Any, name: str, directions: Sequence[str]) -> None:
         """Opens a storage, and in it the study of this name, made if there is none.
@@ -78,15 +69,15 @@ class Store:
             StorageError: the storage cannot be opened.
             StudyMismatchError: the study exists with other directions.
         """
+        super().__init__()
         self.name = name
-        self.storage: BaseStorage
         self.storage, self.display_name = open_storage(storage)
         with quiet_optuna(), readable_errors(self.display_name):
             self.study_id, self.is_new = retry_on_race(
                 lambda: get_or_create(self.storage, name, directions)
             )
             self._check_directions(directions)
-            self._database = _bulk.writable_database(self.storage)
+            self._database = self._tables = _bulk.writable_database(self.storage)
         is_journal = isinstance(storage, str | os.PathLike) and "://" not in self.display_name
         self._journal = self.display_name if is_journal and self._database is None else None
         self.location = location_of(self.storage)
@@ -95,7 +86,6 @@ class Store:
         is_file = self.location is not None and "://" not in self.location
         if is_file and isinstance(storage, str | os.PathLike):
             self._watch = FileWatch(self.location or "", self.display_name, self.storage)
-        self._ended = History()
         # Whether this object has saved results in a file that are not in the storage yet.
         self.has_spooled = False
         engine = getattr(getattr(self.storage, "_backend", None), "engine", None)
@@ -115,20 +105,6 @@ class Store:
                 f"Study: `direction` must be that of the stored study {self.name!r}, "
                 f"{known}, got {given!r}. Choose another `name` for a new study."
             )
-
-    def _with_retries(self, action: Callable[[bool], T]) -> T:
-        """Calls `action(is_retry)`, and calls it again while waiting for the storage can help."""
-
-        def act(is_retry: bool) -> T:
-            self._check_file()
-            return action(is_retry)
-
-        return with_retries(self.display_name, act)
-
-    def _check_file(self) -> None:
-        """Requires that nobody has deleted the file."""
-        if self._watch is not None:
-            self._watch.check()
 
     def append(
         self,
@@ -311,12 +287,6 @@ class Store:
 
         return self._with_retries(act)
 
-    def read(self, at_once: Any, one_by_one: Any) -> Any:
-        """Calls what reads a database's tables, or what does the same by Optuna's API."""
-        database = self._database
-        args = () if database is None else (database, self.study_id)
-        return self._with_retries(lambda _: (at_once if args else one_by_one)(*args))
-
     def enqueue(self, flat: dict[str, Any], attrs: dict[str, Any] | None = None) -> int:
         """Writes a trial that waits, as `optuna.Study.enqueue_trial` does.
 
@@ -359,76 +329,9 @@ class Store:
             return _bulk.begin(self._database, self.study_id, trial_id, row)
         return _one_by_one.begin(self.storage, trial_id, row)
 
-    def trials(self) -> list[FrozenTrial]:
-        """All trials in order of their numbers; only new and running ones are fetched again."""
-        return self._with_retries(
-            lambda _: self.storage.get_all_trials(self.study_id, deepcopy=False)
-        )
-
-    def history(self) -> Sequence[FrozenTrial | HistoryTrial]:
-        """All trials, where possible with only the fields that a sampler's history needs."""
-        found = self._history(only_running=False)
-        return self.trials() if found is None else found
-
-    def running(self) -> Sequence[FrozenTrial | HistoryTrial]:
-        """The trials that run, likewise; of a database no others are read."""
-        found = self._history(only_running=True)
-        trials = self.trials() if found is None else found
-        return [trial for trial in trials if trial.state.name == "RUNNING"]
-
-    def _history(self, *, only_running: bool) -> list[HistoryTrial] | None:
-        """None where the tables cannot be read, or hold trials of another's making."""
-        if (database := self._database) is None:
-            return None
-        if only_running:
-            return self._with_retries(
-                lambda _: read_history(database, self.study_id, only_running=True)
-            )
-        return self._with_retries(lambda _: self._ended.read(database, self.study_id))
-
-    def trial(self, number: int) -> FrozenTrial:
-        """One trial by number.
-
-        Args:
-            number: the trial's number.
-
-        Returns:
-            Optuna's record of it.
-
-        Raises:
-            ValueError: there is no such trial.
-        """
-        try:
-            return self._with_retries(lambda _: self._trial(number))
-        except KeyError:
-            raise ValueError(
-                f"Study: `trials` must be numbers of existing trials, got {describe(number)}."
-            ) from None
-
-    def _trial(self, number: int) -> FrozenTrial:
-        find = self.storage.get_trial_id_from_study_id_trial_number
-        return self.storage.get_trial(find(self.study_id, number))
-
-    def directions(self) -> tuple[str, ...]:
-        """What counts as better, "minimize" or "maximize", for each objective."""
-        with readable_errors(self.display_name):
-            found = self.storage.get_study_directions(self.study_id)
-        return tuple(direction.name.lower() for direction in found)
-
-    def attrs(self) -> dict[str, Any]:
-        """The study's user attributes."""
-        return self._with_retries(lambda _: self.storage.get_study_user_attrs(self.study_id))
-
     def set_attr(self, key: str, value: Any) -> None:
         """Writes one user attribute of the study (anything JSON can hold)."""
         self._with_retries(lambda _: self.storage.set_study_user_attr(self.study_id, key, value))
-
-    def metric_names(self) -> tuple[str, ...] | None:
-        """What the values are called, where somebody said so."""
-        found = self._with_retries(
-            lambda _: self.storage.get_study_system_attrs(self.study_id)
-        ).get(METRICS_ATTR)
-        return None if found is None else tuple(found)
 
     def set_metric_names(self, names: Sequence[str]) -> None:
         """Says what the values are called."""

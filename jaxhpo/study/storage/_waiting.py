@@ -19,7 +19,7 @@ from jaxhpo._status import Status
 from jaxhpo._tracing import owned
 from jaxhpo.progress import printable
 from jaxhpo.space.internal import sufficient
-from jaxhpo.study._trial import status_of, unit_of
+from jaxhpo.study._trial import unit_of
 from jaxhpo.study.storage._reports import is_paused
 from jaxhpo.study.storage._reserved import is_released
 from jaxhpo.study.storage._rows import FIXED_ATTR, Ending, Row
@@ -86,8 +86,8 @@ def waiting(store: Store, space: Space, seed: int) -> Iterator[WaitingTrial]:
     Yields:
         The trials. One that does not lie in the space ends as failed.
     """
-    for frozen in store.trials():
-        if status_of(frozen) is not Status.WAITING or is_paused(frozen):
+    for frozen in store.waiting():
+        if is_paused(frozen):
             continue
         if is_released(frozen) and (unit := unit_of(frozen)) is not None:
             yield WaitingTrial(frozen.number, frozen._trial_id, space.host_values(unit[None]), unit)

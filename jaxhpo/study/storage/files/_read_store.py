@@ -8,6 +8,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from jaxhpo._checks.suggest import did_you_mean
+from jaxhpo.study.storage._bulk import tested_database
 from jaxhpo.study.storage._errors import StorageError, readable_errors
 from jaxhpo.study.storage._open import BUSY_SECONDS, open_storage
 from jaxhpo.study.storage._store import Store
@@ -38,6 +39,7 @@ class ReadStore(Store):
             # Connections that this object opened are closed with it.
             self._finalizer = weakref.finalize(self, engine.dispose)
         with readable_errors(self.display_name):
+            self._tables = tested_database(self.storage)
             try:
                 self.study_id = self.storage.get_study_id_from_name(name)
             except KeyError:
