@@ -57,6 +57,7 @@ def _print(board: Any) -> None:
     found = board.standings
     width = found.critical_difference
     near = "" if width != width else f"; nearer than {width:.2f} is no difference"
-    title = f"Mean rank by loss over {len(found.tasks)} tasks (1 is best{near})"
+    count = f"{len(found.tasks)} task" + ("" if len(found.tasks) == 1 else "s")
+    title = f"Mean rank by loss over {count} (1 is best{near})"
     rows = zip(found.estimators, map(float, found.mean), strict=True)
     print_table(title, ["estimator", "rank"], [[name, round(mean, 2)] for name, mean in rows])

@@ -71,6 +71,23 @@ def refusing(training, *, num_steps):
     raise ValueError("refusing: this run is not to my taste. Take another.")
 
 
+def raising(training, *, num_steps):
+    raise RuntimeError("my estimator: it broke\nhere")
+
+
+def failing_callback(training, *, num_steps):
+    """Traces and compiles; raises when it runs."""
+
+    def stop(loss):
+        raise RuntimeError("no answer")
+
+    def loss(hparams, state):
+        value = jax.lax.stop_gradient(training.loss(hparams, state))
+        return jax.pure_callback(stop, jax.ShapeDtypeStruct(value.shape, value.dtype), value)
+
+    return hpo.hypergrad.unrolled(training._replace(loss=loss), num_steps=num_steps)
+
+
 def table_of(estimators, tasks=(quadratic,), **settings):
     given = {"budget": 40, "num_seeds": 2, "num_tuning_seeds": 1, "progress": False, **settings}
     return benchmarking.hypergradients(estimators, tasks, **given)
@@ -129,6 +146,24 @@ def test_what_breaks_and_what_refuses_comes_last(board):
     assert board.standings.mean.sum() == pytest.approx(28)
 
 
+def test_what_raises_is_a_row_and_not_the_end():
+    board = table_of([raising, failing_callback, "unrolled"])
+    notes = {cell["estimator"]: cell["note"] for cell in board.cells}
+    assert notes["raising"] == "fails: RuntimeError: my estimator: it broke"
+    assert notes["failing_callback"] == "fails: RuntimeError: no answer"
+    assert notes["unrolled"] == ""
+    assert board.standings.estimators[0] == "unrolled"
+
+
+def test_a_table_in_which_nothing_descends_is_written(tmp_path):
+    board = table_of([broken])
+    assert board.cells[0]["target"] is None
+    text = benchmarking.write_leaderboard(board, tmp_path)[1].read_text()
+    assert "before; target –" in text
+    assert "2 of 2 diverged" in text
+    assert benchmarking.write_leaderboard(table_of([raising]), tmp_path)[1].exists()
+
+
 def test_budgets_are_in_training_runs(board):
     for cell in board.cells:
         if not cell["note"]:
@@ -181,6 +216,49 @@ def test_goes_on_where_it_was_killed(tmp_path, monkeypatch):
     more = table_of(["unrolled"], out=tmp_path, num_seeds=3)
     assert [row["seed"] for row in more.rows] == [0, 1, 2]
     assert [s for s, _ in ran] == [2]
+
+
+def test_what_was_mended_is_tried_again(tmp_path):
+    path = tmp_path / "hypergradients.jsonl"
+    mended = []
+
+    def mine(training, *, num_steps):
+        if not mended:
+            raise ValueError("mine: not yet.")
+        return hpo.hypergrad.unrolled(training, num_steps=num_steps)
+
+    table_of([mine], out=tmp_path, num_seeds=1)
+    before = path.read_bytes()
+    assert table_of([mine], out=tmp_path, num_seeds=1).rows[0]["note"] == "refuses: not yet."
+    assert path.read_bytes() == before  # the same words are not written twice
+    mended.append(True)
+    board = table_of([mine], out=tmp_path)
+    assert [row["note"] for row in board.rows] == ["", ""]
+    assert board.rows == table_of([mine], out=tmp_path).rows
+
+
+def test_a_label_stands_for_one_thing_in_a_folder(tmp_path):
+    table_of({"mine": double}, out=tmp_path, num_seeds=1)
+    table_of({"mine": double}, out=tmp_path, num_seeds=1)
+    with pytest.raises(ValueError, match=r"estimator 'mine' is .*factory, and now it is unrolled;"):
+        table_of({"mine": "unrolled"}, out=tmp_path)
+    with pytest.raises(ValueError, match=r"task 'quadratic' is .*:quadratic, and now it is valley"):
+        table_of({"mine": double}, {"quadratic": "valley"}, out=tmp_path)
+
+
+def test_seeds_are_those_of_the_table(tmp_path):
+    table_of(["unrolled"], out=tmp_path, num_seeds=1, budget=8)
+    board = table_of(["unrolled"], out=tmp_path, num_seeds=2, budget=8)
+    text = benchmarking.write_leaderboard(board, tmp_path)[1].read_text()
+    assert text.startswith("2 seeds, a budget of 8 training runs a descent")
+    assert "chosen by 1 other seed, JAX" in text
+    assert "mean over 1 task, 1 the best" in text
+
+
+def test_losses_on_the_way_may_be_infinite():
+    rows = [row("a", "t", s, [None, 1.5, 0.5]) for s in (0, 1)]
+    (cell,) = _table.leaderboard_of(rows).cells
+    assert cell["runs_to_target"] == pytest.approx(60)  # at the last of three marks
 
 
 def test_reported_seeds_are_not_those_that_choose_the_outer_step(monkeypatch):
@@ -282,13 +360,29 @@ def test_senseless_arguments(estimators, tasks, settings, error, message):
 
 def test_a_file_of_something_else_is_refused(tmp_path):
     path = tmp_path / "hypergradients.jsonl"
-    for text in ('{"a": 1}\n', "hello\n", "[1]\n"):
+    for text in ('{"a": 1}\n', "hello\n", "[1]\n", "my only copy", '{"a": 1}'):
         path.write_text(text)
         with pytest.raises(ValueError, match="line 1 of .* is no row of this benchmark"):
             table_of(["unrolled"], out=tmp_path)
         assert path.read_text() == text
+    table_of(["unrolled"], out=tmp_path / "new", num_seeds=1)
+    good = (tmp_path / "new" / "hypergradients.jsonl").read_text()
+    path.write_text(good[:-1])  # an editor took the last line break
+    table_of(["unrolled"], out=tmp_path, num_seeds=1)
+    assert path.read_text() == good
     with pytest.raises(TypeError, match="`leaderboard` must be a Leaderboard"):
         benchmarking.write_leaderboard([], tmp_path)
+
+
+def test_folders_that_cannot_be_written(tmp_path, board):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    for wrong in (file, file / "below"):
+        with pytest.raises(ValueError, match="hypergradients: `out` must be a folder that can be"):
+            table_of(["unrolled"], out=wrong)
+        with pytest.raises(ValueError, match="write_leaderboard: `out` must be a folder that can"):
+            benchmarking.write_leaderboard(board, wrong)
+    assert file.read_text() == "kept"
 
 
 def test_rows_are_plain_json(board):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 from typing import Any
 
-from jaxhpo._checks import check_count, describe
+from jaxhpo._checks import check_count
 from jaxhpo._checks.suggest import named_arguments
 from jaxhpo._tracing import compilation_cache
 from jaxhpo.benchmarking.leaderboard._entries import WHERE, cases_of, methods_of
+from jaxhpo.benchmarking.leaderboard._file import folder_of
 from jaxhpo.benchmarking.leaderboard._run import Plan, run_cells
 from jaxhpo.benchmarking.leaderboard._table import Leaderboard, leaderboard_of
 from jaxhpo.progress import Progress, make_reporter
@@ -51,17 +50,18 @@ def hypergradients(
             from 5 on.
         num_tuning_seeds: descents for each of the four outer steps, at least 1.
         out: folder whose `hypergradients.jsonl` keeps every row as soon as it is there; a call that
-            finds rows of the same labels and budget there runs only what is missing. None keeps
-            nothing.
+            finds rows of the same labels and budget there runs only what is missing, and tries
+            again what an estimator refused or failed at. None keeps nothing.
         progress: True for a bar, False, or a callable, as in `Study.optimize`.
 
     Returns:
-        The `Leaderboard`.
+        The `Leaderboard`. An estimator that raises has rows that say what.
 
     Raises:
         TypeError: an argument of a wrong type, or a function that returns no Estimator or Task.
-        ValueError: an unknown name, a label given twice, a number out of range, or a file in `out`
-            that holds something else.
+        ValueError: an unknown name, a label given twice, a number out of range, a folder `out`
+            that cannot be written to, or a file in it that holds something else, or rows of a
+            label that stood for another function.
 
     Example:
         >>> import jaxhpo as hpo
@@ -83,12 +83,7 @@ def hypergradients(
         check_count(WHERE, "num_seeds", num_seeds, 1),
         check_count(WHERE, "num_tuning_seeds", num_tuning_seeds, 1),
     )
-    path = None
-    if out is not None:
-        if not isinstance(out, str | os.PathLike):
-            raise TypeError(f"{WHERE}: `out` must be a folder or None, got {describe(out)}.")
-        path = pathlib.Path(out) / ROWS
-        path.parent.mkdir(parents=True, exist_ok=True)
+    path = None if out is None else folder_of(WHERE, out) / ROWS
     compilation_cache.enable_compilation_cache()
     total, note = len(methods) * len(cases), "each compiles its programs"
     with make_reporter(WHERE, progress, WHERE, total, unit="cells", note=note) as shown:

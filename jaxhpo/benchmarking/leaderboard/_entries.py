@@ -22,12 +22,14 @@ class Method(NamedTuple):
     Attributes:
         name: the label.
         build: `build(task) -> Estimator`.
+        source: what it is, in a word: its name in the package, or `module:name` of a function.
         like: another one whose operations count for the budget, where its own cannot be counted.
         peer: name of another library's estimator, which has a process of its own; or None.
     """
 
     name: str
     build: Callable[[Task], Estimator]
+    source: str
     like: Callable[[Task], Estimator] | None = None
     peer: str | None = None
 
@@ -38,11 +40,13 @@ class Case(NamedTuple):
     Attributes:
         name: the label.
         build: `build() -> Task`, called again where float64 is on.
+        source: as of a `Method`.
         known: its name in `problems.TASKS`, or None.
     """
 
     name: str
     build: Callable[[], Task]
+    source: str
     known: str | None = None
 
 
@@ -58,13 +62,13 @@ def methods_of(given: Any) -> list[Method]:
         if isinstance(one, str):
             if one in PEERS:
                 like = _methods.ESTIMATORS[PEERS[one].like]
-                found.append(Method(label, like, peer=one))
+                found.append(Method(label, like, one, peer=one))
                 continue
             if one not in _methods.ESTIMATORS:
                 raise _unknown("estimators", one, [*_methods.ESTIMATORS, *PEERS])
-            found.append(Method(label, _methods.ESTIMATORS[one]))
+            found.append(Method(label, _methods.ESTIMATORS[one], one))
         elif callable(one) and not isinstance(one, Estimator):
-            found.append(Method(label, _from_factory(one)))
+            found.append(Method(label, _from_factory(one), _source_of(one)))
         else:
             raise TypeError(
                 f"{WHERE}: `estimators` must be names or functions "
@@ -85,11 +89,11 @@ def cases_of(given: Any) -> list[Case]:
         if isinstance(one, str):
             if one not in problems.TASKS:
                 raise _unknown("tasks", one, problems.TASKS)
-            found.append(Case(label, problems.TASKS[one], one))
+            found.append(Case(label, problems.TASKS[one], one, one))
         elif isinstance(one, Task):
-            found.append(Case(label, _always(one)))
+            found.append(Case(label, _always(one), "a Task object"))
         elif callable(one):
-            found.append(Case(label, _checked(one, label)))
+            found.append(Case(label, _checked(one, label), _source_of(one)))
         else:
             raise TypeError(
                 f"{WHERE}: `tasks` must be names, `problems.Task` objects or functions that return "
@@ -160,6 +164,11 @@ def _name_of(one: Any) -> Any:
     if isinstance(one, str):
         return one
     return "task" if isinstance(one, Task) else getattr(one, "__name__", type(one).__name__)
+
+
+def _source_of(function: Any) -> str:
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    return f"{getattr(function, '__module__', None) or type(function).__module__}:{name}"
 
 
 def _unknown(argument: str, name: str, known: Iterable[str]) -> ValueError:

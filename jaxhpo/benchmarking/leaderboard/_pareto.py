@@ -102,8 +102,8 @@ def draw_pareto(cells: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.
                 face = colour if is_front else "none"
                 label = name if is_front else None
                 axes.scatter(cloud.x[at], cloud.y[at], s=24, ec=colour, fc=face, label=label)
-        axes.set_xscale("log")
-        axes.set_yscale(*_scale(cloud))
+        axes.set_xscale(_scale(cloud.x))
+        axes.set_yscale(_scale(cloud.y))
         axes.set_xlabel(cloud.x_name, fontsize="small")
         axes.set_ylabel(cloud.y_name, fontsize="small")
         axes.spines[["top", "right"]].set_visible(False)
@@ -113,5 +113,6 @@ def draw_pareto(cells: Sequence[dict[str, Any]], path: pathlib.Path) -> pathlib.
     return path
 
 
-def _scale(cloud: Cloud) -> tuple[str]:
-    return ("log",) if cloud.y.size and cloud.y.min() > 0 else ("linear",)
+def _scale(values: np.ndarray) -> str:
+    """Logarithmic, where there is something that has a logarithm."""
+    return "log" if values.size and values.min() > 0 else "linear"

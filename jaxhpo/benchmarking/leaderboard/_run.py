@@ -1,10 +1,10 @@
-"""Cell by cell (an estimator on a task), row by row (a seed), into a file that survives a kill."""
+"""Cell by cell (an estimator on a task), row by row (a seed)."""
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,14 +12,22 @@ import jax
 
 from jaxhpo.benchmarking.leaderboard._descent import Stepper
 from jaxhpo.benchmarking.leaderboard._entries import Case, Method
+from jaxhpo.benchmarking.leaderboard._file import (
+    Row,
+    append,
+    check_sources,
+    is_settled,
+    key_of,
+    plain,
+    read_rows,
+    sources_of,
+)
 from jaxhpo.benchmarking.leaderboard._measure import costs_of, errors_of
 from jaxhpo.benchmarking.leaderboard._setting import Setting
 from jaxhpo.benchmarking.leaderboard.peers._process import peer_rows
 
-Row = dict[str, Any]
 _OWN = ("seed", "error", "cosine", "loss_before", "score_before", "losses", "loss", "score",
         "seconds", "is_finite")  # fmt: skip
-_DIGITS = 7
 
 
 class Plan(NamedTuple):
@@ -48,19 +56,28 @@ def rows_of(setting: Setting, method: Method, plan: Plan, known: Sequence[Row]) 
     Yields:
         One row a seed, without the names of the cell.
     """
-    missing = [s for s in range(plan.num_seeds) if s not in {row["seed"] for row in known}]
+    have = {row["seed"] for row in known}
+    missing = [seed for seed in range(plan.num_seeds) if seed not in have]
     try:
-        estimator = method.build(setting.task)
-        stepper = Stepper(setting, estimator)
-        if method.like is not None:
-            stepper.work = Stepper(setting, method.like(setting.task)).work
-        with jax.enable_x64(True):
-            wide = method.build(setting.wide)
-    except (TypeError, ValueError, NotImplementedError) as error:
+        for row in _measured(setting, method, plan, known, tuple(missing)):
+            missing.remove(row["seed"])
+            yield row
+    except Exception as error:  # a third party's code may raise anything, and at any point
         if "`estimators`" in str(error):  # the factory itself is at fault
             raise
-        yield from (_refused(seed, f"refuses: {_short(error)}") for seed in missing)
-        return
+        yield from (_refused(seed, _reason(error)) for seed in missing)
+
+
+def _measured(
+    setting: Setting, method: Method, plan: Plan, known: Sequence[Row], missing: Sequence[int]
+) -> Iterator[Row]:
+    """The rows of the missing seeds; raises what the estimator raises."""
+    estimator = method.build(setting.task)
+    stepper = Stepper(setting, estimator)
+    if method.like is not None:
+        stepper.work = Stepper(setting, method.like(setting.task)).work
+    with jax.enable_x64(True):
+        wide = method.build(setting.wide)
     num_outer = math.floor(plan.budget / stepper.work)
     if num_outer < 1:
         note = f"one gradient costs {stepper.work:.0f} runs, more than the budget"
@@ -68,8 +85,9 @@ def rows_of(setting: Setting, method: Method, plan: Plan, known: Sequence[Row]) 
         return
     stepper.compile()
     facts, errors = errors_of(setting, wide, missing)
-    if known:
-        shared = {key: value for key, value in known[0].items() if key not in _OWN}
+    measured = [row for row in known if not row["note"]]
+    if measured:
+        shared = {key: value for key, value in measured[0].items() if key not in _OWN}
     else:
         rate = stepper.tuned(num_outer, plan.num_tuning_seeds)
         shared = {**facts, **costs_of(setting, stepper), "outer_lr": rate, "num_outer": num_outer}
@@ -88,10 +106,16 @@ def _refused(seed: int, note: str) -> Row:
     return {"seed": seed, "note": note}
 
 
-def _short(error: Exception) -> str:
-    """The first sentence, without the name of the function that says it."""
-    text = str(error).split(": ", 1)[-1].split(". ")[0].splitlines()
-    return text[0][:160] if text else type(error).__name__
+def _reason(error: Exception) -> str:
+    """The first sentence of an error, without the name of the function that says it."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" in text:  # XLA passes on what a callback raised
+        return f"fails: {text.splitlines()[-1]}"[:160]
+    said = re.sub(r"^[\w.]+: ", "", text).split(". ")[0].splitlines()
+    sentence = said[0][:160] if said else type(error).__name__
+    if isinstance(error, TypeError | ValueError | NotImplementedError):
+        return f"refuses: {sentence}"
+    return f"fails: {type(error).__name__}: {sentence}"
 
 
 def run_cells(
@@ -112,15 +136,21 @@ def run_cells(
 
     Returns:
         All rows, those that the file had before included.
+
+    Raises:
+        ValueError: the file holds something else, or rows of a label that stood for another thing.
     """
-    kept = {} if path is None else {_key(row): row for row in read_rows(path)}
+    kept = {} if path is None else {key_of(row): row for row in read_rows(path)}
+    for case in cases:
+        for method in methods:
+            check_sources(path, kept.values(), method, case)
     done, found = 0, []
     for case in cases:
         setting: Setting | None = None
         for method in methods:
             names = {"estimator": method.name, "task": case.name, **plan._asdict()}
-            wanted = [_key({**names, "seed": seed}) for seed in range(plan.num_seeds)]
-            known = [kept[key] for key in wanted if key in kept]
+            wanted = [key_of({**names, "seed": seed}) for seed in range(plan.num_seeds)]
+            known = [kept[key] for key in wanted if key in kept and is_settled(kept[key])]
             report(done, f"{method.name} on {case.name}")
             if len(known) < plan.num_seeds:
                 if method.peer is not None:
@@ -128,59 +158,12 @@ def run_cells(
                 else:
                     setting = setting or Setting(case)
                     new = rows_of(setting, method, plan, known)
+                more = {"jax": jax.__version__, **sources_of(method, case)}
                 for row in new:
-                    row = _plain({**names, **row, "jax": jax.__version__})
-                    kept[_key(row)] = row
-                    _append(path, row)
+                    row = plain({**names, **row, **more})
+                    if row != kept.get(key_of(row)):  # what is refused again is there already
+                        kept[key_of(row)] = row
+                        append(path, row)
             found += [kept[key] for key in wanted]
             done += 1
     return found
-
-
-def read_rows(path: pathlib.Path) -> list[Row]:
-    """Reads the rows of a file; a line that was cut off by a kill is dropped from it.
-
-    Raises:
-        ValueError: a whole line is no row of this benchmark.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text()
-    if text and not text.endswith("\n"):
-        text = text[: text.rfind("\n") + 1]
-        path.write_text(text)
-    rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            _key(row)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"hypergradients: `out`: line {number} of {path} is no row of this benchmark; "
-                "move the file away or take another folder."
-            ) from error
-        rows.append(row)
-    return rows
-
-
-def _append(path: pathlib.Path | None, row: Row) -> None:
-    if path is not None:
-        with path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in ("estimator", "task", "seed", "budget", "num_tuning_seeds"))
-
-
-def _plain(row: Row) -> Row:
-    """Numbers of seven digits, None for what is not finite."""
-    return {key: _rounded(value) for key, value in row.items()}
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_rounded(one) for one in value]
-    if not isinstance(value, float):
-        return value
-    return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None

@@ -105,7 +105,8 @@ def _cell(rows: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
 def _to_target(rows: Sequence[dict[str, Any]], target: float) -> dict[str, Any]:
     """When the mean loss over the seeds first lay at the target or below it."""
     if rows:
-        curve = np.mean([row["losses"] for row in rows], axis=0)
+        # None, a loss on the way that was not finite, is read as NaN.
+        curve = np.mean(np.array([row["losses"] for row in rows], np.float64), axis=0)
         reached = np.flatnonzero(curve <= target + 1e-12 * abs(target))
         if reached.size:
             share = (int(reached[0]) + 1) / len(curve)

@@ -35,8 +35,8 @@ def task_heading(cells: Sequence[dict[str, Any]]) -> str:
         return str(cells[0]["task"])
     cell = known[0]
     return (
-        f"{cell['task']}: loss {cell['loss_before']:.4g}, score {cell['score_before']:.4g} before; "
-        f"target {cell['target']:.4g}"
+        f"{cell['task']}: loss {_short(cell['loss_before'])}, score {_short(cell['score_before'])} "
+        f"before; target {_short(cell['target'])}"
     )
 
 
@@ -53,10 +53,10 @@ def rank_rows(board: Leaderboard) -> tuple[list[str], list[list[str]]]:
 
 def rank_note(board: Leaderboard) -> str:
     """What the ranks count and when they differ."""
-    count = len(board.standings.tasks)
+    count = _counted(len(board.standings.tasks), "task")
     text = (
-        f"Ranks by the loss after the budget, mean over {count} tasks, 1 the best; what an "
-        "estimator refuses or loses to divergence counts as its last place."
+        f"Ranks by the loss after the budget, mean over {count}, 1 the best; what "
+        "an estimator refuses or loses to divergence counts as its last place."
     )
     width = board.standings.critical_difference
     if width == width:  # not NaN
@@ -67,9 +67,12 @@ def rank_note(board: Leaderboard) -> str:
 def budget_note(board: Leaderboard) -> str:
     """What a descent was allowed."""
     row = board.rows[0]
+    seeds = _counted(len({one["seed"] for one in board.rows}), "seed")  # more than at its writing
+    others = _counted(row["num_tuning_seeds"], "other seed")
+    versions = ", ".join(sorted({one["jax"] for one in board.rows}))
     return (
-        f"{row['num_seeds']} seeds, a budget of {row['budget']} training runs a descent, outer "
-        f"steps chosen by {row['num_tuning_seeds']} other seeds, JAX {row['jax']}. Loss and score "
+        f"{seeds}, a budget of {_counted(row['budget'], 'training run')} a descent, outer "
+        f"steps chosen by {others}, JAX {versions}. Loss and score "
         "are means with 95 % intervals over seeds. work: operations of an outer step in plain "
         "runs; time: by the clock."
     )
@@ -95,3 +98,11 @@ def between(value: float | None, half: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" + ("" if half is None else f" ± {half:.4f}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
 import pathlib
 from typing import Any
 
 from jaxhpo._checks import describe
 from jaxhpo.benchmarking.leaderboard import _words
+from jaxhpo.benchmarking.leaderboard._file import folder_of
 from jaxhpo.benchmarking.leaderboard._pareto import Cloud, clouds, draw_pareto
 from jaxhpo.benchmarking.leaderboard._table import Leaderboard
 from jaxhpo.report.internal import Figure, Page, document, layout_of, plotly_script, points_of
@@ -29,16 +29,14 @@ def write_leaderboard(leaderboard: Leaderboard, out: Any) -> list[pathlib.Path]:
 
     Raises:
         TypeError: an argument of a wrong type.
+        ValueError: a folder that cannot be written to.
     """
     where = "write_leaderboard"
     if not isinstance(leaderboard, Leaderboard):
         raise TypeError(
             f"{where}: `leaderboard` must be a Leaderboard, got {describe(leaderboard)}."
         )
-    if not isinstance(out, str | os.PathLike):
-        raise TypeError(f"{where}: `out` must be a folder, got {describe(out)}.")
-    folder = pathlib.Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_of(where, out)
     written = [folder / "leaderboard.csv", folder / "leaderboard.md"]
     _write_csv(written[0], leaderboard)
     written[1].write_text(markdown_of(leaderboard), encoding="utf-8")

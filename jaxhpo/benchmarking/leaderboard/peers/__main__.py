@@ -73,8 +73,8 @@ def main() -> None:
     request = json.load(sys.stdin)
     name, task_name = request["peer"], request["task"]
     plan, known = Plan(**request["plan"]), request["known"]
-    setting = Setting(Case(task_name, TASKS[task_name]))
-    method = Method(name, _build(name, task_name), like=ESTIMATORS[PEERS[name].like])
+    setting = Setting(Case(task_name, TASKS[task_name], task_name))
+    method = Method(name, _build(name, task_name), name, like=ESTIMATORS[PEERS[name].like])
     grown = _peak_growth(name, task_name, setting.task) if name in _torch.RUNS else None
     for row in rows_of(setting, method, plan, known):
         if grown is not None and "memory_mb" in row and not known:
