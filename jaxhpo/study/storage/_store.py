@@ -69,7 +69,6 @@ class Store(StoreReads):
             StorageError: the storage cannot be opened.
             StudyMismatchError: the study exists with other directions.
         """
-        super().__init__()
         self.name = name
         self.storage, self.display_name = open_storage(storage)
         with quiet_optuna(), readable_errors(self.display_name):

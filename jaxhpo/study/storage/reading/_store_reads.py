@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,9 +41,10 @@ class StoreReads:
     _tables: RDBStorage | None
     _watch: FileWatch | None = None
 
-    def __init__(self) -> None:
-        """Has read nothing yet."""
-        self._ended = History()
+    @functools.cached_property
+    def _ended(self) -> History:
+        """What was read before."""
+        return History()
 
     def _with_retries(self, action: Callable[[bool], T]) -> T:
         """Calls `action(is_retry)`, and calls it again while waiting for the storage can help."""
