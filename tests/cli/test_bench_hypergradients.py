@@ -12,6 +12,9 @@ from jaxhpo.problems import Task
 def mine(training, *, num_steps):
     return hpo.hypergrad.finite_difference(training, num_steps=num_steps)
 
+def cracked(training, *, num_steps):
+    raise RuntimeError("cracked for good")
+
 def line():
     training = hpo.Training(
         init=lambda key, hparams: jnp.ones(()),
@@ -47,6 +50,23 @@ def test_third_parties_are_one_argument(jaxhpo, folder):
     before = (folder / "table/hypergradients.jsonl").read_bytes()
     assert jaxhpo(*arguments).code == 0
     assert (folder / "table/hypergradients.jsonl").read_bytes() == before
+
+
+def test_what_raises_is_a_row_and_a_label_is_one_thing(jaxhpo, folder):
+    for module in ("broken_ones", "their_others"):
+        (folder / f"{module}.py").write_text(THEIRS)
+    arguments = ("--tasks", "broken_ones:line", "--budget", 8, "--seeds", 1, "--tuning-seeds", 1,
+                 "--out", "table")  # fmt: skip
+    names = "broken_ones:cracked,one_step"
+    done = jaxhpo("bench", "hypergradients", "--estimators", names, *arguments)
+    assert done.code == 0, done.err
+    assert "fails: RuntimeError: cracked for good" in (folder / "table/leaderboard.md").read_text()
+    names = "their_others:cracked"
+    done = jaxhpo("bench", "hypergradients", "--estimators", names, *arguments)
+    assert done.code == 2
+    assert "is broken_ones:cracked, and now it is their_others:cracked" in done.err
+    done = jaxhpo("bench", "hypergradients", "--out", "broken_ones.py")
+    assert "`out` must be a folder that can be written to, got 'broken_ones.py'" in done.err
 
 
 def test_errors_are_one_line(jaxhpo, folder):
