@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import random
+import secrets
 import shutil
 import socket
 import subprocess
@@ -87,7 +88,7 @@ def restart_server(name, nursery, folder, times):
     home = pathlib.Path(tempfile.mkdtemp(prefix="jaxhpo-server-"))
     with running_server(home) as server:
         while total.injected < times:
-            place = _place(server, folder, total.injected)
+            place = _place(server, folder)
             given = {"sampler": "random", "num_trials": 300, "seconds": 0.02}
             child, count = nursery.start("optimize", **place, **given), 0
             while not harness.told(place["ledger"]) and child.status.empty():
@@ -110,8 +111,8 @@ def server_stays_away(name, nursery, folder, times):
     total = Tally(name)
     home = pathlib.Path(tempfile.mkdtemp(prefix="jaxhpo-server-"))
     with running_server(home) as server:
-        for i in range(times):
-            place = _place(server, folder, i)
+        for _ in range(times):
+            place = _place(server, folder)
             given = {"sampler": "random", "num_trials": 40, "seconds": 0.1}
             environment = {"JAXHPO_PATIENCE": "0.5"}
             child = nursery.start("optimize", environment=environment, **place, **given)
@@ -135,7 +136,7 @@ def kill_beside_server(name, nursery, folder, times):
     home = pathlib.Path(tempfile.mkdtemp(prefix="jaxhpo-server-"))
     with running_server(home) as server:
         while total.injected < times:
-            place = _place(server, folder, total.injected)
+            place = _place(server, folder)
             count = harness.killed_again_and_again(
                 nursery, "optimize", {**place, **given}, times=min(5, times - total.injected),
                 longest=1.5,
@@ -146,9 +147,12 @@ def kill_beside_server(name, nursery, folder, times):
     return total
 
 
-def _place(server, folder, i):
+def _place(server, folder):
     ledger = tempfile.mkdtemp(dir=folder)
-    return {"storage": new_database(server, f"study{i}"), "ledger": f"{ledger}/told"}
+    return {
+        "storage": new_database(server, f"study_{secrets.token_hex(6)}"),
+        "ledger": f"{ledger}/told",
+    }
 
 
 def _tally(name, place, count, *, lives=True):

@@ -1,8 +1,7 @@
 """A real PostgreSQL server: the batch writer, several writers, and what is read back."""
 
+import contextlib
 import pathlib
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ from jaxhpo.study import StorageError, Study
 from jaxhpo.study.storage import _open
 from jaxhpo.study.storage._rows import to_frozen_trial
 from jaxhpo.study.storage._store import Store
+from tests.faults import servers
 from tests.study import objectives
 from tests.study.test_bulk import ROWS, as_dict
 
@@ -25,55 +25,15 @@ HERE = pathlib.Path(__file__).parent
 DRIVERS = ["psycopg", "psycopg2"]
 
 
-class Server(str):
-    """Address of a server; `stop` and `start` are those of its control program."""
-
-    control: list[str]
-    options: str
-
-    def stop(self, mode="fast"):
-        command = [*self.control, "-m", mode, "stop"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-    def start(self):
-        command = [*self.control, "-o", self.options, "start"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server on the loopback interface that lives as long as these tests."""
-    if shutil.which("pg_ctl") is None or shutil.which("initdb") is None:
-        pytest.skip("no PostgreSQL server is installed (pg_ctl and initdb are not on the PATH)")
-    folder = tmp_path_factory.mktemp("pg")
-    data, log = folder / "data", folder / "log"
-    prefix = _as_plain_user(folder)
-    initdb = [*prefix, "initdb", "-D", str(data), "-U", "tester", "-A", "trust", "--no-sync"]
-    made = subprocess.run(initdb, capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"initdb does not run here: {made.stderr.strip()[:200]}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = Server(f"127.0.0.1:{port}/postgres")
-    address.options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    address.control = [*prefix, "pg_ctl", "-D", str(data), "-l", str(log), "-w"]
-    address.start()
-    yield address
-    address.stop("immediate")
-
-
-def _as_plain_user(folder):
-    """PostgreSQL refuses to run as root: run it as the owner that its files then have."""
-    import os
-
-    if os.geteuid() != 0:
-        return []
-    for parent in [folder, *folder.parents]:
-        if "pytest" in parent.name:
-            parent.chmod(0o755)
-    shutil.chown(folder, "nobody")
-    return ["setpriv", "--reuid=nobody", "--clear-groups"]
+    with contextlib.ExitStack() as stack:
+        try:
+            address = stack.enter_context(servers.running_server(tmp_path_factory.mktemp("pg")))
+        except RuntimeError as error:
+            pytest.skip(str(error))
+        yield address
 
 
 @pytest.fixture(params=DRIVERS)
