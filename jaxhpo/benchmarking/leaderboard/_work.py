@@ -147,12 +147,12 @@ def _while(params: Any, inputs: list[Any]) -> tuple[Sequence[Any], Any]:
 
 
 def _scan(params: Any, inputs: list[Any]) -> tuple[Sequence[Any], Any]:
-    first, second = params["num_consts"], params["num_consts"] + params["num_carry"]
+    first, cut = _scan_counts(params)
+    second = first + cut
     closed, consts = params["jaxpr"], inputs[:first]
 
     def body(loop: Any, row: Any) -> Any:
         outputs, cost = _counted(closed.jaxpr, closed.consts, [*consts, *loop[0], *row])
-        cut = params["num_carry"]
         return (outputs[:cut], loop[1] + cost), outputs[cut:]
 
     (carry, total), rows = jax.lax.scan(
@@ -163,3 +163,11 @@ def _scan(params: Any, inputs: list[Any]) -> tuple[Sequence[Any], Any]:
         reverse=params["reverse"],
     )
     return [*carry, *rows], total
+
+
+def _scan_counts(params: Any) -> tuple[int, int]:
+    """How many constants a scan has, and how many parts its carry."""
+    if "ft_in" in params:  # from JAX 0.12 on
+        consts, carry, _ = params["ft_in"].unpack()
+        return len(consts), len(carry)
+    return params["num_consts"], params["num_carry"]
