@@ -12,12 +12,21 @@ ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These need libraries that are not always there; their tests are beside those of their subject.
 ELSEWHERE = ("coming-from-spaces.md", "coming-from-ray.md")
-RUN = [page for page in PAGES if page.name not in ELSEWHERE]
+# Ten seconds and more each, most of them the compiler's; what they show is tested in their rooms.
+LONG = (
+    *("bayesian-optimization.md", "early-stopping.md", "populations.md"),
+    *("distributed_sweep.py", "hyper_cleaning.py", "hypergradient.py"),
+)
+RUN = [
+    pytest.param(page, id=page.name, marks=pytest.mark.slow if page.name in LONG else ())
+    for page in PAGES
+    if page.name not in ELSEWHERE
+]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 # Starting a cluster's processes takes longer than all that the example is about.
 CLUSTERS = ("dask_cluster.py", "ray_cluster.py")
 TO_RUN = [
-    pytest.param(e, id=e.name, marks=pytest.mark.slow if e.name in CLUSTERS else ())
+    pytest.param(e, id=e.name, marks=pytest.mark.slow if e.name in CLUSTERS + LONG else ())
     for e in EXAMPLES
 ]
 
@@ -37,7 +46,7 @@ def run(program, folder):
     )
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", RUN)
 def test_code_blocks_run(page, tmp_path):
     code = python_blocks(page)
     if not code:

@@ -57,7 +57,7 @@ def exact_estimators(task, num_steps):
         yield "reversible", hg.reversible(training, num_steps=num_steps, **task.reversible)
 
 
-@pytest.mark.parametrize("name", quick_for("weighting", "distillation"))
+@pytest.mark.parametrize("name", quick_for("distillation"))
 def test_finite_differences(float64, name):
     task = hpo.problems.TASKS[name]()
     num_steps = min(STEPS, task.num_steps)

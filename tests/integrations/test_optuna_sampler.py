@@ -142,6 +142,7 @@ def test_constraints_are_stored_and_told():
         bad.optimize(bowl, n_trials=1)
 
 
+@pytest.mark.slow
 def test_gp_by_name_models_constraints():
     def found(**settings):
         study = new_study(

@@ -131,7 +131,10 @@ def test_normal_quantiles_are_scipys():
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "qmc", "cma_es", "nsga2"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["random", "tpe", pytest.param("gp", marks=pytest.mark.slow), "qmc", "cma_es", "nsga2"],
+)
 def test_an_objective_gets_python_numbers_and_the_study_keeps_them(sampler, tmp_path):
     space, seen = hpo.Space(NARROW), []
 

@@ -96,7 +96,7 @@ def test_a_rung_that_the_storage_refuses_is_written_with_the_batch(tmp_path, mon
 
 
 @pytest.mark.parametrize("rung", [0, 1, 2])
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
+@pytest.mark.parametrize("sampler", ["random", pytest.param("tpe", marks=pytest.mark.slow)])
 def test_a_population_is_judged_as_a_whole_after_a_stop_between_rungs(url, rung, sampler):
     settings = SETTINGS | {"batch_size": 24}
     whole = Study(SPACE, sampler, storage=url, name="whole", seed=3)

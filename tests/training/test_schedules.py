@@ -211,7 +211,10 @@ def test_a_traced_peak_and_warmup_are_trained():
     ("call", "words"),
     [
         (lambda: schedules.cosine_decay(0.1, 0), "cosine_decay: `decay_steps` must be greater"),
-        (lambda: schedules.warmup_cosine_decay(0, 1, 5, 5), "`decay_steps` must be more than the 5 warmup_steps"),
+        (
+            lambda: schedules.warmup_cosine_decay(0, 1, 5, 5),
+            "`decay_steps` must be more than the 5 warmup_steps",
+        ),
         (
             lambda: schedules.piecewise_interpolate("cubic", 1.0),
             "'linear' or 'cosine', got 'cubic'",
