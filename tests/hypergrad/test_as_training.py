@@ -65,7 +65,8 @@ def test_losers_end_or_go_on_from_winners(scheduler):
     else:
         parents = sweep.lineage.ancestors(sweep.best_index)
         assert set(np.asarray(parents).tolist()) <= set(range(16))
-        assert np.median(sweep.losses) < np.median(alone.losses)
+        # Alone a descent may fail; in the population a winner takes its place.
+        assert np.median(sweep.losses) < np.nanmedian(alone.losses)
 
 
 def test_starts_are_drawn_inside_the_space():
