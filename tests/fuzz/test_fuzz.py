@@ -36,6 +36,12 @@ def little_memory():
     resource.setrlimit(resource.RLIMIT_AS, before)
 
 
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path, monkeypatch):
+    """Some text is drawn for the path of a folder, which is then made."""
+    monkeypatch.chdir(tmp_path)
+
+
 def fuzz(name, count):
     """Draws calls of one function; all faults, each kind of them once."""
     entry = calls.ENTRIES[name]
