@@ -242,9 +242,12 @@ def test_ctrl_c_keeps_what_was_reached(key, devices):
     assert part.best_index == int(np.nanargmin(part.losses))
 
 
-def test_timeout_stops_between_reports(key):
+def test_timeout_stops_between_reports(key, monkeypatch):
+    clock, steps = time.perf_counter, []
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + 1000.0 * len(steps))
+
     def slow(x):
-        time.sleep(0.05)
+        steps.append(x)
         return x
 
     def step(key, h, s, t):
@@ -258,7 +261,7 @@ def test_timeout_stops_between_reports(key):
         key=key,
         num_steps=4,
         num_reports=4,
-        timeout=1.5,
+        timeout=100_000.0,  # of the 256,000 that it takes
         chunk=4,
         width=1,
         devices=jax.local_devices()[:1],
